@@ -1,0 +1,37 @@
+# `make demo` and `make test` need Python 3.11 or newer, and nothing else prepared.
+# Options go through ARGS, as in: make demo ARGS="--port 8080"   make test ARGS="-k callback"
+# Another Python: make demo PYTHON=/path/to/python3.12
+
+ARGS =
+PYTHON =
+export PYTHON
+
+.PHONY: help demo test lint lock clean
+
+help:
+	@echo "make demo    run the application and the local Procore, then open a browser"
+	@echo "make test    lint, type check and run every test"
+	@echo "make lint    lint and type check only"
+	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
+	@echo "make clean   remove what make made; keeps test.db and .env"
+	@echo ""
+	@echo 'Options go through ARGS: make demo ARGS="--port 8080"'
+
+demo:
+	@sh scripts/environment app && exec .venv/bin/python -m procore_signin demo $(ARGS)
+
+test: lint
+	@exec .venv/bin/python -m pytest $(ARGS)
+
+lint:
+	@sh scripts/environment test
+	@.venv/bin/python -m ruff check --quiet .
+	@.venv/bin/python -m ruff format --check --quiet .
+	@.venv/bin/python -m mypy
+
+lock:
+	@sh scripts/lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,99 @@
+"""Put the application together: settings in, an ASGI application out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from procore_signin.app import pages
+from procore_signin.app.home import HomeEndpoints
+from procore_signin.app.logs import configure_logs
+from procore_signin.app.service import ServiceEndpoints
+from procore_signin.app.settings import Settings
+from procore_signin.client import AsyncProcoreSignIn
+from procore_signin.errors import ProcoreSignInError
+from procore_signin.flow.janitor import sweep
+from procore_signin.web.endpoints import SignInEndpoints
+from procore_signin.web.http import Page
+from procore_signin.web.limits import RateLimit
+from procore_signin.web.router import Paths, Router
+from procore_signin.web.starlette import SignInApp
+
+LOGGER: Final = logging.getLogger("procore_signin")
+SWEEP_SECONDS: Final = 60.0
+
+
+def from_environment() -> Starlette:
+    """Return the application that the environment and `.env` describe.
+
+    Raises:
+        SettingsInvalid: Names every setting that is missing or wrong, with its cure.
+    """
+    configure_logs()
+    return create_app(Settings.load(os.environ, Path(".env")))
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Return the application for `settings`. It answers at the origin of the redirect URI."""
+    procore = AsyncProcoreSignIn(
+        environment=settings.environment,
+        client_id=settings.client_id,
+        client_secret=settings.client_secret,
+        redirect_uri=settings.redirect_uri,
+        keys=settings.keys,
+        database_url=settings.database_url,
+        session_idle=settings.session_idle,
+        session_absolute=settings.session_absolute,
+    )
+    prefix = urlsplit(settings.redirect_uri).path.removesuffix("/callback")
+    router = Router(procore.context, Paths.under(prefix))
+    sign_in = SignInEndpoints(
+        router,
+        starts=RateLimit(settings.rate_limit, time.monotonic),
+        callbacks=RateLimit(settings.rate_limit, time.monotonic),
+    )
+    HomeEndpoints(router, sign_in)
+    ServiceEndpoints(router)
+
+    def render(page: Page) -> str:
+        return pages.render(page.name, page.values)
+
+    return Starlette(
+        routes=[Mount("/", SignInApp(procore, router, render))], lifespan=_lifespan(procore)
+    )
+
+
+def _lifespan(
+    procore: AsyncProcoreSignIn,
+) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with procore:
+            janitor = asyncio.create_task(_sweep_forever(procore))
+            try:
+                yield
+            finally:
+                janitor.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await janitor
+
+    return lifespan
+
+
+async def _sweep_forever(procore: AsyncProcoreSignIn) -> None:
+    while True:
+        try:
+            await procore.run(sweep(procore.context))
+        except ProcoreSignInError as error:
+            LOGGER.warning("The janitor will try again: %s", error)
+        await asyncio.sleep(SWEEP_SECONDS)

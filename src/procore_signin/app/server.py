@@ -1,0 +1,116 @@
+"""The application behind a port: Granian, which speaks HTTP in Rust."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from functools import partial
+from types import FrameType
+from typing import Final
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+from starlette.types import ASGIApp
+
+STOP_SECONDS: Final = 25
+"""How long running requests may take to finish once the server is asked to stop.
+
+A callback may wait for two answers of Procore, each bounded by the transport's 10 seconds; a code
+that was sent must not be stranded (row C13)."""
+
+
+def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SECONDS) -> int:
+    """Serve the application that the environment describes, until told to stop.
+
+    SIGTERM and SIGINT end it: new connections are refused at once, running requests finish. No
+    access log is written, because its lines would hold codes and states (row O1).
+
+    Args:
+        host: The address to listen at, such as `127.0.0.1`.
+        port: The port to listen at, above 0. The caller has looked whether it is free: workers
+            share their port, so a second server would not be refused by the system.
+        workers: How many processes answer. SQLite wants 1; others may use one for each core.
+        stop_seconds: After this many seconds of stopping, workers are killed.
+
+    Returns:
+        The number of the signal that ended the server.
+
+    Raises:
+        SystemExit: A worker ended by itself; its error is on standard error.
+    """
+    server = Server(
+        "procore_signin.app",  # for Granian's log only: `_load` finds the application
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        workers=workers,
+        websockets=False,
+        log_access=False,
+        log_level=LogLevels.error,
+        log_dictconfig=_LOG,
+        workers_kill_timeout=stop_seconds,
+    )
+    ended_by = signal.SIGTERM
+
+    @server.on_startup
+    def remember_the_signal() -> None:
+        def stop(number: int, frame: FrameType | None) -> None:
+            nonlocal ended_by
+            ended_by = signal.Signals(number)
+            server.signal_handler_interrupt(number, frame)  # type: ignore[no-untyped-call]  # so in Granian
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
+        if hasattr(signal, "SIGHUP") and sys.stdin is not None and sys.stdin.isatty():
+            # Granian renews its workers on SIGHUP. A closed terminal means: stop.
+            signal.signal(signal.SIGHUP, stop)
+
+    server.serve(target_loader=partial(_load, stop_seconds), wrap_loader=False)
+    return ended_by
+
+
+def _load(stop_seconds: int) -> ASGIApp:
+    """Make the application, inside the worker that will run it."""
+    from procore_signin.app import from_environment  # noqa: PLC0415  # each worker makes its own
+
+    _leave_the_terminal()
+    _stop_with_the_server(stop_seconds)
+    return from_environment()
+
+
+def _leave_the_terminal() -> None:
+    """Let Ctrl-C reach the server alone, which then stops its workers in order."""
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+
+
+def _stop_with_the_server(stop_seconds: int) -> None:
+    """Do not outlive the server, even when it is killed: the port would stay taken."""
+    server = multiprocessing.parent_process()
+    if server is None:
+        return
+
+    def watch() -> None:
+        server.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(stop_seconds)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="server watch", daemon=True).start()
+
+
+_LOG: Final = {
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "generic",
+            "stream": "ext://sys.stderr",
+        },
+        "access": {"class": "logging.NullHandler"},
+    },
+}

@@ -1,0 +1,98 @@
+"""`procore-signin serve`: the application, once its settings and its database are right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import typer
+
+from procore_signin.app import server
+from procore_signin.app.settings import Settings
+from procore_signin.cli.failure import CommandFailed
+from procore_signin.cli.lifeline import stop_when_standard_input_ends
+from procore_signin.cli.ports import choose_port
+from procore_signin.environments import LOOPBACK_HOSTS
+from procore_signin.errors import StoreUnavailable
+from procore_signin.store import KeyRing, Store
+
+CHILD_STOP_SECONDS: Final = 2
+
+
+def run(*, host: str, port: int, workers: int, migrate: bool, as_child: bool) -> int:
+    """Serve until told to stop.
+
+    Args:
+        host: The address to listen at.
+        port: The port; 0 for a free one.
+        workers: How many processes answer.
+        migrate: Bring the database's tables up to date if they are not.
+        as_child: Say nothing, stop with the starter and stop soon.
+
+    Returns:
+        The number of the signal that ended it.
+
+    Raises:
+        SettingsInvalid: Names every setting that is missing or wrong.
+        StoreUnavailable: The database does not answer or is not migrated.
+        CommandFailed: The port is taken, or the database's driver is missing.
+    """
+    if as_child:
+        stop_when_standard_input_ends()
+    settings = Settings.load(os.environ, Path(".env"))
+    prepare_database(settings, migrate=migrate)
+    port = choose_port(host, port, option="serve --port")
+    if not as_child:
+        typer.echo(_announcement(settings, host, port))
+    return server.serve(
+        host=host,
+        port=port,
+        workers=workers,
+        stop_seconds=CHILD_STOP_SECONDS if as_child else server.STOP_SECONDS,
+    )
+
+
+def prepare_database(settings: Settings, *, migrate: bool) -> None:
+    """Return if the database is reached and up to date, after migrating it if that is wished.
+
+    Raises:
+        StoreUnavailable: It is not; the message says why and the cure.
+        CommandFailed: Its driver is missing.
+    """
+    try:
+        store = Store(settings.database_url, KeyRing.parse(settings.keys))
+    except ValueError as error:
+        raise CommandFailed(
+            "The database cannot be used.",
+            why=str(error),
+            cure="Correct PROCORE_DATABASE_URL, or install what it needs.",
+        ) from None
+    try:
+        store.probe()
+    except StoreUnavailable:
+        if not migrate:
+            raise
+        # Only now: Alembic takes longer to import than everything else takes to start.
+        from procore_signin.store.migrate import upgrade  # noqa: PLC0415
+
+        upgrade(settings.database_url)
+        store.probe()
+    finally:
+        store.close()
+
+
+def _announcement(settings: Settings, host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    lines = [
+        f"Sign in with Procore ({settings.environment.name})",
+        f"  Listening at {shown}:{port}; browsers open {settings.origin}",
+    ]
+    parts = urlsplit(settings.redirect_uri)
+    if parts.hostname in LOOPBACK_HOSTS and parts.port != port:
+        lines.append(
+            f"  Procore will send browsers to {settings.redirect_uri}, which is another port. "
+            "Set PROCORE_REDIRECT_URI, here and at Procore."
+        )
+    return "\n".join([*lines, "Ctrl-C stops it."])

@@ -1,0 +1,156 @@
+"""The two front doors: `ProcoreSignIn` for code that waits, `AsyncProcoreSignIn` for asyncio."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from functools import cached_property
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from procore_signin.environments import Environment
+from procore_signin.flow.context import (
+    SESSION_ABSOLUTE_SECONDS,
+    SESSION_IDLE_SECONDS,
+    Context,
+)
+from procore_signin.flow.runners import AsyncRunner, Runner
+from procore_signin.flow.steps import Flow
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_endpoint import Client
+from procore_signin.store import Store
+from procore_signin.store.keyring import KeyRing
+from procore_signin.store.seal import Seal
+from procore_signin.transport.contract import AsyncTransport, Transport
+from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
+
+T = TypeVar("T")
+TransportT = TypeVar("TransportT")
+
+
+class _FrontDoor(Generic[TransportT]):
+    """What both front doors are made of. They differ only in how they wait.
+
+    Args:
+        environment: The Procore to sign in with, from `procore_signin.environments`.
+        client_id: The client as registered on Procore's developer portal.
+        client_secret: Its secret.
+        redirect_uri: Where Procore sends browsers back, exactly as registered. It also tells at
+            which origin this application is reached: no request header ever does (row A10).
+        keys: The key ring, or the text of `PROCORE_KEYS` that makes one.
+        database_url: Such as `sqlite:///test.db`, `postgresql://…` or `mysql://…`.
+        pkce: Whether to send a code challenge (RFC 7636). Leave it on.
+        session_idle: Seconds after which an unused session ends.
+        session_absolute: Seconds after which every session ends.
+        transport: Sends requests to Procore; made here unless given.
+        clock: Returns now, in UTC seconds.
+        random_bytes: Returns that many unpredictable bytes.
+
+    Raises:
+        ValueError: `keys` or `database_url` cannot be used; the message says why and the cure.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Environment,
+        client_id: str,
+        client_secret: Secret,
+        redirect_uri: str,
+        keys: KeyRing | Secret,
+        database_url: str = "sqlite:///test.db",
+        pkce: bool = True,
+        session_idle: int = SESSION_IDLE_SECONDS,
+        session_absolute: int = SESSION_ABSOLUTE_SECONDS,
+        transport: TransportT | None = None,
+        clock: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        ring = keys if isinstance(keys, KeyRing) else KeyRing.parse(keys)
+        self.context = Context(
+            environment=environment,
+            client=Client(
+                client_id=client_id, client_secret=client_secret, redirect_uri=redirect_uri
+            ),
+            attempt_seal=Seal(ring, purpose="attempt", random_bytes=random_bytes),
+            clock=clock,
+            random_bytes=random_bytes,
+            pkce=pkce,
+            session_idle=session_idle,
+            session_absolute=session_absolute,
+        )
+        self.store = Store(database_url, ring)
+        self._transport = self._new_transport() if transport is None else transport
+
+    def _new_transport(self) -> TransportT:
+        raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")
+
+
+class ProcoreSignIn(_FrontDoor[Transport]):
+    """The front door for code that waits: scripts, Flask, Django under WSGI.
+
+    Safe to share between threads. Use it as a context manager, or call `close()`.
+    """
+
+    def _new_transport(self) -> Transport:
+        return PyreqwestTransport()
+
+    @cached_property
+    def _runner(self) -> Runner:
+        return Runner(self.store, self._transport)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end and return its value. Raises what the flow raises."""
+        return self._runner.run(flow)
+
+    def close(self) -> None:
+        """Close the connections to Procore and to the database."""
+        self._transport.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
+    """The front door for asyncio: Starlette, FastAPI, Django under ASGI.
+
+    Belongs to one event loop. Use it as an async context manager, or await `aclose()`.
+    """
+
+    def _new_transport(self) -> AsyncTransport:
+        return AsyncPyreqwestTransport()
+
+    @cached_property
+    def _runner(self) -> AsyncRunner:
+        return AsyncRunner(self.store, self._transport)
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end and return its value. Raises what the flow raises."""
+        return await self._runner.run(flow)
+
+    async def aclose(self) -> None:
+        """Let refreshes and sign-ins under way finish, then close every connection."""
+        await self._runner.aclose()
+        await self._transport.aclose()
+        self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

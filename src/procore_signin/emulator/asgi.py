@@ -1,0 +1,211 @@
+"""The ASGI application: from the server's messages to a `Request`, and back.
+
+Plain ASGI with no framework between: three requests make a sign-in, and a test suite makes many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from procore_signin.emulator.control import Control
+from procore_signin.emulator.delivery import deliver
+from procore_signin.emulator.effects import Effect
+from procore_signin.emulator.faults import Fault
+from procore_signin.emulator.inspector import Inspector, handles
+from procore_signin.emulator.journal import Caller, Lane
+from procore_signin.emulator.messages import Headers, Reply, Request, text_reply
+from procore_signin.emulator.pages import VERSION
+from procore_signin.emulator.procore import LocalProcore
+from procore_signin.environments import LOOPBACK_HOSTS
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+MAX_BODY: Final = 1_048_576
+"""Bytes of a request's body; more is answered with 413."""
+
+_NO_FAULT: Final = Effect()
+_BROWSER_PATHS: Final = ("/oauth/authorize", "/login", "/logout")
+_JOURNALED: Final = ("/oauth/", "/rest/", "/login", "/logout")
+_ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
+
+
+class EmulatorApp:
+    """The whole emulator as an ASGI application, to be served or mounted at the root of a host.
+
+    Args:
+        procore: What answers.
+    """
+
+    def __init__(self, procore: LocalProcore) -> None:
+        self.procore = procore
+        self._control = Control(procore)
+        self._inspector = Inspector(procore.journal, app_url=procore.app_url, version=VERSION)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request, or the server's start and stop."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise NotImplementedError(f"The emulator speaks HTTP, not {scope['type']}")
+        pairs = _pairs(scope)
+        headers = _by_name(pairs)
+        refused = _refuse_stranger(scope, headers)
+        if refused is not None:
+            await deliver(refused, _NO_FAULT, send)
+            return
+        root = scope.get("root_path", "")
+        path = scope["path"].removeprefix(root)
+        if handles(path):
+            await self._inspector.answer({**scope, "path": path}, receive, send)
+            return
+        body = await _body(receive)
+        if body is None:
+            await deliver(text_reply(413, "Content Too Large"), _NO_FAULT, send)
+            return
+        request = Request(
+            method=scope["method"],
+            path=path.rstrip("/") or "/",
+            query=_query(scope["query_string"]),
+            headers=headers,
+            body=body,
+            origin=f"{scope.get('scheme', 'http')}://{headers['host']}",
+            root=root,
+        )
+        if path.startswith("/_emulator"):
+            await deliver(self._control.answer(request), _NO_FAULT, send)
+        else:
+            await self._exchange(request, pairs, send)
+
+    async def _exchange(self, request: Request, pairs: Headers, send: Send) -> None:
+        """Answer a request of the emulated Procore, with whatever fault is due."""
+        procore = self.procore
+        started_at = procore.state.clock()
+        with procore.lock:
+            fault = procore.faults.take(request.method, request.path)
+        effect = fault.effect if fault else _NO_FAULT
+        if effect.delay:
+            await asyncio.sleep(effect.delay)
+        reply = procore.answer(request) if effect.commit else Reply(200)
+        if effect.delay_after:
+            await asyncio.sleep(effect.delay_after)
+        if effect.change is not None:
+            reply = effect.change(reply, procore.state.clock())
+        reply = reply.with_headers(("x-request-id", procore.state.mint.request_id()))
+        if request.path.startswith(_JOURNALED):
+            self._record(request, pairs, reply, fault, started_at)
+        await deliver(reply, effect, send)
+
+    def _record(
+        self, request: Request, pairs: Headers, reply: Reply, fault: Fault | None, started_at: float
+    ) -> None:
+        dropped = fault is not None and fault.effect.delivery == "drop"
+        self.procore.journal.record(
+            started_at=started_at,
+            took=max(0.0, self.procore.state.clock() - started_at),
+            caller=_caller(request),
+            lane=_lane(request),
+            method=request.method,
+            target=request.target,
+            request_headers=pairs,
+            request_body=request.body,
+            status=0 if dropped else reply.status,
+            response_headers=() if dropped else reply.headers,
+            response_body=b"" if dropped else reply.body,
+            note=_note(reply, fault),
+        )
+
+
+def _caller(request: Request) -> Caller:
+    token_endpoint = request.path.startswith(("/oauth/token", "/oauth/revoke", "/rest/"))
+    return "app" if token_endpoint or not request.path.startswith(_BROWSER_PATHS) else "user"
+
+
+def _lane(request: Request) -> Lane:
+    return "api" if request.path.startswith("/rest/") else "auth"
+
+
+def _note(reply: Reply, fault: Fault | None) -> str | None:
+    if fault is None:
+        return reply.note
+    done = "the request was carried out" if fault.effect.commit else "nothing was carried out"
+    happened = f"fault {fault.number}, {fault.kind}: {done}"
+    return f"{happened}; {reply.note}" if reply.note and fault.effect.commit else happened
+
+
+def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
+    """Refuse what no client of a local emulator sends.
+
+    A web page elsewhere may reach this machine through the browser: under a name of its own that
+    resolves to 127.0.0.1, or with a form that changes something under `/_emulator`.
+    """
+    host = headers.get("host")
+    try:
+        name = urlsplit(f"//{host}").hostname if host else None
+    except ValueError:
+        name = None
+    if name not in LOOPBACK_HOSTS:
+        return text_reply(
+            421, "The emulator answers under localhost, 127.0.0.1 and [::1] only, not this host.\n"
+        )
+    if scope["method"] in {"GET", "HEAD"} or "/_emulator" not in scope["path"]:
+        return None
+    site = headers.get("sec-fetch-site", "none")
+    origin = headers.get("origin", f"http://{host}")
+    if site not in {"none", "same-origin"} or urlsplit(origin).netloc != host:
+        return text_reply(403, "Another site's page may not control the emulator.\n")
+    return None
+
+
+def _pairs(scope: Message) -> Headers:
+    return tuple(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
+    )
+
+
+def _by_name(pairs: Headers) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        if name in headers:
+            joint = "; " if name == "cookie" else ", "
+            headers[name] = f"{headers[name]}{joint}{value}"
+        else:
+            headers[name] = value
+    return headers
+
+
+def _query(raw: bytes) -> str:
+    """Return the query as text, bytes beyond ASCII percent-encoded."""
+    return raw.decode() if raw.isascii() else quote(raw, safe=_ASCII)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the whole body, or None when it is too large."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts = [body]
+        size = len(body)
+        while message.get("more_body"):
+            message = await receive()
+            part = message.get("body", b"")
+            size += len(part)
+            if size > MAX_BODY:
+                return None
+            parts.append(part)
+        body = b"".join(parts)
+    return None if len(body) > MAX_BODY else body
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

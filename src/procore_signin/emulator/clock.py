@@ -1,0 +1,42 @@
+"""The emulator's clock: real time that tests can push forward."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Clock:
+    """UTC unix seconds, from a clock passed in, plus what it was advanced by.
+
+    Args:
+        now: Where the time comes from, such as `time.time`.
+    """
+
+    __slots__ = ("_ahead", "_lock", "_now")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._ahead = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        """Return the time, UTC unix seconds."""
+        return self._now() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Move on by `seconds`.
+
+        Raises:
+            ValueError: `seconds` is negative or not a number. Time that runs backwards would make
+                tokens valid again, which no server does.
+        """
+        if not 0 <= seconds < float("inf"):
+            raise ValueError("The clock moves forward only: pass a number of seconds, 0 or more")
+        with self._lock:
+            self._ahead += seconds
+
+    def reset(self) -> None:
+        """Return to the time of the clock passed in."""
+        with self._lock:
+            self._ahead = 0.0

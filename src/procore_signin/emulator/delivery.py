@@ -1,0 +1,62 @@
+"""How a reply leaves: whole, or as a fault wants it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from procore_signin.emulator.effects import Effect
+from procore_signin.emulator.messages import Reply
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class ConnectionDropped(Exception):
+    """Tells the emulator's server to close the connection without finishing the response.
+
+    Under another ASGI server it is an ordinary failure: that server closes the connection too, or
+    answers 500 when nothing was sent yet.
+
+    Attributes:
+        reset: Close with a TCP reset instead of an orderly end.
+    """
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("a fault closes this connection")
+        self.reset = reset
+
+
+async def deliver(reply: Reply, effect: Effect, send: Send) -> None:
+    """Send a reply.
+
+    Raises:
+        ConnectionDropped: The fault wants the connection closed here.
+    """
+    if effect.delivery == "drop":
+        raise ConnectionDropped(reset=effect.reset)
+    length = len(reply.body) if effect.content_length is None else effect.content_length
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
+    if reply.status != 204:  # noqa: PLR2004 - RFC 9110 §8.6: no content-length with No Content
+        headers.append((b"content-length", str(length).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    if effect.delivery == "drip":
+        await _drip(reply.body, effect, send)
+    elif effect.delivery == "truncate":
+        await _part(reply.body[: effect.amount], send)
+        raise ConnectionDropped(reset=effect.reset)
+    else:
+        await send({"type": "http.response.body", "body": reply.body})
+    if effect.content_length is not None and effect.content_length != len(reply.body):
+        raise ConnectionDropped
+
+
+async def _drip(body: bytes, effect: Effect, send: Send) -> None:
+    for start in range(0, len(body), effect.amount):
+        await _part(body[start : start + effect.amount], send)
+        await asyncio.sleep(effect.interval)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _part(body: bytes, send: Send) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": True})

@@ -1,0 +1,119 @@
+"""Faults waiting to happen: which route, how often, by what chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from procore_signin.emulator.effects import BadFault, Effect, effect
+from procore_signin.emulator.mint import Mint, seeded_bytes
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault.
+
+    Attributes:
+        number: To name it by, from 1.
+        route: Such as `POST /oauth/token`, `/rest/*` for any method, or `*`.
+        kind: One of `effects.KINDS`.
+        settings: What the kind takes.
+        times: How often it may still happen, or None for always.
+        probability: From 0 to 1.
+        happened: How often it did.
+    """
+
+    number: int
+    route: str
+    kind: str
+    settings: Mapping[str, Any]
+    times: int | None
+    probability: float
+    effect: Effect = field(repr=False)
+    chance: Callable[[], float] = field(repr=False)
+    happened: int = 0
+
+    def matches(self, method: str, path: str) -> bool:
+        """Say whether a request is on this fault's route."""
+        wanted, space, pattern = self.route.partition(" ")
+        if not space:
+            return fnmatchcase(path, self.route)
+        return method == wanted and fnmatchcase(path, pattern)
+
+
+class Faults:
+    """The faults of one emulator, in the order in which they were added."""
+
+    __slots__ = ("_faults", "_mint", "_next")
+
+    def __init__(self, mint: Mint) -> None:
+        self._mint = mint
+        self._faults: list[Fault] = []
+        self._next = 1
+
+    def add(
+        self,
+        route: str,
+        kind: str,
+        *,
+        times: int | None = 1,
+        probability: float = 1.0,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> Fault:
+        """Make a fault happen from now on.
+
+        Args:
+            route: Such as `POST /oauth/token`; `*` in the path stands for anything.
+            kind: One of `effects.KINDS`.
+            times: How often, or None for always.
+            probability: Of each request on the route, from 0 to 1.
+            seed: Makes the chance repeat; by default the emulator's own.
+            settings: What the kind takes.
+
+        Raises:
+            BadFault: Any of these is wrong.
+        """
+        if not route.rpartition(" ")[2].startswith(("/", "*")):
+            raise BadFault("A fault's route is a path, with or without a method: POST /oauth/token")
+        if times is not None and (isinstance(times, bool) or times < 1):
+            raise BadFault("times is how often the fault happens: 1 or more, or null for always")
+        if not 0 <= probability <= 1:
+            raise BadFault("probability is a number from 0 to 1")
+        mint = self._mint if seed is None else Mint(seeded_bytes(seed))
+        fault = Fault(
+            self._next,
+            route,
+            kind,
+            settings,
+            times,
+            probability,
+            effect(kind, settings),
+            mint.chance,
+        )
+        self._next += 1
+        self._faults.append(fault)
+        return fault
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Return the first fault that happens to a request, counting it, or None."""
+        for fault in self._faults:
+            if fault.times == 0 or not fault.matches(method, path):
+                continue
+            if fault.probability < 1 and fault.chance() >= fault.probability:
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+            fault.happened += 1
+            return fault
+        return None
+
+    def all(self) -> list[Fault]:
+        """Return every fault, also those that cannot happen any more."""
+        return list(self._faults)
+
+    def clear(self) -> None:
+        """Let nothing go wrong any more."""
+        self._faults.clear()

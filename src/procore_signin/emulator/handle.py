@@ -1,0 +1,164 @@
+"""The emulator in a test's hands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from procore_signin.emulator.clients import Client
+from procore_signin.emulator.companies import Company, Project
+from procore_signin.emulator.faults import Fault
+from procore_signin.emulator.journal import Exchange
+from procore_signin.emulator.options import EmulatorOptions
+from procore_signin.emulator.people import Person
+from procore_signin.emulator.procore import LocalProcore
+from procore_signin.emulator.seed import DEMO_LOGIN
+from procore_signin.emulator.server import DEFAULT_HOST, Log, Server, running
+from procore_signin.emulator.verbs import LiveGrant, TokenRequest, Verbs
+
+
+class Emulator:
+    """A local Procore on a real socket, and everything a test may do to it.
+
+    ```python
+    with Emulator.started(redirect_uris=("http://localhost:8000/callback",)) as emulator:
+        location = emulator.approve(authorize_url)
+        emulator.advance(5400)
+        emulator.fault("POST /oauth/token", "drop-after-commit")
+    ```
+
+    Every method may be called from any thread.
+
+    Attributes:
+        url: Its origin: login and API in one.
+        options: How it behaves.
+    """
+
+    def __init__(self, procore: LocalProcore, url: str) -> None:
+        self._procore = procore
+        self._verbs = Verbs(procore)
+        self.url = url
+        self.options = procore.state.options
+
+    @classmethod
+    @contextmanager
+    def started(
+        cls,
+        *,
+        host: str = DEFAULT_HOST,
+        port: int = 0,
+        now: Callable[[], float] = time.time,
+        log: Log | None = None,
+        **options: Any,
+    ) -> Iterator[Emulator]:
+        """Run an emulator in a thread of its own for as long as the block runs.
+
+        Args:
+            host: This machine, by one of its loopback names.
+            port: 0 picks a free one.
+            now: Where the time comes from, UTC unix seconds.
+            log: Takes one line for each request, or None for silence.
+            options: Fields of `EmulatorOptions`.
+
+        Raises:
+            EmulatorRefused: The host is not this machine, or the port cannot be had.
+            ValueError: An option is wrong.
+        """
+        procore = LocalProcore(EmulatorOptions(**options), now=now)
+        server = Server(procore, host=host, port=port, log=log)
+        with running(server):
+            yield cls(procore, server.url)
+
+    def approve(self, authorize_url: str, *, login: str = DEMO_LOGIN) -> str:
+        """Log in and press Allow; see `Verbs.approve`."""
+        return self._verbs.approve(authorize_url, origin=self.url, login=login)
+
+    def deny(self, authorize_url: str) -> str:
+        """Press Deny; see `Verbs.deny`."""
+        return self._verbs.deny(authorize_url, origin=self.url)
+
+    def person(self, person_id: int, **changes: str | None) -> Person:
+        """Add a person or change `login`, `name` or `password`; see `Verbs.person`."""
+        known = {"login", "name", "password"}
+        if not known.issuperset(changes):
+            raise TypeError(f"A person has {', '.join(sorted(known))}")
+        return self._verbs.person(person_id, **changes)
+
+    def remove_person(self, person_id: int) -> None:
+        """Remove a person; see `Verbs.remove_person`."""
+        self._verbs.remove_person(person_id)
+
+    def client(self, client_id: str, client_secret: str, *redirect_uris: str, name: str) -> Client:
+        """Register a client, or replace the one with the same id.
+
+        Raises:
+            ValueError: A redirect URI leaves this machine.
+        """
+        client = Client(client_id, client_secret, redirect_uris, name)
+        self._verbs.client(client)
+        return client
+
+    def company(self, company_id: int, name: str, **more: Any) -> Company:
+        """Add a company, or replace the one with the same id; `more` are fields of `Company`."""
+        company = Company(company_id, name, **more)
+        self._verbs.company(company)
+        return company
+
+    def project(self, project_id: int, company_id: int, name: str, **more: Any) -> Project:
+        """Add a project, or replace the one with the same id; `more` are fields of `Project`."""
+        project = Project(project_id, company_id, name, **more)
+        self._verbs.project(project)
+        return project
+
+    def now(self) -> float:
+        """Return the emulator's time, UTC unix seconds."""
+        return self._verbs.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._verbs.advance(seconds)
+
+    def revoke(
+        self, *, login: str | None = None, client_id: str | None = None, token: str | None = None
+    ) -> int:
+        """Revoke grants, as a person does in Procore; see `Verbs.revoke`."""
+        return self._verbs.revoke(login=login, client_id=client_id, token=token)
+
+    def live_grants(self) -> list[LiveGrant]:
+        """Return every token that was issued and not revoked, oldest first."""
+        return self._verbs.live_grants()
+
+    @property
+    def requests(self) -> list[Exchange]:
+        """What came to `/oauth/*`, `/rest/*`, `/login` and `/logout`, oldest first."""
+        return self._procore.journal.exchanges()
+
+    @property
+    def token_requests(self) -> list[TokenRequest]:
+        """What came to the token endpoint, oldest first."""
+        return self._verbs.token_requests()
+
+    def fault(self, route: str, kind: str, **settings: Any) -> Fault:
+        """Make something go wrong: `times` (1), `probability` (1.0), `seed`, and the kind's own.
+
+        Raises:
+            BadFault: The route, the kind or a setting is wrong.
+        """
+        return self._verbs.fault(route, kind, **settings)
+
+    def faults(self) -> Iterable[Fault]:
+        """Return every fault and how often it happened."""
+        return self._verbs.faults()
+
+    def clear_faults(self) -> None:
+        """Let nothing go wrong any more."""
+        self._verbs.clear_faults()
+
+    def reset(self) -> None:
+        """Return to how it was at the start: seed, real time, no grant, no fault, empty journal."""
+        self._verbs.reset()
+
+    def __repr__(self) -> str:
+        return f"<Emulator {self.url}>"

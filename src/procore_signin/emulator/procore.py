@@ -1,0 +1,89 @@
+"""One emulated Procore: authorization server, API, faults and journal over one state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from procore_signin.emulator.api import Api
+from procore_signin.emulator.clients import OUT_OF_BAND
+from procore_signin.emulator.directory import Directory
+from procore_signin.emulator.faults import Faults
+from procore_signin.emulator.journal import Journal
+from procore_signin.emulator.messages import Reply, Request
+from procore_signin.emulator.mint import RandomBytes
+from procore_signin.emulator.options import EmulatorOptions
+from procore_signin.emulator.pages import Pages
+from procore_signin.emulator.provider import Provider
+from procore_signin.emulator.state import State
+
+
+class LocalProcore:
+    """Answers requests as values, one at a time, from any thread.
+
+    Several may run in one process, one for each environment; they may share a directory, never
+    tokens.
+
+    Args:
+        options: How it behaves.
+        now: Where the time comes from, UTC unix seconds.
+        random_bytes: Where chance comes from; by default the options' seed or the system.
+        directory: To be shared, or None for a seeded one of its own.
+    """
+
+    __slots__ = ("api", "faults", "journal", "lock", "pages", "provider", "state")
+
+    def __init__(
+        self,
+        options: EmulatorOptions | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+        random_bytes: RandomBytes | None = None,
+        directory: Directory | None = None,
+    ) -> None:
+        self.state = State(
+            options or EmulatorOptions(), now=now, random_bytes=random_bytes, directory=directory
+        )
+        self.lock = threading.RLock()
+        self.pages = Pages()
+        self.provider = Provider(self.state, self.pages)
+        self.api = Api(self.state)
+        self.faults = Faults(self.state.mint)
+        self.journal = Journal()
+
+    def answer(self, request: Request) -> Reply:
+        """Do what a request asks, without faults and without a trace in the journal."""
+        with self.lock:
+            if request.path.startswith("/rest/"):
+                return self.api.answer(request)
+            if request.path == "/" and request.method == "GET":
+                return self._index(request)
+            return self.provider.answer(request)
+
+    def reset(self) -> None:
+        """Return to how it was at the start: seed, real time, no fault, empty journal."""
+        with self.lock:
+            self.state.reset()
+            self.api.reset()
+            self.faults.clear()
+            self.journal.clear()
+
+    @property
+    def app_url(self) -> str:
+        """Where the application is that the first client belongs to."""
+        for redirect_uri in self.state.options.redirect_uris:
+            if redirect_uri != OUT_OF_BAND:
+                parts = urlsplit(redirect_uri)
+                return f"{parts.scheme}://{parts.netloc}"
+        return "http://localhost:4567"
+
+    def _index(self, request: Request) -> Reply:
+        directory = self.state.directory
+        return self.pages.reply(
+            "index.html",
+            base_url=request.origin,
+            clients=list(directory.clients.values()),
+            people=[(person.login, person.name or "") for person in directory.people.values()],
+        )

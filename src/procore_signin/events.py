@@ -1,0 +1,61 @@
+"""What happened, under fixed names: the audit trail of sign-ins, sessions and tokens.
+
+Each event is one record of the standard library's logger `procore_signin`: the message is the
+event's name, and `record.fields` holds its facts. No field ever carries a code, a state, a token,
+a cookie, an e-mail address or a query (row O1); control characters in text are replaced, so that
+nobody can forge a line (row O2).
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import Final
+
+LOGGER: Final = logging.getLogger("procore_signin")
+
+Field = str | int | float | bool | None
+
+
+class Event(StrEnum):
+    """The events. A name, once published, keeps its meaning."""
+
+    SIGN_IN_SUCCEEDED = "sign_in.succeeded"
+    SIGN_IN_JOINED = "sign_in.joined"
+    SIGN_IN_DENIED = "sign_in.denied"
+    SIGN_IN_FAILED = "sign_in.failed"
+    ATTEMPT_INVALID = "attempt.invalid"
+    SIGNED_OUT = "session.signed_out"
+    SIGNED_OUT_EVERYWHERE = "session.signed_out_everywhere"
+    SESSION_ENDED = "session.ended"
+    DISCONNECTED = "tokens.disconnected"
+    TOKENS_REVOKED = "tokens.revoked"
+    REVOCATION_FAILED = "tokens.revocation_failed"
+    REQUEST_REFUSED = "request.refused"
+    REQUEST_FAILED = "request.failed"
+    RATE_LIMITED = "request.rate_limited"
+
+
+_LEVELS: Final = {
+    Event.SIGN_IN_FAILED: logging.WARNING,
+    Event.ATTEMPT_INVALID: logging.WARNING,
+    Event.REVOCATION_FAILED: logging.WARNING,
+    Event.REQUEST_REFUSED: logging.WARNING,
+    Event.RATE_LIMITED: logging.WARNING,
+    Event.REQUEST_FAILED: logging.ERROR,
+}
+
+
+def emit(event: Event, **fields: Field) -> None:
+    """Record that `event` happened, with its `fields`."""
+    level = _LEVELS.get(event, logging.INFO)
+    if LOGGER.isEnabledFor(level):
+        clean = {name: _one_line(value) for name, value in fields.items()}
+        LOGGER.log(level, event.value, extra={"fields": clean})
+
+
+def _one_line(value: Field) -> Field:
+    """Replace what could start a new line or move the cursor in somebody's terminal."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:256])
+    return value

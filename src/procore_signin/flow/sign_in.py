@@ -1,0 +1,265 @@
+"""Finish a sign-in: spend the code once, learn who it is, commit everything or give it back.
+
+The order is the design (rows C3, C4, C12): the attempt is taken in the ledger before the code is
+sent, so a database that is down costs no code; the tokens are in escrow before anything else is
+done with them, so a crash strands no grant; user, tokens and session appear in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Final
+
+from procore_signin.errors import (
+    AttemptInvalid,
+    ProcoreSignInError,
+    SignInRefused,
+    StoreUnavailable,
+)
+from procore_signin.events import Event, emit
+from procore_signin.flow.attempt import LIFETIME, SignInAttempt
+from procore_signin.flow.context import Context
+from procore_signin.flow.revoke import revoke_tokens
+from procore_signin.flow.steps import Flow, later, read, send, shield, wait, write
+from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
+from procore_signin.protocol.me import me_request, parse_me_response
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_endpoint import (
+    AuthorizationCodeGrant,
+    parse_token_response,
+    token_request,
+)
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import Store
+from procore_signin.store.records import NewSession, User
+
+JOIN_SECONDS: Final = 5.0
+"""How long the second of two identical callbacks waits for the first."""
+
+JOIN_POLL_SECONDS: Final = 0.05
+JOIN_FRESHNESS: Final = 30
+"""Seconds after which a finished attempt lets nobody in any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """What a finished sign-in needs to know of the browser.
+
+    Attributes:
+        user_agent: What it calls itself, shown to the person in their list of sessions.
+        session_hash: Hash of the session cookie that it holds already, which this one replaces.
+    """
+
+    user_agent: str | None
+    session_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A finished sign-in.
+
+    Attributes:
+        user: Who it is.
+        session_token: What the browser keeps; the store knows only its hash.
+        return_to: The path where the person lands.
+        created: True at the first sign-in of this person: a sign-up.
+    """
+
+    user: User
+    session_token: Secret
+    return_to: str
+    created: bool
+
+
+def hash_session_token(token: str) -> str:
+    """Return the hash under which the store knows a session (row S1)."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def finish_sign_in(
+    context: Context,
+    attempt: SignInAttempt,
+    response: CodeGranted | AuthorizationDenied,
+    browser: Browser,
+) -> Flow[SignedIn]:
+    """Turn an authorization response into a signed-in user.
+
+    Args:
+        context: The surroundings.
+        attempt: The attempt that this browser holds for the response's state, already checked.
+        response: What came back on the redirect URI.
+        browser: The browser that brought it.
+
+    Raises:
+        SignInRefused: The person said no, or is disabled here. Say so; offer to try again.
+        AttemptInvalid: The attempt was used before (`used`), or `iss` names another server.
+        GrantLost: Procore does not accept the code. Offer a new sign-in.
+        ClientMisconfigured, UnexpectedResponse: Tell the operator.
+        ProcoreUnavailable, StoreUnavailable: Offer to try again. When the store failed before the
+            exchange, the same response may be brought again: the code was not spent.
+    """
+    # RFC 9207 §2.4: a response that names another issuer was meant for somebody else.
+    if response.iss is not None and response.iss != context.environment.login_origin:
+        raise AttemptInvalid("The response names another authorization server", reason="mismatch")
+    now = context.now()
+    taken_before = yield from write(
+        lambda store: store.take_attempt(
+            attempt.state_hash,
+            environment=context.environment.name,
+            now=now,
+            expires_at=attempt.issued_at + LIFETIME,
+        )
+    )
+    if isinstance(response, AuthorizationDenied):
+        yield from write(lambda store: store.fail_attempt(attempt.state_hash, "denied", now=now))
+        emit(Event.SIGN_IN_DENIED, attempt=attempt.state_hash[:8], error=response.error)
+        raise SignInRefused(
+            "The authorization request was not granted",
+            error=response.error,
+            error_description=response.error_description,
+        )
+    if taken_before is not None:
+        return (yield from _join(context, attempt, browser))
+    return (yield from shield(_exchange_and_commit(context, attempt, response.code, browser)))
+
+
+def _exchange_and_commit(
+    context: Context, attempt: SignInAttempt, code: Secret, browser: Browser
+) -> Flow[SignedIn]:
+    tokens = None
+    try:
+        tokens = yield from _exchange(context, attempt, code)
+        return (yield from _admit(context, attempt, tokens, browser))
+    except ProcoreSignInError as error:
+        emit(
+            Event.SIGN_IN_FAILED,
+            attempt=attempt.state_hash[:8],
+            environment=context.environment.name,
+            reason=type(error).__name__,
+            error=error.error,
+            procore_request_id=error.request_id,
+        )
+        yield from _abandon(context, attempt, tokens, outcome=type(error).__name__)
+        raise
+
+
+def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[TokenSet]:
+    grant = AuthorizationCodeGrant(
+        code=code, redirect_uri=context.client.redirect_uri, code_verifier=attempt.code_verifier
+    )
+    # Lifetimes count from before the request: an answer that was long under way is not younger.
+    asked_at = context.clock()
+    response = yield from send(
+        token_request(context.environment.login_origin, context.client, grant)
+    )
+    return parse_token_response(response, received_at=asked_at)
+
+
+def _admit(
+    context: Context, attempt: SignInAttempt, tokens: TokenSet, browser: Browser
+) -> Flow[SignedIn]:
+    yield from write(lambda store: store.escrow(attempt.state_hash, tokens, now=context.now()))
+    response = yield from send(me_request(context.environment.api_origin, tokens.access_token))
+    me = parse_me_response(response, received_at=context.clock())
+    session_token, session = _new_session(context, browser, me_json=me.json)
+    completed = yield from write(
+        lambda store: store.complete_sign_in(
+            attempt.state_hash,
+            me=me,
+            environment=context.environment.name,
+            tokens=tokens,
+            session=session,
+            replaces=browser.session_hash,
+            now=context.now(),
+        )
+    )
+    if completed.replaced_tokens is not None:
+        yield from later(_return_replaced(context, attempt, completed.replaced_tokens))
+    emit(
+        Event.SIGN_IN_SUCCEEDED,
+        attempt=attempt.state_hash[:8],
+        environment=context.environment.name,
+        user=completed.user.id,
+        created=completed.created,
+    )
+    return SignedIn(completed.user, session_token, attempt.return_to, completed.created)
+
+
+def _return_replaced(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[None]:
+    """Revoke the token set that this sign-in replaced, which no row holds any more (row R11)."""
+    if (yield from revoke_tokens(context, tokens)):
+        yield from write(lambda store: store.clear_escrow(attempt.state_hash))
+
+
+def _abandon(
+    context: Context, attempt: SignInAttempt, tokens: TokenSet | None, *, outcome: str
+) -> Flow[None]:
+    """Leave nothing behind: no live grant at Procore, no open attempt in the ledger."""
+    revoked = tokens is not None and (yield from revoke_tokens(context, tokens))
+    try:
+        yield from write(
+            lambda store: store.fail_attempt(attempt.state_hash, outcome, now=context.now())
+        )
+        if revoked:
+            yield from write(lambda store: store.clear_escrow(attempt.state_hash))
+    except StoreUnavailable:
+        # The database is what failed. The janitor finds an escrow that was written before that,
+        # and the attempt expires by itself.
+        return
+
+
+def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[SignedIn]:
+    """Wait for the callback that spends the code, and land in the same place.
+
+    A double click makes the browser drop the first answer and keep ours, so ours carries a
+    session of its own.
+    """
+    waited = 0.0
+    while True:
+        entry = yield from read(lambda store: store.attempt(attempt.state_hash))
+        if entry is None or entry.status == "failed":
+            raise AttemptInvalid("This sign-in attempt was used and did not succeed", reason="used")
+        if entry.status == "done" and entry.user_id is not None:
+            break
+        if waited >= JOIN_SECONDS:
+            raise AttemptInvalid("This sign-in attempt is still being finished", reason="used")
+        yield from wait(JOIN_POLL_SECONDS)
+        waited += JOIN_POLL_SECONDS
+    now = context.now()
+    if entry.finished_at is None or now - entry.finished_at > JOIN_FRESHNESS:
+        raise AttemptInvalid("This sign-in attempt was finished before", reason="used")
+    user_id = entry.user_id
+    me_json = yield from read(lambda store: _latest_me_json(store, user_id, now))
+    session_token, session = _new_session(context, browser, me_json=me_json)
+    user = yield from write(lambda store: _open_session(store, user_id, session, now))
+    emit(Event.SIGN_IN_JOINED, attempt=attempt.state_hash[:8], user=user.id)
+    return SignedIn(user, session_token, attempt.return_to, created=False)
+
+
+def _open_session(store: Store, user_id: int, session: NewSession, now: int) -> User:
+    store.open_session(user_id, session, now=now)
+    user = store.user(user_id)
+    if user is None:
+        raise SignInRefused("This person was deleted a moment ago")
+    return user
+
+
+def _latest_me_json(store: Store, user_id: int, now: int) -> str:
+    """Return what `/me` answered at the newest sign-in of the user, moments ago."""
+    newest = max(store.sessions_of(user_id, now=now), key=lambda each: each.id)
+    return store.me_json(newest.id)
+
+
+def _new_session(context: Context, browser: Browser, *, me_json: str) -> tuple[Secret, NewSession]:
+    now = context.now()
+    text = urlsafe_b64encode(context.random_bytes(32)).rstrip(b"=").decode()
+    session = NewSession(
+        id_hash=hash_session_token(text),
+        me_json=me_json,
+        user_agent=browser.user_agent,
+        idle_expires_at=now + context.session_idle,
+        absolute_expires_at=now + context.session_absolute,
+    )
+    return Secret(text, "session token"), session

@@ -1,0 +1,98 @@
+"""What a flow can ask for. `runners.py` alone performs it, waiting or awaiting.
+
+A flow is a generator: it yields a step and is sent the step's outcome, or has the step's error
+thrown into it. `yield from send(…)` and its siblings keep the outcome's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this request to Procore; the outcome is an `HttpResponse`."""
+
+    request: HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Do this with the store; the outcome is what it returns.
+
+    Attributes:
+        do: Called with the store, on whichever thread suits the database.
+        writes: True when it changes rows: SQLite wants its writes in one line.
+    """
+
+    do: Callable[[Store], Any]
+    writes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let this many seconds pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shield:
+    """Run this flow to its end even when the caller goes away; the outcome is its value.
+
+    Between the exchange of a code and the commit, a grant exists that only we know of (row C13).
+    """
+
+    flow: Flow[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Run this flow after the caller has its answer. Nothing may depend on its outcome."""
+
+    flow: Flow[Any]
+
+
+Step = Send | Work | Wait | Shield | Later
+Flow = Generator[Step, Any, T]
+
+
+def send(request: HttpRequest) -> Flow[HttpResponse]:
+    """Send `request`, once, and return the response."""
+    response: HttpResponse = yield Send(request)
+    return response
+
+
+def read(do: Callable[[Store], T]) -> Flow[T]:
+    """Return what `do` reads from the store."""
+    outcome: T = yield Work(do, writes=False)
+    return outcome
+
+
+def write(do: Callable[[Store], T]) -> Flow[T]:
+    """Return what `do` returns after changing the store."""
+    outcome: T = yield Work(do, writes=True)
+    return outcome
+
+
+def wait(seconds: float) -> Flow[None]:
+    """Let `seconds` pass."""
+    yield Wait(seconds)
+
+
+def shield(flow: Flow[T]) -> Flow[T]:
+    """Return the value of `flow`, which is not interrupted when the caller is."""
+    outcome: T = yield Shield(flow)
+    return outcome
+
+
+def later(flow: Flow[Any]) -> Flow[None]:
+    """Have `flow` run after the caller has its answer."""
+    yield Later(flow)

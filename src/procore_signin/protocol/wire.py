@@ -1,0 +1,44 @@
+"""The only HTTP that the protocol knows: a request to send and the response that came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request to Procore. Its repr shows the method and the address without the query.
+
+    Attributes:
+        method: Such as `POST`.
+        url: Absolute, with the query where there is one.
+        headers: Names and values; names in lower case.
+        body: The bytes to send.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.url.partition('?')[0]}>"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """What Procore answered. Its repr shows the status and the size.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: Names in lower case; the last value of a repeated name.
+        body: The whole body, already capped by the transport.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<{self.status}, {len(self.body)} bytes>"

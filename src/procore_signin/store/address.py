@@ -1,0 +1,104 @@
+"""The database's address: which of the three it is, by which driver, and how to name it safely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final, Literal
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+Backend = Literal["sqlite", "postgresql", "mysql"]
+
+_EXAMPLES: Final = (
+    "Write sqlite:///test.db, postgresql://user:password@host/database "
+    "or mysql://user:password@host/database."
+)
+_BACKENDS: Final[dict[str, Backend]] = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+}
+_DRIVERS: Final[dict[Backend, tuple[str, str]]] = {
+    "sqlite": ("pysqlite", "sqlite3"),
+    "postgresql": ("psycopg", "psycopg"),
+    "mysql": ("pymysql", "pymysql"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the database is.
+
+    Attributes:
+        backend: Which of the three kinds; MariaDB counts as `mysql`.
+        label: Its name for messages: without user, password and options.
+        url: What SQLAlchemy connects with, the driver named.
+        path: SQLite's file, absolute; None for a server.
+    """
+
+    backend: Backend
+    label: str
+    url: URL = field(repr=False)
+    path: Path | None = None
+
+
+def parse_address(text: str) -> Address:
+    """Read the setting `PROCORE_DATABASE_URL`.
+
+    Args:
+        text: `sqlite:///<file>`, `postgresql://…`, `mysql://…` or `mariadb://…`. The driver is
+            chosen here; naming the same one, as in `postgresql+psycopg://…`, is fine.
+
+    Raises:
+        ValueError: No such form, another driver, a database in memory, or a driver that is not
+            installed. The message says what to do and never repeats the text.
+    """
+    url = _make_url(text)
+    scheme, _, driver = url.drivername.partition("+")
+    backend = _BACKENDS.get(scheme)
+    if backend is None:
+        raise ValueError(f"The database's address starts with an unknown scheme. {_EXAMPLES}")
+    wanted, module = _DRIVERS[backend]
+    if driver not in {"", wanted}:
+        raise ValueError(
+            f"procore-signin reaches {scheme} databases through {wanted} only. "
+            f"Write {scheme}:// without naming a driver."
+        )
+    if find_spec(module) is None:
+        raise ValueError(
+            f"The driver for {scheme} databases is not installed. "
+            f"Run: pip install 'procore-signin[{backend}]'"
+        )
+    if backend == "sqlite":
+        return _sqlite_address(url)
+    if not url.database:
+        raise ValueError(f"The database's address names no database. {_EXAMPLES}")
+    name = "mariadb" if scheme == "mariadb" else backend
+    place = f"{url.host or 'localhost'}{f':{url.port}' if url.port else ''}"
+    return Address(
+        backend, f"{scheme}://{place}/{url.database}", url.set(drivername=f"{name}+{wanted}")
+    )
+
+
+def _make_url(text: str) -> URL:
+    try:
+        return make_url(text)
+    except (ArgumentError, ValueError):
+        pass  # their message may quote the text, and with it a password
+    raise ValueError(f"The database's address cannot be read. {_EXAMPLES}")
+
+
+def _sqlite_address(url: URL) -> Address:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise ValueError(
+            "SQLite needs a file, because threads and processes share it. Write sqlite:///test.db."
+        )
+    if url.query or url.host or url.username:
+        raise ValueError("A SQLite address is sqlite:/// and the file, without anything else.")
+    path = Path(url.database).absolute()
+    return Address("sqlite", f"sqlite:///{url.database}", url, path)

@@ -1,0 +1,140 @@
+"""The ledger: each authorization response counts once, and no grant is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import Connection
+
+from procore_signin.errors import VaultSealed
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import statements
+from procore_signin.store.base import StoreBase, affected, attempt_over, insert_absent, storable
+from procore_signin.store.database import Restart
+from procore_signin.store.records import Escrow, LedgerEntry
+
+_OUTCOME_LENGTH: Final = 64
+
+
+class Ledger(StoreBase):
+    """Sign-in attempts from the moment their authorization response arrives (rows C3, C4, C12)."""
+
+    def take_attempt(
+        self, state_hash: str, *, environment: str, now: int, expires_at: int
+    ) -> LedgerEntry | None:
+        """Take an attempt before its code is spent.
+
+        Args:
+            state_hash: SHA-256 of its `state`, 64 lower-case hex digits.
+            environment: Whose code it is.
+            now: Unix seconds.
+            expires_at: From when it may be forgotten; no earlier than its cookie expires.
+
+        Returns:
+            None for the one caller that took it; for every other, in all processes, what is known
+            of it.
+        """
+        values = {
+            "state_hash": state_hash,
+            "environment": environment,
+            "status": "taken",
+            "created_at": now,
+            "expires_at": expires_at,
+        }
+
+        def work(connection: Connection) -> LedgerEntry | None:
+            if insert_absent(connection, self._insert_attempt, values) is not None:
+                return None
+            entry = self._entry(connection, state_hash)
+            if entry is None:  # purged between the two statements
+                raise Restart
+            return entry
+
+        return self._database.write(work)
+
+    def attempt(self, state_hash: str) -> LedgerEntry | None:
+        """Return what is known of an attempt, or None where nobody took it."""
+        row = self._database.one(self._queries.attempt, {"which_state": state_hash})
+        return None if row is None else LedgerEntry(*row)
+
+    def escrow(self, state_hash: str, tokens: TokenSet, *, now: int) -> None:
+        """Keep the tokens of an exchange until the sign-in completes or somebody revokes them.
+
+        Raises:
+            AttemptInvalid: It is not waiting for an exchange: it failed or was forgotten. Revoke
+                the tokens.
+        """
+
+        def work(connection: Connection) -> None:
+            entry = self._entry(connection, state_hash)
+            if entry is None:
+                raise attempt_over()
+            sealed = self._seal.seal_escrow(
+                tokens, state_hash=state_hash, environment=entry.environment
+            )
+            values = {
+                "which_state": state_hash,
+                "status": "exchanged",
+                "escrow": sealed,
+                "escrowed_at": now,
+            }
+            if affected(connection, statements.ESCROW, values) != 1:
+                raise attempt_over()
+
+        self._database.write(work)
+
+    def escrowed(self, older_than: int, *, limit: int = 100) -> list[Escrow]:
+        """Return tokens put in escrow before the time `older_than`, oldest first.
+
+        Fail such an attempt first, so that its sign-in cannot complete any more, then revoke the
+        tokens, then clear the escrow.
+        """
+        rows = self._database.many(self._queries.escrowed, {"before": older_than, "limit": limit})
+        return [self._open_escrow(*row) for row in rows]
+
+    def clear_escrow(self, state_hash: str) -> None:
+        """Forget the tokens in escrow, after they were revoked."""
+        values = {"which_state": state_hash}
+        self._database.write(
+            lambda connection: affected(connection, statements.CLEAR_ESCROW, values)
+        )
+
+    def fail_attempt(self, state_hash: str, outcome: str, *, now: int) -> bool:
+        """Note that an attempt ended without a sign-in. Tokens in escrow stay there.
+
+        Args:
+            state_hash: Which attempt.
+            outcome: Why, as a fixed word; cut at 64 characters.
+            now: Unix seconds.
+
+        Returns:
+            True when this call ended it; False when it had ended before, or is unknown.
+        """
+        values = failed(state_hash, outcome, now)
+        return self._database.write(
+            lambda connection: affected(connection, statements.FINISH_ATTEMPT, values) == 1
+        )
+
+    def _entry(self, connection: Connection, state_hash: str) -> LedgerEntry | None:
+        row = connection.execute(
+            self._queries.attempt.statement, {"which_state": state_hash}
+        ).first()
+        return None if row is None else LedgerEntry(*row)
+
+    def _open_escrow(self, state_hash: str, environment: str, sealed: str) -> Escrow:
+        try:
+            tokens = self._seal.open_escrow(sealed, state_hash=state_hash, environment=environment)
+        except VaultSealed:
+            return Escrow(state_hash, environment, None)
+        return Escrow(state_hash, environment, tokens)
+
+
+def failed(state_hash: str, outcome: str, now: int) -> Mapping[str, object]:
+    """Return what FINISH_ATTEMPT writes for an attempt that ended without a sign-in."""
+    return {
+        "which_state": state_hash,
+        "status": "failed",
+        "outcome": storable(outcome, _OUTCOME_LENGTH),
+        "finished_at": now,
+    }

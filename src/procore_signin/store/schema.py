@@ -1,0 +1,144 @@
+"""The tables. Times are UTC unix seconds; sealed columns hold what `seal.py` makes.
+
+Hashes and environments compare byte for byte on every database: MariaDB's default collation would
+take `abc`, `ABC` and `ábc` for one (CVE-2024-32879). Numbers are never given twice, so a late
+request that still holds a deleted row's number cannot meet another person's row under it; that is
+why SQLite's AUTOINCREMENT is on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
+from sqlalchemy.types import TypeEngine
+
+SCHEMA_REVISION: Final = "0001"
+"""The migration that makes these tables. `Store.probe` demands it; a test compares it to Alembic's
+head, so that reading it costs no import of Alembic."""
+
+VERSION_TABLE: Final = "procore_signin_alembic_version"
+"""Where Alembic notes the revision: our own name, because the host application may use Alembic."""
+
+
+def _exact(length: int) -> TypeEngine[str]:
+    ascii_bin = VARCHAR(length, charset="ascii", collation="ascii_bin")
+    return String(length).with_variant(ascii_bin, "mysql", "mariadb")
+
+
+_ID: Final = BigInteger().with_variant(Integer, "sqlite")
+_HASH: Final = _exact(64)
+_ENVIRONMENT: Final = _exact(32)
+_STATUS: Final = _exact(16)
+_OPTIONS: Final[dict[str, Any]] = {
+    "sqlite_autoincrement": True,
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+}
+
+metadata: Final = MetaData()
+
+users: Final = Table(
+    "users",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("procore_id", BigInteger, nullable=False),
+    Column("email", String(255), nullable=False),
+    Column("name", String(255)),
+    Column("environment", _ENVIRONMENT, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_signed_in_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    UniqueConstraint("environment", "procore_id", name="uq_users_environment_procore_id"),
+    **_OPTIONS,
+)
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column("id_hash", _HASH, nullable=False),
+    Column(
+        "user_id",
+        BigInteger,
+        ForeignKey("users.id", name="fk_sessions_user_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("environment", _ENVIRONMENT, nullable=False),
+    Column(
+        "me_json", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), nullable=False
+    ),  # up to 64 KiB, one byte more than MariaDB's TEXT holds
+    Column("user_agent", String(255)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_seen_at", BigInteger, nullable=False),
+    Column("idle_expires_at", BigInteger, nullable=False),
+    Column("absolute_expires_at", BigInteger, nullable=False),
+    UniqueConstraint("id_hash", name="uq_sessions_id_hash"),
+    Index("ix_sessions_user_id", "user_id"),
+    Index("ix_sessions_idle_expires_at", "idle_expires_at"),
+    **_OPTIONS,
+)
+
+token_sets: Final = Table(
+    "token_sets",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column(
+        "user_id",
+        BigInteger,
+        ForeignKey("users.id", name="fk_token_sets_user_id"),
+        nullable=False,
+    ),  # no cascade: tokens are revoked at Procore before their row goes
+    Column("environment", _ENVIRONMENT, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("access_token", Text, nullable=False),
+    Column("refresh_token", Text),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("status", _STATUS, nullable=False),
+    Column("lease_owner", String(64)),
+    Column("lease_until", BigInteger),
+    Column("ambiguous", Integer, nullable=False, server_default=text("0")),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("user_id", "environment", name="uq_token_sets_user_id_environment"),
+    **_OPTIONS,
+)
+
+sign_in_ledger: Final = Table(
+    "sign_in_ledger",
+    metadata,
+    Column("state_hash", _HASH, primary_key=True),
+    Column("environment", _ENVIRONMENT, nullable=False),
+    Column("status", _STATUS, nullable=False),
+    Column(
+        "user_id",
+        BigInteger,
+        ForeignKey("users.id", name="fk_sign_in_ledger_user_id", ondelete="SET NULL"),
+    ),
+    Column("outcome", String(64)),
+    Column("escrow", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("escrowed_at", BigInteger),
+    Index("ix_sign_in_ledger_user_id", "user_id"),
+    Index("ix_sign_in_ledger_expires_at", "expires_at"),
+    Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+    mysql_collate="utf8mb4_bin",
+)

@@ -1,0 +1,143 @@
+"""The store: people, their sessions, their sealed tokens and the ledger of sign-ins.
+
+Its parts are `ledger.py`, `sessions.py` and `users.py`; here is what concerns all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+from procore_signin.errors import StoreUnavailable
+from procore_signin.protocol.me import Me
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import statements
+from procore_signin.store.base import affected, attempt_over, person_disabled
+from procore_signin.store.ledger import Ledger, failed
+from procore_signin.store.records import CompletedSignIn, NewSession, Purged
+from procore_signin.store.schema import SCHEMA_REVISION
+from procore_signin.store.sessions import Sessions, insert_session
+from procore_signin.store.users import Users
+
+_MOST_PURGED: Final = 10_000
+
+
+class Store(Ledger, Sessions, Users):
+    """The database and the seal, behind the few things that a sign-in and a page need.
+
+    Synchronous, and safe to call from any thread. Times are given and kept as UTC unix seconds.
+    Opening a store connects to nothing. Every method raises `StoreUnavailable` when the database
+    is down, locked for too long or not migrated; then nothing was half done.
+
+    Args:
+        url: As `PROCORE_DATABASE_URL`: `sqlite:///…`, `postgresql://…`, `mysql://…`, `mariadb://…`.
+        keys: Seal and open the tokens.
+        lock_timeout: The longest wait for others' work, in seconds.
+        pool_size: Connections kept to a server, for reads and for writes each; twice as many at
+            most. SQLite opens one for writing and one for each thread that reads at the same time.
+        random_bytes: A cryptographic source, for nonces.
+        clock: Seconds of a monotonic clock, to bound repetitions.
+        sleep: Waits some seconds between repetitions.
+
+    Raises:
+        ValueError: `url` is none, or its driver is not installed; the message says what to do.
+    """
+
+    def complete_sign_in(
+        self,
+        state_hash: str,
+        *,
+        me: Me,
+        environment: str,
+        tokens: TokenSet,
+        session: NewSession,
+        replaces: str | None,
+        now: int,
+    ) -> CompletedSignIn:
+        """Make a sign-in true, in one transaction: person, tokens, session and ledger.
+
+        The person is found or made by environment and Procore's id alone, exactly once however
+        many sign in at the same time (rows I1, I2, I4). The session that the browser had before
+        ends, whoever's it was (row S2).
+
+        Args:
+            state_hash: The attempt, taken before.
+            me: What Procore says about the person; e-mail and name are stored as it says now.
+            environment: Where.
+            tokens: What the exchange granted; they replace the person's tokens.
+            session: The session to open.
+            replaces: `id_hash` of the session cookie that the browser sent, or None.
+            now: Unix seconds.
+
+        Raises:
+            SignInRefused: The person is disabled. Only the ledger was written; revoke the tokens.
+            AttemptInvalid: The attempt has ended already. Nothing was written; revoke the tokens.
+        """
+
+        def work(connection: Connection) -> CompletedSignIn | None:
+            user, created = self._find_or_make_user(connection, me, environment, now)
+            if user.disabled_at is not None:
+                refused = failed(state_hash, "user_disabled", now)
+                affected(connection, statements.FINISH_ATTEMPT, refused)
+                return None
+            replaced, sealed = self._replace_tokens(connection, user, tokens, now)
+            if replaces is not None:
+                connection.execute(statements.END_SESSION_BY_HASH, {"which_hash": replaces})
+            insert_session(connection, user.id, environment, session, now)
+            done = {
+                "which_state": state_hash,
+                "status": "done",
+                "user_id": user.id,
+                "escrow": None,
+                "escrowed_at": None,
+                "finished_at": now,
+            }
+            if affected(connection, statements.FINISH_ATTEMPT, done) != 1:
+                raise attempt_over()
+            return CompletedSignIn(user, created, replaced, sealed)
+
+        completed = self._database.write(work)
+        if completed is None:
+            raise person_disabled()
+        return completed
+
+    def purge(self, now: int, limit: int = 1000) -> Purged:
+        """Delete expired sessions and ledger entries, at most `limit` of each (row O6).
+
+        Two short transactions. Attempts with tokens in escrow stay until those were revoked.
+
+        Raises:
+            ValueError: `limit` is not 1 to 10,000.
+        """
+        if not 1 <= limit <= _MOST_PURGED:
+            raise ValueError(f"A purge deletes 1 to {_MOST_PURGED} rows at a time.")
+        some = {"now": now, "limit": limit}
+
+        def purge_sessions(connection: Connection) -> int:
+            ids = connection.scalars(statements.ENDED_SESSIONS, some).all()
+            values = {"now": now, "which_ids": ids}
+            return affected(connection, statements.PURGE_SESSIONS, values)
+
+        def purge_attempts(connection: Connection) -> int:
+            states = connection.scalars(statements.OVER_ATTEMPTS, some).all()
+            values = {"now": now, "which_states": states}
+            return affected(connection, statements.PURGE_ATTEMPTS, values)
+
+        return Purged(self._database.write(purge_sessions), self._database.write(purge_attempts))
+
+    def probe(self) -> None:
+        """Ask the database for a sign of life, and whether its tables are this version's.
+
+        Raises:
+            StoreUnavailable: It gives none, or its tables are older or newer.
+        """
+        row = self._database.one(self._queries.revision, {})
+        revision = None if row is None else row[0]
+        if revision != SCHEMA_REVISION:
+            cure = "Run: procore-signin db upgrade. If the tables are newer, run the newer version."
+            raise StoreUnavailable(
+                f"The database {self._database.label} has tables of revision {revision}, and this "
+                f"version needs {SCHEMA_REVISION}. {cure}",
+                hint=cure,
+            )

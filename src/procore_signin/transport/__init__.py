@@ -1,0 +1,1 @@
+"""How a request reaches Procore and an answer comes back, or why not."""

@@ -1,0 +1,235 @@
+"""The transports that talk to Procore, over pyreqwest (reqwest, rustls).
+
+Row T2: TLS 1.2 or later with verified certificates, no redirects, no proxy or `.netrc` from the
+environment, no cookies. Row T3: one deadline from connecting to the last byte, which a server that
+sends a byte now and then cannot stretch; a cap on the body; no decompression, hence no bombs.
+
+Both classes only wait. What is asked for and what an outcome means is written once, below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from threading import Lock
+from typing import Final, TypeVar
+
+from pyreqwest.bytes import Bytes
+from pyreqwest.client import (
+    BaseClientBuilder,
+    Client,
+    ClientBuilder,
+    SyncClient,
+    SyncClientBuilder,
+)
+from pyreqwest.exceptions import (
+    BuilderError,
+    DecodeError,
+    DetailedPyreqwestError,
+    RequestError,
+    RequestTimeoutError,
+)
+from pyreqwest.request import BaseRequestBuilder
+from pyreqwest.response import BaseResponse
+
+from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+
+USER_AGENT: Final = "procore-signin"
+
+KEEP_IDLE: Final = timedelta(seconds=15)
+"""How long an unused connection is kept. Well below what servers keep theirs, because a request on
+a connection that the server is just closing fails, and nobody knows whether it was carried out."""
+
+
+class PyreqwestTransport:
+    """A `Transport` for threads. Its connections are opened at first use and shared.
+
+    Args:
+        deadline: Seconds for a whole exchange: waiting, connecting, sending and the last byte of
+            the answer. Half of it at most goes into connecting.
+        max_body: The largest answer, in bytes.
+        user_agent: What to call ourselves.
+        root_certificates: PEM of certificate authorities to trust besides those of this machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: float = 10.0,
+        max_body: int = 65_536,
+        user_agent: str = USER_AGENT,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
+        self._lock: Final = Lock()
+        self._client: SyncClient | None = None
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to `request`: see `Transport.send`."""
+        with _outcome_of(request):
+            outgoing = self._open().request(request.method, request.url)
+            with self._rules.fill(outgoing, request).build_streamed() as response:
+                return self._rules.answer(
+                    request, response, response.body_reader.read(self._rules.max_body + 1)
+                )
+
+    def close(self) -> None:
+        """Close the connections. A later `send` opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _open(self) -> SyncClient:
+        with self._lock:
+            if self._client is None:
+                self._client = self._rules.configure(SyncClientBuilder()).build()
+            return self._client
+
+
+class AsyncPyreqwestTransport:
+    """An `AsyncTransport`. Its connections are opened at first use and shared by all event loops.
+
+    Args:
+        deadline: As in `PyreqwestTransport`.
+        max_body: As in `PyreqwestTransport`.
+        user_agent: As in `PyreqwestTransport`.
+        root_certificates: As in `PyreqwestTransport`.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: float = 10.0,
+        max_body: int = 65_536,
+        user_agent: str = USER_AGENT,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
+        self._lock: Final = Lock()
+        self._client: Client | None = None
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to `request`: see `AsyncTransport.send`."""
+        with _outcome_of(request):
+            outgoing = self._open().request(request.method, request.url)
+            async with self._rules.fill(outgoing, request).build_streamed() as response:
+                return self._rules.answer(
+                    request, response, await response.body_reader.read(self._rules.max_body + 1)
+                )
+
+    async def aclose(self) -> None:
+        """Close the connections. A later `send` opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _open(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = self._rules.configure(ClientBuilder()).build()
+            return self._client
+
+
+_AnyClientBuilder = TypeVar("_AnyClientBuilder", bound=BaseClientBuilder)
+_AnyRequestBuilder = TypeVar("_AnyRequestBuilder", bound=BaseRequestBuilder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What both transports ask of pyreqwest, and what they accept from a server."""
+
+    deadline: float
+    max_body: int
+    user_agent: str
+    root_certificates: bytes | None
+
+    def configure(self, builder: _AnyClientBuilder) -> _AnyClientBuilder:
+        builder = (
+            builder.user_agent(self.user_agent)
+            .timeout(timedelta(seconds=self.deadline))
+            # Shorter than the deadline: that a connection was never made is certain only when
+            # this one runs out first.
+            .connect_timeout(timedelta(seconds=self.deadline / 2))
+            .pool_idle_timeout(KEEP_IDLE)
+            .min_tls_version("TLSv1.2")
+            .no_proxy()
+            .follow_redirects(enable=False)
+            .referer(enable=False)
+            .gzip(enable=False)
+            .brotli(enable=False)
+            .zstd(enable=False)
+            .deflate(enable=False)
+        )
+        if self.root_certificates is not None:
+            builder = builder.add_root_certificate_pem(self.root_certificates)
+        return builder
+
+    def fill(self, builder: _AnyRequestBuilder, request: HttpRequest) -> _AnyRequestBuilder:
+        builder = builder.header("accept-encoding", "identity")
+        for name, value in request.headers:
+            builder = builder.header(name, value, is_sensitive=name == "authorization")
+        return builder.body_bytes(request.body) if request.body else builder
+
+    def answer(
+        self, request: HttpRequest, response: BaseResponse, body: Bytes | None
+    ) -> HttpResponse:
+        whole = b"" if body is None else bytes(body)
+        if len(whole) > self.max_body:
+            raise UnexpectedResponse(
+                f"The answer to {request!r} is larger than {self.max_body} bytes"
+            )
+        try:
+            headers = dict(response.headers.items())
+        except ValueError:
+            raise UnexpectedResponse(
+                f"The answer to {request!r} has a header that is not ASCII"
+            ) from None
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnexpectedResponse(
+                f"The answer to {request!r} is encoded although it was asked not to be",
+                hint="Something between this program and Procore compresses or changes answers.",
+            )
+        return HttpResponse(response.status, headers, whole)
+
+
+# Words of hyper and rustls. pyreqwest gives one class, ConnectError, to a connection that was never
+# made and to one that was lost after sending; only the list of causes tells them apart. An unknown
+# wording counts as "perhaps sent", which is the safe mistake.
+_NOT_CONNECTED: Final = "client error (Connect)"
+_CUT_OFF: Final = ("end of file before message length reached", "peer closed connection")
+
+
+@contextmanager
+def _outcome_of(request: HttpRequest) -> Iterator[None]:
+    """Turn what pyreqwest raises into the error that says what the caller may do."""
+    try:
+        yield
+    except (RequestError, BuilderError) as error:
+        raise _failure(request, error) from None
+
+
+def _failure(request: HttpRequest, error: DetailedPyreqwestError) -> ProcoreSignInError:
+    causes = [cause["message"] for cause in error.details["causes"] or ()]
+    # A certificate can put words here.
+    reason = "".join(filter(str.isprintable, (causes or [error.message])[-1]))[:200]
+    if isinstance(error, DecodeError) and not reason.startswith(_CUT_OFF):
+        return UnexpectedResponse(f"The answer to {request!r} is not HTTP: {reason}")
+    if isinstance(error, BuilderError) or _NOT_CONNECTED in causes:
+        return ProcoreUnavailable(
+            f"Procore was not reached, and {request!r} was not sent: {reason}",
+            ambiguous=False,
+            hint="Check this machine's network, firewall, name resolution, certificate authorities"
+            " and clock. Proxies named in environment variables are not used.",
+        )
+    return ProcoreUnavailable(
+        f"Procore did not answer {request!r} in time: {reason}"
+        if isinstance(error, RequestTimeoutError)
+        else f"The connection ended before the answer to {request!r} was whole: {reason}",
+        ambiguous=True,
+        hint="Procore may have carried out the request, and spent the code or refresh token in it.",
+    )

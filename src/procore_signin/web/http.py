@@ -1,0 +1,118 @@
+"""A browser's request and our answer, in no framework's terms.
+
+Frameworks disagree on what a duplicated parameter or cookie means. The endpoints therefore read
+the bytes that came, and every framework gives the same verdict on them (rows C2, K3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+LONGEST_USER_AGENT: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserRequest:
+    """What came from the browser.
+
+    Attributes:
+        method: Such as `GET`, in capitals.
+        path: Without the query, as the framework routed it.
+        query: The raw bytes after the question mark.
+        headers: Raw names, in lower case, and values, in the order they came.
+        body: The whole body, already capped.
+        client_address: The address of the peer; never what a header claims (row O4).
+        request_id: Names this request in the log and on a problem page.
+    """
+
+    method: str
+    path: str
+    query: bytes = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes = field(repr=False)
+    client_address: str
+    request_id: str
+
+    def header(self, name: bytes) -> str | None:
+        """Return the one value of a header; None when it is absent or came more than once."""
+        values = [value for key, value in self.headers if key == name]
+        return values[0].decode("latin-1") if len(values) == 1 else None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the method only asks to see something."""
+        return self.method in {"GET", "HEAD"}
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the caller is a program: it asks for JSON and not for a page."""
+        accept = self.header(b"accept") or ""
+        return "application/json" in accept and "text/html" not in accept
+
+    @property
+    def user_agent(self) -> str | None:
+        """What the browser calls itself, in printable characters, at most 255."""
+        raw = self.header(b"user-agent")
+        if raw is None:
+            return None
+        return "".join(c for c in raw if c.isprintable())[:LONGEST_USER_AGENT] or None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page for the host to render.
+
+    Attributes:
+        name: Which page, such as `signin`.
+        values: What it shows.
+    """
+
+    name: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: a page to render, or a body that is ready.
+
+    Attributes:
+        status: The HTTP status code.
+        page: The page to render as the body, or None.
+        body: The body when there is no page.
+        content_type: The media type of `body`.
+        headers: More headers; names in lower case.
+        cookies: Values of `Set-Cookie` headers.
+    """
+
+    status: int
+    page: Page | None = None
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    cookies: tuple[str, ...] = field(default=(), repr=False)
+
+    def with_cookies(self, *cookies: str) -> Answer:
+        """Return this answer with `cookies` set as well."""
+        return replace(self, cookies=(*self.cookies, *cookies))
+
+    def with_headers(self, *headers: tuple[str, str]) -> Answer:
+        """Return this answer with more headers."""
+        return replace(self, headers=(*self.headers, *headers))
+
+
+def see_other(location: str) -> Answer:
+    """Return the answer that makes a browser GET `location`, whatever it did before."""
+    return Answer(status=303, headers=(("location", location),))
+
+
+Render = Callable[[Page], str]
+"""Turns a page into HTML: the host application's look."""
+
+
+def rendered(answer: Answer, render: Render) -> tuple[bytes, str]:
+    """Return the body of `answer` and its media type."""
+    if answer.page is None:
+        return answer.body, answer.content_type
+    return render(answer.page).encode(), "text/html; charset=utf-8"

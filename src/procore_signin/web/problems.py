@@ -1,0 +1,278 @@
+"""What a person reads when something did not work: what happened, why, and what to do.
+
+Texts are ours, never the wire's: Procore's `error_description` is for the log (row C5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from procore_signin.errors import (
+    AttemptInvalid,
+    ClientMisconfigured,
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SignInRefused,
+    StoreUnavailable,
+    UnexpectedResponse,
+    VaultSealed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that can go wrong, in the words of the page.
+
+    Attributes:
+        code: A fixed name for programs and for the log.
+        status: The HTTP status code.
+        title: The heading.
+        what: What happened.
+        why: The likely reason, or None.
+        cure: What the person can do.
+        sign_in: Whether the one click to go on is a new sign-in; otherwise it is the first page.
+    """
+
+    code: str
+    status: int
+    title: str
+    what: str
+    why: str | None
+    cure: str
+    sign_in: bool
+
+
+DENIED: Final = Problem(
+    "denied",
+    403,
+    "You chose not to allow access",
+    "Procore told us that access was not allowed, so you are not signed in.",
+    None,
+    "If that was not what you meant, sign in again and choose Allow.",
+    sign_in=True,
+)
+NOT_GRANTED: Final = Problem(
+    "not_granted",
+    502,
+    "Procore did not grant the sign-in",
+    "Procore sent you back without granting access, so you are not signed in.",
+    None,
+    "Try again. If it keeps happening, give the reference below to whoever runs this application.",
+    sign_in=True,
+)
+NOT_ADMITTED: Final = Problem(
+    "not_admitted",
+    403,
+    "You cannot use this application",
+    "Procore confirmed who you are, but this application does not admit you.",
+    "Your account here may have been disabled.",
+    "Ask whoever runs this application, or sign in as somebody else.",
+    sign_in=True,
+)
+ATTEMPT_MISSING: Final = Problem(
+    "attempt_missing",
+    400,
+    "This browser did not start that sign-in",
+    "You came back from Procore, but this browser holds no sign-in that the answer belongs to.",
+    "Cookies may be switched off for this site, the sign-in may have begun in another browser, or "
+    "the page may have been open for too long.",
+    "Allow cookies for this site, then sign in again.",
+    sign_in=True,
+)
+ATTEMPT_EXPIRED: Final = Problem(
+    "attempt_expired",
+    400,
+    "That sign-in took too long",
+    "The sign-in was begun more than half an hour ago, so it is no longer valid.",
+    None,
+    "Sign in again: it takes a moment.",
+    sign_in=True,
+)
+ATTEMPT_USED: Final = Problem(
+    "attempt_used",
+    400,
+    "That sign-in was used already",
+    "Each sign-in works once, and this one has been used.",
+    "This happens with the back button, or with an address kept from an earlier visit.",
+    "Sign in again: it takes a moment.",
+    sign_in=True,
+)
+ATTEMPT_MALFORMED: Final = Problem(
+    "attempt_malformed",
+    400,
+    "That is not an answer from Procore",
+    "The address that this page was opened with is not one that Procore sends.",
+    "It may have been shortened or changed on its way.",
+    "Sign in again.",
+    sign_in=True,
+)
+CODE_REFUSED: Final = Problem(
+    "code_refused",
+    400,
+    "Procore no longer accepts that sign-in",
+    "The code that Procore sent us has expired or was used, so you are not signed in.",
+    None,
+    "Sign in again: it takes a moment.",
+    sign_in=True,
+)
+PROCORE_UNAVAILABLE: Final = Problem(
+    "procore_unavailable",
+    503,
+    "Procore is not answering",
+    "We could not finish your sign-in, because Procore did not answer in time.",
+    None,
+    "Wait a moment, then sign in again.",
+    sign_in=True,
+)
+MISCONFIGURED: Final = Problem(
+    "misconfigured",
+    500,
+    "This application is not set up correctly",
+    "Procore does not accept this application, so nobody can sign in at the moment.",
+    None,
+    "Tell whoever runs this application, and give them the reference below.",
+    sign_in=True,
+)
+UNEXPECTED: Final = Problem(
+    "unexpected_response",
+    502,
+    "Procore answered in a way we do not understand",
+    "We could not finish your sign-in, because Procore's answer was not what it documents.",
+    None,
+    "Sign in again. If it keeps happening, give the reference below to whoever runs this "
+    "application.",
+    sign_in=True,
+)
+STORE_UNAVAILABLE: Final = Problem(
+    "store_unavailable",
+    503,
+    "Our database is not answering",
+    "We could not look you up. You have not been signed out, and nothing was lost.",
+    None,
+    "Wait a moment, then try again.",
+    sign_in=False,
+)
+SIGN_IN_NOT_STORED: Final = Problem(
+    "sign_in_not_stored",
+    503,
+    "Our database is not answering",
+    "We could not finish your sign-in, because our database did not answer.",
+    None,
+    "Wait a moment, then sign in again.",
+    sign_in=True,
+)
+NOT_FOUND: Final = Problem(
+    "not_found",
+    404,
+    "There is no such page",
+    "Nothing here answers to that address.",
+    None,
+    "Go to the first page.",
+    sign_in=False,
+)
+METHOD_NOT_ALLOWED: Final = Problem(
+    "method_not_allowed",
+    405,
+    "That page cannot be used like this",
+    "The request used a method that this page does not accept.",
+    None,
+    "Go to the first page.",
+    sign_in=False,
+)
+FOREIGN_FORM: Final = Problem(
+    "foreign_form",
+    403,
+    "That did not come from our pages",
+    "The request was not sent from a page of this application, so nothing was done.",
+    "Another site may have tried to act in your name, or your browser is too old to say where a "
+    "form was sent from.",
+    "If you meant it, go to the first page and try again from there.",
+    sign_in=False,
+)
+NOT_A_NAVIGATION: Final = Problem(
+    "not_a_navigation",
+    403,
+    "This page opens in a window of its own",
+    "The request came from inside another page, or before anybody asked for it.",
+    None,
+    "Open the first page.",
+    sign_in=False,
+)
+WRONG_HOST: Final = Problem(
+    "wrong_host",
+    400,
+    "This application has another address",
+    "The request named a host that this application does not answer for.",
+    None,
+    "Open the first page.",
+    sign_in=False,
+)
+RATE_LIMITED: Final = Problem(
+    "rate_limited",
+    429,
+    "Too many sign-ins",
+    "More sign-ins were begun from your address than this application allows in a minute.",
+    None,
+    "Wait a minute, then try again.",
+    sign_in=False,
+)
+NO_SUCH_SESSION: Final = Problem(
+    "no_such_session",
+    404,
+    "That session is over",
+    "You have no session of that kind any more: it was ended or has expired.",
+    None,
+    "Look at your sessions again.",
+    sign_in=False,
+)
+NOT_SIGNED_IN: Final = Problem(
+    "not_signed_in",
+    401,
+    "You are not signed in",
+    "This address belongs to whoever is signed in, and nobody is.",
+    None,
+    "Sign in.",
+    sign_in=True,
+)
+FAILED: Final = Problem(
+    "failed",
+    500,
+    "Something went wrong on our side",
+    "This is our mistake, not yours.",
+    None,
+    "Try again. If it keeps happening, give the reference below to whoever runs this application.",
+    sign_in=False,
+)
+
+_ATTEMPTS: Final = {
+    "missing": ATTEMPT_MISSING,
+    "mismatch": ATTEMPT_MISSING,
+    "expired": ATTEMPT_EXPIRED,
+    "used": ATTEMPT_USED,
+    "malformed": ATTEMPT_MALFORMED,
+}
+_SIGN_IN: Final[dict[type[ProcoreSignInError], Problem]] = {
+    GrantLost: CODE_REFUSED,
+    ProcoreUnavailable: PROCORE_UNAVAILABLE,
+    ClientMisconfigured: MISCONFIGURED,
+    UnexpectedResponse: UNEXPECTED,
+    StoreUnavailable: SIGN_IN_NOT_STORED,
+}
+
+
+def of_sign_in(error: ProcoreSignInError) -> Problem:
+    """Return the problem that a failed sign-in shows."""
+    if isinstance(error, AttemptInvalid):
+        return _ATTEMPTS[error.reason]
+    if isinstance(error, SignInRefused):
+        if error.error is None:
+            return NOT_ADMITTED
+        return DENIED if error.error == "access_denied" else NOT_GRANTED
+    return _SIGN_IN.get(type(error), FAILED)
+
+
+def of_any(error: ProcoreSignInError) -> Problem:
+    """Return the problem that any other request shows."""
+    return STORE_UNAVAILABLE if isinstance(error, StoreUnavailable | VaultSealed) else FAILED

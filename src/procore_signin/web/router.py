@@ -1,0 +1,213 @@
+"""Which endpoint answers, and what holds for all of them: host, method, origin, errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from procore_signin.environments import LOOPBACK_HOSTS
+from procore_signin.errors import ProcoreSignInError
+from procore_signin.events import Event, emit
+from procore_signin.flow.context import Context
+from procore_signin.flow.steps import Flow
+from procore_signin.store.records import Session
+from procore_signin.web import problems
+from procore_signin.web.attempts import begin_attempt
+from procore_signin.web.headers import security_headers
+from procore_signin.web.http import Answer, BrowserRequest, Page, see_other
+from procore_signin.web.origin import is_from_our_pages
+from procore_signin.web.problems import Problem
+
+_LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+_IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and the escapes that are there already
+
+Endpoint = Callable[[BrowserRequest], Flow[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where each page lives, under the prefix at which the routes are mounted."""
+
+    landing: str
+    signin: str
+    callback: str
+    home: str
+    sessions: str
+    end_session: str
+    sign_out: str
+    sign_out_everywhere: str
+    disconnect: str
+    static: str
+
+    @classmethod
+    def under(cls, prefix: str = "") -> Paths:
+        """Return the paths below `prefix`, which is empty or begins with a slash."""
+        return cls(
+            landing=f"{prefix}/",
+            signin=f"{prefix}/signin",
+            callback=f"{prefix}/callback",
+            home=f"{prefix}/home",
+            sessions=f"{prefix}/sessions",
+            end_session=f"{prefix}/sessions/end",
+            sign_out=f"{prefix}/sign-out",
+            sign_out_everywhere=f"{prefix}/sign-out-everywhere",
+            disconnect=f"{prefix}/disconnect",
+            static=f"{prefix}/static",
+        )
+
+
+class Router:
+    """Finds the endpoint for a request and turns everything that goes wrong into a page.
+
+    Args:
+        context: The surroundings of every flow.
+        paths: Where the pages live.
+    """
+
+    def __init__(self, context: Context, paths: Paths) -> None:
+        self.context: Final = context
+        self.paths: Final = paths
+        redirect_uri = urlsplit(context.client.redirect_uri)
+        self._host: Final = redirect_uri.netloc.lower()
+        self.origin: Final = f"{redirect_uri.scheme}://{redirect_uri.netloc}"
+        self._on_loopback: Final = redirect_uri.hostname in LOOPBACK_HOSTS
+        self._endpoints: dict[str, dict[str, Endpoint]] = {}
+        self._any_host: set[str] = set()
+        self._headers: Final = security_headers(context)
+
+    def add(self, method: str, path: str, endpoint: Endpoint, *, any_host: bool = False) -> None:
+        """Let `endpoint` answer `method` at `path`.
+
+        Args:
+            method: In capitals.
+            path: Matched exactly.
+            endpoint: A flow from request to answer.
+            any_host: Answer whatever the Host header says: for probes, which come by address.
+        """
+        self._endpoints.setdefault(path, {})[method] = endpoint
+        if any_host:
+            self._any_host.add(path)
+
+    @property
+    def known_paths(self) -> tuple[str, ...]:
+        """Every path that some endpoint answers at."""
+        return tuple(self._endpoints)
+
+    def answer(self, request: BrowserRequest) -> Flow[Answer]:
+        """Return the answer to `request`, with the headers that every answer carries."""
+        try:
+            answer = yield from self._dispatch(request)
+        except ProcoreSignInError as error:
+            emit(
+                Event.REQUEST_FAILED,
+                request=request.request_id,
+                path=request.path,
+                reason=type(error).__name__,
+            )
+            answer = self.problem(request, problems.of_any(error))
+        return self._with_headers(answer)
+
+    def failure(self, request: BrowserRequest) -> Answer:
+        """Return the answer to a request that broke the program. It needs nothing that can fail."""
+        return self._with_headers(self.problem(request, problems.FAILED))
+
+    def _with_headers(self, answer: Answer) -> Answer:
+        own = {name for name, _ in answer.headers}
+        return answer.with_headers(*(pair for pair in self._headers if pair[0] not in own))
+
+    def _dispatch(self, request: BrowserRequest) -> Flow[Answer]:
+        host = (request.header(b"host") or "").lower()
+        if host != self._host and request.path not in self._any_host:
+            return self._wrong_host(request)
+        methods = self._endpoints.get(request.path)
+        if methods is None:
+            return self.problem(request, problems.NOT_FOUND)
+        endpoint = methods.get(request.method)
+        if endpoint is None and request.method == "HEAD" and request.path != self.paths.callback:
+            endpoint = methods.get("GET")
+        if endpoint is None:
+            allowed = ("allow", ", ".join(sorted(methods)))
+            return self.problem(request, problems.METHOD_NOT_ALLOWED).with_headers(allowed)
+        if not request.is_read and not is_from_our_pages(request, self.origin):
+            emit(Event.REQUEST_REFUSED, request=request.request_id, path=request.path)
+            return self.problem(request, problems.FOREIGN_FORM)
+        return (yield from endpoint(request))
+
+    def _wrong_host(self, request: BrowserRequest) -> Answer:
+        """Send 127.0.0.1 to localhost, whose cookies the callback will see; refuse the rest."""
+        named = _LOOPBACK.fullmatch(request.header(b"host") or "")
+        if self._on_loopback and named and request.is_read and request.path in self._endpoints:
+            query = f"?{quote(request.query, safe=_IN_QUERY)}" if request.query else ""
+            return see_other(f"{self.origin}{request.path}{query}")
+        return self.problem(request, problems.WRONG_HOST)
+
+    def page(
+        self,
+        name: str,
+        *,
+        status: int = 200,
+        session: Session | None = None,
+        values: dict[str, object],
+    ) -> Answer:
+        """Return the page called `name`, for the person of `session` if there is one."""
+        common = {
+            "environment": self.context.environment.name,
+            "signed_in": None if session is None else session.user,
+            "paths": self.paths,
+        }
+        return Answer(status=status, page=Page(name, common | values))
+
+    def problem(
+        self,
+        request: BrowserRequest,
+        problem: Problem,
+        *,
+        return_to: str | None = None,
+    ) -> Answer:
+        """Return the page, or for a program the JSON, that explains `problem`."""
+        if request.wants_json:
+            return _problem_json(problem, request.request_id)
+        cookies: tuple[str, ...] = ()
+        first_page = ("Go to the first page", f"{self.origin}{self.paths.landing}")
+        action: tuple[str, str] = first_page
+        second: tuple[str, str] | tuple[None, None] = (None, None)
+        if problem.sign_in:
+            begun = begin_attempt(self.context, request, return_to=return_to or self.paths.home)
+            action, second, cookies = ("Sign In with Procore", begun.url), first_page, begun.cookies
+        answer = self.page(
+            "problem",
+            status=problem.status,
+            values={
+                "title": problem.title,
+                "what": problem.what,
+                "why": problem.why,
+                "cure": problem.cure,
+                "action_label": action[0],
+                "action_url": action[1],
+                "second_label": second[0],
+                "second_url": second[1],
+                "reference": request.request_id,
+                "status": problem.status,
+            },
+        )
+        return answer.with_cookies(*cookies)
+
+
+def _problem_json(problem: Problem, reference: str) -> Answer:
+    """Return `problem` as RFC 9457 has it."""
+    document = {
+        "title": problem.title,
+        "status": problem.status,
+        "detail": f"{problem.what} {problem.cure}",
+        "code": problem.code,
+        "reference": reference,
+    }
+    return Answer(
+        status=problem.status,
+        body=json.dumps(document).encode(),
+        content_type="application/problem+json",
+    )

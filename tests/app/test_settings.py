@@ -1,0 +1,523 @@
+"""The settings: every rule, everything at once, and never a secret in a message."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procore_signin.app.settings import Settings
+from procore_signin.environments import PRODUCTION, emulator
+from procore_signin.errors import Problem, SettingsInvalid
+from procore_signin.protocol.secret import Secret
+from procore_signin.store.keyring import KeyRing
+
+KEYS = KeyRing.generate(lambda count: b"\x07" * count, key_id="k20270131").reveal()
+GOOD = {
+    "PROCORE_ENVIRONMENT": "production",
+    "PROCORE_CLIENT_ID": "fake-id-0123456789",
+    "PROCORE_CLIENT_SECRET": "fake-secret-0123456789",
+    "PROCORE_REDIRECT_URI": "https://app.example.com/callback",
+    "PROCORE_KEYS": KEYS,
+}
+EMULATOR = {"PROCORE_ENVIRONMENT": "emulator", "PROCORE_KEYS": KEYS}
+
+
+def problems_of(environ: dict[str, str], env_file: Path | None = None) -> tuple[Problem, ...]:
+    with pytest.raises(SettingsInvalid) as refused:
+        Settings.load(environ, env_file)
+    return refused.value.problems
+
+
+def problem_of(**changes: str) -> Problem:
+    """Return the one problem that `changes` make in otherwise good settings."""
+    (problem,) = problems_of(GOOD | changes)
+    assert [problem.setting] == list(changes)
+    return problem
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / ".env"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_good_settings_are_read() -> None:
+    settings = Settings.load(GOOD, None)
+
+    assert settings.environment == PRODUCTION
+    assert settings.client_id == "fake-id-0123456789"
+    assert Secret("fake-secret-0123456789", "") == settings.client_secret
+    assert settings.redirect_uri == "https://app.example.com/callback"
+    assert Secret(KEYS, "") == settings.keys
+
+
+def test_what_is_left_out_has_its_documented_default() -> None:
+    settings = Settings.load(EMULATOR, None)
+
+    assert emulator("http://127.0.0.1:4568") == settings.environment
+    assert settings.client_id == "emulator-client-id"
+    assert Secret("emulator-client-secret", "") == settings.client_secret
+    assert settings.redirect_uri == "http://localhost:4567/callback"
+    assert settings.database_url == "sqlite:///test.db"
+    assert settings.emulator_url == "http://127.0.0.1:4568"
+    assert settings.rate_limit == 120
+    assert settings.session_idle == 12 * 3600
+    assert settings.session_absolute == 14 * 24 * 3600
+
+
+def test_nothing_set_names_everything_that_must_be_set_at_once() -> None:
+    problems = problems_of({})
+
+    assert [(problem.setting, problem.what) for problem in problems] == [
+        ("PROCORE_ENVIRONMENT", "is not set"),
+        ("PROCORE_CLIENT_ID", "is not set"),
+        ("PROCORE_CLIENT_SECRET", "is not set"),
+        ("PROCORE_KEYS", "is not set"),
+    ]
+    assert all(problem.cure for problem in problems)
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    wrong = {
+        "PROCORE_ENVIRONMENT": "prod",
+        "PROCORE_CLIENT_ID": "<CLIENT_ID>",
+        "PROCORE_CLIENT_SECRET": "two words",
+        "PROCORE_REDIRECT_URI": "/callback",
+        "PROCORE_DATABASE_URL": "oracle://host/name",
+        "PROCORE_KEYS": "k1:short",
+        "PROCORE_EMULATOR_URL": "http://10.0.0.1:4568",
+        "PROCORE_RATE_LIMIT": "-1",
+        "PROCORE_SESSION_IDLE_SECONDS": "soon",
+        "PROCORE_SESSION_ABSOLUTE_SECONDS": "1.5",
+        "PROCORE_COLOUR": "orange",
+    }
+
+    assert list(wrong) == [problem.setting for problem in problems_of(wrong)]
+
+
+def test_the_message_lists_each_problem_with_its_cure() -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        Settings.load(GOOD | {"PROCORE_KEYS": "", "PROCORE_RATE_LIMIT": "many"}, None)
+
+    assert "PROCORE_KEYS: is not set. Run `procore-signin init`" in str(refused.value)
+    assert "PROCORE_RATE_LIMIT: is no whole number from 0" in str(refused.value)
+
+
+class TestEnvironment:
+    @pytest.mark.parametrize("name", ["production", "sandbox", "monthly", "federal"])
+    def test_each_procore_can_be_chosen(self, name: str) -> None:
+        assert name == Settings.load(GOOD | {"PROCORE_ENVIRONMENT": name}, None).environment.name
+
+    def test_an_unknown_name_is_answered_with_the_choices_and_the_nearest(self) -> None:
+        problem = problem_of(PROCORE_ENVIRONMENT="Sandbox")
+
+        assert problem.what == "names no Procore environment"
+        assert problem.cure.startswith("Did you mean sandbox? Choose one of: production, sandbox,")
+
+    def test_the_emulator_is_where_the_settings_say(self) -> None:
+        moved = EMULATOR | {"PROCORE_EMULATOR_URL": "http://127.0.0.1:9999/"}
+
+        assert Settings.load(moved, None).environment.api_origin == "http://127.0.0.1:9999"
+
+    def test_A7_an_emulator_url_never_moves_a_real_environment(self) -> None:
+        given_both = GOOD | {"PROCORE_EMULATOR_URL": "http://127.0.0.1:9999"}
+
+        assert Settings.load(given_both, None).environment == PRODUCTION
+
+
+class TestClient:
+    @pytest.mark.parametrize("name", ["PROCORE_CLIENT_ID", "PROCORE_CLIENT_SECRET"])
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            (" fake ", "has spaces or quotes around it"),
+            ('"fake"', "has spaces or quotes around it"),
+            ("'fake'", "has spaces or quotes around it"),
+            ("<CLIENT_ID>", "is still a placeholder"),
+            ("changeme", "is still a placeholder"),
+            ("Change-Me", "is still a placeholder"),
+            ("your-client-secret", "is still a placeholder"),
+            ("xxxx", "is still a placeholder"),
+            ("client_id", "is still a placeholder"),
+            ("{{ id }}", "is still a placeholder"),
+            ("fa ke", "has spaces, control characters or letters beyond ASCII in it"),
+            ("fa\nke", "has spaces, control characters or letters beyond ASCII in it"),
+            ("fäke", "has spaces, control characters or letters beyond ASCII in it"),
+        ],
+    )
+    def test_what_cannot_be_a_credential_is_refused(self, name: str, text: str, what: str) -> None:
+        assert what == problem_of(**{name: text}).what
+
+    def test_a_secret_that_is_the_id_again_is_refused(self) -> None:
+        problem = problem_of(PROCORE_CLIENT_SECRET=GOOD["PROCORE_CLIENT_ID"])
+
+        assert problem.what == "is the client ID again"
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("PROCORE_CLIENT_ID", "emulator-client-id"),
+            ("PROCORE_CLIENT_SECRET", "emulator-client-secret"),
+        ],
+    )
+    def test_E1_the_emulators_client_is_refused_at_a_real_procore(
+        self, name: str, text: str
+    ) -> None:
+        assert problem_of(**{name: text}).what.startswith("is the local emulator's")
+
+
+class TestRedirectUri:
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "https://app.example.com/callback",
+            "https://app.example.com:8443/callback",
+            "https://app.example.com/procore/callback",
+            "http://localhost:4567/callback",
+            "http://127.0.0.1:4567/callback",
+            "http://[::1]:4567/callback",
+            "https://localhost/callback",
+        ],
+    )
+    def test_a_good_one_is_kept_to_the_letter(self, uri: str) -> None:
+        assert uri == Settings.load(GOOD | {"PROCORE_REDIRECT_URI": uri}, None).redirect_uri
+
+    @pytest.mark.parametrize(
+        ("uri", "what"),
+        [
+            ("/callback", "is no whole web address"),
+            ("app.example.com/callback", "is no whole web address"),
+            ("ftp://app.example.com/callback", "is no whole web address"),
+            ("javascript:alert(1)//callback", "is no whole web address"),
+            ("https:///callback", "is no whole web address"),
+            ("https://[/callback", "is no web address"),
+            ("https://app.example.com:99999/callback", "is no web address"),
+            ("https://app.example.com:0/callback", "is no whole web address"),
+            ("<REDIRECT_URI>", "has characters that no redirect URI has"),
+            (" https://app.example.com/callback", "has characters that no redirect URI has"),
+            ('"https://app.example.com/callback"', "has characters that no redirect URI has"),
+            ("https://äpp.example.com/callback", "has characters that no redirect URI has"),
+            ("https://app.example.com\\callback", "has characters that no redirect URI has"),
+            ("https://app.example.com/callback?", "has a user name, a query or a fragment"),
+            ("https://app.example.com/callback?a=b", "has a user name, a query or a fragment"),
+            ("https://app.example.com/callback#", "has a user name, a query or a fragment"),
+            ("https://app.example.com/callback#top", "has a user name, a query or a fragment"),
+            ("https://me@app.example.com/callback", "has a user name, a query or a fragment"),
+            ("https://*.example.com/callback", "has a wildcard for a host"),
+            ("http://0.0.0.0:4567/callback", "names a host that no browser can open"),
+            ("http://[::]:4567/callback", "names a host that no browser can open"),
+            ("https://-.example.com/callback", "has a host that is no name"),
+            ("https://App.Example.com/callback", "has capitals in its scheme or host"),
+            ("HTTPS://app.example.com/callback", "has capitals in its scheme or host"),
+            ("https://app.example.com:443/callback", "names the port that its scheme has anyway"),
+            ("http://localhost:80/callback", "names the port that its scheme has anyway"),
+            ("https://app.example.com/callback/", "ends with a slash"),
+            ("https://app.example.com/", "ends with a slash"),
+            ("https://app.example.com", "does not lead to the application's callback"),
+            ("https://app.example.com/home", "does not lead to the application's callback"),
+            ("https://app.example.com//callback", "does not lead to the application's callback"),
+            ("https://app.example.com/../callback", "does not lead to the application's callback"),
+            ("https://app.example.com/%2e/callback", "does not lead to the application's callback"),
+            ("https://app.example.com/mycallback", "does not lead to the application's callback"),
+        ],
+    )
+    def test_a_wrong_one_is_refused_with_its_reason(self, uri: str, what: str) -> None:
+        assert what == problem_of(PROCORE_REDIRECT_URI=uri).what
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "http://app.example.com/callback",
+            "http://192.168.1.10:4567/callback",
+            "http://localhost.example.com/callback",
+            "http://127.0.0.1.example.com/callback",
+        ],
+    )
+    def test_K2_plain_http_to_another_machine_is_refused(self, uri: str) -> None:
+        problem = problem_of(PROCORE_REDIRECT_URI=uri)
+
+        assert problem.what.startswith("uses plain http to another machine")
+        assert problem.cure == "Use https. Plain http is for localhost only."
+
+    def test_E1_the_emulator_refuses_a_redirect_away_from_this_machine(self) -> None:
+        (problem,) = problems_of(
+            EMULATOR | {"PROCORE_REDIRECT_URI": "https://app.example.com/callback"}
+        )
+
+        assert problem.setting == "PROCORE_REDIRECT_URI"
+        assert problem.what.startswith("leads away from this machine")
+
+    @given(text=st.text())
+    def test_any_text_is_accepted_or_refused_and_what_is_accepted_is_safe(self, text: str) -> None:
+        try:
+            settings = Settings.load(GOOD | {"PROCORE_REDIRECT_URI": text or "-"}, None)
+        except SettingsInvalid:
+            return
+        assert settings.redirect_uri.startswith(("https://", "http://localhost", "http://127."))
+
+    @pytest.mark.parametrize(
+        ("uri", "origin", "mount_path", "secure"),
+        [
+            ("https://app.example.com/callback", "https://app.example.com", "", True),
+            ("https://a.example:8443/in/callback", "https://a.example:8443", "/in", True),
+            ("http://localhost:4567/callback", "http://localhost:4567", "", False),
+            ("http://[::1]:4567/callback", "http://[::1]:4567", "", False),
+        ],
+    )
+    def test_the_origin_the_mount_and_secure_cookies_follow_from_it(
+        self, uri: str, origin: str, mount_path: str, *, secure: bool
+    ) -> None:
+        settings = Settings.load(GOOD | {"PROCORE_REDIRECT_URI": uri}, None)
+
+        assert origin == settings.origin
+        assert mount_path == settings.mount_path
+        assert secure is settings.secure_cookies
+
+
+class TestDatabaseUrl:
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "sqlite:///test.db",
+            "sqlite:////var/lib/app/users.db",
+            "sqlite+pysqlite:///test.db",
+            "postgresql://user:fake@db.example/name",
+            "postgresql+psycopg://user:fake@db.example:5432/name?sslmode=require",
+            "mysql://user:fake@db.example/name",
+            "mysql+pymysql://user:fake@db.example/name",
+            "mariadb+pymysql://user:fake@db.example/name",
+        ],
+    )
+    def test_each_supported_database_is_accepted(self, url: str) -> None:
+        assert url == Settings.load(GOOD | {"PROCORE_DATABASE_URL": url}, None).database_url
+
+    @pytest.mark.parametrize(
+        ("url", "what"),
+        [
+            ("test.db", "is no database URL"),
+            (" sqlite:///test.db", "is no database URL"),
+            ("sqlite://", "names no file"),
+            ("sqlite:///", "names no file"),
+            ("sqlite://test.db", "names no file"),
+            ("sqlite:///:memory:", "names no file"),
+            ("postgres://user:fake@db.example/name", "names a database that is not supported"),
+            ("postgresql+asyncpg://db.example/name", "names a database that is not supported"),
+            ("postgresql://db.example", "names no database after the host"),
+            ("mysql://user:fa#ke@db.example/name", "names no database after the host"),
+            ("mysql://[", "names no database after the host"),
+        ],
+    )
+    def test_a_wrong_one_is_refused_with_its_reason(self, url: str, what: str) -> None:
+        assert what == problem_of(PROCORE_DATABASE_URL=url).what
+
+
+class TestKeys:
+    def test_V1_there_is_no_start_without_a_key(self) -> None:
+        assert problem_of(PROCORE_KEYS="") == Problem(
+            "PROCORE_KEYS",
+            "is not set",
+            "Run `procore-signin init`, which writes one into .env.",
+        )
+
+    @pytest.mark.parametrize(
+        ("keys", "what"),
+        [
+            ("k1:tooshort", "cannot be used: entry 1 is not a key of 32 bytes in base64url"),
+            (f"{KEYS},{KEYS}", "cannot be used: two keys have the same id"),
+        ],
+    )
+    def test_the_rings_own_rule_is_named_without_the_key(self, keys: str, what: str) -> None:
+        problem = problem_of(PROCORE_KEYS=keys)
+
+        assert what == problem.what
+        assert problem.cure
+        assert KEYS.partition(":")[2] not in problem.what + problem.cure
+
+
+class TestEmulatorUrl:
+    @pytest.mark.parametrize(
+        ("url", "what"),
+        [
+            ("http://procore.example:4568", "is no origin on this machine"),
+            ("http://127.0.0.1:4568/oauth", "is no origin on this machine"),
+            ("http://127.0.0.1:99999", "is no web address"),
+            ("127.0.0.1:4568", "is no whole web address"),
+        ],
+    )
+    def test_E1_it_has_to_be_on_this_machine(self, url: str, what: str) -> None:
+        assert what == problem_of(PROCORE_EMULATOR_URL=url).what
+
+
+class TestNumbers:
+    @pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "many", "٣", " 5", "1000001", "9" * 30])
+    def test_a_rate_limit_is_a_whole_number(self, text: str) -> None:
+        assert problem_of(PROCORE_RATE_LIMIT=text).what == "is no whole number from 0 to 1000000"
+
+    def test_zero_switches_the_rate_limit_off(self) -> None:
+        assert Settings.load(GOOD | {"PROCORE_RATE_LIMIT": "0"}, None).rate_limit == 0
+
+    @pytest.mark.parametrize("text", ["59", "34560001", "12h"])
+    def test_an_idle_time_is_a_minute_at_least(self, text: str) -> None:
+        problem = problem_of(PROCORE_SESSION_IDLE_SECONDS=text)
+
+        assert problem.what == "is no whole number from 60 to 34560000"
+
+    @pytest.mark.parametrize("text", ["299", "34560001", "14d"])
+    def test_a_session_lasts_five_minutes_at_least(self, text: str) -> None:
+        changes = {"PROCORE_SESSION_IDLE_SECONDS": "60", "PROCORE_SESSION_ABSOLUTE_SECONDS": text}
+        (problem,) = problems_of(GOOD | changes)
+
+        assert problem.setting == "PROCORE_SESSION_ABSOLUTE_SECONDS"
+        assert problem.what == "is no whole number from 300 to 34560000"
+
+    def test_an_idle_time_longer_than_the_session_is_refused(self) -> None:
+        changes = {
+            "PROCORE_SESSION_IDLE_SECONDS": "601",
+            "PROCORE_SESSION_ABSOLUTE_SECONDS": "600",
+        }
+        (problem,) = problems_of(GOOD | changes)
+
+        assert problem.setting == "PROCORE_SESSION_IDLE_SECONDS"
+        assert problem.what.startswith("is longer than PROCORE_SESSION_ABSOLUTE_SECONDS")
+
+
+class TestUnknownNames:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("PROCORE_CLEINT_ID", "PROCORE_CLIENT_ID"),
+            ("PROCORE_REDIRECT_URL", "PROCORE_REDIRECT_URI"),
+            ("procore_client_id", "PROCORE_CLIENT_ID"),
+            ("PROCORE_KEY", "PROCORE_KEYS"),
+        ],
+    )
+    def test_a_misspelt_name_is_answered_with_the_right_one(self, name: str, meant: str) -> None:
+        problem = problem_of(**{name: "fake"})
+
+        assert problem.what == "is no setting of this application"
+        assert problem.cure == f"Did you mean {meant}? If not, remove it."
+
+    def test_a_name_like_no_other_is_to_be_removed(self) -> None:
+        assert problem_of(PROCORE_ZZZ="fake").cure == "Remove it."
+
+    def test_other_names_are_nobodys_business(self) -> None:
+        others = {"PATH": "/bin", "PROCORE_SIGNIN_CHROMIUM": "chromium", "MY_PROCORE_ID": "1"}
+
+        assert Settings.load(GOOD, None) == Settings.load(GOOD | others, None)
+
+
+class TestEnvFile:
+    def test_the_file_is_read(self, tmp_path: Path) -> None:
+        lines = "\n".join(f"{name}={value}" for name, value in GOOD.items())
+
+        assert Settings.load(GOOD, None) == Settings.load({}, written(tmp_path, lines))
+
+    def test_comments_quotes_and_export_are_understood(self, tmp_path: Path) -> None:
+        file = written(
+            tmp_path,
+            "# the sandbox\nexport PROCORE_ENVIRONMENT=sandbox # for now\n"
+            "PROCORE_CLIENT_ID='fake-#-id'\n\n",
+        )
+        rest = {name: GOOD[name] for name in ("PROCORE_CLIENT_SECRET", "PROCORE_KEYS")}
+        settings = Settings.load(rest, file)
+
+        assert settings.environment.name == "sandbox"
+        assert settings.client_id == "fake-#-id"
+
+    def test_the_process_environment_beats_the_file(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "PROCORE_RATE_LIMIT=7\nPROCORE_CLIENT_ID=other")
+
+        settings = Settings.load(GOOD, file)
+        assert settings.rate_limit == 7
+        assert settings.client_id == "fake-id-0123456789"
+
+    def test_a_problem_says_when_the_process_environment_hides_the_file(
+        self, tmp_path: Path
+    ) -> None:
+        file = written(tmp_path, "PROCORE_RATE_LIMIT=7")
+        (problem,) = problems_of(GOOD | {"PROCORE_RATE_LIMIT": "many"}, file)
+
+        assert problem.cure.endswith(" The process environment sets it, and beats .env.")
+
+    def test_what_is_set_to_nothing_is_not_set(self, tmp_path: Path) -> None:
+        file = written(
+            tmp_path, "PROCORE_RATE_LIMIT=7\nPROCORE_EMULATOR_URL=\nPROCORE_DATABASE_URL"
+        )
+
+        settings = Settings.load(GOOD | {"PROCORE_RATE_LIMIT": ""}, file)
+        assert settings.rate_limit == 7
+        assert settings.emulator_url == "http://127.0.0.1:4568"
+        assert settings.database_url == "sqlite:///test.db"
+
+    def test_a_dollar_in_a_secret_means_nothing(self, tmp_path: Path) -> None:
+        without = {name: value for name, value in GOOD.items() if name != "PROCORE_CLIENT_SECRET"}
+        file = written(tmp_path, "PROCORE_CLIENT_SECRET=fa${PROCORE_CLIENT_ID}ke$HOME")
+
+        secret = Settings.load(without, file).client_secret
+        assert Secret("fa${PROCORE_CLIENT_ID}ke$HOME", "") == secret
+
+    def test_a_file_that_is_not_there_is_fine(self, tmp_path: Path) -> None:
+        assert Settings.load(GOOD, None) == Settings.load(GOOD, tmp_path / ".env")
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_name(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "\ufeffPROCORE_RATE_LIMIT=7")
+
+        assert Settings.load(GOOD, file).rate_limit == 7
+
+    def test_a_line_that_cannot_be_read_is_named_without_its_text(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "# first\n\n\nPROCORE_CLIENT_SECRET='fake-unclosed\n")
+
+        assert problems_of(GOOD, file) == (
+            Problem(".env", "cannot be read at line 4", "Write NAME=value, and close every quote."),
+        )
+
+    def test_a_setting_that_stands_there_twice_is_named(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "PROCORE_RATE_LIMIT=7\n\nPROCORE_RATE_LIMIT=8\nA=1\nA=2\n")
+
+        assert problems_of(GOOD, file) == (
+            Problem(
+                "PROCORE_RATE_LIMIT", "stands in .env twice, at lines 1 and 3", "Keep one of them."
+            ),
+        )
+
+    def test_a_file_in_another_encoding_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_bytes("PROCORE_RATE_LIMIT=7".encode("utf-16"))
+
+        assert [problem.setting for problem in problems_of(GOOD, file)] == [".env"]
+
+    def test_a_folder_in_its_place_is_named(self, tmp_path: Path) -> None:
+        (problem,) = problems_of(GOOD, tmp_path)
+
+        assert problem.what == "cannot be read (Is a directory)"
+
+
+class TestSecrecy:
+    def test_O1_the_repr_shows_no_secret(self) -> None:
+        secretive = GOOD | {"PROCORE_DATABASE_URL": "mysql://user:fake-password@db.example/name"}
+        shown = repr(Settings.load(secretive, None))
+
+        assert "fake-id-0123456789" in shown
+        assert "fake-secret" not in shown
+        assert "fake-password" not in shown
+        assert KEYS.partition(":")[2] not in shown
+
+    @given(text=st.text(min_size=12, alphabet=st.characters(codec="ascii", categories=["L", "N"])))
+    def test_O1_no_message_shows_a_value_whatever_setting_it_was_pasted_into(
+        self, text: str
+    ) -> None:
+        pasted = f"{text}%"
+        names = [*GOOD, "PROCORE_DATABASE_URL", "PROCORE_EMULATOR_URL", "PROCORE_RATE_LIMIT"]
+        with pytest.raises(SettingsInvalid) as refused:
+            Settings.load(dict.fromkeys(names, pasted), None)
+
+        assert pasted not in str(refused.value)
+
+    def test_settings_cannot_be_changed(self) -> None:
+        settings = Settings.load(GOOD, None)
+        with pytest.raises(FrozenInstanceError):
+            settings.client_id = "other"  # type: ignore[misc]

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procore_signin.app.env_file import read_env_file
+from procore_signin.cli import env_file
+from procore_signin.cli.failure import CommandFailed
+
+HAND_WRITTEN = """\
+# My settings
+export PROCORE_ENVIRONMENT=sandbox   # the safe one
+
+OTHER = "kept as it is"
+PROCORE_CLIENT_ID=
+"""
+
+
+def test_other_lines_stay_as_they_are() -> None:
+    completed = env_file.complete(HAND_WRITTEN, {"PROCORE_KEYS": "k:abc"})
+
+    assert completed.text == HAND_WRITTEN + "PROCORE_KEYS=k:abc\n"
+
+
+def test_an_empty_value_is_filled_in_where_it_stands() -> None:
+    completed = env_file.complete(HAND_WRITTEN, {"PROCORE_CLIENT_ID": "abc"})
+
+    assert completed.text == HAND_WRITTEN.replace("CLIENT_ID=\n", "CLIENT_ID=abc\n")
+
+
+def test_a_value_that_is_there_is_kept() -> None:
+    completed = env_file.complete(HAND_WRITTEN, {"PROCORE_ENVIRONMENT": "production"})
+
+    assert (completed.text, completed.kept) == (HAND_WRITTEN, ("PROCORE_ENVIRONMENT",))
+
+
+def test_force_replaces_a_value() -> None:
+    completed = env_file.complete(HAND_WRITTEN, {"PROCORE_ENVIRONMENT": "monthly"}, force=True)
+
+    assert env_file.values_of(completed.text)["PROCORE_ENVIRONMENT"] == "monthly"
+    assert "sandbox" not in completed.text
+
+
+def test_a_file_without_a_last_line_break_gets_one_before_more() -> None:
+    completed = env_file.complete("A=1", {"B": "2"})
+
+    assert completed.text == "A=1\nB=2\n"
+
+
+@given(value=st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), min_size=1))
+def test_whatever_is_written_is_what_the_application_reads(value: str) -> None:
+    try:
+        completed = env_file.complete("# before\n", {"PROCORE_CLIENT_SECRET": value})
+    except CommandFailed:
+        pytest.fail("a value without line breaks was refused")
+
+    assert env_file.values_of(completed.text) == {"PROCORE_CLIENT_SECRET": value}
+
+
+def test_both_readers_of_the_file_agree(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"{HAND_WRITTEN}\nD='a $HOME ${{x}} \\' b'\n", encoding="utf-8")
+
+    assert env_file.read(path) == read_env_file(path)[0]
+
+
+def test_a_value_that_would_be_read_differently_is_refused() -> None:
+    with pytest.raises(CommandFailed, match="PROCORE_KEYS cannot be written"):
+        env_file.complete("BROKEN='no end\n", {"PROCORE_KEYS": "x' y"})
+
+
+def test_no_file_reads_as_empty(tmp_path: Path) -> None:
+    assert env_file.read(tmp_path / ".env") == {}
+
+
+def test_a_file_that_is_no_text_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"A=\xff\xfe")
+
+    with pytest.raises(CommandFailed, match="cannot be read"):
+        env_file.read(path)
+
+
+def test_only_the_owner_may_read_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\n", encoding="utf-8")
+    path.chmod(0o644)
+
+    env_file.write(path, "A=2\n")
+
+    assert (path.read_text(encoding="utf-8"), stat.S_IMODE(path.stat().st_mode)) == ("A=2\n", 0o600)
+    assert os.listdir(tmp_path) == [".env"]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "elsewhere", tmp_path / ".env"
+    target.write_text("", encoding="utf-8")
+    link.symlink_to(target)
+
+    env_file.write(link, "A=1\n")
+
+    assert (link.is_symlink(), target.read_text(encoding="utf-8")) == (True, "A=1\n")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\n", encoding="utf-8")
+
+    def no_room(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(OSError, match="No space"):
+        env_file.write(path, "A=2\n")
+
+    assert (os.listdir(tmp_path), path.read_text(encoding="utf-8")) == ([".env"], "A=1\n")

@@ -1,0 +1,408 @@
+import sqlite3
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply, tokens
+
+from procore_signin.client import ProcoreSignIn
+from procore_signin.errors import (
+    AttemptInvalid,
+    ClientMisconfigured,
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SignInRefused,
+    StoreUnavailable,
+    UnexpectedResponse,
+)
+from procore_signin.flow.attempt import SignInAttempt, new_attempt
+from procore_signin.flow.janitor import sweep
+from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
+from procore_signin.flow.steps import Send, Shield, Work
+from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+
+FIREFOX = Browser(user_agent="Firefox", session_hash=None)
+
+
+def begin(door: ProcoreSignIn) -> SignInAttempt:
+    return new_attempt(door.context, return_to="/projects")
+
+
+def finish(
+    door: ProcoreSignIn,
+    attempt: SignInAttempt,
+    *,
+    code: str = "fake-code",
+    iss: str | None = None,
+    browser: Browser = FIREFOX,
+) -> SignedIn:
+    granted = CodeGranted(code=Secret(code, "code"), state=attempt.state, iss=iss)
+    return door.run(finish_sign_in(door.context, attempt, granted, browser))
+
+
+def sign_in(door: ProcoreSignIn) -> SignedIn:
+    return finish(door, begin(door))
+
+
+def tokens_of(door: ProcoreSignIn, signed_in: SignedIn) -> str:
+    kept = door.store.tokens(signed_in.user.id, "emulator")
+    assert kept is not None
+    return kept.access_token.reveal()
+
+
+def session_of(door: ProcoreSignIn, signed_in: SignedIn) -> object:
+    token = signed_in.session_token.reveal()
+    return door.store.session(hash_session_token(token), environment="emulator", now=NOW)
+
+
+def test_a_code_becomes_a_user_with_tokens_and_a_session(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    attempt = begin(door)
+    signed_in = finish(door, attempt)
+    assert (signed_in.user.id, signed_in.user.procore_id) == (1, 11111)
+    assert signed_in.user.email == "joecontractor@procore.com"
+    assert signed_in.created
+    assert signed_in.return_to == "/projects"
+    assert tokens_of(door, signed_in) == "fake-access-1"
+    assert session_of(door, signed_in) is not None
+    assert attempt.code_verifier is not None
+    assert procore.exchanges == [
+        {
+            "grant_type": "authorization_code",
+            "client_id": "fake-client-id",
+            "client_secret": "fake-client-secret",
+            "code": "fake-code",
+            "redirect_uri": "http://localhost:4567/callback",
+            "code_verifier": attempt.code_verifier.reveal(),
+        }
+    ]
+
+
+def test_T1_the_secret_travels_in_the_body_and_nowhere_else(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    sign_in(door)
+    exchange, me = procore.requests
+    assert "authorization" not in dict(exchange.headers)
+    assert "fake-client-secret" not in exchange.url + str(exchange.headers)
+    assert dict(me.headers)["authorization"] == "Bearer fake-access-1"
+
+
+def test_signing_in_again_finds_the_same_row_and_updates_it(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    first = sign_in(door)
+    procore.next("/rest/v1.0/me", reply(200, JOE | {"login": "joe@new.example", "name": "Joe C."}))
+    second = sign_in(door)
+    assert second.user.id == first.user.id
+    assert not second.created
+    assert (second.user.email, second.user.name) == ("joe@new.example", "Joe C.")
+
+
+def test_I2_the_same_email_under_another_id_is_another_user(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    first = sign_in(door)
+    procore.next("/rest/v1.0/me", reply(200, JOE | {"id": 22222}))
+    assert sign_in(door).user.id != first.user.id
+
+
+def test_R11_the_tokens_that_a_new_sign_in_replaces_are_revoked(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    sign_in(door)
+    again = sign_in(door)
+    assert tokens_of(door, again) == "fake-access-2"
+    assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
+
+
+def test_R11_tokens_that_procore_handed_out_again_are_not_revoked(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    procore.next("/oauth/token", tokens(7), tokens(7))
+    sign_in(door)
+    sign_in(door)
+    assert procore.revoked == []
+
+
+def test_R11_a_revocation_that_failed_is_repeated_by_the_janitor(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    sign_in(door)
+    procore.next("/oauth/revoke", ProcoreUnavailable("down", ambiguous=True))
+    sign_in(door)
+    clock.advance(301)
+    assert door.run(sweep(door.context)) == 1
+    assert "fake-access-1" in procore.revoked
+    assert door.run(sweep(door.context)) == 0
+
+
+def test_S2_the_session_that_the_browser_held_before_is_over(door: ProcoreSignIn) -> None:
+    before = sign_in(door)
+    held = hash_session_token(before.session_token.reveal())
+    after = finish(door, begin(door), browser=Browser(user_agent=None, session_hash=held))
+    assert after.session_token != before.session_token
+    assert session_of(door, before) is None
+    assert session_of(door, after) is not None
+
+
+def test_C3_an_attempt_that_was_finished_long_ago_lets_nobody_in(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    attempt = begin(door)
+    finish(door, attempt)
+    clock.advance(31)
+    with pytest.raises(AttemptInvalid) as caught:
+        finish(door, attempt)
+    assert caught.value.reason == "used"
+    assert len(procore.exchanges) == 1
+
+
+def test_C4_the_second_of_two_identical_callbacks_lands_in_the_same_place(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    attempt = begin(door)
+    first, second = finish(door, attempt), finish(door, attempt)
+    assert second.user.id == first.user.id
+    assert second.return_to == "/projects"
+    assert second.session_token != first.session_token
+    assert session_of(door, second) is not None
+    assert len(procore.exchanges) == 1
+
+
+def test_C4_twenty_callbacks_at_once_send_the_code_once(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    attempt = begin(door)
+    all_are_here = threading.Barrier(20)
+    first_is_waiting = threading.Event()
+
+    def slow(_request: HttpRequest) -> HttpResponse:
+        first_is_waiting.wait(0.3)
+        return tokens(1)
+
+    procore.next("/oauth/token", slow)
+
+    def click() -> int:
+        all_are_here.wait()
+        return finish(door, attempt).user.id
+
+    with ThreadPoolExecutor(20) as threads:
+        clicks = [threads.submit(click) for _ in range(20)]
+        assert {click.result() for click in clicks} == {1}
+    assert len(procore.exchanges) == 1
+
+
+def test_C4_a_callback_beside_one_that_fails_fails_too(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    attempt = begin(door)
+    procore.next("/oauth/token", reply(400, {"error": "invalid_grant"}))
+    with pytest.raises(GrantLost):
+        finish(door, attempt)
+    with pytest.raises(AttemptInvalid) as caught:
+        finish(door, attempt)
+    assert caught.value.reason == "used"
+
+
+def test_C6_a_response_of_another_issuer_is_refused_before_anything_is_sent(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    with pytest.raises(AttemptInvalid):
+        finish(door, begin(door), iss="https://login.procore.com")
+    assert procore.requests == []
+    assert finish(door, begin(door), iss="http://127.0.0.1:4568").created
+
+
+def test_C5_a_denied_request_is_refused_and_its_attempt_is_used_up(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    attempt = begin(door)
+    denied = AuthorizationDenied("access_denied", "<b>no</b>", attempt.state, None)
+    with pytest.raises(SignInRefused) as caught:
+        door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
+    assert caught.value.error == "access_denied"
+    with pytest.raises(AttemptInvalid):
+        finish(door, attempt)
+    assert procore.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (reply(400, {"error": "invalid_grant"}), GrantLost),
+        (reply(401, {"error": "invalid_client"}), ClientMisconfigured),
+        (reply(503, b"<html>"), ProcoreUnavailable),
+        (reply(429, {}), ProcoreUnavailable),
+        (ProcoreUnavailable("timed out", ambiguous=True), ProcoreUnavailable),
+        (reply(200, b"<html>"), UnexpectedResponse),
+        (reply(200, b"{"), UnexpectedResponse),
+        (reply(307, b"", location="https://evil.example"), UnexpectedResponse),
+    ],
+)
+def test_T7_a_failed_exchange_says_what_to_do_and_is_never_repeated(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    answer: HttpResponse | Exception,
+    error: type[ProcoreSignInError],
+) -> None:
+    procore.next("/oauth/token", answer)
+    with pytest.raises(error):
+        sign_in(door)
+    assert len(procore.requests) == 1
+    assert door.store.user(1) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(500, {}),
+        reply(401, {}),
+        reply(200, b"not JSON"),
+        reply(200, {"id": "11111", "login": "x@y.example"}),
+        ProcoreUnavailable("reset", ambiguous=True),
+    ],
+)
+def test_C12_when_me_fails_the_tokens_are_given_back_at_once(
+    door: ProcoreSignIn, procore: ScriptedProcore, answer: HttpResponse | Exception
+) -> None:
+    procore.next("/rest/v1.0/me", answer)
+    with pytest.raises(ProcoreSignInError):
+        sign_in(door)
+    assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
+    assert door.store.user(1) is None
+    assert door.store.escrowed(NOW + 10_000) == []
+
+
+def broken_at(flow: Generator[Any, Any, SignedIn], name: str) -> Generator[Any, Any, SignedIn]:
+    """Run `flow`, with the database failing at the first use of the store's method `name`."""
+
+    class Probe:
+        def __getattr__(self, called: str) -> Any:
+            raise LookupError(called)
+
+    def fails(step: Work) -> bool:
+        try:
+            step.do(Probe())  # type: ignore[arg-type]
+        except LookupError as called:
+            return called.args == (name,)
+        return False
+
+    outcome: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = flow.send(outcome) if error is None else flow.throw(error)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        outcome = error = None
+        if isinstance(step, Work) and fails(step):
+            error = StoreUnavailable("The database is down")
+            continue
+        if isinstance(step, Shield):
+            step = Shield(broken_at(step.flow, name))
+        try:
+            outcome = yield step
+        except ProcoreSignInError as raised:
+            error = raised
+
+
+def test_C12_a_database_that_is_down_before_the_exchange_costs_no_code(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    attempt = begin(door)
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    flow = finish_sign_in(door.context, attempt, granted, FIREFOX)
+    with pytest.raises(StoreUnavailable):
+        door.run(broken_at(flow, "take_attempt"))
+    assert procore.requests == []
+    assert finish(door, attempt).created
+
+
+@pytest.mark.parametrize("down_at", ["escrow", "complete_sign_in"])
+def test_C12_a_database_that_goes_down_after_the_exchange_leaves_no_grant_and_no_user(
+    door: ProcoreSignIn, procore: ScriptedProcore, down_at: str
+) -> None:
+    attempt = begin(door)
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    flow = finish_sign_in(door.context, attempt, granted, FIREFOX)
+    with pytest.raises(StoreUnavailable):
+        door.run(broken_at(flow, down_at))
+    assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
+    assert door.store.user(1) is None
+
+
+class Killed(BaseException):
+    """The process is gone: nothing after this runs."""
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+def test_C13_a_process_that_dies_mid_sign_in_leaves_no_live_grant_once_the_janitor_came(
+    tmp_path: Path, at: int
+) -> None:
+    procore, clock = ScriptedProcore(), Clock()
+    with front_door(tmp_path, procore, clock) as door:
+        attempt = begin(door)
+        granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+        flow = finish_sign_in(door.context, attempt, granted, FIREFOX)
+        done = drive_and_die(door, flow, after=at)
+    with front_door(tmp_path, procore, clock) as reborn:
+        clock.advance(301)
+        reborn.run(sweep(reborn.context))
+        signed_in = reborn.store.user(1) is not None
+        exchanged = bool(procore.exchanges)
+        revoked = "fake-access-1" in procore.revoked
+        # Between the answer to the exchange and the escrow, nobody holds the tokens: one step.
+        in_the_gap = done == ["take_attempt", "/oauth/token"]
+        assert not exchanged or signed_in or revoked or in_the_gap
+
+
+def drive_and_die(door: ProcoreSignIn, flow: Generator[Any, Any, Any], *, after: int) -> list[str]:
+    """Perform `after` steps of `flow`, then stop for ever. Return what was done."""
+    done: list[str] = []
+    stack = [flow]
+    outcome: Any = None
+    while len(done) < after:
+        try:
+            step = stack[-1].send(outcome)
+        except StopIteration as end:
+            stack.pop()
+            if not stack:
+                break
+            outcome = end.value
+            continue
+        if isinstance(step, Shield):
+            stack.append(step.flow)
+            outcome = None
+        elif isinstance(step, Send):
+            outcome = door._transport.send(step.request)
+            done.append("/" + step.request.url.split("/", 3)[3])
+        elif isinstance(step, Work):
+            outcome = step.do(door.store)
+            done.append("take_attempt" if not done else "work")
+    return done
+
+
+def test_I5_a_disabled_user_is_refused_and_the_tokens_are_given_back(
+    door: ProcoreSignIn, procore: ScriptedProcore, tmp_path: Path
+) -> None:
+    user = sign_in(door).user
+    disable(tmp_path, user.id)
+    with pytest.raises(SignInRefused) as caught:
+        sign_in(door)
+    assert caught.value.error is None
+    assert "fake-access-2" in procore.revoked
+
+
+def disable(folder: Path, user_id: int) -> None:
+    with closing(sqlite3.connect(folder / "test.db")) as database:
+        database.execute("UPDATE users SET disabled_at = ? WHERE id = ?", (NOW, user_id))
+        database.commit()

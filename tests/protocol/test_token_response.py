@@ -1,0 +1,431 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from procore_signin.errors import (
+    ClientMisconfigured,
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    UnexpectedResponse,
+)
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_endpoint import parse_token_response
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.protocol.wire import HttpResponse
+
+NOW = 1_700_000_000.75
+JSON = {"content-type": "application/json; charset=utf-8"}
+WHOLE: dict[str, object] = {
+    "access_token": "fake-access-token",
+    "token_type": "bearer",
+    "expires_in": 5400,
+    "refresh_token": "fake-refresh-token",
+    "created_at": 1_699_999_999,
+}
+ABSENT = object()
+
+
+def ok(**changes: object) -> HttpResponse:
+    """Return a success with `changes` made to it; ABSENT takes a member away."""
+    members = {name: value for name, value in (WHOLE | changes).items() if value is not ABSENT}
+    return HttpResponse(200, JSON, json.dumps(members).encode())
+
+
+def raw(expires_in: bytes = b"5400", more: bytes = b"") -> bytes:
+    """Return a success spelled by hand, for what `json.dumps` does not write."""
+    return b'{"access_token":"a","token_type":"bearer","expires_in":%b%b}' % (expires_in, more)
+
+
+def parse(response: HttpResponse, previous: TokenSet | None = None) -> TokenSet:
+    return parse_token_response(response, received_at=NOW, previous=previous)
+
+
+def token_set(expires_in: int = 5400) -> TokenSet:
+    """Return what `WHOLE` grants."""
+    return TokenSet(
+        Secret("fake-access-token", "access token"),
+        Secret("fake-refresh-token", "refresh token"),
+        int(NOW) + expires_in,
+    )
+
+
+def test_a_whole_answer_is_a_token_set() -> None:
+    assert token_set() == parse(ok())
+
+
+def test_V6_a_token_set_of_an_answer_prints_no_token() -> None:
+    secrets = "access_token=<access token>, refresh_token=<refresh token>"
+    assert f"TokenSet({secrets}, expires_at=1700005400)" == repr(parse(ok()))
+
+
+MALFORMED = {
+    "nothing": b"",
+    "white space": b"\r\n",
+    "null": b"null",
+    "true": b"true",
+    "a number": b"1",
+    "a string": b'"fake-access-token"',
+    "a list": b"[" + raw() + b"]",
+    "an empty object": b"{}",
+    "HTML": b"<html><body>Sign in to the hotel's network</body></html>",
+    "a form": b"access_token=a&token_type=bearer&expires_in=5400",
+    "JSON and more": raw() + b"x",
+    "two answers": raw() + raw(),
+    "half an answer": raw()[:-1],
+    "a byte order mark": b"\xef\xbb\xbf" + raw(),
+    "UTF-16": raw().decode().encode("utf-16"),
+    "Latin-1": raw(more=b',"name":"\xe9"'),
+    "NaN elsewhere": raw(more=b',"x":NaN'),
+    "Infinity elsewhere": raw(more=b',"x":[-Infinity]'),
+    "a number beyond all elsewhere": raw(more=b',"x":1e999'),
+    "5000 digits elsewhere": raw(more=b',"x":' + b"7" * 5000),
+    "an access token twice": raw(more=b',"access_token":"b"'),
+    "an access token twice, escaped": raw(more=rb',"\u0061ccess_token":"b"'),
+    "a name twice elsewhere": raw(more=b',"x":{"y":1,"y":1}'),
+    "a NUL elsewhere": raw(more=rb',"x":"\u0000"'),
+    "half a surrogate pair elsewhere": raw(more=rb',"x":"\ud800"'),
+    "200000 lists elsewhere": raw(more=b',"x":' + b"[" * 200_000),
+    "33 objects elsewhere": raw(more=b',"x":' + b'{"x":' * 32 + b"1" + b"}" * 32),
+    "a lifetime of NaN": raw(b"NaN"),
+    "a lifetime of 5000 digits": raw(b"5" * 5000),
+    "a lifetime with an exponent": raw(b"1e3"),
+    "a lifetime with a fraction": raw(b"5400.0"),
+    "a lifetime of -0": raw(b"-0"),
+    **{
+        case: ok(**change).body
+        for case, change in {
+            "no access token": {"access_token": ABSENT},
+            "access token null": {"access_token": None},
+            "access token empty": {"access_token": ""},
+            "access token a number": {"access_token": 1},
+            "access token true": {"access_token": True},
+            "access token a list": {"access_token": ["a"]},
+            "access token an object": {"access_token": {"a": "b"}},
+            "access token of 8193": {"access_token": "a" * 8193},
+            "access token with a line feed": {"access_token": "a\r\nX-Injected: 1"},
+            "access token ending in a line feed": {"access_token": "a\n"},
+            "access token with DEL": {"access_token": "a\x7f"},
+            "access token that is not ASCII": {"access_token": "é"},
+            "no token type": {"token_type": ABSENT},
+            "token type null": {"token_type": None},
+            "token type a number": {"token_type": 1},
+            "token type a list": {"token_type": ["bearer"]},
+            "token type mac": {"token_type": "mac"},
+            "token type with a space": {"token_type": "bearer "},
+            "token type empty": {"token_type": ""},
+            "lifetime null": {"expires_in": None},
+            "lifetime true": {"expires_in": True},
+            "lifetime false": {"expires_in": False},
+            "lifetime a string": {"expires_in": "5400"},
+            "lifetime a list": {"expires_in": [5400]},
+            "lifetime 0": {"expires_in": 0},
+            "lifetime -1": {"expires_in": -1},
+            "lifetime of more than 10^8": {"expires_in": 100_000_001},
+            "lifetime of 2^64": {"expires_in": 2**64},
+            "refresh token null": {"refresh_token": None},
+            "refresh token empty": {"refresh_token": ""},
+            "refresh token a number": {"refresh_token": 7},
+            "refresh token of 8193": {"refresh_token": "r" * 8193},
+            "refresh token with a line feed": {"refresh_token": "r\n"},
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+@pytest.mark.parametrize("previous", [None, token_set()], ids=["exchange", "refresh"])
+def test_T4_an_answer_that_breaks_a_rule_is_unexpected(
+    case: str, previous: TokenSet | None
+) -> None:
+    with pytest.raises(UnexpectedResponse, match=r"\AThe token response ") as refusal:
+        parse(HttpResponse(200, JSON, MALFORMED[case]), previous)
+    assert refusal.value.hint is not None
+    assert refusal.value.error is None
+
+
+@pytest.mark.parametrize("token", ["a", "a" * 8192, " !\"#$%&'()*+,-./~", "0:;<=>?@[\\]^_`{|}"])
+def test_T4_tokens_of_1_to_8192_printable_characters_are_read(token: str) -> None:
+    tokens = parse(ok(access_token=token, refresh_token=token))
+    assert tokens.refresh_token is not None
+    assert [token, token] == [tokens.access_token.reveal(), tokens.refresh_token.reveal()]
+
+
+@pytest.mark.parametrize("token_type", ["bearer", "Bearer", "BEARER", "bEaReR"])
+def test_T4_the_token_type_is_bearer_in_any_case(token_type: str) -> None:
+    assert token_set() == parse(ok(token_type=token_type))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scope": "", "id_token": "x", "company": {"id": 2**60}},
+        {"created_at": "yesterday"},
+        {"ACCESS_TOKEN": "b"},
+        {"deep": json.loads("[" * 31 + "]" * 31)},
+    ],
+)
+def test_T4_members_of_others_change_nothing(more: dict[str, object]) -> None:
+    assert token_set() == parse(ok(**more))
+
+
+def test_T5_a_missing_refresh_token_keeps_the_previous_one() -> None:
+    assert token_set() == parse(ok(refresh_token=ABSENT), previous=token_set(expires_in=-9))
+
+
+def test_T5_a_new_refresh_token_replaces_the_previous_one() -> None:
+    previous = replace(token_set(), refresh_token=Secret("fake-old-token", "refresh token"))
+    assert token_set() == parse(ok(), previous=previous)
+
+
+def test_T5_a_missing_refresh_token_without_a_previous_one_is_none() -> None:
+    without = replace(token_set(), refresh_token=None)
+    assert without == parse(ok(refresh_token=ABSENT))
+    assert without == parse(ok(refresh_token=ABSENT), previous=without)
+
+
+def test_T5_a_missing_lifetime_is_a_quarter_of_an_hour() -> None:
+    assert token_set(expires_in=900) == parse(ok(expires_in=ABSENT))
+
+
+@pytest.mark.parametrize("created_at", [ABSENT, 0, 1_699_999_400, 1_700_000_600, 4_102_444_800])
+@pytest.mark.parametrize("expires_in", [1, 900, 5400, 7200, 100_000_000])
+def test_T6_the_lifetime_counts_from_our_receipt_whatever_the_servers_clock_says(
+    created_at: object, expires_in: int
+) -> None:
+    tokens = parse(ok(created_at=created_at, expires_in=expires_in))
+    assert 1_700_000_000 + expires_in == tokens.expires_at
+
+
+U, M, G, X = ProcoreUnavailable, ClientMisconfigured, GrantLost, UnexpectedResponse
+
+
+def said(code: str) -> bytes:
+    return json.dumps({"error": code, "error_description": "Words."}).encode()
+
+
+MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
+    **{
+        f"{status} {code}": (status, said(code), kind, code)
+        for status in (200, 400, 401, 403, 404, 422, 500, 503)
+        for code, kind in {
+            "invalid_grant": G,
+            "invalid_client": M,
+            "unauthorized_client": M,
+            "unsupported_grant_type": M,
+            "invalid_scope": M,
+            "invalid_request": M,
+            "temporarily_unavailable": U,
+            "server_error": U,
+        }.items()
+    },
+    **{
+        f"{status} {name}": (status, body, U, None)
+        for status in (408, 429, 500, 502, 503, 504, 599)
+        for name, body in {
+            "nothing": b"",
+            "HTML": b"<html>",
+            "an object": b'{"errors":"Unauthorized"}',
+            "a nested error": b'{"error":{"error":"Too many requests"}}',
+            "tokens": ok().body,
+        }.items()
+    },
+    **{
+        f"{status} {name}": (status, body, X, None)
+        for status in (201, 204, 206, 301, 302, 307, 400, 401, 403, 404, 600, 999)
+        for name, body in {
+            "nothing": b"",
+            "HTML": b"<html>",
+            "an object": b'{"errors":"Unauthorized"}',
+            "a nested error": b'{"error":{"code":"400"}}',
+            "tokens": ok().body,
+        }.items()
+    },
+    "429 of an unknown code": (429, said("slow_down"), U, "slow_down"),
+    "500 of an unknown code": (500, said("oops"), U, "oops"),
+    "400 of an unknown code": (400, said("invalid_token"), X, "invalid_token"),
+    "200 of an unknown code": (200, said("oops"), X, "oops"),
+    "200 with an error beside tokens": (200, ok(error="invalid_grant").body, G, "invalid_grant"),
+    "200 with a null error beside tokens": (200, ok(error=None).body, X, None),
+    "400 with an error in capitals": (400, said("INVALID_GRANT"), X, "INVALID_GRANT"),
+    "400 with a code that no server sends": (400, said('invalid_grant"'), X, None),
+    "400 with a code of 129": (400, said("x" * 129), X, None),
+    "400 with an empty code": (400, said(""), X, None),
+    "400 with the code twice": (400, b'{"error":"invalid_grant","error":"invalid_grant"}', X, None),
+}
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/html; charset=utf-8", None])
+@pytest.mark.parametrize("case", MATRIX)
+def test_T7_the_error_member_decides_and_the_status_only_without_one(
+    case: str, media_type: str | None
+) -> None:
+    status, body, kind, code = MATRIX[case]
+    headers = {} if media_type is None else {"content-type": media_type}
+    with pytest.raises(ProcoreSignInError) as refusal:
+        parse(HttpResponse(status, headers, body))
+    assert (kind, code) == (type(refusal.value), refusal.value.error)
+
+
+@pytest.mark.parametrize("case", [case for case in MATRIX if MATRIX[case][2] is U])
+def test_T7_only_429_says_that_the_grant_was_not_spent(case: str) -> None:
+    status, body, _, _ = MATRIX[case]
+    with pytest.raises(ProcoreUnavailable) as refusal:
+        parse(HttpResponse(status, JSON, body))
+    assert (status != 429) is refusal.value.ambiguous
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_T7_a_refusal_carries_what_the_caller_needs(status: int) -> None:
+    headers = {**JSON, "x-request-id": "7f3b-1"}
+    with pytest.raises(ClientMisconfigured) as refusal:
+        parse(HttpResponse(status, headers, said("invalid_client")))
+    error = refusal.value
+    assert (
+        error.error,
+        error.error_description,
+        error.request_id,
+    ) == ("invalid_client", "Words.", "7f3b-1")
+    assert error.hint is not None
+    assert "client secret" in error.hint
+
+
+@pytest.mark.parametrize("code", ["invalid_grant", "invalid_scope", "unauthorized_client"])
+def test_each_refusal_names_a_cure(code: str) -> None:
+    with pytest.raises(ProcoreSignInError) as refusal:
+        parse(HttpResponse(400, JSON, said(code)))
+    assert refusal.value.hint is not None
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "application/jwt", "", "application/json5"])
+def test_T7_tokens_under_another_media_type_are_unexpected(media_type: str) -> None:
+    with pytest.raises(UnexpectedResponse, match="does not call itself application/json"):
+        parse(HttpResponse(200, {"content-type": media_type}, ok().body))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": "application/json"},
+        {"content-type": "Application/JSON ; charset=UTF-8"},
+    ],
+)
+def test_T7_tokens_under_JSONs_own_media_type_or_none_are_read(headers: dict[str, str]) -> None:
+    assert token_set() == parse(HttpResponse(200, headers, ok().body))
+
+
+@pytest.mark.parametrize("request_id", ["", "a b", "x" * 129, "a\nb", "é"])
+def test_O2_a_request_id_that_could_forge_a_log_line_is_dropped(request_id: str) -> None:
+    with pytest.raises(UnexpectedResponse) as refusal:
+        parse(HttpResponse(200, {"x-request-id": request_id}, b""))
+    assert refusal.value.request_id is None
+
+
+def test_an_unexpected_answer_has_its_request_id() -> None:
+    for body in (b"", b"{}"):
+        with pytest.raises(UnexpectedResponse) as refusal:
+            parse(HttpResponse(200, {"x-request-id": "7f3b-1"}, body))
+        assert refusal.value.request_id == "7f3b-1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("Words.\r\nAnd \x1b[31mmore\0", None), ("Words.\r\nAnd more", "Words.And more"), (7, None)],
+)
+def test_A9_a_description_is_printable_or_absent(sent: object, kept: str | None) -> None:
+    body = json.dumps({"error": "invalid_client", "error_description": sent}).encode()
+    with pytest.raises(ProcoreSignInError) as refusal:
+        parse(HttpResponse(400, JSON, body))
+    assert kept == refusal.value.error_description
+
+
+LEAKS = {
+    "no token type": HttpResponse(200, JSON, b'{"access_token":"c4n4ry","expires_in":1}'),
+    "bad lifetime": ok(access_token="c4n4ry", refresh_token="c4n4ry", expires_in="c4n4ry"),
+    "bad refresh token": ok(access_token="c4n4ry", refresh_token="c4n4ry\n"),
+    "bad access token": ok(access_token="c4n4ry\n", refresh_token="c4n4ry"),
+    "no JSON": HttpResponse(200, JSON, b'{"access_token":"c4n4ry"'),
+    "a list": HttpResponse(200, JSON, b'["c4n4ry"]'),
+    "another media type": HttpResponse(200, {"content-type": "text/plain"}, b'"c4n4ry"'),
+    "an error beside tokens": ok(access_token="c4n4ry", error="invalid_grant"),
+    "an outage with tokens": HttpResponse(503, JSON, b'{"access_token":"c4n4ry"}'),
+    "an outage without JSON": HttpResponse(503, JSON, b"c4n4ry"),
+    "a redirect": HttpResponse(302, {"location": "https://x/?t=c4n4ry"}, b"c4n4ry"),
+}
+
+
+@pytest.mark.parametrize("case", LEAKS)
+def test_O1_V6_no_error_shows_anything_of_the_answer(
+    case: str, everything_shown: Callable[[BaseException], str]
+) -> None:
+    with pytest.raises(ProcoreSignInError) as refusal:
+        parse(LEAKS[case])
+    shown = everything_shown(refusal.value)
+    assert type(refusal.value).__name__ in shown
+    assert "c4n4ry" not in shown
+
+
+any_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
+    max_leaves=6,
+)
+near_misses = st.fixed_dictionaries(
+    {},
+    optional={
+        "access_token": any_json | st.just("fake-access-token"),
+        "token_type": any_json | st.just("bearer"),
+        "expires_in": any_json | st.integers(-1, 10**9),
+        "refresh_token": any_json | st.just("fake-refresh-token"),
+        "error": any_json | st.sampled_from(["invalid_grant", "invalid_client", "server_error"]),
+        "error_description": any_json,
+        "created_at": any_json,
+    },
+)
+statuses = st.sampled_from([200, 200, 200, 204, 302, 400, 401, 408, 429, 500, 503, 999])
+header_sets = st.dictionaries(
+    st.sampled_from(["content-type", "x-request-id", "retry-after", "x-rate-limit-reset"]),
+    st.text(max_size=12) | st.sampled_from(["application/json", "1700000060", "60"]),
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    statuses,
+    header_sets,
+    st.binary(max_size=200) | near_misses.map(lambda members: json.dumps(members).encode()),
+)
+def test_T4_T7_any_answer_is_a_token_set_or_a_documented_error(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    try:
+        tokens = parse(HttpResponse(status, headers, body))
+    except (GrantLost, ClientMisconfigured, ProcoreUnavailable, UnexpectedResponse):
+        return
+    assert status == 200
+    assert 1 <= tokens.expires_at - int(NOW) <= 100_000_000
+    assert tokens.access_token.reveal().isascii()
+
+
+vschars = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=50)
+
+
+@settings(deadline=None)
+@given(vschars, vschars, st.integers(1, 100_000_000))
+def test_every_success_is_read_as_it_was_written(
+    access_token: str, refresh_token: str, expires_in: int
+) -> None:
+    assert TokenSet(
+        Secret(access_token, "access token"),
+        Secret(refresh_token, "refresh token"),
+        int(NOW) + expires_in,
+    ) == parse(ok(access_token=access_token, refresh_token=refresh_token, expires_in=expires_in))

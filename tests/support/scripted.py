@@ -1,0 +1,118 @@
+"""A Procore that says what a test tells it to, and a clock that stands still until it is moved."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from procore_signin import environments
+from procore_signin.client import ProcoreSignIn
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store.migrate import upgrade
+
+KEYS = Secret("k1:" + "A" * 43, "keys")
+NOW = 1_800_000_000
+JOE = {"id": 11111, "login": "joecontractor@procore.com", "name": "Joe Contractor"}
+
+Reply = HttpResponse | Exception | Callable[[HttpRequest], HttpResponse]
+
+
+class Clock:
+    """Time that a test moves by hand, in UTC seconds."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def reply(status: int, body: object, **headers: str) -> HttpResponse:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpResponse(status, {"content-type": "application/json", **headers}, content)
+
+
+def tokens(number: int = 1, **changes: object) -> HttpResponse:
+    body = {
+        "access_token": f"fake-access-{number}",
+        "token_type": "bearer",
+        "expires_in": 5400,
+        "refresh_token": f"fake-refresh-{number}",
+        "created_at": NOW,
+    }
+    return reply(200, body | changes)
+
+
+class ScriptedProcore:
+    """A transport whose answers are scripted by path; a good Procore where nothing is scripted."""
+
+    def __init__(self) -> None:
+        self.requests: list[HttpRequest] = []
+        self._scripts: dict[str, deque[Reply]] = defaultdict(deque)
+        self._issued = 0
+
+    def next(self, path: str, *replies: Reply) -> None:
+        """Answer the next requests to `path` with `replies`, in order."""
+        self._scripts[path].extend(replies)
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        self.requests.append(request)
+        path = urlsplit(request.url).path
+        script = self._scripts[path]
+        scripted = script.popleft() if script else self._usual(path)
+        if isinstance(scripted, Exception):
+            raise scripted
+        return scripted if isinstance(scripted, HttpResponse) else scripted(request)
+
+    def close(self) -> None:
+        pass
+
+    def _usual(self, path: str) -> HttpResponse:
+        if path == "/oauth/token":
+            self._issued += 1
+            return tokens(self._issued)
+        if path == "/rest/v1.0/me":
+            return reply(200, JOE)
+        return reply(200, {})
+
+    def sent_to(self, path: str) -> list[dict[str, str]]:
+        """Return the forms that were posted to `path`."""
+        return [
+            {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+            for request in self.requests
+            if urlsplit(request.url).path == path
+        ]
+
+    @property
+    def exchanges(self) -> list[dict[str, str]]:
+        return self.sent_to("/oauth/token")
+
+    @property
+    def revoked(self) -> list[str]:
+        return [form["token"] for form in self.sent_to("/oauth/revoke")]
+
+
+def front_door(
+    folder: Path, procore: ScriptedProcore, clock: Clock, **changes: object
+) -> ProcoreSignIn:
+    """Return a front door on a fresh database in `folder`, talking to `procore`."""
+    url = f"sqlite:///{folder / 'test.db'}"
+    upgrade(url)
+    settings: dict[str, object] = {
+        "environment": environments.emulator(),
+        "client_id": "fake-client-id",
+        "client_secret": Secret("fake-client-secret", "client secret"),
+        "redirect_uri": "http://localhost:4567/callback",
+        "keys": KEYS,
+        "database_url": url,
+        "transport": procore,
+        "clock": clock,
+    }
+    return ProcoreSignIn(**(settings | changes))  # type: ignore[arg-type]

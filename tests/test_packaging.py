@@ -1,0 +1,123 @@
+"""What is installed and what is built: pinned, complete, and naming no place on the network."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LOCKS = [ROOT / "requirements" / "app.txt", ROOT / "requirements" / "test.txt"]
+
+
+def requirements(lock: Path) -> dict[str, list[str]]:
+    """Return the hashes of each pinned requirement, by its whole line."""
+    joined = lock.read_text(encoding="utf-8").replace("\\\n", " ")
+    return {
+        line.split("--hash")[0].strip(): re.findall(r"--hash=sha256:[0-9a-f]{64}\b", line)
+        for line in joined.splitlines()
+        if line.strip()
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
+def test_every_requirement_is_pinned_and_has_hashes(lock: Path) -> None:
+    wrong = [
+        requirement
+        for requirement, hashes in requirements(lock).items()
+        if not re.match(r"[a-z0-9-]+==[0-9]", requirement) or not hashes
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
+def test_a_lock_names_no_index_and_no_address(lock: Path) -> None:
+    text = lock.read_text(encoding="utf-8")
+    options = [line for line in text.splitlines() if line.startswith("-")]
+
+    assert (options, re.findall(r"https?:|file:|@", text)) == ([], [])
+
+
+def test_tests_run_with_the_versions_that_people_run() -> None:
+    app, test = (set(requirements(lock)) for lock in LOCKS)
+
+    assert app - test == set()
+
+
+def test_the_lock_holds_every_dependency_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    groups = project["dependency-groups"]
+    wanted = {
+        LOCKS[0]: [*project["project"]["dependencies"], *extras["app"], *groups["build"]],
+        LOCKS[1]: [*extras["postgresql"], *extras["mysql"], *groups["test"]],
+    }
+    missing = []
+    for lock, declared in wanted.items():
+        pinned = {re.split(r"==|\s", line)[0] for line in requirements(lock)}
+        names = {re.split(r"[^A-Za-z0-9_.-]", each)[0].lower() for each in declared}
+        missing += sorted(names - {"procore-signin"} - pinned)
+
+    assert missing == []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(  # noqa: S603  # this Python, a fixed program
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+    )
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
+    source = ROOT / "src"
+    wanted = {
+        path.relative_to(source).as_posix()
+        for path in (source / "procore_signin").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert wanted - set(zipfile.ZipFile(wheel).namelist()) == set()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"procore_signin/py\.typed",
+        r"procore_signin/app/templates/.+\.html",
+        r"procore_signin/app/static/.+\.css",
+        r"procore_signin/emulator/templates/.+\.html",
+        r"procore_signin/emulator/static/.+\.css",
+        r"procore_signin/store/migrations/versions/.+\.py",
+        r"procore_signin-.+\.dist-info/licenses/LICENSE",
+    ],
+)
+def test_the_wheel_holds_what_is_not_python_code(wheel: Path, pattern: str) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert [name for name in names if re.fullmatch(pattern, name)] != []
+
+
+def test_the_wheel_holds_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+
+    assert [
+        name for name in names if not name.startswith(("procore_signin/", "procore_signin-"))
+    ] == []
+
+
+def test_the_wheel_promises_the_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    name = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+
+    assert b"procore-signin = procore_signin.cli:main" in archive.read(name)

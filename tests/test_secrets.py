@@ -1,0 +1,61 @@
+"""Where secrets may be uncovered, and that nothing prints past the logs."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src" / "procore_signin"
+
+# Each uncovers a secret for one reason: to put it on the wire, under a seal, into a hash, or into
+# the file that the person keeps.
+MAY_REVEAL = {
+    "cli/demo.py",  # the demo's key, into a file that only its owner reads
+    "cli/init.py",  # a new key, into .env
+}
+
+
+def uses(name: str) -> set[str]:
+    """Return the files that use a function or method of that name, called or passed on."""
+    return {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Attribute) and node.attr == name)
+        or (isinstance(node, ast.Name) and node.id == name)
+    }
+
+
+def test_secrets_are_uncovered_in_the_listed_files_only() -> None:
+    assert sorted(uses("reveal")) == sorted(MAY_REVEAL)
+
+
+def test_a_secret_is_not_uncovered_inside_a_text_that_is_shown() -> None:
+    """An f-string or a message is how a secret would get into a log or an error."""
+    shown = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_error = isinstance(node, ast.Raise)
+            is_log = isinstance(node, ast.Call) and ast.unparse(node.func).lower().startswith(
+                ("logger.", "logging.", "emit", "typer.", "log.")
+            )
+            if (is_error or is_log) and ".reveal()" in ast.unparse(node):
+                shown.append(f"{path.relative_to(SOURCE)}:{node.lineno}")
+
+    assert shown == []
+
+
+def test_nothing_prints_outside_the_command_line() -> None:
+    assert [place for place in uses("print") if not place.startswith("cli/")] == []
+
+
+def test_no_standard_stream_is_written_to_outside_the_command_line_and_the_logs() -> None:
+    found = [
+        path.relative_to(SOURCE).as_posix()
+        for path in sorted(SOURCE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"sys.stdout", "sys.stderr"}
+    ]
+
+    allowed = {"app/logs.py"}
+    assert {place for place in found if not place.startswith("cli/")} - allowed == set()

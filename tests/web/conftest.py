@@ -1,0 +1,34 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from neutral import Browser, router_of
+from scripted import Clock, ScriptedProcore, front_door
+
+from procore_signin.client import ProcoreSignIn
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def procore() -> ScriptedProcore:
+    return ScriptedProcore()
+
+
+@pytest.fixture
+def door(tmp_path: Path, procore: ScriptedProcore, clock: Clock) -> Iterator[ProcoreSignIn]:
+    with front_door(tmp_path, procore, clock) as door:
+        yield door
+
+
+@pytest.fixture
+def browser(door: ProcoreSignIn, clock: Clock) -> Browser:
+    return Browser(door, router_of(door, clock))
+
+
+@pytest.fixture
+def other_browser(door: ProcoreSignIn, browser: Browser) -> Browser:
+    return Browser(door, browser.router)
