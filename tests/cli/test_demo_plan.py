@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from procore_signin.cli import demo
 from procore_signin.cli.demo import Plan, Wishes, kept_key, make_plan
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, EmulatorOptions
@@ -42,19 +43,15 @@ def test_the_two_agree_on_addresses_and_client_whatever_the_ports(tmp_path: Path
         f"--redirect-uri={settings['PROCORE_REDIRECT_URI']}",
     } <= told
     assert emulator.url == f"{settings['PROCORE_EMULATOR_URL']}/_emulator/"
-    assert settings["PROCORE_REDIRECT_URI"] == f"{plan_url(application.url)}/callback"
-
-
-def plan_url(health: str) -> str:
-    return health.removesuffix("/healthz")
+    assert settings["PROCORE_REDIRECT_URI"] == application.url.replace("/healthz", "/callback")
 
 
 def test_the_demo_knows_the_emulators_person_and_client() -> None:
-    from procore_signin.cli import demo  # noqa: PLC0415  # its constants, beside the emulator's
-
     options = EmulatorOptions()
+
     assert (demo.LOGIN, demo.PASSWORD) == (DEMO_LOGIN, DEMO_PASSWORD)
-    assert (demo.CLIENT_ID, demo.CLIENT_SECRET) == (options.client_id, options.client_secret)
+    assert options.client_id == demo.CLIENT_ID
+    assert options.client_secret == demo.CLIENT_SECRET
 
 
 def test_a_real_environment_with_credentials_runs_the_application_alone(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_only_the_owner_may_read_what_is_written(tmp_path: Path) -> None:
     env_file.write(path, "A=2\n")
 
     assert (path.read_text(encoding="utf-8"), stat.S_IMODE(path.stat().st_mode)) == ("A=2\n", 0o600)
-    assert os.listdir(tmp_path) == [".env"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_draft(
     with pytest.raises(OSError, match="No space"):
         env_file.write(path, "A=2\n")
 
-    assert (os.listdir(tmp_path), path.read_text(encoding="utf-8")) == ([".env"], "A=1\n")
+    assert (list(tmp_path.iterdir()), path.read_text(encoding="utf-8")) == ([path], "A=1\n")

@@ -1,0 +1,555 @@
+"""The inspector as an ASGI application and as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from procore_signin.emulator.inspector import Inspector, handles
+from procore_signin.emulator.journal import Exchange, Journal
+
+STATE = "5f3c" * 16
+CODE = "c0de" * 16
+APP = "http://localhost:4567"
+REQUEST = f"/oauth/authorize?client_id=me&response_type=code&state={STATE}"
+CONSENT = b'<form><button name="decision" value="allow">Allow</button></form>'
+
+
+def record(journal: Journal, method: str, target: str, **changes: Any) -> Exchange:
+    fields: dict[str, Any] = {
+        "started_at": 1_700_000_000.5,
+        "took": 0.0042,
+        "caller": "user",
+        "lane": "auth",
+        "method": method,
+        "target": target,
+        "request_headers": (("host", "127.0.0.1:4568"),),
+        "request_body": b"",
+        "status": 200,
+        "response_headers": (("content-type", "text/html"),),
+        "response_body": CONSENT,
+    }
+    return journal.record(**(fields | changes))
+
+
+def record_denial(journal: Journal, state: str = STATE) -> None:
+    record(journal, "GET", REQUEST.replace(STATE, state))
+    record(
+        journal,
+        "POST",
+        "/oauth/authorize",
+        request_body=f"decision=deny&continue_to={REQUEST.replace(STATE, state)}".replace(
+            "&response_type=code&", "%26response_type=code%26"
+        ).encode(),
+        status=302,
+        response_headers=(("location", f"{APP}/callback?error=access_denied"),),
+        response_body=b"",
+    )
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+def inspector(journal: Journal) -> Inspector:
+    return Inspector(journal, app_url=APP, version="1.2.3", heartbeat=30)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: str
+
+
+def ask(inspector: Inspector, path: str, method: str = "GET", **headers: str) -> Answer:
+    """Ask the ASGI application for one answer; `headers` with `_` for `-`."""
+
+    async def run() -> Answer:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": b"",
+            "headers": [
+                (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+            ],
+        }
+        await inspector.answer(scope, receive, send)
+        start, *bodies = sent
+        return Answer(
+            start["status"],
+            {name.decode(): value.decode() for name, value in start["headers"]},
+            b"".join(body["body"] for body in bodies).decode(),
+        )
+
+    return asyncio.run(run())
+
+
+class Shape(HTMLParser):
+    """What of a page matters to people who do not see it, and to its policy."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.ids: list[str | None] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+
+
+# --- The page ---------------------------------------------------------------------------------------
+
+
+def test_the_empty_page_lists_the_sixteen_steps_and_says_what_to_do(inspector: Inspector) -> None:
+    page = ask(inspector, "/_emulator/")
+
+    assert page.status == 200
+    assert page.body.count('<li id="empty-step-') == 16
+    assert f'<a href="{APP}"' in page.body
+    assert "Sign Up with Procore" in page.body
+
+
+def test_without_script_the_page_shows_what_happened_so_far(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record_denial(journal)
+
+    page = ask(inspector, "/_emulator/").body
+
+    assert "Denied by the user" in page
+    assert 'href="/_emulator/exchanges/2#response"' in page
+    assert "Reload this page" in page
+    assert 'id="empty"' not in page
+
+
+def test_the_newest_sign_in_is_open_and_stands_first(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record_denial(journal)
+    record(journal, "GET", REQUEST.replace(STATE, "9" * 64))
+
+    page = ask(inspector, "/_emulator/").body
+
+    assert page.index('id="sign-in-3" open') < page.index('id="sign-in-1">')
+
+
+def test_requests_of_no_sign_in_are_shown_apart(journal: Journal, inspector: Inspector) -> None:
+    record(journal, "POST", "/logout")
+
+    page = ask(inspector, "/_emulator/").body
+
+    assert "Other requests" in page
+    assert 'id="empty"' in page
+
+
+def test_the_policy_allows_nothing_inline_and_nothing_from_elsewhere(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record_denial(journal)
+
+    page = ask(inspector, "/_emulator/")
+    shape = Shape(page.body)
+
+    assert page.headers["content-security-policy"].startswith(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; "
+    )
+    assert "style" not in shape.tags
+    assert [name for name, _ in shape.attributes if name == "style" or name.startswith("on")] == []
+    assert [
+        value
+        for name, value in shape.attributes
+        if name == "src" and not (value or "").startswith("/_emulator/static/")
+    ] == []
+
+
+def test_every_id_on_the_page_is_used_once(journal: Journal, inspector: Inspector) -> None:
+    record_denial(journal)
+    record_denial(journal, "8" * 64)
+
+    ids = Shape(ask(inspector, "/_emulator/").body).ids
+
+    assert len(ids) == len(set(ids))
+
+
+def test_what_an_exchange_carries_cannot_become_markup(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record(journal, "GET", f"{REQUEST}&x=<script>alert(1)</script>", note="<b>fault</b>")
+
+    for path in ("/_emulator/", "/_emulator/exchanges/1"):
+        body = ask(inspector, path, accept="text/html").body
+        assert "<script>alert" not in body
+        assert "<b>fault" not in body
+
+
+def test_no_secret_reaches_the_page(journal: Journal, inspector: Inspector) -> None:
+    record_denial(journal)
+    record(journal, "POST", "/oauth/token", request_body=f"code={CODE}".encode(), caller="app")
+
+    for path in ("/_emulator/", *(f"/_emulator/exchanges/{number}" for number in (1, 2, 3))):
+        for accept in ("text/html", "application/json"):
+            body = ask(inspector, path, accept=accept).body
+            assert STATE not in body
+            assert CODE not in body
+
+
+# --- One exchange -----------------------------------------------------------------------------------
+
+
+def test_an_exchange_is_told_as_json(journal: Journal, inspector: Inspector) -> None:
+    record(journal, "GET", REQUEST, note="nobody is logged in")
+
+    told = ask(inspector, "/_emulator/exchanges/1")
+
+    assert told.headers["content-type"] == "application/json"
+    assert json.loads(told.body) == {
+        "number": 1,
+        "started_at": 1_700_000_000.5,
+        "took": 0.0042,
+        "caller": "user",
+        "lane": "auth",
+        "note": "nobody is logged in",
+        "request": {
+            "method": "GET",
+            "target": REQUEST.replace(STATE, "5f3c…3c[64]"),
+            "headers": [["host", "127.0.0.1:4568"]],
+            "body": "",
+        },
+        "response": {
+            "status": 200,
+            "headers": [["content-type", "text/html"]],
+            "body": CONSENT.decode(),
+        },
+    }
+
+
+def test_a_browser_gets_a_page_that_explains_the_parameters(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record(journal, "GET", REQUEST)
+
+    page = ask(inspector, "/_emulator/exchanges/1", accept="text/html,*/*;q=0.8")
+
+    assert "<h1" in page.body
+    assert "ties the answer to this very browser" in page.body
+    assert "4.2 ms" in page.body
+
+
+def test_an_exchange_without_a_response_is_shown_so(journal: Journal, inspector: Inspector) -> None:
+    record(journal, "GET", REQUEST, status=0, response_headers=(), response_body=b"")
+
+    assert "no response" in ask(inspector, "/_emulator/exchanges/1", accept="text/html").body
+
+
+@pytest.mark.parametrize("number", ["2", "0", "-1", "x", "", "1/2", "9" * 5000, "٣"])
+def test_an_unknown_exchange_is_not_found(
+    journal: Journal, inspector: Inspector, number: str
+) -> None:
+    record(journal, "GET", REQUEST)
+
+    assert ask(inspector, f"/_emulator/exchanges/{number}").status == 404
+
+
+# --- Paths, methods, files --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/_emulator/", True),
+        ("/_emulator/events", True),
+        ("/_emulator/clear", True),
+        ("/_emulator/exchanges/1", True),
+        ("/_emulator/static/emulator.css", True),
+        ("/_emulator/people", False),
+        ("/_emulator", False),
+        ("/", False),
+    ],
+)
+def test_the_inspector_names_its_own_paths(path: str, expected: bool) -> None:  # noqa: FBT001 - a table
+    assert handles(path) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("emulator.css", "text/css; charset=utf-8"),
+        ("inspector.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ],
+)
+def test_static_files_are_served_with_their_type(
+    inspector: Inspector, name: str, content_type: str
+) -> None:
+    served = ask(inspector, f"/_emulator/static/{name}")
+
+    assert (served.status, served.headers["content-type"]) == (200, content_type)
+    assert served.headers["x-content-type-options"] == "nosniff"
+    assert int(served.headers["content-length"]) == len(served.body.encode())
+
+
+@pytest.mark.parametrize("name", ["", "../inspector.py", "nothing.css", "%2e%2e/journal.py"])
+def test_no_other_file_is_served(inspector: Inspector, name: str) -> None:
+    assert ask(inspector, f"/_emulator/static/{name}").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "allowed"),
+    [
+        ("/_emulator/", "POST", "GET"),
+        ("/_emulator/clear", "GET", "POST"),
+        ("/_emulator/events", "DELETE", "GET"),
+    ],
+)
+def test_other_methods_are_refused(
+    inspector: Inspector, path: str, method: str, allowed: str
+) -> None:
+    refused = ask(inspector, path, method)
+
+    assert (refused.status, refused.headers["allow"]) == (405, allowed)
+
+
+def test_clearing_empties_the_page(journal: Journal, inspector: Inspector) -> None:
+    record_denial(journal)
+    ask(inspector, "/_emulator/")
+
+    cleared = ask(inspector, "/_emulator/clear", "POST", host="a:1", origin="http://a:1")
+
+    assert (cleared.status, cleared.headers["location"]) == (303, "/_emulator/")
+    assert journal.exchanges() == []
+    assert 'id="empty"' in ask(inspector, "/_emulator/").body
+
+
+def test_the_page_of_another_site_cannot_clear_the_journal(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record_denial(journal)
+
+    for origin in ("http://elsewhere.example", "null"):
+        refused = ask(inspector, "/_emulator/clear", "POST", host="a:1", origin=origin)
+        assert refused.status == 403
+
+    assert len(journal.exchanges()) == 2
+
+
+# --- Live -------------------------------------------------------------------------------------------
+
+
+async def read_events(stream: AsyncGenerator[bytes, None], count: int) -> list[dict[str, str]]:
+    """Read so many events; fields of each by name, a comment under `:`."""
+    events: list[dict[str, str]] = []
+    while len(events) < count:
+        lines = (await anext(stream)).decode().strip().split("\n")
+        events.append({name: value for name, _, value in (line.partition(": ") for line in lines)})
+    return events
+
+
+def listen(inspector: Inspector, after: str, count: int, meanwhile: Any = None) -> Any:
+    """Return `count` events that follow the mark, the stream's greeting left out."""
+
+    async def run() -> Any:
+        stream = inspector.event_stream(after)
+        try:
+            greeting = await anext(stream)
+            assert greeting == b"retry: 1000\n\n"
+            if meanwhile is not None:
+                threading.Thread(target=meanwhile).start()
+            async with asyncio.timeout(20):
+                return await read_events(stream, count)
+        finally:
+            await stream.aclose()
+
+    return asyncio.run(run())
+
+
+def test_a_new_exchange_is_told_as_it_happens(journal: Journal, inspector: Inspector) -> None:
+    (event,) = listen(inspector, "0", 1, meanwhile=lambda: record(journal, "GET", REQUEST))
+
+    news = json.loads(event["data"])
+    assert (event["event"], event["id"]) == ("chapter", "1.1700000000500")
+    assert (news["id"], news["newest"]) == ("sign-in-1", True)
+    assert 'id="sign-in-1-1-request"' in news["html"]
+    assert news["said"].startswith("Step 3: The user clicks it")
+    assert "Step 6: Procore displays the consent dialog (200 page)" in news["said"]
+
+
+def test_news_carry_no_secret(journal: Journal, inspector: Inspector) -> None:
+    record_denial(journal)
+
+    (event,) = listen(inspector, "0", 1)
+
+    assert STATE not in event["data"]
+
+
+def test_after_a_lost_connection_only_what_is_new_is_told(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record_denial(journal)
+    (first,) = listen(inspector, "0", 1)
+    record(journal, "POST", "/logout")
+
+    (event,) = listen(inspector, first["id"], 1)
+
+    news = json.loads(event["data"])
+    assert news["id"] == "others"
+    assert "log" in news["said"]
+
+
+def test_a_new_sign_in_redraws_the_one_before_without_its_steps_to_come(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record(journal, "GET", REQUEST)
+    (first,) = listen(inspector, "0", 1)
+    record(journal, "GET", REQUEST.replace(STATE, "9" * 64))
+
+    before, newest = (json.loads(e["data"]) for e in listen(inspector, first["id"], 2))
+
+    assert (before["id"], before["newest"], newest["id"], newest["newest"]) == (
+        "sign-in-1",
+        False,
+        "sign-in-2",
+        True,
+    )
+    assert "waiting" not in before["html"]
+    assert "waiting" in newest["html"]
+
+
+def test_two_listeners_both_hear_everything(journal: Journal, inspector: Inspector) -> None:
+    async def run() -> list[str]:
+        streams = [inspector.event_stream("0") for _ in range(2)]
+        for stream in streams:
+            await anext(stream)
+        record(journal, "GET", REQUEST)
+        heard = [(await read_events(stream, 1))[0]["id"] for stream in streams]
+        for stream in streams:
+            await stream.aclose()
+        return heard
+
+    assert asyncio.run(run()) == ["1.1700000000500"] * 2
+
+
+def test_a_quiet_stream_sends_a_heartbeat(journal: Journal) -> None:
+    inspector = Inspector(journal, app_url=APP, version="1.2.3", heartbeat=0.01)
+
+    assert listen(inspector, "0", 1) == [{":": "still here"}]
+
+
+def test_clearing_is_told_and_ends_the_stream(journal: Journal, inspector: Inspector) -> None:
+    record_denial(journal)
+
+    _, cleared = listen(inspector, "0", 2, meanwhile=journal.clear)
+
+    assert cleared["event"] == "cleared"
+
+
+@pytest.mark.parametrize("mark", ["1.1600000000000", "7.1700000000500", "9", "x", "-1", "1.x"])
+def test_a_mark_of_another_run_is_answered_with_cleared(
+    journal: Journal, inspector: Inspector, mark: str
+) -> None:
+    record_denial(journal)
+
+    (event,) = listen(inspector, mark, 1)
+
+    assert event["event"] == "cleared"
+
+
+def test_the_mark_of_a_page_loaded_after_clearing_is_good(
+    journal: Journal, inspector: Inspector
+) -> None:
+    record_denial(journal)
+    journal.clear()
+    mark = ask(inspector, "/_emulator/").body.partition('data-after="')[2].partition('"')[0]
+
+    (event,) = listen(inspector, mark, 1, meanwhile=lambda: record(journal, "GET", REQUEST))
+
+    assert (mark, event["event"]) == ("2", "chapter")
+
+
+def test_a_stream_ends_when_its_listener_leaves(journal: Journal, inspector: Inspector) -> None:
+    async def run() -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+        heard = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await heard.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if b"sign-in-1" in message.get("body", b""):
+                heard.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/_emulator/events",
+            "query_string": b"after=0",
+            "headers": [],
+        }
+        record(journal, "GET", REQUEST)
+        async with asyncio.timeout(20):
+            await inspector.answer(scope, receive, send)
+        return sent
+
+    start, *_ = asyncio.run(run())
+
+    assert (b"content-type", b"text/event-stream; charset=utf-8") in start["headers"]
+    assert journal._subscriptions == set()
+
+
+def test_a_reconnecting_browser_goes_on_after_its_last_event(
+    journal: Journal, inspector: Inspector
+) -> None:
+    async def run() -> str:
+        bodies: list[bytes] = []
+        heard = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await heard.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            bodies.append(message.get("body", b""))
+            if b"id: " in bodies[-1]:
+                heard.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/_emulator/events",
+            "query_string": b"after=0",
+            "headers": [(b"last-event-id", b"1.1700000000500")],
+        }
+        record(journal, "GET", REQUEST)
+        record(journal, "POST", "/logout")
+        async with asyncio.timeout(20):
+            await inspector.answer(scope, receive, send)
+        return b"".join(bodies).decode()
+
+    told = asyncio.run(run())
+
+    assert "id: 2.1700000000500" in told
+    assert "sign-in-1" not in told

@@ -56,7 +56,7 @@ def check_settings(
                 "settings",
                 "problem",
                 f"{problem.setting} {problem.what}.",
-                "Nobody can sign in with it.",
+                "The application does not start like this.",
                 f"A name is wanted, not a host: PROCORE_ENVIRONMENT={meant}"
                 if meant and problem.setting == "PROCORE_ENVIRONMENT"
                 else problem.cure,
@@ -138,13 +138,9 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     try:
         store.probe()
     except StoreUnavailable as error:
-        yield Finding(
-            "database",
-            "problem",
-            "The database is not ready.",
-            f"{error}",
-            error.hint or "Start it, or correct PROCORE_DATABASE_URL.",
-        )
+        cure = error.hint or "Start it, or correct PROCORE_DATABASE_URL."
+        why = str(error).removesuffix(cure).rstrip()
+        yield Finding("database", "problem", "The database is not ready.", why, cure)
     else:
         yield Finding("database", "ok", f"The database {label} is reached and up to date.")
     finally:

@@ -9,7 +9,8 @@ from pathlib import Path
 from procore_signin.cli import checks_local, checks_server
 from procore_signin.cli.finding import Finding
 from procore_signin.cli.tls import Handshake, handshake
-from procore_signin.transport import PyreqwestTransport, Transport
+from procore_signin.transport.contract import Transport
+from procore_signin.transport.pyreqwest import PyreqwestTransport
 
 
 def examine(
@@ -45,9 +46,13 @@ def examine(
     own = transport if transport is not None else PyreqwestTransport()
     try:
         yield from checks_server.check_tls(settings, shake_hands, clock)
-        yield from checks_server.check_token_endpoint(settings, own, clock)
-        yield from checks_server.check_authorization_page(settings, own)
-        yield from checks_server.check_api(settings, own)
+        login = list(checks_server.check_token_endpoint(settings, own, clock))
+        yield from login
+        reached = any(finding.check == "server" and finding.level == "ok" for finding in login)
+        if reached:
+            yield from checks_server.check_authorization_page(settings, own)
+        if reached or settings.environment.api_origin != settings.environment.login_origin:
+            yield from checks_server.check_api(settings, own)
     finally:
         if transport is None:
             own.close()

@@ -258,6 +258,7 @@ def _of_step(drawn: Step, state: State) -> Arrow:
         state,
         "asked",
         drawn.words,
+        drawn.line,
         steps=(drawn.number,),
         oauth=drawn.oauth,
     )
@@ -286,9 +287,12 @@ def _response(exchange: Exchange, answered: Step | str) -> Arrow:
         return _no_response(exchange)
     error = story.refusal(exchange) or _error_in_body(exchange)
     address = reading.location(exchange)
+    outcome = _outcome(exchange, error)
     line = str(exchange.status)
     if address is not None:
         line += f" → {reading.address_without_query(address)}"
+    elif error is None:
+        line += reading.kind(exchange.response_headers)
     if error is not None:
         line += f" {error}"
     meaning = ERRORS.get(error) if error is not None else None
@@ -299,16 +303,21 @@ def _response(exchange: Exchange, answered: Step | str) -> Arrow:
         exchange.lane,
         exchange.caller,
         "seen",
-        _outcome(exchange, error),
+        outcome,
         answered if isinstance(answered, str) else answered.words,
         line,
         (named.number,) if named else (),
         named.oauth if named else None,
         meaning,
-        exchange.note,
+        _telling(exchange.note, outcome),
         exchange.number,
         "response",
     )
+
+
+def _telling(note: str | None, outcome: Outcome) -> str | None:
+    """Return a remark that tells more than the arrow does: why it was refused, or a fault."""
+    return note if note is not None and (outcome == "bad" or "fault" in note) else None
 
 
 def _no_response(exchange: Exchange) -> Arrow:
@@ -330,7 +339,13 @@ def _no_response(exchange: Exchange) -> Arrow:
 def _error_page(exchange: Exchange) -> Arrow:
     """Return the arrow of an error page, which Procore may send with any status, 200 included."""
     arrow = _response(exchange, "Procore shows an error page and goes no further")
-    return replace(arrow, outcome="bad", line=f"{exchange.status} error page", meaning=_ERROR_PAGE)
+    return replace(
+        arrow,
+        outcome="bad",
+        line=f"{exchange.status} error page",
+        meaning=_ERROR_PAGE,
+        note=exchange.note,
+    )
 
 
 def _outcome(exchange: Exchange, error: str | None) -> Outcome:

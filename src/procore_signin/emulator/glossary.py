@@ -27,6 +27,7 @@ class Step:
         target: Who receives it; the same as `source` for a step within one participant.
         words: What happens.
         oauth: What OAuth 2.0 calls it and where, or None when OAuth has no name for it.
+        line: What passes, for a step that the emulator cannot see.
     """
 
     number: int
@@ -34,11 +35,18 @@ class Step:
     target: Actor
     words: str
     oauth: str | None = None
+    line: str = ""
 
 
 STEPS: Final[tuple[Step, ...]] = (
-    Step(1, "user", "app", "The user opens your app's page in a browser"),
-    Step(2, "app", "user", "Your app shows a page with a button that starts the sign-in"),
+    Step(1, "user", "app", "The user opens your app's page in a browser", line="opens the page"),
+    Step(
+        2,
+        "app",
+        "user",
+        "Your app shows a page with a button that starts the sign-in",
+        line="page with button",
+    ),
     Step(
         3,
         "user",
@@ -69,7 +77,7 @@ STEPS: Final[tuple[Step, ...]] = (
         "Procore redirects the browser back to your app with the authorization code",
         "authorization response, RFC 6749 §4.1.2",
     ),
-    Step(9, "app", "app", "Your app extracts the authorization code"),
+    Step(9, "app", "app", "Your app extracts the authorization code", line="reads the code"),
     Step(
         10,
         "app",
@@ -84,7 +92,7 @@ STEPS: Final[tuple[Step, ...]] = (
         "Procore returns JSON that includes the access token",
         "access token response, RFC 6749 §4.1.4",
     ),
-    Step(12, "app", "app", "Your app extracts the access token"),
+    Step(12, "app", "app", "Your app extracts the access token", line="reads the token"),
     Step(
         13,
         "app",
@@ -93,8 +101,8 @@ STEPS: Final[tuple[Step, ...]] = (
         "protected resource request, RFC 6750 §2.1",
     ),
     Step(14, "api", "app", "The API responds with JSON", "protected resource response"),
-    Step(15, "app", "user", "Your app displays what the JSON says"),
-    Step(16, "user", "user", "The user views the result in the browser"),
+    Step(15, "app", "user", "Your app displays what the JSON says", line="page with the data"),
+    Step(16, "user", "user", "The user views the result in the browser", line="sees it"),
 )
 
 

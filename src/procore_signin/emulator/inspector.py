@@ -72,6 +72,7 @@ class Inspector:
         self._heartbeat = heartbeat
         self._story = Story()
         self._told_up_to = 0
+        self._cleared_up_to = 0
 
     async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request of the ASGI server."""
@@ -124,9 +125,9 @@ class Inspector:
             self._journal.unsubscribe(subscription)
 
     def _catch_up(self) -> None:
-        if self._told_up_to < self._journal.cleared_up_to:
+        if self._cleared_up_to != self._journal.cleared_up_to:
             self._story = Story()
-            self._told_up_to = self._journal.cleared_up_to
+            self._cleared_up_to = self._told_up_to = self._journal.cleared_up_to
         for exchange in self._journal.exchanges(after=self._told_up_to):
             self._story.add(exchange)
             self._told_up_to = exchange.number

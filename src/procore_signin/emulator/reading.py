@@ -69,6 +69,14 @@ def location(exchange: Exchange) -> str | None:
     return header(exchange.response_headers, "location")
 
 
+def kind(headers: Headers) -> str:
+    """Return what a body is, for a label: ` JSON`, ` page` or nothing."""
+    content_type = header(headers, "content-type") or ""
+    if "json" in content_type:
+        return " JSON"
+    return " page" if content_type.startswith("text/html") else ""
+
+
 def failed(exchange: Exchange) -> bool:
     """Say whether the response is an error, or there was none."""
     return exchange.status == NO_RESPONSE or exchange.status >= 400  # noqa: PLR2004 - the classes

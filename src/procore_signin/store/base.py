@@ -1,26 +1,20 @@
-"""What the parts of the store share: the database, the compiled reads and the seal."""
+"""What the parts of the store share: the database, the statements and the seal."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, cast
-
-from sqlalchemy import Connection, Delete, Insert, Row, Update
-from sqlalchemy.exc import IntegrityError
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from procore_signin.errors import AttemptInvalid, SignInRefused
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.address import parse_address
+from procore_signin.store.address import Address, parse_address
 from procore_signin.store.database import Database, Patience
-from procore_signin.store.failures import DUPLICATE_KEY, code_of
 from procore_signin.store.keyring import KeyRing
-from procore_signin.store.schema import sign_in_ledger, users
 from procore_signin.store.seal import Seal
 from procore_signin.store.server import ServerDatabase
-from procore_signin.store.sqlite import SqliteDatabase
-from procore_signin.store.statements import Queries, insert_if_absent
+from procore_signin.store.statements import Statements
 from procore_signin.store.token_seal import TokenSeal
 
 
@@ -40,16 +34,9 @@ class StoreBase:
     ) -> None:
         address = parse_address(url)
         patience = Patience(lock_timeout, clock, sleep)
-        self._database: Final[Database] = (
-            SqliteDatabase(address, patience)
-            if address.backend == "sqlite"
-            else ServerDatabase(address, patience, pool_size=pool_size)
-        )
-        dialect = self._database.dialect
-        self._on_file: Final = address.backend == "sqlite"
-        self._queries: Final = Queries(dialect)
-        self._insert_user: Final = insert_if_absent(users, dialect)
-        self._insert_attempt: Final = insert_if_absent(sign_in_ledger, dialect)
+        self._database: Final = _open(address, patience, pool_size)
+        self._on_file: Final = address.path is not None
+        self._statements: Final = Statements(self._database.dialect)
         self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
 
     @property
@@ -78,30 +65,13 @@ class StoreBase:
         )
 
 
-def insert_absent(
-    connection: Connection, statement: Insert, values: Mapping[str, object]
-) -> Any | None:
-    """Insert a row with a statement of `insert_if_absent`.
+def _open(address: Address, patience: Patience, pool_size: int) -> Database:
+    if address.path is None:
+        return ServerDatabase(address, patience, pool_size=pool_size)
+    # Here, because importing procore_signin imports no database driver, sqlite3 included.
+    from procore_signin.store.sqlite import SqliteDatabase  # noqa: PLC0415 - see above
 
-    Returns:
-        The row's primary key; None where the row's key was taken.
-    """
-    try:
-        result = connection.execute(statement, values)
-    except IntegrityError as error:
-        if code_of(error) != DUPLICATE_KEY:
-            raise
-        return None
-    if result.returns_rows:
-        return result.scalar_one_or_none()
-    return None if result.rowcount != 1 else cast("Row[Any]", result.inserted_primary_key)[0]
-
-
-def affected(
-    connection: Connection, statement: Update | Delete, values: Mapping[str, object]
-) -> int:
-    """Run a statement and return how many rows it found."""
-    return connection.execute(statement, values).rowcount
+    return SqliteDatabase(address.path, address.label, patience)
 
 
 def storable(text: str, length: int) -> str:

@@ -2,60 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sqlite3
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol, TypeVar
 
-from sqlalchemy import Connection, Select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import SQLAlchemyError
 
-from procore_signin.store.failures import Failure, code_of, describe, failure_of
+from procore_signin.store.failures import Failed, Failure
+from procore_signin.store.statement import Statement, Transaction
 
 T = TypeVar("T")
-
-LOGGING_NAME: Final = "procore_signin"
-"""Tells our engines' loggers from the host application's."""
-
-# At DEBUG SQLAlchemy logs every row that it reads: e-mail addresses, hashes, sealed tokens. So this
-# logger does not follow the host application's level. At INFO it would log statements without their
-# values, for whoever sets it so.
-logging.getLogger(f"sqlalchemy.engine.Engine.{LOGGING_NAME}").setLevel(logging.WARNING)
 
 _ATTEMPTS: Final = 8
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.1
 _WORTH_REPEATING: Final[frozenset[Failure]] = frozenset({"collision", "locked", "disconnected"})
-
-
-class Query:
-    """A SELECT that is compiled once.
-
-    Its text can run on the driver's own cursor. On SQLite that takes a session look-up from 17 µs
-    to 5 µs; on a server the round trip hides the difference, so SQLAlchemy runs it there.
-    """
-
-    __slots__ = ("_fixed", "_names", "statement", "text")
-
-    def __init__(self, statement: Select[Any], dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.statement: Final = statement
-        self.text: Final = str(compiled)
-        self._names: Final[tuple[str, ...]] = tuple(compiled.positiontup or ())
-        self._fixed: Final = compiled.params  # such as the OFFSET 0 that SQLite's LIMIT brings
-
-    def arguments(self, values: Mapping[str, object]) -> list[object]:
-        """Return the values in the order in which the text wants them."""
-        return [values[name] if name in values else self._fixed[name] for name in self._names]
-
-
-class Restart(Exception):
-    """Another transaction was faster: run this one again from its start."""
 
 
 class Database(Protocol):
@@ -68,17 +32,18 @@ class Database(Protocol):
     label: str
     dialect: Dialect
 
-    def one(self, query: Query, values: Mapping[str, object]) -> Sequence[Any] | None:
+    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """Return the only row, or None. Sees what was committed before; takes no lock."""
 
-    def many(self, query: Query, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """Return every row."""
+    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """Return every row, as `one`."""
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one durable transaction and return what it returned.
 
         `work` may run several times, after a collision or a lost connection, so it must do nothing
-        but use the connection. Whatever it raises undoes the transaction and is raised again.
+        but use the transaction. To be run again from the start it raises `Failed("collision")`.
+        Whatever it raises undoes the transaction.
         """
 
     def after_fork(self) -> None:
@@ -103,29 +68,25 @@ class Patience:
     sleep: Callable[[float], None]
 
     def repeat(self, once: Callable[[], T], *, label: str) -> T:
-        """Return what `once` returns; run it again after a failure that undid its work.
+        """Return what `once` returns; run it again where its failure undid all of its work.
 
         Raises:
-            StoreUnavailable, RuntimeError: As `failures.describe` says.
+            StoreUnavailable, RuntimeError: As `Failed.raised` says.
         """
         started = self.clock()
         for attempt in count(1):
-            failure: Failure = "collision"
-            code = ""
             try:
                 return once()
-            except Restart:
-                pass
-            except (SQLAlchemyError, sqlite3.Error) as error:
-                failure, code = failure_of(error), code_of(error)
+            except Failed as failed:
+                last = failed
             if (
-                failure not in _WORTH_REPEATING
+                last.failure not in _WORTH_REPEATING
                 or attempt == _ATTEMPTS
                 or self.clock() - started >= self.seconds
             ):
                 break
             self.sleep(min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE))
-        raise describe(failure, label, code)
+        raise last.raised(label)
 
 
 _open: Final[weakref.WeakSet[Any]] = weakref.WeakSet()

@@ -1,13 +1,12 @@
 """What a failing statement means: try again, tell the caller, or show a defect.
 
-A driver's own text may quote values ("Key (environment, procore_id)=(…) already exists"), and so
-may SQLAlchemy's. It is read here to tell the cases apart and goes no further: callers raise what
-`describe` returns outside the `except` block, so that no traceback carries the original.
+A driver's own text may quote values ("Key (environment, procore_id)=(…) already exists"). It is
+read here to tell the cases apart and goes no further: what is raised instead is raised outside the
+`except` block, so that no traceback carries the original.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final, Literal
 
 from sqlalchemy import exc
@@ -18,12 +17,14 @@ Failure = Literal[
     "collision",
     "locked",
     "disconnected",
+    "uncertain",
     "unmigrated",
     "absent",
     "refused",
     "full",
     "read_only",
     "damaged",
+    "closed",
     "unavailable",
     "defect",
 ]
@@ -64,8 +65,8 @@ _BY_CODE: Final[dict[str, Failure]] = {
     "1213": "collision",
     "1020": "collision",
     "1205": "locked",
-    "3024": "locked",
     "1969": "locked",
+    "3024": "locked",
     "1053": "disconnected",
     "1927": "disconnected",
     "2006": "disconnected",
@@ -91,64 +92,74 @@ _BY_TEXT: Final[tuple[tuple[str, Failure], ...]] = (
     ("no password supplied", "refused"),
     ('" does not exist', "absent"),
 )
+_OPERATIONAL: Final = frozenset({"OperationalError", "InterfaceError"})
 _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "collision": ("kept colliding with other work", "Try again."),
     "locked": ("was locked or busy for too long", "Try again; look for a long transaction."),
     "disconnected": ("closed the connection", "Try again when it is back."),
+    "uncertain": ("closed the connection during a commit", "Look what happened, then try again."),
     "unmigrated": ("lacks this version's tables", "Run: procore-signin db upgrade"),
     "absent": ("does not exist or cannot be opened", "Create it: procore-signin db upgrade"),
     "refused": ("refused the user, the password or the right", "Correct PROCORE_DATABASE_URL."),
     "full": ("has no room left", "Make room on its disk."),
     "read_only": ("cannot be written to", "Give this process the right to write, or its primary."),
     "damaged": ("is damaged, or is no database", "Name another one, or restore it."),
+    "closed": ("was closed by this application", "Open the store again."),
     "unavailable": ("did not answer", "Start it, or correct PROCORE_DATABASE_URL."),
 }
 
 
-_OPERATIONAL: Final = (
-    exc.OperationalError,
-    exc.InterfaceError,
-    exc.DisconnectionError,
-    sqlite3.OperationalError,
-)
+class Failed(Exception):
+    """A piece of work that did not happen. Stays in this room: callers see what `raised` makes."""
+
+    def __init__(self, failure: Failure, code: str = "") -> None:
+        super().__init__(failure)
+        self.failure: Final[Failure] = failure
+        self.code: Final = code
+
+    def raised(self, label: str) -> Exception:
+        """Return the error for callers: `StoreUnavailable`, or `RuntimeError` for a defect.
+
+        Args:
+            label: The database's name without a password.
+        """
+        suffix = f" [{self.code}]" if self.code else ""
+        if self.failure == "defect":
+            return RuntimeError(
+                f"The database {label} refused a statement{suffix}. This is a defect of "
+                "procore-signin, or its tables were changed by hand. Values are left out."
+            )
+        what, cure = _WORDS[self.failure]
+        return StoreUnavailable(f"The database {label} {what}{suffix}. {cure}", hint=cure)
 
 
 def code_of(error: BaseException) -> str:
     """Return the driver's code: a SQLite error name, a MariaDB number, an SQLSTATE, or ``."""
-    original = error.orig if isinstance(error, exc.DBAPIError) else error
+    original = _original(error)
     name = getattr(original, "sqlite_errorname", None)
     if isinstance(name, str):
         return "_".join(name.split("_")[:2])
-    first = original.args[0] if original is not None and original.args else None
+    first = original.args[0] if original.args else None
     state = first if isinstance(first, int) else getattr(original, "sqlstate", None)
     return "" if state is None else str(state)
 
 
-def failure_of(error: exc.SQLAlchemyError | sqlite3.Error) -> Failure:
-    """Tell which failure `error` is."""
-    code = code_of(error)
-    text = str(error.orig) if isinstance(error, exc.DBAPIError) else str(error)
-    by_text = next((failure for words, failure in _BY_TEXT if words in text), None)
-    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-    by_class: Failure = "unavailable" if isinstance(error, _OPERATIONAL) else "defect"
-    if isinstance(error, exc.TimeoutError):  # every connection of the pool is in use
-        by_class = "locked"
-    return _BY_CODE.get(code) or ("disconnected" if lost else by_text or by_class)
-
-
-def describe(failure: Failure, label: str, code: str = "") -> Exception:
-    """Return the error to raise: `StoreUnavailable`, or `RuntimeError` for a defect.
+def failed_by(error: BaseException, *, lost: bool = False) -> Failed:
+    """Tell which failure an error of a driver or of SQLAlchemy is.
 
     Args:
-        failure: What happened.
-        label: The database's name without a password.
-        code: The driver's code, for the operator.
+        error: What was raised.
+        lost: Whether the connection broke.
     """
-    suffix = f" [{code}]" if code else ""
-    if failure == "defect":
-        return RuntimeError(
-            f"The database {label} refused a statement{suffix}. This is a defect of "
-            "procore-signin, or its tables were changed by hand. Values are left out on purpose."
-        )
-    what, cure = _WORDS[failure]
-    return StoreUnavailable(f"The database {label} {what}{suffix}. {cure}", hint=cure)
+    code, original = code_of(error), _original(error)
+    by_text = next((failure for words, failure in _BY_TEXT if words in str(original)), None)
+    names = {kind.__name__ for kind in type(original).__mro__}
+    by_class: Failure = "unavailable" if names & _OPERATIONAL else "defect"
+    if isinstance(error, exc.TimeoutError):  # every connection of the pool is in use
+        by_class = "locked"
+    return Failed(_BY_CODE.get(code) or ("disconnected" if lost else by_text or by_class), code)
+
+
+def _original(error: BaseException) -> BaseException:
+    wrapped = error.orig if isinstance(error, exc.DBAPIError) else None
+    return error if wrapped is None else wrapped

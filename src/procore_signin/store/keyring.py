@@ -15,6 +15,7 @@ from procore_signin.protocol.secret import Secret
 
 KEY_BYTES: Final = 32
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]*")
 _KEY_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 _CURE: Final = "`procore-signin init` writes a good one."
 
@@ -112,7 +113,7 @@ def decode(text: str) -> bytes:
         ValueError: Another alphabet, or bits that `encode` would not set: two spellings of the
             same bytes would let a sealed value be changed without a trace.
     """
-    if not text.isascii():
+    if not _BASE64URL.fullmatch(text):
         raise ValueError("not base64url")
     raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if encode(raw) != text:

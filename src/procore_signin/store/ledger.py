@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection
-
 from procore_signin.errors import VaultSealed
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import statements
-from procore_signin.store.base import StoreBase, affected, attempt_over, insert_absent, storable
-from procore_signin.store.database import Restart
+from procore_signin.store.base import StoreBase, attempt_over, storable
+from procore_signin.store.failures import Failed
 from procore_signin.store.records import Escrow, LedgerEntry
+from procore_signin.store.statement import Transaction
 
 _OUTCOME_LENGTH: Final = 64
 
@@ -43,19 +41,19 @@ class Ledger(StoreBase):
             "expires_at": expires_at,
         }
 
-        def work(connection: Connection) -> LedgerEntry | None:
-            if insert_absent(connection, self._insert_attempt, values) is not None:
+        def work(transaction: Transaction) -> LedgerEntry | None:
+            if transaction.insert_absent(self._statements.insert_attempt, values) is not None:
                 return None
-            entry = self._entry(connection, state_hash)
+            entry = self._entry(transaction, state_hash)
             if entry is None:  # purged between the two statements
-                raise Restart
+                raise Failed("collision")
             return entry
 
         return self._database.write(work)
 
     def attempt(self, state_hash: str) -> LedgerEntry | None:
         """Return what is known of an attempt, or None where nobody took it."""
-        row = self._database.one(self._queries.attempt, {"which_state": state_hash})
+        row = self._database.one(self._statements.attempt, {"which_state": state_hash})
         return None if row is None else LedgerEntry(*row)
 
     def escrow(self, state_hash: str, tokens: TokenSet, *, now: int) -> None:
@@ -66,8 +64,8 @@ class Ledger(StoreBase):
                 the tokens.
         """
 
-        def work(connection: Connection) -> None:
-            entry = self._entry(connection, state_hash)
+        def work(transaction: Transaction) -> None:
+            entry = self._entry(transaction, state_hash)
             if entry is None:
                 raise attempt_over()
             sealed = self._seal.seal_escrow(
@@ -79,7 +77,7 @@ class Ledger(StoreBase):
                 "escrow": sealed,
                 "escrowed_at": now,
             }
-            if affected(connection, statements.ESCROW, values) != 1:
+            if transaction.run(self._statements.escrow, values) != 1:
                 raise attempt_over()
 
         self._database.write(work)
@@ -87,17 +85,19 @@ class Ledger(StoreBase):
     def escrowed(self, older_than: int, *, limit: int = 100) -> list[Escrow]:
         """Return tokens put in escrow before the time `older_than`, oldest first.
 
-        Fail such an attempt first, so that its sign-in cannot complete any more, then revoke the
-        tokens, then clear the escrow.
+        Fail such an attempt first, so that its sign-in cannot complete any more (one that is done
+        stays done), then revoke the tokens, then clear the escrow.
         """
-        rows = self._database.many(self._queries.escrowed, {"before": older_than, "limit": limit})
+        rows = self._database.many(
+            self._statements.escrowed, {"before": older_than, "limit": limit}
+        )
         return [self._open_escrow(*row) for row in rows]
 
     def clear_escrow(self, state_hash: str) -> None:
         """Forget the tokens in escrow, after they were revoked."""
         values = {"which_state": state_hash}
         self._database.write(
-            lambda connection: affected(connection, statements.CLEAR_ESCROW, values)
+            lambda transaction: transaction.run(self._statements.clear_escrow, values)
         )
 
     def fail_attempt(self, state_hash: str, outcome: str, *, now: int) -> bool:
@@ -113,13 +113,11 @@ class Ledger(StoreBase):
         """
         values = failed(state_hash, outcome, now)
         return self._database.write(
-            lambda connection: affected(connection, statements.FINISH_ATTEMPT, values) == 1
+            lambda transaction: transaction.run(self._statements.fail_attempt, values) == 1
         )
 
-    def _entry(self, connection: Connection, state_hash: str) -> LedgerEntry | None:
-        row = connection.execute(
-            self._queries.attempt.statement, {"which_state": state_hash}
-        ).first()
+    def _entry(self, transaction: Transaction, state_hash: str) -> LedgerEntry | None:
+        row = transaction.one(self._statements.attempt, {"which_state": state_hash})
         return None if row is None else LedgerEntry(*row)
 
     def _open_escrow(self, state_hash: str, environment: str, sealed: str) -> Escrow:
@@ -131,7 +129,7 @@ class Ledger(StoreBase):
 
 
 def failed(state_hash: str, outcome: str, now: int) -> Mapping[str, object]:
-    """Return what FINISH_ATTEMPT writes for an attempt that ended without a sign-in."""
+    """Return what `fail_attempt` writes for an attempt that ended without a sign-in."""
     return {
         "which_state": state_hash,
         "status": "failed",

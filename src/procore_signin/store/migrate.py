@@ -5,19 +5,22 @@ Alembic is imported inside the functions: only the commands that migrate pay for
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+from sqlalchemy import Connection, Engine, column, create_engine, inspect, select, table, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from procore_signin.errors import StoreUnavailable
 from procore_signin.store import server, sqlite
 from procore_signin.store.address import Address, parse_address
 from procore_signin.store.database import Patience
-from procore_signin.store.failures import describe
+from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
 
 T = TypeVar("T")
@@ -50,7 +53,7 @@ def upgrade(url: str) -> None:
         try:
             sqlite.create_file(address.path)
         except OSError:
-            raise describe("absent", address.label) from None
+            raise Failed("absent").raised(address.label) from None
 
     def work(connection: Connection) -> None:
         _refuse_foreign_tables(connection, address)
@@ -95,19 +98,31 @@ def head() -> str:
 
 def _with_engine(address: Address, work: Callable[[Engine], T]) -> T:
     def once() -> T:
-        if address.backend == "sqlite":
-            engine = sqlite.writer_engine(address, timeout=_WAIT_SECONDS)
-        else:
-            engine = server.writer_engine(
-                address, timeout=_WAIT_SECONDS, longest_statement=_LONGEST_STATEMENT
-            )
+        engine = _engine(address)
         try:
             return work(engine)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            failed = failed_by(error)
         finally:
             engine.dispose()
+        raise failed
 
     patience = Patience(_WAIT_SECONDS, time.monotonic, time.sleep)
     return patience.repeat(once, label=address.label)
+
+
+def _engine(address: Address) -> Engine:
+    path = address.path
+    if path is None:
+        return server.writer_engine(
+            address, timeout=_WAIT_SECONDS, longest_statement=_LONGEST_STATEMENT
+        )
+    return create_engine(
+        address.url,
+        creator=lambda: sqlite.connect(path, timeout=_WAIT_SECONDS),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
 
 
 def _locked(address: Address, work: Callable[[Connection], None]) -> None:
@@ -132,14 +147,14 @@ def _locked(address: Address, work: Callable[[Connection], None]) -> None:
 
 def _lock(connection: Connection, address: Address) -> None:
     if address.backend == "sqlite":
-        sqlite.begin(connection, "EXCLUSIVE")
+        connection.exec_driver_sql("BEGIN EXCLUSIVE")
     elif address.backend == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK_NUMBER})
     else:
         name = sha256(f"{_LOCK_NAME} {address.url.database}".encode()).hexdigest()
         values = {"name": name, "seconds": _WAIT_SECONDS}
         if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), values) != 1:
-            raise describe("locked", address.label)
+            raise Failed("locked")
 
 
 def _alembic(connection: Connection, command_name: str, revision: str, address: Address) -> None:

@@ -118,7 +118,9 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """Tokens of an exchange that has not become a sign-in. Revoke them, then clear the escrow.
+    """Tokens that nobody uses: of an exchange that became no sign-in, or replaced by a newer one.
+
+    Revoke them, then clear the escrow.
 
     Attributes:
         state_hash: Which attempt.
@@ -139,7 +141,8 @@ class CompletedSignIn:
         user: The person, as stored now.
         created: True at the first sign-in.
         replaced_tokens: The person's tokens before, to be revoked at Procore now that the new ones
-            are committed; None where there were none or they are the same (row R11).
+            are committed, and then cleared from the attempt's escrow; None where there were none
+            or they are the same (row R11).
         replaced_sealed: True where there were tokens before that could not be opened. They are
             gone and could not be revoked: tell the operator (row V4).
     """

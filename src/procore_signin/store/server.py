@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import PoolProxiedConnection
 
 from procore_signin.store.address import Address, Backend
-from procore_signin.store.database import LOGGING_NAME, Patience, Query, forget_after_fork
-from procore_signin.store.failures import code_of, describe, failure_of
+from procore_signin.store.database import Patience, forget_after_fork
+from procore_signin.store.failures import Failed, failed_by
+from procore_signin.store.statement import Statement, Transaction
 
 T = TypeVar("T")
 
@@ -48,46 +50,32 @@ class ServerDatabase:
             address, "AUTOCOMMIT", patience.seconds, pool_size, _LONGEST_STATEMENT
         )
         self.dialect: Dialect = self._writers.dialect
+        self._driver: Final = self._writers.dialect.loaded_dbapi
         self._closed = False
         forget_after_fork(self)
 
-    def one(self, query: Query, values: Mapping[str, object]) -> Sequence[Any] | None:
+    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""
-        rows = self.many(query, values)
+        rows = self.many(statement, values)
         return rows[0] if rows else None
 
-    def many(self, query: Query, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
         """See `Database.many`. Each read is a statement of its own, without a transaction."""
+        return self._patience.repeat(
+            lambda: self._on_connection(
+                self._readers, lambda transaction: transaction.many(statement, values)
+            ),
+            label=self.label,
+        )
 
-        def once() -> Sequence[Sequence[Any]]:
-            with self._readers.connect() as connection:
-                return connection.execute(query.statement, values).fetchall()
-
-        self._check_open()
-        return self._patience.repeat(once, label=self.label)
-
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """See `Database.write`.
 
         A connection that breaks during the commit is not tried again: it may have happened.
         """
-
-        def once() -> T:
-            with self._writers.connect() as connection:
-                transaction = connection.begin()
-                result = work(connection)
-                try:
-                    transaction.commit()
-                except SQLAlchemyError as error:
-                    failure, code = failure_of(error), code_of(error)
-                    if failure != "disconnected":
-                        raise
-                else:
-                    return result
-            raise describe(failure, self.label, code)
-
-        self._check_open()
-        return self._patience.repeat(once, label=self.label)
+        return self._patience.repeat(
+            lambda: self._on_connection(self._writers, work, commit=True), label=self.label
+        )
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
@@ -100,9 +88,44 @@ class ServerDatabase:
         self._writers.dispose()
         self._readers.dispose()
 
-    def _check_open(self) -> None:
+    def _on_connection(
+        self, engine: Engine, work: Callable[[Transaction], T], *, commit: bool = False
+    ) -> T:
         if self._closed:
-            raise describe("unavailable", self.label, "closed")
+            raise Failed("closed")
+        connection: PoolProxiedConnection | None = None
+        committing = False
+        try:
+            connection = engine.raw_connection()
+            cursor = connection.cursor()
+            result = work(Transaction(cursor, self._driver.IntegrityError))
+            cursor.close()
+            if commit:
+                committing = True
+                connection.commit()
+        except (SQLAlchemyError, self._driver.Error) as error:
+            lost = self._is_lost(engine, connection, error)
+            failed = failed_by(error, lost=lost)
+        else:
+            return result
+        finally:
+            if connection is not None:
+                connection.close()  # into the pool, which undoes what was not committed
+        if committing and failed.failure == "disconnected":
+            failed = Failed("uncertain", failed.code)
+        raise failed
+
+    def _is_lost(
+        self, engine: Engine, connection: PoolProxiedConnection | None, error: Exception
+    ) -> bool:
+        """Tell whether the connection broke, and then drop it and the idle ones of its age."""
+        if connection is None or not isinstance(error, self._driver.Error):
+            return False
+        if not engine.dialect.is_disconnect(error, connection, None):
+            return False
+        connection.invalidate(error)
+        engine.dispose()
+        return True
 
 
 def _engine(
@@ -121,7 +144,6 @@ def _engine(
         pool_timeout=timeout,
         pool_recycle=_RECYCLE_SECONDS,
         hide_parameters=True,
-        logging_name=LOGGING_NAME,
         connect_args=_connect_arguments(address.backend, timeout, longest_statement),
     )
     if address.backend == "postgresql":

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
-from sqlalchemy.pool import QueuePool
 
-from procore_signin.store.address import Address
-from procore_signin.store.database import LOGGING_NAME, Patience, Query, forget_after_fork
-from procore_signin.store.failures import code_of, describe, failure_of
+from procore_signin.store.database import Patience, forget_after_fork
+from procore_signin.store.failures import Failed, failed_by
+from procore_signin.store.statement import Statement, Transaction
 
 T = TypeVar("T")
 
@@ -31,6 +31,10 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
 
     Transactions are begun by us (`isolation_level=None`). FULL makes every commit durable also
     through a power cut; NORMAL, usual with a write-ahead log, would lose the latest ones.
+
+    Args:
+        path: Absolute.
+        timeout: The longest wait for another connection's lock, in seconds.
     """
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw",
@@ -39,8 +43,12 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -58,112 +66,112 @@ def create_file(path: Path) -> None:
         return
 
 
-def writer_engine(address: Address, *, timeout: float) -> Engine:
-    """Return an engine of one connection: SQLite has one writer, and the pool makes them queue."""
-    path = _path(address)
-    return create_engine(
-        address.url,
-        creator=lambda: connect(path, timeout=timeout),
-        poolclass=QueuePool,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=timeout,
-        hide_parameters=True,
-        logging_name=LOGGING_NAME,
-    )
-
-
-def begin(connection: Connection, mode: str = "IMMEDIATE") -> None:
-    """Begin a writing transaction at once.
-
-    A transaction that began by reading cannot always become a writing one: SQLite then says
-    "database is locked" without waiting.
-    """
-    connection.exec_driver_sql(f"BEGIN {mode}")
-
-
 class SqliteDatabase:
-    """One queue for writers, and a read connection for each thread that reads at this moment."""
+    """One connection for the writers, who queue for it, and one for each thread that reads now.
 
-    def __init__(self, address: Address, patience: Patience) -> None:
-        self.label = address.label
-        self._path = _path(address)
+    Connections stay open: opening one and reading the schema costs more than the read itself.
+    """
+
+    def __init__(self, path: Path, label: str, patience: Patience) -> None:
+        self.label = label
+        self.dialect: Dialect = sqlite.dialect()
+        self._path = path
         self._patience = patience
-        self._writers = writer_engine(address, timeout=patience.seconds)
-        self.dialect: Dialect = self._writers.dialect
+        self._writers = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
         self._idle: deque[sqlite3.Connection] = deque()
         self._closed = False
         forget_after_fork(self)
 
-    def one(self, query: Query, values: Mapping[str, object]) -> Sequence[Any] | None:
+    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""
-        rows = self.many(query, values)
+        rows = self.many(statement, values)
         return rows[0] if rows else None
 
-    def many(self, query: Query, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """See `Database.many`. No server, no transaction: the driver's cursor on a held connection.
+    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """See `Database.many`.
 
-        All rows are fetched, which ends SQLite's read and lets the write-ahead log be reset.
+        All rows are fetched, which ends SQLite's read and lets the write-ahead log start afresh.
         """
         connection: sqlite3.Connection | None = None
         try:
             connection = self._borrow()
-            rows: list[tuple[Any, ...]] = connection.execute(
-                query.text, query.arguments(values)
-            ).fetchall()
+            rows = connection.execute(statement.text, statement.arguments(values)).fetchall()
         except sqlite3.Error as error:
-            failure, code = failure_of(error), code_of(error)
+            failed = failed_by(error)
+        except Failed as error:
+            failed = error
         else:
             self._give_back(connection)
             return rows
         if connection is not None:
             connection.close()
-        raise describe(failure, self.label, code)
+        raise failed.raised(self.label)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Transaction], T]) -> T:
         """See `Database.write`."""
 
         def once() -> T:
-            with self._writers.begin() as connection:
-                begin(connection)
-                return work(connection)
+            if not self._writers.acquire(timeout=self._patience.seconds):
+                raise Failed("locked")
+            try:
+                return self._transaction(work)
+            finally:
+                self._writers.release()
 
-        if self._closed:
-            raise describe("unavailable", self.label, "closed")
         return self._patience.repeat(once, label=self.label)
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
-        _abandoned.extend((*self._idle, self._writers.pool))
+        _abandoned.extend((*self._idle, self._writer))
         self._idle = deque()
-        self._writers.dispose(close=False)
+        self._writer = None
+        self._writers = threading.Lock()
 
     def close(self) -> None:
         """See `Database.close`."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
-        self._writers.dispose()
+        with self._writers:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _transaction(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` between BEGIN IMMEDIATE and COMMIT.
+
+        A transaction that began by reading cannot always become a writing one: SQLite then says
+        "database is locked" without waiting.
+        """
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            with self._writer:  # commits, or rolls back what raised
+                cursor = self._writer.execute("BEGIN IMMEDIATE")
+                return work(Transaction(cursor, sqlite3.IntegrityError))
+        except sqlite3.Error as error:
+            failed = failed_by(error)
+        if failed.failure != "locked" and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        raise failed
+
+    def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise Failed("closed")
+        return connect(self._path, timeout=self._patience.seconds)
 
     def _borrow(self) -> sqlite3.Connection:
-        # deque.pop and append are atomic: no lock on the path of every page
+        # deque.pop and append are atomic: no lock on the way of every page
         try:
             return self._idle.pop()
         except IndexError:
-            pass
-        if self._closed:
-            raise describe("unavailable", self.label, "closed")
-        connection = connect(self._path, timeout=self._patience.seconds)
+            connection = self._open()
         connection.execute("PRAGMA query_only=ON")
         return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         self._idle.append(connection)
-        if self._closed:
-            self.close()
-
-
-def _path(address: Address) -> Path:
-    if address.path is None:
-        raise ValueError(f"{address.label} is no SQLite file.")
-    return address.path
+        while self._closed and self._idle:
+            self._idle.pop().close()

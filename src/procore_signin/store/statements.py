@@ -1,4 +1,4 @@
-"""Every statement of the store, built once. Values are always bound, never written into the text.
+"""Every statement of the store, compiled once for its database. Values are always bound.
 
 Parameters called `which_…` choose rows; a parameter called like a column is a value to write.
 """
@@ -10,45 +10,48 @@ from typing import Any, Final
 from sqlalchemy import (
     BindParameter,
     Column,
-    Insert,
     MetaData,
     Table,
     bindparam,
     case,
     delete,
     insert,
+    or_,
     select,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
 
-from procore_signin.store.database import Query
 from procore_signin.store.schema import VERSION_TABLE, sessions, sign_in_ledger, token_sets, users
+from procore_signin.store.statement import Statement
 
 _now: Final[BindParameter[Any]] = bindparam("now")
+_limit: Final[BindParameter[Any]] = bindparam("limit")
 _which_user: Final[BindParameter[Any]] = bindparam("which_user")
-_which_session: Final[BindParameter[Any]] = bindparam("which_session")
-_which_hash: Final[BindParameter[Any]] = bindparam("which_hash")
 _which_environment: Final[BindParameter[Any]] = bindparam("which_environment")
-_this_attempt: Final = sign_in_ledger.c.state_hash == bindparam("which_state")
-_this_session: Final = sessions.c.id_hash == _which_hash
-_these_tokens: Final = (
+_this_user: Final = users.c.id == _which_user
+_this_session: Final = sessions.c.id == bindparam("which_session")
+_session_of_cookie: Final = sessions.c.id_hash == bindparam("which_hash")
+_sessions_of_user: Final = sessions.c.user_id == _which_user
+_this_token_set: Final = token_sets.c.id == bindparam("which_tokens")
+_tokens_of_user: Final = (
     token_sets.c.user_id == _which_user,
     token_sets.c.environment == _which_environment,
 )
+_this_attempt: Final = sign_in_ledger.c.state_hash == bindparam("which_state")
+_unfinished: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
 _live: Final = (
     sessions.c.idle_expires_at > _now,
     sessions.c.absolute_expires_at > _now,
     users.c.disabled_at.is_(None),
 )
 _owner: Final = (users.c.id == sessions.c.user_id) & (users.c.environment == sessions.c.environment)
-_unfinished: Final = sign_in_ledger.c.status.in_(("taken", "exchanged"))
 # A session's idle end is never later than its absolute end, so the idle end alone decides here.
 _ended: Final = sessions.c.idle_expires_at <= _now
 # Tokens in escrow keep their row until somebody has revoked them.
 _over: Final = (sign_in_ledger.c.expires_at <= _now, sign_in_ledger.c.escrow.is_(None))
-_limit: Final[BindParameter[Any]] = bindparam("limit")
 
 # The order of these columns is the order of the fields of User, Session and LedgerEntry.
 _session_columns: Final = (
@@ -72,33 +75,119 @@ _token_columns: Final = (
 _version: Final = Table(VERSION_TABLE, MetaData(), Column("version_num"))
 
 
-class Queries:
-    """The reads that take no lock, compiled for one dialect."""
+class Statements:
+    """All statements, for one database."""
 
     def __init__(self, dialect: Dialect) -> None:
-        self.revision: Final = Query(select(_version.c.version_num), dialect)
-        self.session: Final = Query(
+        def made(element: ClauseElement, *columns: str) -> Statement:
+            return Statement(element, dialect, columns)
+
+        self.revision = made(select(_version.c.version_num))
+
+        # people
+        self.user = made(select(users).where(_this_user))
+        self.lock_user = made(
+            select(users)
+            .where(
+                users.c.environment == _which_environment,
+                users.c.procore_id == bindparam("which_procore_id"),
+            )
+            # PostgreSQL: NO KEY UPDATE, which lets others insert rows that refer to the person
+            .with_for_update(key_share=True)
+        )
+        self.lock_enabled_user = made(
+            select(users.c.environment)
+            .where(_this_user, users.c.disabled_at.is_(None))
+            .with_for_update(read=True, key_share=True)
+        )
+        self.insert_user = made(
+            insert_if_absent(users, dialect),
+            *("procore_id", "email", "name", "environment", "created_at", "last_signed_in_at"),
+        )
+        self.update_user = made(
+            update(users).where(_this_user), "email", "name", "last_signed_in_at"
+        )
+
+        # their tokens
+        self.tokens = made(
+            select(*_token_columns).where(*_tokens_of_user, token_sets.c.status == "ok")
+        )
+        self.lock_tokens = made(
+            select(token_sets.c.id, *_token_columns).where(*_tokens_of_user).with_for_update()
+        )
+        grant = ("generation", "access_token", "refresh_token", "expires_at", "status")
+        lease = ("lease_owner", "lease_until", "ambiguous")
+        self.insert_tokens = made(
+            insert(token_sets).inline(),
+            *("user_id", "environment", *grant, *lease, "created_at", "updated_at"),
+        )
+        self.update_tokens = made(
+            update(token_sets).where(_this_token_set), *grant, *lease, "updated_at"
+        )
+        self.delete_tokens = made(delete(token_sets).where(_this_token_set))
+
+        # sessions
+        self.session = made(
             select(*_session_columns)
             .join_from(sessions, users, _owner)
-            .where(_this_session, sessions.c.environment == _which_environment, *_live),
-            dialect,
+            .where(_session_of_cookie, sessions.c.environment == _which_environment, *_live)
         )
-        self.sessions_of: Final = Query(
+        self.sessions_of = made(
             select(*_session_columns)
             .join_from(sessions, users, _owner)
-            .where(sessions.c.user_id == _which_user, *_live)
-            .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc()),
-            dialect,
+            .where(_sessions_of_user, *_live)
+            .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc())
         )
-        self.me_json: Final = Query(
-            select(sessions.c.me_json).where(sessions.c.id == _which_session), dialect
+        self.me_json = made(select(sessions.c.me_json).where(_this_session))
+        self.insert_session = made(
+            insert(sessions).inline(),
+            *(column.name for column in sessions.c if column.name != "id"),
         )
-        self.user: Final = Query(select(users).where(users.c.id == _which_user), dialect)
-        self.tokens: Final = Query(
-            select(*_token_columns).where(*_these_tokens, token_sets.c.status == "ok"), dialect
+        self.touch_session = made(
+            update(sessions)
+            .where(
+                _this_session,
+                sessions.c.last_seen_at <= _now,
+                sessions.c.idle_expires_at > _now,
+                sessions.c.absolute_expires_at > _now,
+            )
+            .values(
+                last_seen_at=_now,
+                idle_expires_at=case(
+                    (
+                        sessions.c.absolute_expires_at < bindparam("idle_end"),
+                        sessions.c.absolute_expires_at,
+                    ),
+                    else_=bindparam("idle_end"),
+                ),
+            )
         )
-        self.attempt: Final = Query(select(*_attempt_columns).where(_this_attempt), dialect)
-        self.escrowed: Final = Query(
+        self.lock_session = made(
+            select(sessions.c.id, sessions.c.user_id).where(_session_of_cookie).with_for_update()
+        )
+        self.end_session = made(delete(sessions).where(_this_session))
+        self.end_session_of_cookie = made(delete(sessions).where(_session_of_cookie))
+        self.end_session_of = made(delete(sessions).where(_this_session, _sessions_of_user))
+        self.end_sessions = made(delete(sessions).where(_sessions_of_user))
+        self.end_other_sessions = made(
+            delete(sessions).where(_sessions_of_user, sessions.c.id != bindparam("which_session"))
+        )
+        self.ended_sessions = made(
+            select(sessions.c.id).where(_ended).order_by(sessions.c.idle_expires_at).limit(_limit)
+        )
+        self.purge_session = made(delete(sessions).where(_this_session, _ended))
+
+        # the ledger
+        self.attempt = made(select(*_attempt_columns).where(_this_attempt))
+        self.insert_attempt = made(
+            insert_if_absent(sign_in_ledger, dialect),
+            *("state_hash", "environment", "status", "created_at", "expires_at"),
+        )
+        self.escrow = made(
+            update(sign_in_ledger).where(_this_attempt, sign_in_ledger.c.status == "taken"),
+            *("status", "escrow", "escrowed_at"),
+        )
+        self.escrowed = made(
             select(
                 sign_in_ledger.c.state_hash, sign_in_ledger.c.environment, sign_in_ledger.c.escrow
             )
@@ -107,17 +196,35 @@ class Queries:
                 sign_in_ledger.c.escrow.is_not(None),
             )
             .order_by(sign_in_ledger.c.escrowed_at)
-            .limit(_limit),
-            dialect,
+            .limit(_limit)
         )
+        self.clear_escrow = made(
+            update(sign_in_ledger).where(_this_attempt).values(escrow=None, escrowed_at=None)
+        )
+        self.fail_attempt = made(
+            update(sign_in_ledger).where(_this_attempt, _unfinished),
+            *("status", "outcome", "finished_at"),
+        )
+        self.complete_attempt = made(
+            update(sign_in_ledger).where(_this_attempt, _unfinished),
+            *("status", "user_id", "escrow", "escrowed_at", "finished_at"),
+        )
+        self.over_attempts = made(
+            select(sign_in_ledger.c.state_hash)
+            .where(*_over)
+            .order_by(sign_in_ledger.c.expires_at)
+            .limit(_limit)
+        )
+        self.purge_attempt = made(delete(sign_in_ledger).where(_this_attempt, *_over))
 
 
-def insert_if_absent(table: Table, dialect: Dialect) -> Insert:
-    """Return an INSERT of one row that does nothing where its key is taken. See `insert_absent`.
+def insert_if_absent(table: Table, dialect: Dialect) -> ClauseElement:
+    """Return an INSERT of one row that does nothing where its key is taken.
 
-    On MariaDB it raises the duplicate-key error instead, to be told by its number: there INSERT
-    IGNORE hides every other error too, and ON DUPLICATE KEY UPDATE counts a found row like a new
-    one as long as SQLAlchemy sets CLIENT.FOUND_ROWS, which it always does.
+    On MariaDB it raises the duplicate-key error instead, and `Transaction.insert_absent` tells it
+    by its number: there INSERT IGNORE hides every other error too, and ON DUPLICATE KEY UPDATE
+    counts a found row like a new one as long as SQLAlchemy sets CLIENT.FOUND_ROWS, which it always
+    does.
     """
     if dialect.name == "postgresql":
         key = table.primary_key.columns[0]
@@ -125,83 +232,3 @@ def insert_if_absent(table: Table, dialect: Dialect) -> Insert:
     if dialect.name == "sqlite":  # no RETURNING: older SQLites have none
         return sqlite.insert(table).on_conflict_do_nothing()
     return insert(table)
-
-
-# users
-LOCK_USER: Final = (
-    select(users)
-    .where(
-        users.c.environment == _which_environment,
-        users.c.procore_id == bindparam("which_procore_id"),
-    )
-    # PostgreSQL: FOR NO KEY UPDATE, which lets others open sessions that refer to the person
-    .with_for_update(key_share=True)
-)
-UPDATE_USER: Final = update(users).where(users.c.id == _which_user)
-
-# token sets
-LOCK_TOKENS: Final = (
-    select(token_sets.c.id, *_token_columns).where(*_these_tokens).with_for_update()
-)
-INSERT_TOKENS: Final = insert(token_sets)
-UPDATE_TOKENS: Final = update(token_sets).where(token_sets.c.id == bindparam("which_tokens"))
-DELETE_TOKENS: Final = delete(token_sets).where(token_sets.c.id == bindparam("which_tokens"))
-
-# sessions
-INSERT_SESSION: Final = insert(sessions)
-LOCK_ENABLED_USER: Final = (
-    select(users.c.environment)
-    .where(users.c.id == _which_user, users.c.disabled_at.is_(None))
-    .with_for_update(read=True, key_share=True)
-)
-TOUCH_SESSION: Final = (
-    update(sessions)
-    .where(
-        sessions.c.id == _which_session,
-        sessions.c.last_seen_at <= _now,
-        sessions.c.idle_expires_at > _now,
-        sessions.c.absolute_expires_at > _now,
-    )
-    .values(
-        last_seen_at=_now,
-        idle_expires_at=case(
-            (
-                sessions.c.absolute_expires_at < bindparam("idle_end"),
-                sessions.c.absolute_expires_at,
-            ),
-            else_=bindparam("idle_end"),
-        ),
-    )
-)
-LOCK_SESSION: Final = (
-    select(sessions.c.id, sessions.c.user_id).where(_this_session).with_for_update()
-)
-END_SESSION: Final = delete(sessions).where(sessions.c.id == _which_session)
-END_SESSION_BY_HASH: Final = delete(sessions).where(_this_session)
-END_SESSION_OF: Final = delete(sessions).where(
-    sessions.c.id == _which_session, sessions.c.user_id == _which_user
-)
-END_SESSIONS: Final = delete(sessions).where(sessions.c.user_id == _which_user)
-END_OTHER_SESSIONS: Final = END_SESSIONS.where(sessions.c.id != _which_session)
-ENDED_SESSIONS: Final = (
-    select(sessions.c.id).where(_ended).order_by(sessions.c.idle_expires_at).limit(_limit)
-)
-PURGE_SESSIONS: Final = delete(sessions).where(
-    _ended, sessions.c.id.in_(bindparam("which_ids", expanding=True))
-)
-
-# ledger
-ESCROW: Final = update(sign_in_ledger).where(_this_attempt, sign_in_ledger.c.status == "taken")
-CLEAR_ESCROW: Final = (
-    update(sign_in_ledger).where(_this_attempt).values(escrow=None, escrowed_at=None)
-)
-FINISH_ATTEMPT: Final = update(sign_in_ledger).where(_this_attempt, _unfinished)
-OVER_ATTEMPTS: Final = (
-    select(sign_in_ledger.c.state_hash)
-    .where(*_over)
-    .order_by(sign_in_ledger.c.expires_at)
-    .limit(_limit)
-)
-PURGE_ATTEMPTS: Final = delete(sign_in_ledger).where(
-    *_over, sign_in_ledger.c.state_hash.in_(bindparam("which_states", expanding=True))
-)

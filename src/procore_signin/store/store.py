@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection
-
 from procore_signin.errors import StoreUnavailable
 from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import statements
-from procore_signin.store.base import affected, attempt_over, person_disabled
+from procore_signin.store.base import attempt_over, person_disabled
 from procore_signin.store.ledger import Ledger, failed
 from procore_signin.store.records import CompletedSignIn, NewSession, Purged
 from procore_signin.store.schema import SCHEMA_REVISION
-from procore_signin.store.sessions import Sessions, insert_session
+from procore_signin.store.sessions import Sessions
+from procore_signin.store.statement import Transaction
 from procore_signin.store.users import Users
 
 _MOST_PURGED: Final = 10_000
@@ -59,7 +57,9 @@ class Store(Ledger, Sessions, Users):
 
         The person is found or made by environment and Procore's id alone, exactly once however
         many sign in at the same time (rows I1, I2, I4). The session that the browser had before
-        ends, whoever's it was (row S2).
+        ends, whoever's it was (row S2). Tokens that the new ones replace go into the attempt's
+        escrow, to be revoked and then cleared: no grant is left behind if this process dies before
+        that (row R11).
 
         Args:
             state_hash: The attempt, taken before.
@@ -75,25 +75,28 @@ class Store(Ledger, Sessions, Users):
             AttemptInvalid: The attempt has ended already. Nothing was written; revoke the tokens.
         """
 
-        def work(connection: Connection) -> CompletedSignIn | None:
-            user, created = self._find_or_make_user(connection, me, environment, now)
+        def work(transaction: Transaction) -> CompletedSignIn | None:
+            user, created = self._find_or_make_user(transaction, me, environment, now)
             if user.disabled_at is not None:
                 refused = failed(state_hash, "user_disabled", now)
-                affected(connection, statements.FINISH_ATTEMPT, refused)
+                transaction.run(self._statements.fail_attempt, refused)
                 return None
-            replaced, sealed = self._replace_tokens(connection, user, tokens, now)
+            replaced, sealed = self._replace_tokens(transaction, user, tokens, now)
             if replaces is not None:
-                connection.execute(statements.END_SESSION_BY_HASH, {"which_hash": replaces})
-            insert_session(connection, user.id, environment, session, now)
+                transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
+            self._insert_session(transaction, user.id, environment, session, now)
+            kept = replaced and self._seal.seal_escrow(
+                replaced, state_hash=state_hash, environment=environment
+            )
             done = {
                 "which_state": state_hash,
                 "status": "done",
                 "user_id": user.id,
-                "escrow": None,
-                "escrowed_at": None,
+                "escrow": kept,
+                "escrowed_at": kept and now,
                 "finished_at": now,
             }
-            if affected(connection, statements.FINISH_ATTEMPT, done) != 1:
+            if transaction.run(self._statements.complete_attempt, done) != 1:
                 raise attempt_over()
             return CompletedSignIn(user, created, replaced, sealed)
 
@@ -114,15 +117,19 @@ class Store(Ledger, Sessions, Users):
             raise ValueError(f"A purge deletes 1 to {_MOST_PURGED} rows at a time.")
         some = {"now": now, "limit": limit}
 
-        def purge_sessions(connection: Connection) -> int:
-            ids = connection.scalars(statements.ENDED_SESSIONS, some).all()
-            values = {"now": now, "which_ids": ids}
-            return affected(connection, statements.PURGE_SESSIONS, values)
+        def purge_sessions(transaction: Transaction) -> int:
+            rows = transaction.many(self._statements.ended_sessions, some)
+            return transaction.run_each(
+                self._statements.purge_session,
+                ({"which_session": session_id, "now": now} for (session_id,) in rows),
+            )
 
-        def purge_attempts(connection: Connection) -> int:
-            states = connection.scalars(statements.OVER_ATTEMPTS, some).all()
-            values = {"now": now, "which_states": states}
-            return affected(connection, statements.PURGE_ATTEMPTS, values)
+        def purge_attempts(transaction: Transaction) -> int:
+            rows = transaction.many(self._statements.over_attempts, some)
+            return transaction.run_each(
+                self._statements.purge_attempt,
+                ({"which_state": state_hash, "now": now} for (state_hash,) in rows),
+            )
 
         return Purged(self._database.write(purge_sessions), self._database.write(purge_attempts))
 
@@ -132,7 +139,7 @@ class Store(Ledger, Sessions, Users):
         Raises:
             StoreUnavailable: It gives none, or its tables are older or newer.
         """
-        row = self._database.one(self._queries.revision, {})
+        row = self._database.one(self._statements.revision, {})
         revision = None if row is None else row[0]
         if revision != SCHEMA_REVISION:
             cure = "Run: procore-signin db upgrade. If the tables are newer, run the newer version."

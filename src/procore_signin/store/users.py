@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
 from procore_signin.errors import VaultSealed
 from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import statements
-from procore_signin.store.base import StoreBase, insert_absent
-from procore_signin.store.database import Restart
+from procore_signin.store.base import StoreBase
+from procore_signin.store.failures import Failed
 from procore_signin.store.records import User
+from procore_signin.store.statement import Transaction
 
 
 class Users(StoreBase):
@@ -20,7 +18,7 @@ class Users(StoreBase):
 
     def user(self, user_id: int) -> User | None:
         """Return a person, disabled or not, or None where there is none of that number."""
-        row = self._database.one(self._queries.user, {"which_user": user_id})
+        row = self._database.one(self._statements.user, {"which_user": user_id})
         return None if row is None else User(*row)
 
     def tokens(self, user_id: int, environment: str) -> TokenSet | None:
@@ -30,7 +28,7 @@ class Users(StoreBase):
             VaultSealed: They cannot be opened. This harms no one else; a new sign-in replaces them.
         """
         row = self._database.one(
-            self._queries.tokens, {"which_user": user_id, "which_environment": environment}
+            self._statements.tokens, {"which_user": user_id, "which_environment": environment}
         )
         return None if row is None else self._open_tokens(user_id, environment, row)
 
@@ -41,35 +39,32 @@ class Users(StoreBase):
             VaultSealed: They cannot be opened, and so not revoked. The row stays.
         """
 
-        def work(connection: Connection) -> TokenSet | None:
-            row = connection.execute(
-                statements.LOCK_TOKENS, {"which_user": user_id, "which_environment": environment}
-            ).first()
+        def work(transaction: Transaction) -> TokenSet | None:
+            place = {"which_user": user_id, "which_environment": environment}
+            row = transaction.one(self._statements.lock_tokens, place)
             if row is None:
                 return None
             tokens = self._open_tokens(user_id, environment, row[1:])
-            connection.execute(statements.DELETE_TOKENS, {"which_tokens": row.id})
+            transaction.run(self._statements.delete_tokens, {"which_tokens": row[0]})
             return tokens
 
         return self._database.write(work)
 
     def _find_or_make_user(
-        self, connection: Connection, me: Me, environment: str, now: int
+        self, transaction: Transaction, me: Me, environment: str, now: int
     ) -> tuple[User, bool]:
-        row = connection.execute(
-            statements.LOCK_USER,
-            {"which_environment": environment, "which_procore_id": me.procore_id},
-        ).first()
+        who = {"which_environment": environment, "which_procore_id": me.procore_id}
+        row = transaction.one(self._statements.lock_user, who)
         if row is None:
-            return self._make_user(connection, me, environment, now), True
+            return self._make_user(transaction, me, environment, now), True
         user = User(*row)
         if user.disabled_at is not None:
             return user, False
         told = {"email": me.login, "name": me.name, "last_signed_in_at": now}
-        connection.execute(statements.UPDATE_USER, {"which_user": user.id, **told})
+        transaction.run(self._statements.update_user, {"which_user": user.id, **told})
         return replace(user, email=me.login, name=me.name, last_signed_in_at=now), False
 
-    def _make_user(self, connection: Connection, me: Me, environment: str, now: int) -> User:
+    def _make_user(self, transaction: Transaction, me: Me, environment: str, now: int) -> User:
         values = {
             "procore_id": me.procore_id,
             "email": me.login,
@@ -78,21 +73,21 @@ class Users(StoreBase):
             "created_at": now,
             "last_signed_in_at": now,
         }
-        user_id = insert_absent(connection, self._insert_user, values)
+        user_id = transaction.insert_absent(self._statements.insert_user, values)
         if user_id is None:
             # Somebody was faster. To go on and lock that row could deadlock on MariaDB, where the
             # failed insert already holds a shared lock on it; to start again cannot.
-            raise Restart
+            raise Failed("collision")
         return User(
             user_id, me.procore_id, me.login, me.name, environment, now, now, disabled_at=None
         )
 
     def _replace_tokens(
-        self, connection: Connection, user: User, tokens: TokenSet, now: int
+        self, transaction: Transaction, user: User, tokens: TokenSet, now: int
     ) -> tuple[TokenSet | None, bool]:
         place = {"which_user": user.id, "which_environment": user.environment}
-        row = connection.execute(statements.LOCK_TOKENS, place).first()
-        generation = 1 if row is None else row.generation + 1
+        row = transaction.one(self._statements.lock_tokens, place)
+        generation = 1 if row is None else row[-1] + 1
         values = {
             **self._seal.seal_row(
                 tokens, user_id=user.id, environment=user.environment, generation=generation
@@ -106,9 +101,9 @@ class Users(StoreBase):
         }
         if row is None:
             owner = {"user_id": user.id, "environment": user.environment, "created_at": now}
-            connection.execute(statements.INSERT_TOKENS, {**values, **owner})
+            transaction.run(self._statements.insert_tokens, {**values, **owner})
             return None, False
-        connection.execute(statements.UPDATE_TOKENS, {**values, "which_tokens": row.id})
+        transaction.run(self._statements.update_tokens, {**values, "which_tokens": row[0]})
         try:
             before = self._open_tokens(user.id, user.environment, row[1:])
         except VaultSealed:

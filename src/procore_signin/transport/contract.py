@@ -27,7 +27,10 @@ class Transport(Protocol):
 
 
 class AsyncTransport(Protocol):
-    """As `Transport`, for tasks of an event loop. Cancelling the task abandons the request."""
+    """As `Transport`, for tasks of an event loop.
+
+    Cancelling the task ends the waiting, not the request: it may go on until its deadline.
+    """
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """As `Transport.send`."""

@@ -9,9 +9,7 @@ Both classes only wait. What is asked for and what an outcome means is written o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Lock
 from typing import Final, TypeVar
@@ -69,12 +67,16 @@ class PyreqwestTransport:
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Return the answer to `request`: see `Transport.send`."""
-        with _outcome_of(request):
+        try:
             outgoing = self._open().request(request.method, request.url)
             with self._rules.fill(outgoing, request).build_streamed() as response:
-                return self._rules.answer(
-                    request, response, response.body_reader.read(self._rules.max_body + 1)
+                head = self._rules.head(request, response)
+                return self._rules.whole(
+                    request, head, response.body_reader.read(self._rules.max_body + 1)
                 )
+        except (RequestError, BuilderError) as error:
+            failure = _failure(request, error)
+        raise failure  # outside the handler: the library's error shows the query of the address
 
     def close(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -114,12 +116,16 @@ class AsyncPyreqwestTransport:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Return the answer to `request`: see `AsyncTransport.send`."""
-        with _outcome_of(request):
+        try:
             outgoing = self._open().request(request.method, request.url)
             async with self._rules.fill(outgoing, request).build_streamed() as response:
-                return self._rules.answer(
-                    request, response, await response.body_reader.read(self._rules.max_body + 1)
+                head = self._rules.head(request, response)
+                return self._rules.whole(
+                    request, head, await response.body_reader.read(self._rules.max_body + 1)
                 )
+        except (RequestError, BuilderError) as error:
+            failure = _failure(request, error)
+        raise failure  # outside the handler: the library's error shows the query of the address
 
     async def aclose(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -175,26 +181,29 @@ class _Rules:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
         return builder.body_bytes(request.body) if request.body else builder
 
-    def answer(
-        self, request: HttpRequest, response: BaseResponse, body: Bytes | None
-    ) -> HttpResponse:
-        whole = b"" if body is None else bytes(body)
-        if len(whole) > self.max_body:
-            raise UnexpectedResponse(
-                f"The answer to {request!r} is larger than {self.max_body} bytes"
-            )
+    def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
+        """Return the answer without its body, or refuse it before its body is read."""
         try:
-            headers = dict(response.headers.items())
+            head = HttpResponse(response.status, dict(response.headers.items()), b"")
         except ValueError:
             raise UnexpectedResponse(
                 f"The answer to {request!r} has a header that is not ASCII"
             ) from None
-        if headers.get("content-encoding", "identity").lower() != "identity":
+        if head.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnexpectedResponse(
                 f"The answer to {request!r} is encoded although it was asked not to be",
                 hint="Something between this program and Procore compresses or changes answers.",
             )
-        return HttpResponse(response.status, headers, whole)
+        return head
+
+    def whole(self, request: HttpRequest, head: HttpResponse, body: Bytes | None) -> HttpResponse:
+        """Return the answer with its body, unless the body went on after the cap."""
+        if body is None:
+            return head
+        if len(body) <= self.max_body:
+            return replace(head, body=bytes(body))
+        del body  # a traceback that prints local variables must not show it
+        raise UnexpectedResponse(f"The answer to {request!r} is larger than {self.max_body} bytes")
 
 
 # Words of hyper and rustls. pyreqwest gives one class, ConnectError, to a connection that was never
@@ -204,16 +213,8 @@ _NOT_CONNECTED: Final = "client error (Connect)"
 _CUT_OFF: Final = ("end of file before message length reached", "peer closed connection")
 
 
-@contextmanager
-def _outcome_of(request: HttpRequest) -> Iterator[None]:
-    """Turn what pyreqwest raises into the error that says what the caller may do."""
-    try:
-        yield
-    except (RequestError, BuilderError) as error:
-        raise _failure(request, error) from None
-
-
 def _failure(request: HttpRequest, error: DetailedPyreqwestError) -> ProcoreSignInError:
+    """Return the error that says what the caller may do now."""
     causes = [cause["message"] for cause in error.details["causes"] or ()]
     # A certificate can put words here.
     reason = "".join(filter(str.isprintable, (causes or [error.message])[-1]))[:200]

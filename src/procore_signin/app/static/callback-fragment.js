@@ -20,6 +20,7 @@
     document.title = "Finishing your sign-in";
     here.search = query;
     here.hash = "";
-    location.replace(here);
+    // Once the page is there: a browser that is told to leave before that draws nothing meanwhile.
+    addEventListener("DOMContentLoaded", () => location.replace(here));
   }
 }

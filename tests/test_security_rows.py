@@ -1,0 +1,46 @@
+"""The list of security rows and the tests that carry their ids must agree."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COUNTS = {"A": 12, "C": 13, "T": 8, "I": 6, "S": 7, "K": 8, "V": 7, "R": 12, "P": 5, "O": 7, "E": 4}
+IDS = {f"{letter}{number}" for letter, most in COUNTS.items() for number in range(1, most + 1)}
+ROW = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (holds|part|waits) \| ?(.*?) ?\|$", re.MULTILINE)
+
+
+def listed_rows() -> dict[str, tuple[str, str]]:
+    text = (ROOT / "docs/security-rows.md").read_text()
+    return {row: (state, note) for row, _, state, note in ROW.findall(text)}
+
+
+def rows_of_tests() -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                ids = re.match(r"test_((?:[A-Z]\d+_)+)", node.name)
+                for row in ids[1].rstrip("_").split("_") if ids else ():
+                    found[row].append(node.name)
+    return found
+
+
+def test_every_row_is_listed_once() -> None:
+    assert set(listed_rows()) == IDS
+
+
+@pytest.mark.parametrize("row", sorted(IDS))
+def test_a_row_that_holds_has_a_test_and_one_that_does_not_says_why(row: str) -> None:
+    state, note = listed_rows()[row]
+    if state in {"holds", "part"}:
+        assert rows_of_tests()[row], f"{row} is said to hold, and no test is named test_{row}_…"
+    if state in {"part", "waits"}:
+        assert note, f"{row} does not hold whole: say what waits, and for what"
+
+
+def test_no_test_names_a_row_that_does_not_exist() -> None:
+    assert set(rows_of_tests()) <= IDS
