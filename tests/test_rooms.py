@@ -103,7 +103,11 @@ def imports(source: str, module: str, *, is_package: bool) -> Iterator[str]:
                 base = ".".join([*kept, *([base] if base else [])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            yield from (a.value for a in node.args if isinstance(a, ast.Constant))
+            yield from (
+                a.value
+                for a in node.args
+                if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            )
 
 
 def trespasses(source: str, path: Path) -> list[str]:

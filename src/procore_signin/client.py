@@ -17,10 +17,12 @@ from procore_signin.flow.context import (
 )
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.steps import Flow
+from procore_signin.flow.tokens import FreshToken, fresh_tokens
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import Client
 from procore_signin.store import Store
 from procore_signin.store.keyring import KeyRing
+from procore_signin.store.records import User
 from procore_signin.store.seal import Seal
 from procore_signin.transport.contract import AsyncTransport, Transport
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
@@ -87,6 +89,10 @@ class _FrontDoor(Generic[TransportT]):
         raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")
 
 
+def _id_of(user: User | int) -> int:
+    return user if isinstance(user, int) else user.id
+
+
 class ProcoreSignIn(_FrontDoor[Transport]):
     """The front door for code that waits: scripts, Flask, Django under WSGI.
 
@@ -103,6 +109,10 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
         return self._runner.run(flow)
+
+    def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
+        """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
+        return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     def close(self) -> None:
         """Close the connections to Procore and to the database."""
@@ -137,6 +147,10 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
         return await self._runner.run(flow)
+
+    async def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
+        """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
+        return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     async def aclose(self) -> None:
         """Let refreshes and sign-ins under way finish, then close every connection."""

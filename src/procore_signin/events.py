@@ -29,6 +29,9 @@ class Event(StrEnum):
     SIGNED_OUT_EVERYWHERE = "session.signed_out_everywhere"
     SESSION_ENDED = "session.ended"
     DISCONNECTED = "tokens.disconnected"
+    REFRESHED = "tokens.refreshed"
+    REFRESH_FAILED = "tokens.refresh_failed"
+    GRANT_LOST = "tokens.grant_lost"
     TOKENS_REVOKED = "tokens.revoked"
     REVOCATION_FAILED = "tokens.revocation_failed"
     REQUEST_REFUSED = "request.refused"
@@ -39,6 +42,8 @@ class Event(StrEnum):
 _LEVELS: Final = {
     Event.SIGN_IN_FAILED: logging.WARNING,
     Event.ATTEMPT_INVALID: logging.WARNING,
+    Event.REFRESH_FAILED: logging.WARNING,
+    Event.GRANT_LOST: logging.WARNING,
     Event.REVOCATION_FAILED: logging.WARNING,
     Event.REQUEST_REFUSED: logging.WARNING,
     Event.RATE_LIMITED: logging.WARNING,

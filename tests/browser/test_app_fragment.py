@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from procore_signin.app import pages
@@ -49,7 +49,7 @@ def answer_to(path: str, query: str) -> tuple[bytes, str] | None:
         values = {"paths": PATHS, "environment": "emulator", "signed_in": None}
         html = pages.render("fragment", {**values, "sign_in_url": AUTHORIZE})
     else:
-        html = "<!doctype html><title>Arrived</title>"
+        html = "<!doctype html><html data-answer=arrived><title>Arrived</title>"
     return html.encode(), "text/html; charset=utf-8"
 
 
@@ -85,9 +85,7 @@ def arrive(page: Page, server: Preview, address: str) -> list[str]:
     server.asked.clear()
     page.goto(f"{server.origin}{address}", wait_until="commit")
     # Either the script found nothing to move, and never looks again, or the page was left.
-    page.wait_for_function(
-        "document.documentElement.dataset.answer === 'missing' || document.title === 'Arrived'"
-    )
+    expect(page.locator("html:is([data-answer=missing], [data-answer=arrived])")).to_be_attached()
     return list(server.asked)
 
 

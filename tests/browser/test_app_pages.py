@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # has none
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from procore_signin.app import pages

@@ -26,7 +26,10 @@ AUTHORIZE = "/oauth/authorize?" + urlencode(
 
 
 def serve(pipe: Connection) -> None:
-    """Run the emulator; answer each message on the pipe with the CPU seconds used so far."""
+    """Run the emulator; answer each message on the pipe with the CPU seconds used so far.
+
+    None ends it.
+    """
     with Emulator.started() as emulator:
         pipe.send(emulator.url)
         while pipe.recv():
@@ -96,7 +99,7 @@ def main(flows: int) -> None:
     browsers = [Browser(url) for url in [ours.recv()] for _ in range(4)]
     rounds = []
     for _ in range(5):
-        ours.send(True)
+        ours.send("cpu?")
         before, began = ours.recv(), time.perf_counter()
         threads = [
             threading.Thread(target=lambda one=one: [one.flow() for _ in range(flows // 4)])
@@ -106,13 +109,15 @@ def main(flows: int) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        ours.send(True)
+        ours.send("cpu?")
         rounds.append((flows / (ours.recv() - before), flows / (time.perf_counter() - began)))
-    ours.send(False)
+    ours.send(None)
     process.join()
     for per_core, per_second in rounds:
-        print(f"{per_core:8.0f} flows per CPU second   {per_second:8.0f} per second as run")
-    print(f"median: {sorted(rounds)[2][0]:.0f} flows per second of one core")
+        sys.stdout.write(
+            f"{per_core:8.0f} flows per CPU second{per_second:8.0f} per second as run\n"
+        )
+    sys.stdout.write(f"median: {sorted(rounds)[2][0]:.0f} flows per second of one core\n")
 
 
 if __name__ == "__main__":

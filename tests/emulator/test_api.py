@@ -163,9 +163,7 @@ class TestCompanies:
         emulator.company(7, "Somebody Else", members=frozenset({11112}))
         rows = http.get("/rest/v1.0/companies", headers=joe).json()
         assert [8089, WIDE] == [row["id"] for row in rows]
-        answered = http.get(
-            "/rest/v1.0/companies/7/me", headers={**joe, "procore-company-id": "7"}
-        )
+        answered = http.get("/rest/v1.0/companies/7/me", headers={**joe, "procore-company-id": "7"})
         assert 404 == answered.status_code
 
     def test_the_person_as_the_companys_directory_knows_them(
@@ -189,9 +187,7 @@ class TestCompanies:
             person["name"] for person in people
         ]
 
-    @pytest.mark.parametrize(
-        ("company", "zone"), [("8089", "us01"), (str(WIDE), "us02")]
-    )
+    @pytest.mark.parametrize(("company", "zone"), [("8089", "us01"), (str(WIDE), "us02")])
     def test_the_companys_web_address_is_the_emulators_own(
         self, emulator: Emulator, http: httpx2.Client, joe: Headers, company: str, zone: str
     ) -> None:
@@ -299,7 +295,7 @@ class TestCompanyHeader:
 
 
 class TestElsewhere:
-    @pytest.mark.parametrize("path", ["/rest/v1.0/nothing", "/rest/v1.2/projects", "/rest/"])
+    @pytest.mark.parametrize("path", ["/rest/v1.0/nothing", "/rest/v1.2/projects", "/rest/v2.0/me"])
     def test_what_is_not_there_is_not_found(
         self, http: httpx2.Client, joe: Headers, path: str
     ) -> None:

@@ -12,9 +12,7 @@ UNKNOWN_CLIENT = (
     "or unsupported authentication method."
 )
 EARLY_REDIRECT = "The redirect uri included is not valid."
-LATE_REDIRECT = (
-    "The requested redirect uri is malformed or doesn&#39;t match client redirect URI."
-)
+LATE_REDIRECT = "The requested redirect uri is malformed or doesn&#39;t match client redirect URI."
 RESPONSE_TYPE = "The authorization server does not support this response type."
 SCOPE = "The requested scope is invalid, unknown, or malformed."
 MALFORMED = "The request is missing a required parameter"

@@ -166,7 +166,7 @@ class TestRefusals:
         assert 401 == refused.status_code
         assert error == refused.json()["error"]
         assert may_call(http, bearer(tokens)), "the access token lives on"
-        assert not burns == emulator.live_grants()[0].refreshable
+        assert burns != emulator.live_grants()[0].refreshable
         assert (401 if burns else 200) == refresh(
             http, refresh_form(tokens["refresh_token"])
         ).status_code

@@ -16,7 +16,7 @@ CLIENT = {"client_id": "emulator-client-id", "client_secret": "emulator-client-s
 
 class TestRevocation:
     @pytest.mark.parametrize("half", ["access_token", "refresh_token"])
-    @pytest.mark.parametrize("encoding", ["data", "json", "files"])
+    @pytest.mark.parametrize("encoding", ["form", "json", "multipart"])
     def test_E2_either_token_revokes_both(
         self,
         emulator: Emulator,
@@ -28,10 +28,14 @@ class TestRevocation:
         encoding: str,
     ) -> None:
         tokens = sign_in(emulator, http)
-        form: dict[str, Any] = {"token": tokens[half], **CLIENT}
-        if encoding == "files":
-            form = {name: (None, value) for name, value in form.items()}
-        revoked = http.request("POST", "/oauth/revoke", **{encoding: form})
+        form = {"token": tokens[half], **CLIENT}
+        if encoding == "form":
+            revoked = http.post("/oauth/revoke", data=form)
+        elif encoding == "json":
+            revoked = http.post("/oauth/revoke", json=form)
+        else:
+            parts = {name: (None, value) for name, value in form.items()}
+            revoked = http.post("/oauth/revoke", files=parts)
         assert 200 == revoked.status_code
         assert b"{}" == revoked.content
         assert 401 == http.get("/rest/v1.0/me", headers=bearer(tokens)).status_code
@@ -190,7 +194,9 @@ class TestTokenInfo:
         assert 200 == http.get("/oauth/token/info", params=query).status_code
         assert 401 == http.get("/rest/v1.0/me", params=query).status_code
 
-    @pytest.mark.parametrize(("generation", "error"), [(4, "invalid_request"), (5, "invalid_token")])
+    @pytest.mark.parametrize(
+        ("generation", "error"), [(4, "invalid_request"), (5, "invalid_token")]
+    )
     def test_a_token_that_is_not_good_is_refused(
         self,
         emulated: Callable[..., Emulator],

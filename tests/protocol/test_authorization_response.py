@@ -32,6 +32,11 @@ def test_O1_a_grant_prints_neither_code_nor_state() -> None:
     assert repr(granted) == "CodeGranted(code=<code>, iss=None)"
 
 
+def test_O1_a_refusal_prints_without_its_state() -> None:
+    denied = parse_authorization_response(b"error=access_denied&state=" + STATE)
+    assert TEXT not in repr(denied)
+
+
 @pytest.mark.parametrize(
     ("query", "code"),
     [

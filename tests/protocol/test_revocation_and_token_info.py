@@ -87,6 +87,10 @@ def info(**members: object) -> HttpResponse:
             {"resource_owner_id": None, "expires_in_seconds": None},
             TokenInfo(None, "fake-client-id", None),
         ),
+        (
+            {"resource_owner_id": 1, "expires_in": 100_000_000},
+            TokenInfo(1, "fake-client-id", 100_000_000),
+        ),
         ({}, TokenInfo(None, "fake-client-id", None)),
     ],
 )
@@ -106,6 +110,7 @@ def test_token_info_is_read_in_both_spellings(
         {"resource_owner_id": 2**63},
         {"expires_in": "60"},
         {"expires_in": -1},
+        {"expires_in": 100_000_001},
         {"expires_in_seconds": 60.5},
         {"application": None},
         {"application": "fake-client-id"},

@@ -92,6 +92,10 @@ ACCEPTED = {
         b'{"a":"' + b"[{" * 50 + b'\\"' + b"[{" * 50 + b'"}',
         {"a": "[{" * 50 + '"' + "[{" * 50},
     ),
+    "32 lists after many flat ones": (
+        b"[" + b"[]," * 40 + b"[" * 31 + b"]" * 32,
+        [*([[]] * 40), json.loads("[" * 31 + "]" * 31)],
+    ),
     "a hundred flat lists": (b"[" + b",".join([b"[]"] * 100) + b"]", [[]] * 100),
     "the same name in two objects": (b'[{"a":1},{"a":2}]', [{"a": 1}, {"a": 2}]),
     "names that differ by case": (b'{"a":1,"A":2}', {"a": 1, "A": 2}),
@@ -136,12 +140,25 @@ BODY_WITH_SECRET = {
 }
 
 
-@pytest.mark.parametrize("case", BODY_WITH_SECRET)
+@pytest.mark.parametrize("read", [parse, parse_object])
+@pytest.mark.parametrize("case", [case for case in BODY_WITH_SECRET if case != "no object"])
 def test_O1_a_refusal_shows_nothing_of_the_body(
-    case: str, everything_shown: Callable[[BaseException], str]
+    case: str,
+    read: Callable[..., JsonValue],
+    everything_shown: Callable[[BaseException], str],
 ) -> None:
     with pytest.raises(UnexpectedResponse) as refusal:
-        parse_object(BODY_WITH_SECRET[case], what="body")
+        read(BODY_WITH_SECRET[case], what="body")
+    shown = everything_shown(refusal.value)
+    assert "The body " in shown
+    assert "c4n4ry" not in shown
+
+
+def test_O1_the_refusal_of_another_value_shows_nothing_of_it(
+    everything_shown: Callable[[BaseException], str],
+) -> None:
+    with pytest.raises(UnexpectedResponse) as refusal:
+        parse_object(BODY_WITH_SECRET["no object"], what="body")
     shown = everything_shown(refusal.value)
     assert "The body " in shown
     assert "c4n4ry" not in shown

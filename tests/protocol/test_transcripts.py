@@ -61,11 +61,11 @@ def exchange(path: Path) -> Exchange:
     )
 
 
-OF_OTHERS = {"/rest/v1.0/companies", "/rest/v1.0/projects"}
-"""Paths that signing in does not need."""
+ASKED_FOR = {"/oauth/token", "/oauth/revoke", "/oauth/token/info", "/rest/v1.0/me"}
+"""What signing in asks for. The emulator knows more."""
 
 EVERY = {path.stem: exchange(path) for path in sorted(FOLDER.glob("*.json"))}
-OURS = [name for name, each in EVERY.items() if each.path not in OF_OTHERS]
+OURS = [name for name, each in EVERY.items() if each.path in ASKED_FOR]
 TOKEN = [name for name, each in EVERY.items() if each.path == "/oauth/token"]
 
 
@@ -100,6 +100,10 @@ def our_request(name: str) -> HttpRequest:
         case "/rest/v1.0/me":
             return me_request(ORIGIN, ACCESS_TOKEN)
     raise AssertionError(f"nothing here asks for {path}")
+
+
+def test_there_is_a_transcript_of_everything_that_we_ask_for() -> None:
+    assert {EVERY[name].path for name in OURS} == ASKED_FOR
 
 
 @pytest.mark.parametrize("name", OURS)

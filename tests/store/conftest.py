@@ -17,14 +17,15 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
 from procore_signin.protocol.me import Me
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store, migrate
 from procore_signin.store.address import parse_address
 from procore_signin.store.schema import metadata
-from sqlalchemy import NullPool, create_engine, text
-from sqlalchemy.exc import OperationalError
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -209,7 +210,7 @@ def everything_stored(kind: str, url: str, sql: Sql) -> Callable[[], bytes]:
             path = parse_address(url).path
             assert path is not None
             return b"".join(found.read_bytes() for found in sorted(path.parent.iterdir()))
-        rows = [sql(f"SELECT * FROM {table}") for table in metadata.tables]  # noqa: S608 - ours
+        rows = [sql(f"SELECT * FROM {table}") for table in metadata.tables]
         return repr(rows).encode()
 
     return read

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from procore_signin.protocol.secret import Secret
 from procore_signin.store.keyring import KeyRing, decode, encode
 

@@ -5,6 +5,7 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from procore_signin.errors import VaultSealed
 from procore_signin.protocol.secret import Secret
 from procore_signin.store.keyring import KeyRing

@@ -70,8 +70,11 @@ def application(
 ) -> Iterator[Application]:
     """Run `procore-signin serve` until the block ends."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "procore_signin", "serve", "--migrate", "--port", str(port)]
-        + list(arguments),
+        [
+            *(sys.executable, "-m", "procore_signin"),
+            *("serve", "--migrate", "--port", str(port)),
+            *arguments,
+        ],
         cwd=folder,
         env=settings_for(emulator_url, port, folder, **more),
         stdin=subprocess.DEVNULL,

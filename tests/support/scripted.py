@@ -62,6 +62,10 @@ class ScriptedProcore:
         """Answer the next requests to `path` with `replies`, in order."""
         self._scripts[path].extend(replies)
 
+    def forget(self, path: str) -> None:
+        """Forget what was scripted for `path`: Procore is well again."""
+        self._scripts[path].clear()
+
     def send(self, request: HttpRequest) -> HttpResponse:
         self.requests.append(request)
         path = urlsplit(request.url).path

@@ -76,7 +76,7 @@ def test_event_loops_of_several_threads_share_one_transport(serve: Any) -> None:
 
 def test_waiting_threads_leave_the_interpreter_to_others(serve: Any) -> None:
     server = serve(silent)
-    transport = PyreqwestTransport(deadline=0.5)
+    transport = PyreqwestTransport(deadline=0.3)
     ended = threading.Event()
 
     def wait() -> None:
@@ -98,7 +98,7 @@ def test_waiting_tasks_leave_the_event_loop_to_others(serve: Any) -> None:
     server = serve(silent)
 
     async def run() -> int:
-        transport = AsyncPyreqwestTransport(deadline=0.5)
+        transport = AsyncPyreqwestTransport(deadline=0.3)
         task = asyncio.create_task(transport.send(post(server.url)))
         turns = 0
         while not task.done():

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -55,8 +54,7 @@ def create_app(settings: Settings) -> Starlette:
         session_idle=settings.session_idle,
         session_absolute=settings.session_absolute,
     )
-    prefix = urlsplit(settings.redirect_uri).path.removesuffix("/callback")
-    router = Router(procore.context, Paths.under(prefix))
+    router = Router(procore.context, Paths.under(settings.mount_path))
     sign_in = SignInEndpoints(
         router,
         starts=RateLimit(settings.rate_limit, time.monotonic),

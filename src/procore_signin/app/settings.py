@@ -17,6 +17,7 @@ from procore_signin.app.env_file import read_env_file
 from procore_signin.environments import EMULATOR_URL, LOOPBACK_HOSTS, NAMES, Environment, by_name
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.protocol.secret import Secret
+from procore_signin.store.address import parse_address
 from procore_signin.store.keyring import KeyRing
 
 EMULATOR_CLIENT_ID: Final = "emulator-client-id"
@@ -46,16 +47,6 @@ _PLACEHOLDER: Final = re.compile(
 )
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-_NETWORK_DATABASES: Final = frozenset(
-    {
-        "postgresql",
-        "postgresql+psycopg",
-        "mysql",
-        "mysql+pymysql",
-        "mariadb",
-        "mariadb+pymysql",
-    }
-)
 _DAY: Final = 86_400
 
 
@@ -273,27 +264,10 @@ def _check_redirect_path(path: str) -> None:
 
 def _database_url(values: _Values) -> str:
     text = values["PROCORE_DATABASE_URL"]
-    like = "Use sqlite:///test.db, postgresql://user:password@host/name or mysql://…, mariadb://…."
-    scheme, colon, rest = text.partition("://")
-    if text != text.strip() or not colon:
-        raise _WrongError("is no database URL", like)
-    if scheme in {"sqlite", "sqlite+pysqlite"}:
-        if not rest.startswith("/") or rest == "/" or ":memory:" in rest:
-            raise _WrongError(
-                "names no file", "Write three slashes and the file's name: sqlite:///test.db."
-            )
-        return text
-    if scheme not in _NETWORK_DATABASES:
-        raise _WrongError("names a database that is not supported", like)
     try:
-        named = urlsplit(text).path.strip("/")
-    except ValueError:
-        named = ""
-    if not named:
-        raise _WrongError(
-            "names no database after the host",
-            f"{like} Percent-encode special characters in the password.",
-        )
+        parse_address(text)
+    except ValueError as error:
+        raise _unusable(error) from None
     return text
 
 
@@ -303,9 +277,14 @@ def _keys(values: _Values) -> Secret:
     try:
         KeyRing.parse(keys)
     except ValueError as error:
-        rule, _, advice = str(error).removeprefix("PROCORE_KEYS: ").rstrip(".").partition(". ")
-        raise _WrongError(f"cannot be used: {rule}", f"{advice}." if advice else cure) from None
+        raise _unusable(error) from None
     return keys
+
+
+def _unusable(error: ValueError) -> _WrongError:
+    """Put the store's words, a rule and a cure in two sentences, into ours."""
+    rule, _, cure = str(error).removeprefix("PROCORE_KEYS: ").partition(". ")
+    return _WrongError(f"cannot be used: {rule.rstrip('.')}", cure)
 
 
 def _emulator_url(values: _Values) -> str:

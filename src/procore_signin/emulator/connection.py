@@ -21,6 +21,9 @@ MAX_HEAD: Final = 65_536
 """Bytes of a request line and its headers; more is answered with 431."""
 
 _MAX_PIPELINED: Final = 32
+_LINGER: Final = 1.0
+"""Seconds that a refused client gets to notice."""
+
 _LOG: Final = logging.getLogger(__name__)
 _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -75,7 +78,9 @@ class Connection(asyncio.Protocol):
         self._in_head = True
         self._waiting: deque[Incoming] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._outgoing: Outgoing | None = None
         self._stopping = False
+        self._deaf = False
 
     # What the event loop calls.
 
@@ -100,7 +105,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._stopping or self.transport.is_closing():
+        if self._deaf or self._stopping or self.transport.is_closing():
             return
         if self._in_head:
             self._head_read += len(data)
@@ -185,7 +190,7 @@ class Connection(asyncio.Protocol):
     async def _answer_waiting(self) -> None:
         while self._waiting:
             incoming = self._waiting.popleft()
-            outgoing = Outgoing(self, incoming)
+            outgoing = self._outgoing = Outgoing(self, incoming)
             try:
                 await self._app(outgoing.scope(), outgoing.receive, outgoing.send)
             except ConnectionDropped as dropped:
@@ -206,7 +211,10 @@ class Connection(asyncio.Protocol):
         error = task.exception()
         if error is not None:
             _LOG.error("The emulator failed to answer a request", exc_info=error)
-            self._refuse(500)
+            if self._outgoing is not None and self._outgoing.status:
+                self.transport.abort()  # half of an answer is on its way already
+            else:
+                self._refuse(500)
         elif self._stopping:
             self.transport.close()
 
@@ -215,11 +223,19 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer without the application, and close."""
-        if not self.transport.is_closing():
-            self.transport.write(
-                _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.close()
+        if self._deaf or self.transport.is_closing():
+            return
+        if self._task is not None:  # the answers before this one come first
+            self._stopping = True
+            return
+        self._deaf = True
+        self.transport.write(
+            _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        # Closing with unread bytes would reset the connection, and the answer might be lost: listen
+        # a little longer, to nothing.
+        self.transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER, self.transport.abort)
 
     def _close(self, *, reset: bool) -> None:
         if not reset:
@@ -307,8 +323,9 @@ class Outgoing:
 
     def line(self) -> str:
         """Return this exchange as a line for a log: no query, no code, no body."""
-        shown = "/oauth/authorize/…" if self._path.startswith("/oauth/authorize/") else self._path
-        return f"{self._incoming.method} {shown.encode('unicode_escape').decode()} {self.status}"
+        holds_code = self._path.startswith("/oauth/authorize/")
+        shown = "/oauth/authorize/..." if holds_code else ascii(self._path)[1:-1]
+        return f"{self._incoming.method} {shown} {self.status}"
 
     def _begin(self, message: Message) -> None:
         self.status = message["status"]

@@ -93,6 +93,12 @@ class _Reader:
             raise BadFault(f"{self._kind}: {name} is text")
         return value
 
+    def printable(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if not value.isascii() or not value.isprintable():
+            raise BadFault(f"{self._kind}: {name} is printable ASCII")
+        return value
+
     def members(self, name: str) -> dict[str, Any]:
         value = self._left.pop(name, {})
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
@@ -108,9 +114,8 @@ class _Reader:
     def headers(self) -> Headers:
         members = self.members("headers")
         for name, value in members.items():
-            if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not re.fullmatch(
-                r"[\x20-\x7e]*", str(value)
-            ):
+            sendable = str(value).isascii() and str(value).isprintable()
+            if not sendable or not re.fullmatch(r"[A-Za-z0-9-]+", name):
                 raise BadFault(f"{self._kind}: the header {name!r} cannot be sent")
         return tuple((name.lower(), str(value)) for name, value in members.items())
 
@@ -129,7 +134,7 @@ def _latency(read: _Reader) -> Effect:
 def _status(read: _Reader) -> Effect:
     status = read.number("status", 503, low=200, high=599)
     headers, body = read.headers(), read.text("body", "")
-    kind = ("content-type", read.text("content_type", "text/plain; charset=utf-8"))
+    kind = ("content-type", read.printable("content_type", "text/plain; charset=utf-8"))
     reply = Reply(status, (kind, *headers), body.encode())
     return Effect(commit=read.flag("commit", default=False), change=lambda _, __: reply)
 
@@ -229,10 +234,8 @@ def _drop_after(read: _Reader) -> Effect:
 
 
 def _redirect(read: _Reader) -> Effect:
-    location = read.text("location", "https://elsewhere.invalid/")
+    location = read.printable("location", "https://elsewhere.invalid/")
     status = read.number("status", 302, low=300, high=399)
-    if not location.isascii() or not location.isprintable():
-        raise BadFault("redirect: location is an address in printable ASCII")
     reply = Reply(status, (("location", location),))
     commit = read.flag("commit", default=False)
     return Effect(commit=commit, change=lambda _, __: reply)
@@ -240,9 +243,7 @@ def _redirect(read: _Reader) -> Effect:
 
 def _link(read: _Reader) -> Effect:
     """A poisoned `Link`: the next page is somewhere else."""
-    url = read.text("url", "https://elsewhere.invalid/rest/v1.0/companies?page=2")
-    if not url.isascii() or not url.isprintable():
-        raise BadFault("link: url is an address in printable ASCII")
+    url = read.printable("url", "https://elsewhere.invalid/rest/v1.0/companies?page=2")
 
     def change(reply: Reply, _: float) -> Reply:
         headers = tuple((name, value) for name, value in reply.headers if name != "link")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from procore_signin.emulator.clients import Client
@@ -36,10 +36,11 @@ class Emulator:
         options: How it behaves.
     """
 
-    def __init__(self, procore: LocalProcore, url: str) -> None:
+    def __init__(self, procore: LocalProcore, server: Server) -> None:
         self._procore = procore
         self._verbs = Verbs(procore)
-        self.url = url
+        self._server = server
+        self.url = server.url
         self.options = procore.state.options
 
     @classmethod
@@ -69,7 +70,7 @@ class Emulator:
         procore = LocalProcore(EmulatorOptions(**options), now=now)
         server = Server(procore, host=host, port=port, log=log)
         with running(server):
-            yield cls(procore, server.url)
+            yield cls(procore, server)
 
     def approve(self, authorize_url: str, *, login: str = DEMO_LOGIN) -> str:
         """Log in and press Allow; see `Verbs.approve`."""
@@ -155,6 +156,10 @@ class Emulator:
     def clear_faults(self) -> None:
         """Let nothing go wrong any more."""
         self._verbs.clear_faults()
+
+    def refusing(self) -> AbstractContextManager[None]:
+        """Refuse every connection for as long as a block runs, as a server does that is down."""
+        return self._server.refusing()
 
     def reset(self) -> None:
         """Return to how it was at the start: seed, real time, no grant, no fault, empty journal."""

@@ -58,7 +58,7 @@ class LocalProcore:
         with self.lock:
             if request.path.startswith("/rest/"):
                 return self.api.answer(request)
-            if request.path == "/" and request.method == "GET":
+            if request.path == "/" and request.method in {"GET", "HEAD"}:
                 return self._index(request)
             return self.provider.answer(request)
 

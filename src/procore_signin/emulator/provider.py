@@ -35,10 +35,11 @@ class Provider:
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
-        route = self._routes.get((request.method, request.path))
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, request.path))
         if route is not None:
             return route(request)
-        if request.method == "GET" and request.path.startswith(f"{AUTHORIZE}/"):
+        if method == "GET" and request.path.startswith(f"{AUTHORIZE}/"):
             return self._pages.out_of_band(request)
         return text_reply(404, "Not Found", note=f"there is no {request.method} {request.path}")
 

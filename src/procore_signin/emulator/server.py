@@ -9,7 +9,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Final
@@ -101,19 +101,50 @@ class Server:
             stop: Set by whoever wants the end.
             ready: Called once requests are answered.
         """
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Connection(self._app, self._connections, self._http_date, self._log),
-            sock=self._listener,
-        )
+        self._loop = asyncio.get_running_loop()
+        await self._open(self._listener)
         ready()
         await stop.wait()
-        server.close()
+        self._close()
         under_way = [task for c in tuple(self._connections) if (task := c.stop()) is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=_PATIENCE)
         for connection in tuple(self._connections):
             connection.kill()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse every connection while the block runs, as a server does that is down.
+
+        For another thread than the one that serves.
+
+        Raises:
+            EmulatorRefused: Somebody else took the port meanwhile.
+        """
+        host, port = self._listener.getsockname()[:2]
+        self._from_outside(self._refuse())
+        try:
+            yield
+        finally:
+            self._listener = bind(host, port)
+            self._from_outside(self._open(self._listener))
+
+    def _from_outside(self, work: Coroutine[None, None, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _open(self, listener: socket.socket) -> None:
+        self._listening = await self._loop.create_server(
+            lambda: Connection(self._app, self._connections, self._http_date, self._log),
+            sock=listener,
+        )
+
+    async def _refuse(self) -> None:
+        self._close()
+        for connection in tuple(self._connections):
+            connection.kill()
+
+    def _close(self) -> None:
+        self._listening.close()
 
     def _http_date(self) -> bytes:
         """Return the emulator's time for the `date` header: it follows the advanced clock."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.steps import Flow, Later, Send, Shield, Step, Work
+from procore_signin.flow.steps import Flow, Later, Once, Send, Shield, Step, Work
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
 
@@ -35,6 +36,8 @@ class Runner:
         self._store = store
         self._transport = transport
         self._sleep = sleep
+        self._under_way: dict[Hashable, Future[Any]] = {}
+        self._lock = threading.Lock()
 
     def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
@@ -76,8 +79,47 @@ class Runner:
                 return self._drive(flow, afterwards)
             case Later(flow=flow):
                 return afterwards.append(flow)
+            case Once(key=key, flow=flow):
+                return self._share(key, flow, afterwards)
             case _:
                 return self._sleep(step.seconds)
+
+    def _share(self, key: Hashable, flow: Flow[Any], afterwards: list[Flow[Any]]) -> Any:
+        """Run `flow` for every thread that asks for `key` meanwhile, or wait for who does."""
+        with self._lock:
+            others = self._under_way.get(key)
+            if others is None:
+                ours: Future[Any] = Future()
+                self._under_way[key] = ours
+        if others is not None:
+            return _outcome(others)
+        try:
+            ours.set_result(self._drive(flow, afterwards))
+        except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must know
+            ours.set_exception(error)
+        finally:
+            with self._lock:
+                del self._under_way[key]
+        return _outcome(ours)
+
+
+def _outcome(future: Future[Any]) -> Any:
+    """Return what a shared flow returned, or raise a copy of what it raised.
+
+    One error raised by a thousand waiters would collect all of their frames.
+    """
+    error = future.exception()
+    if error is not None:
+        raise _copy_of(error)
+    return future.result()
+
+
+def _copy_of(error: BaseException) -> BaseException:
+    copy = type(error).__new__(type(error))
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error
+    return copy
 
 
 class AsyncRunner:
@@ -107,6 +149,7 @@ class AsyncRunner:
             thread_name_prefix="procore-signin-store",
         )
         self._unfinished: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
@@ -125,21 +168,37 @@ class AsyncRunner:
 
     async def _perform(self, step: Step) -> Any:
         match step:
-            case Work(do=do, writes=writes):
-                if self._store.reads_inline and not writes:
-                    return do(self._store)
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, do, self._store)
+            case Work():
+                return await self._work(step)
             case Send(request=request):
                 return await self._transport.send(request)
             case Shield(flow=flow):
                 return await asyncio.shield(self._start(flow))
+            case Once(key=key, flow=flow):
+                return await self._share(key, flow)
             case Later(flow=flow):
-                task = self._start(flow)
-                task.add_done_callback(_log_failure)
-                return None
+                return self._start(flow).add_done_callback(_log_failure)
             case _:
                 return await self._sleep(step.seconds)
+
+    async def _work(self, step: Work) -> Any:
+        if self._store.reads_inline and not step.writes:
+            return step.do(self._store)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, step.do, self._store)
+
+    async def _share(self, key: Hashable, flow: Flow[Any]) -> Any:
+        """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._start(flow)
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key))
+        await asyncio.wait([task])
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            raise _copy_of(error)
+        return task.result()
 
     def _start(self, flow: Flow[Any]) -> asyncio.Task[Any]:
         """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""

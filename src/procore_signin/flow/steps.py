@@ -6,7 +6,7 @@ thrown into it. `yield from send(…)` and its siblings keep the outcome's type.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -60,7 +60,18 @@ class Later:
     flow: Flow[Any]
 
 
-Step = Send | Work | Wait | Shield | Later
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Run this flow once for everybody in this process who asks for the same key meanwhile.
+
+    Whoever comes first runs it, shielded; the outcome, or the error, is everybody's.
+    """
+
+    key: Hashable
+    flow: Flow[Any]
+
+
+Step = Send | Work | Wait | Shield | Later | Once
 Flow = Generator[Step, Any, T]
 
 
@@ -96,3 +107,9 @@ def shield(flow: Flow[T]) -> Flow[T]:
 def later(flow: Flow[Any]) -> Flow[None]:
     """Have `flow` run after the caller has its answer."""
     yield Later(flow)
+
+
+def once(key: Hashable, flow: Flow[T]) -> Flow[T]:
+    """Return the value of `flow`, or of the flow that is under way for the same `key`."""
+    outcome: T = yield Once(key, flow)
+    return outcome

@@ -159,3 +159,42 @@ class Purged:
 
     sessions: int
     attempts: int
+
+
+GrantStatus = Literal["ok", "lost", "revoked"]
+"""`ok`: the refresh token is good, as far as is known; `lost`: the answer to a refresh was lost and
+the token with it; `revoked`: Procore does not honour it any more. Only a new sign-in helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A person's token set, and all that a refresh has to know of it.
+
+    Attributes:
+        id: The row's number.
+        user_id: Whose.
+        environment: Where.
+        generation: Counts the pairs: each sign-in and each refresh adds one.
+        tokens: The pair.
+        status: See `GrantStatus`.
+        ambiguous: How many requests with this refresh token had no known outcome.
+        expires_in: Seconds that the access token has left, by the clock that all users of the
+            database share; negative when it has expired.
+        lifetime: Seconds that it had when it was written.
+        leased: Whether somebody is refreshing it now.
+        retry_in: Seconds until Procore may be asked again, 0 when it may be now.
+        disabled: Whether the person is disabled.
+    """
+
+    id: int
+    user_id: int
+    environment: str
+    generation: int
+    tokens: TokenSet
+    status: GrantStatus
+    ambiguous: int
+    expires_in: int
+    lifetime: int
+    leased: bool
+    retry_in: int
+    disabled: bool

@@ -13,6 +13,7 @@ from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.base import attempt_over, person_disabled
 from procore_signin.store.ledger import Ledger, failed
 from procore_signin.store.records import CompletedSignIn, NewSession, Purged
+from procore_signin.store.refresh import Refreshes
 from procore_signin.store.schema import SCHEMA_REVISION
 from procore_signin.store.sessions import Sessions
 from procore_signin.store.statement import Transaction
@@ -21,7 +22,7 @@ from procore_signin.store.users import Users
 _MOST_PURGED: Final = 10_000
 
 
-class Store(Ledger, Sessions, Users):
+class Store(Ledger, Refreshes, Sessions, Users):
     """The database and the seal, behind the few things that a sign-in and a page need.
 
     Synchronous, and safe to call from any thread. Times are given and kept as UTC unix seconds.
@@ -85,15 +86,17 @@ class Store(Ledger, Sessions, Users):
             if replaces is not None:
                 transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
             self._insert_session(transaction, user.id, environment, session, now)
-            kept = replaced and self._seal.seal_escrow(
-                replaced, state_hash=state_hash, environment=environment
-            )
+            kept = None
+            if replaced is not None:
+                kept = self._seal.seal_escrow(
+                    replaced, state_hash=state_hash, environment=environment
+                )
             done = {
                 "which_state": state_hash,
                 "status": "done",
                 "user_id": user.id,
                 "escrow": kept,
-                "escrowed_at": kept and now,
+                "escrowed_at": None if kept is None else now,
                 "finished_at": now,
             }
             if transaction.run(self._statements.complete_attempt, done) != 1:

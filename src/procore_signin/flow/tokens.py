@@ -1,0 +1,294 @@
+"""Keep a person's access alive: one refresh at a time, and never a refresh token spent twice.
+
+Procore's refresh tokens are single-use, and its documentation tells people to sign in again when an
+answer is lost. So a refresh is held by a lease on the row, for longer than its requests can take;
+the new pair is committed before anybody uses it; and what is not known is written down as not
+known (rows R1 to R12). No transaction is held while a request is under way.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from dataclasses import dataclass
+from typing import Final
+
+from procore_signin.errors import (
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SignInRefused,
+    StoreUnavailable,
+    UnexpectedResponse,
+)
+from procore_signin.events import Event, emit
+from procore_signin.flow.context import Context
+from procore_signin.flow.revoke import revoke_tokens
+from procore_signin.flow.steps import Flow, later, once, read, send, wait, write
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_endpoint import (
+    RefreshTokenGrant,
+    parse_token_response,
+    token_request,
+)
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store.records import TokenRow
+
+LEASE_SECONDS: Final = 30
+"""How long one refresh may hold a row. Two requests of ten seconds each and the commit fit in; a
+lease shorter than the requests would let a second refresher spend the same token (row R2)."""
+
+REQUEST_SECONDS: Final = 10
+"""The longest that a request may take. `tests/flow/test_tokens.py` holds the transport to it."""
+
+EARLY_SECONDS: Final = 600
+"""How long before its end a token is refreshed, so that a refresh that fails leaves time."""
+
+LEEWAY_SECONDS: Final = 30
+"""A token with less than this left is not handed out: the call still has to reach Procore."""
+
+FIRST_POLL_SECONDS: Final = 0.02
+LONGEST_POLL_SECONDS: Final = 0.25
+PAUSE_SECONDS: Final = 5
+"""How long nobody asks again for a person after Procore did not answer and named no time itself."""
+
+LONGEST_PAUSE_SECONDS: Final = 300
+COMMIT_TRIES: Final = (0.1, 0.5, 2.0)
+"""Seconds between the tries to write down a new pair: it exists nowhere else."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshToken:
+    """An access token that can be used now.
+
+    Attributes:
+        access_token: The bearer.
+        generation: Which token set of the person it is from; name it when Procore rejects it.
+        expires_in: Seconds that it has left, at least `LEEWAY_SECONDS`.
+    """
+
+    access_token: Secret
+    generation: int
+    expires_in: int
+
+
+def fresh_tokens(
+    context: Context, user_id: int, *, rejected: int | None = None
+) -> Flow[FreshToken]:
+    """Return an access token of the user that can be used now, refreshed if need be.
+
+    Args:
+        context: The surroundings.
+        user_id: Whose.
+        rejected: The generation that Procore's API has just refused, if any: it is refreshed even
+            if it should still be good, unless somebody has done so already (row R9).
+
+    Raises:
+        GrantLost: There is no grant any more. Ask the person to sign in again.
+        SignInRefused: The person is disabled.
+        ProcoreUnavailable: Procore does not answer and the token is of no use any more. Nothing is
+            lost; try again after `retry_after` seconds.
+        ClientMisconfigured, VaultSealed: Tell the operator. Nothing is lost.
+        StoreUnavailable: Try again.
+    """
+    row = yield from _row(context, user_id)
+    stale = row.generation == rejected
+    if not stale and row.expires_in > _early(row):
+        return _fresh(row)
+    if not stale and row.expires_in > LEEWAY_SECONDS:
+        # Good enough for this call: whoever comes first refreshes it beside them (row R8).
+        if not row.leased and row.retry_in <= 0:
+            yield from later(once(_key(row), _refresh(context, row)))
+        return _fresh(row)
+    renewed = yield from once(_key(row), _refresh(context, row))
+    return _fresh(renewed)
+
+
+def _key(row: TokenRow) -> tuple[object, ...]:
+    """What two callers in one process must have in common to share one refresh."""
+    return ("refresh", row.user_id, row.environment, row.generation)
+
+
+def _fresh(row: TokenRow) -> FreshToken:
+    return FreshToken(row.tokens.access_token, row.generation, row.expires_in)
+
+
+def _early(row: TokenRow) -> int:
+    """Return how many seconds before its end this token set is refreshed.
+
+    A quarter of its life at most, and a little different for each row and generation, so that
+    people who signed in together are not refreshed together.
+    """
+    early = min(EARLY_SECONDS, row.lifetime // 4)
+    spread = (row.id * 2654435761 + row.generation * 40503) % 1000
+    return early - early * spread // 4000
+
+
+def _row(context: Context, user_id: int) -> Flow[TokenRow]:
+    """Return the user's token set, which must still be one."""
+    environment, now = context.environment.name, context.now()
+    row = yield from read(lambda store: store.token_row(user_id, environment, now=now))
+    if row is None:
+        raise GrantLost("This person is not connected to Procore", hint="Ask for a new sign-in.")
+    if row.disabled:
+        raise SignInRefused("This person is disabled in this application")
+    if row.status != "ok":
+        raise _lost(row.status)
+    return row
+
+
+def _lost(status: str) -> GrantLost:
+    what = (
+        "The answer to a refresh was lost, and with it the grant"
+        if status == "lost"
+        else "The grant was revoked at Procore"
+    )
+    return GrantLost(what, hint="Ask the person to sign in again.")
+
+
+def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
+    """Refresh `row`, or wait for whoever does; return the row that holds the new pair.
+
+    Runs once for all callers of this process, and is not interrupted when they go away (row R12).
+    """
+    owner = b32encode(context.random_bytes(10)).decode()
+    waited = 0.0
+    pause = FIRST_POLL_SECONDS
+    while True:
+        if row.retry_in > 0:
+            raise ProcoreUnavailable(
+                "Procore did not answer a moment ago; it is too early to ask again",
+                retry_after=row.retry_in,
+                ambiguous=False,
+            )
+        taken = yield from _take(context, row, owner)
+        renewed = None if taken is None else (yield from _hold(context, taken, owner))
+        if renewed is not None:
+            return renewed
+        if waited > 2 * LEASE_SECONDS:
+            raise ProcoreUnavailable(
+                "Another process has been refreshing this grant for too long", ambiguous=False
+            )
+        yield from wait(pause)
+        waited += pause
+        pause = min(2 * pause, LONGEST_POLL_SECONDS)
+        newer = yield from _row(context, row.user_id)
+        if newer.generation != row.generation:
+            return newer
+        row = newer
+
+
+def _take(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
+    return (
+        yield from write(
+            lambda store: store.take_lease(
+                row, owner=owner, seconds=LEASE_SECONDS, now=context.now()
+            )
+        )
+    )
+
+
+def _hold(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
+    """Refresh while the lease is ours: ask, ask once more if the outcome is unknown, commit.
+
+    Returns:
+        The row with the new pair; None when the row went on without us: look again.
+    """
+    began = context.clock()
+    refresh_token = row.tokens.refresh_token
+    if refresh_token is None:
+        yield from write(lambda store: store.end_grant(row, owner=owner, now=context.now()))
+        raise GrantLost("Procore gave no refresh token", hint="Ask the person to sign in again.")
+    try:
+        renewed = yield from _ask_twice(context, row, refresh_token, began)
+    except GrantLost:
+        yield from _refused(context, row, owner)
+        return None
+    except ProcoreSignInError as error:
+        pause = getattr(error, "retry_after", None) or PAUSE_SECONDS
+        bounded = min(max(int(pause), 1), LONGEST_PAUSE_SECONDS)
+        yield from write(
+            lambda store: store.release_lease(row, owner=owner, retry_in=bounded, now=context.now())
+        )
+        _report(Event.REFRESH_FAILED, row, began, context, reason=type(error).__name__)
+        raise
+    return (yield from _commit(context, row, renewed, began))
+
+
+def _ask_twice(
+    context: Context, row: TokenRow, refresh_token: Secret, began: float
+) -> Flow[TokenSet]:
+    """Spend the refresh token; if nobody knows what became of it, try the same one once more.
+
+    Harmless under both rotations that are known: the server either has not rotated, or answers
+    `invalid_grant`, or still honours the token because the new one was never used (row R5).
+    """
+    try:
+        return (yield from _ask(context, row, refresh_token, began))
+    except (ProcoreUnavailable, UnexpectedResponse) as error:
+        if isinstance(error, ProcoreUnavailable) and not error.ambiguous:
+            raise
+    yield from write(lambda store: store.note_ambiguous(row, now=context.now()))
+    return (yield from _ask(context, row, refresh_token, began))
+
+
+def _ask(context: Context, row: TokenRow, refresh_token: Secret, began: float) -> Flow[TokenSet]:
+    asked_at = context.clock()
+    if not 0 <= asked_at - began < LEASE_SECONDS - REQUEST_SECONDS:
+        # This process was asleep, or its clock moved: somebody else may hold the row by now.
+        raise ProcoreUnavailable("The lease could have ended before the answer", ambiguous=False)
+    request = token_request(
+        context.environment.login_origin, context.client, RefreshTokenGrant(refresh_token)
+    )
+    response = yield from send(request)
+    return parse_token_response(response, received_at=asked_at, previous=row.tokens)
+
+
+def _refused(context: Context, row: TokenRow, owner: str) -> Flow[None]:
+    """Procore knows the refresh token no more: was somebody faster, or is the grant lost (R6)?"""
+    status = yield from write(lambda store: store.end_grant(row, owner=owner, now=context.now()))
+    if status is None:
+        return
+    emit(
+        Event.GRANT_LOST,
+        user=row.user_id,
+        environment=row.environment,
+        generation=row.generation,
+        status=status,
+    )
+    raise _lost(status)
+
+
+def _commit(context: Context, row: TokenRow, renewed: TokenSet, began: float) -> Flow[TokenRow]:
+    """Write the new pair down before anybody uses it (row R3)."""
+    committed = yield from _write_down(context, row, renewed)
+    if committed is not None:
+        _report(Event.REFRESHED, row, began, context, to_generation=committed.generation)
+        return committed
+    # A newer sign-in, a disconnect or a disabling came in between and stands (row R10). Our pair
+    # is nobody's now.
+    yield from later(revoke_tokens(context, renewed))
+    return (yield from _row(context, row.user_id))
+
+
+def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[TokenRow | None]:
+    for pause in COMMIT_TRIES:
+        try:
+            return (yield from _write_once(context, row, renewed))
+        except StoreUnavailable:
+            yield from wait(pause)
+    return (yield from _write_once(context, row, renewed))
+
+
+def _write_once(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[TokenRow | None]:
+    return (yield from write(lambda store: store.commit_refresh(row, renewed, now=context.now())))
+
+
+def _report(event: Event, row: TokenRow, began: float, context: Context, **more: str | int) -> None:
+    emit(
+        event,
+        user=row.user_id,
+        environment=row.environment,
+        generation=row.generation,
+        milliseconds=round((context.clock() - began) * 1000),
+        **more,
+    )

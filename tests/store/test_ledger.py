@@ -1,0 +1,227 @@
+"""Each authorization response counts once; no grant is left behind (rows C3, C4, C12)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from procore_signin.errors import AttemptInvalid
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import CompletedSignIn, Escrow, LedgerEntry, Store
+
+NOW = 1_800_000_000
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+@pytest.fixture
+def state(hashed: Callable[[str], str]) -> str:
+    return hashed("state")
+
+
+def take(store: Store, state_hash: str, environment: str = "emulator") -> LedgerEntry | None:
+    return store.take_attempt(state_hash, environment=environment, now=NOW, expires_at=NOW + 1800)
+
+
+def test_C3_an_attempt_is_taken_once_and_then_known(store: Store, state: str) -> None:
+    entry = LedgerEntry(
+        state,
+        "emulator",
+        "taken",
+        user_id=None,
+        outcome=None,
+        created_at=NOW,
+        expires_at=NOW + 1800,
+        finished_at=None,
+    )
+    assert store.attempt(state) is None
+    assert take(store, state) is None
+    assert entry == take(store, state)
+    assert entry == store.attempt(state)
+
+
+def test_C3_an_attempt_stays_taken_in_every_environment_and_after_it_expired(
+    store: Store, state: str
+) -> None:
+    take(store, state, "production")
+    again = store.take_attempt(state, environment="monthly", now=NOW + 9999, expires_at=NOW + 99999)
+    assert again is not None
+    assert ("production", NOW + 1800) == (again.environment, again.expires_at)
+
+
+def test_C3_hashes_that_differ_in_case_only_are_two_attempts(store: Store) -> None:
+    assert take(store, "abc" + "0" * 61) is None
+    assert take(store, "ABC" + "0" * 61) is None
+    assert take(store, "abc" + "0" * 61) is not None
+
+
+def test_C4_of_twenty_threads_one_takes_the_attempt(
+    new_store: Callable[..., Store], state: str, at_once: Callable[..., list[Any]]
+) -> None:
+    store = new_store(lock_timeout=30.0)
+    taken = at_once(lambda _: take(store, state), list(range(20)))
+    assert taken.count(None) == 1
+    assert {each.status for each in taken if each is not None} == {"taken"}
+
+
+TAKE_IN_A_PROCESS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+url, state_hash = sys.argv[1:]
+store = Store(url, KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")), lock_timeout=30.0)
+store.attempt(state_hash)
+print("ready", flush=True)
+sys.stdin.readline()
+
+def take(_):
+    return store.take_attempt(state_hash, environment="emulator", now=1, expires_at=2)
+
+with ThreadPoolExecutor(5) as threads:
+    print(sum(entry is None for entry in threads.map(take, range(5))))
+store.close()
+"""
+
+
+def test_C4_of_four_processes_with_five_threads_each_one_takes_the_attempt(
+    url: str, state: str
+) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", TAKE_IN_A_PROCESS, url, state],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        won = [process.communicate(timeout=60)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert [0, 0, 0, 1] == sorted(int(each) for each in won)
+
+
+def test_C12_tokens_in_escrow_come_back_after_a_while(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    take(store, state)
+    store.escrow(state, tokens(), now=NOW + 3)
+    assert store.escrowed(NOW + 3) == []
+    assert [Escrow(state, "emulator", tokens())] == store.escrowed(NOW + 4)
+    entry = store.attempt(state)
+    assert entry is not None
+    assert entry.status == "exchanged"
+
+
+def test_C12_tokens_without_a_refresh_token_come_back_too(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    take(store, state)
+    store.escrow(state, tokens(refreshable=False), now=NOW)
+    assert [tokens(refreshable=False)] == [each.tokens for each in store.escrowed(NOW + 1)]
+
+
+def test_C12_a_completed_sign_in_clears_the_escrow(
+    store: Store, sign_in: Callable[..., CompletedSignIn], hashed: Any, tokens: Any
+) -> None:
+    state_hash = hashed("state for c t")
+    # the escrow comes between the two steps of the fixture
+    real = store.complete_sign_in
+
+    def escrow_first(state: str, **values: Any) -> CompletedSignIn:
+        store.escrow(state, values["tokens"], now=NOW)
+        assert [state_hash] == [each.state_hash for each in store.escrowed(NOW + 1)]
+        return real(state, **values)
+
+    store.complete_sign_in = escrow_first  # type: ignore[method-assign]  # this one object only
+    user = sign_in(cookie="c", tag="t").user
+    assert store.escrowed(NOW + 1) == []
+    entry = store.attempt(state_hash)
+    assert entry is not None
+    assert ("done", user.id, NOW) == (entry.status, entry.user_id, entry.finished_at)
+
+
+def test_C12_an_attempt_that_the_janitor_failed_takes_no_escrow(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    take(store, state)
+    assert store.fail_attempt(state, "orphaned", now=NOW)
+    with pytest.raises(AttemptInvalid) as refusal:
+        store.escrow(state, tokens(), now=NOW)
+    assert refusal.value.reason == "used"
+    assert store.escrowed(NOW + 1) == []
+
+
+def test_C12_an_attempt_that_nobody_took_takes_no_escrow(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    with pytest.raises(AttemptInvalid):
+        store.escrow(state, tokens(), now=NOW)
+
+
+def test_C12_a_failed_attempt_keeps_its_escrow_until_it_is_cleared(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    take(store, state)
+    store.escrow(state, tokens(), now=NOW)
+    assert store.fail_attempt(state, "orphaned", now=NOW + 400)
+    assert len(store.escrowed(NOW + 400)) == 1
+    store.clear_escrow(state)
+    assert store.escrowed(NOW + 400) == []
+    entry = store.attempt(state)
+    assert entry is not None
+    assert ("failed", "orphaned", NOW + 400) == (entry.status, entry.outcome, entry.finished_at)
+
+
+def test_C12_the_oldest_escrows_come_first_and_no_more_than_asked_for(
+    store: Store, hashed: Any, tokens: Callable[..., TokenSet]
+) -> None:
+    for number in (3, 1, 2):
+        take(store, hashed(str(number)))
+        store.escrow(hashed(str(number)), tokens(str(number)), now=NOW + number)
+    found = store.escrowed(NOW + 10, limit=2)
+    assert [hashed("1"), hashed("2")] == [each.state_hash for each in found]
+
+
+def test_an_attempt_ends_once(store: Store, state: str) -> None:
+    assert not store.fail_attempt(state, "denied", now=NOW)
+    take(store, state)
+    assert store.fail_attempt(state, "denied", now=NOW + 1)
+    assert not store.fail_attempt(state, "other", now=NOW + 2)
+    entry = store.attempt(state)
+    assert entry is not None
+    assert ("denied", NOW + 1) == (entry.outcome, entry.finished_at)
+
+
+def test_an_outcome_that_is_too_long_or_not_plain_is_cut_to_fit(store: Store, state: str) -> None:
+    take(store, state)
+    store.fail_attempt(state, "a\x00\ud800\r\nb" + "x" * 100, now=NOW)
+    entry = store.attempt(state)
+    assert entry is not None
+    assert entry.outcome == "ab" + "x" * 62
+
+
+def test_a_deleted_person_leaves_the_ledger_standing(
+    store: Store, sign_in: Callable[..., CompletedSignIn], sql: Sql, hashed: Any
+) -> None:
+    user = sign_in(cookie="c", tag="t").user
+    store.forget_tokens(user.id, "emulator")
+    sql("DELETE FROM users")
+    entry = store.attempt(hashed("state for c t"))
+    assert entry is not None
+    assert ("done", None) == (entry.status, entry.user_id)

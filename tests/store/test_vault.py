@@ -1,0 +1,207 @@
+"""What is sealed in the database: rows V1, V2, V4, V6, V7."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.traceback import Traceback
+
+from procore_signin.errors import VaultSealed
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import CompletedSignIn, KeyRing, Store
+
+NOW = 1_800_000_000
+Sql = Callable[..., list[tuple[Any, ...]]]
+SignIn = Callable[..., CompletedSignIn]
+Tokens = Callable[..., TokenSet]
+OTHER_KEY = KeyRing.parse(Secret("other:" + "C" * 42 + "E", "keys"))
+
+
+def test_V1_no_token_stands_in_the_database_or_its_log(
+    store: Store,
+    sign_in: SignIn,
+    hashed: Any,
+    tokens: Tokens,
+    everything_stored: Callable[[], bytes],
+) -> None:
+    sign_in(tag="first")
+    sign_in(tag="second", cookie="2")
+    store.take_attempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1)
+    store.escrow(hashed("s"), tokens("third"), now=NOW)
+    stored = everything_stored()
+    assert b"v1.fake1." in stored
+    assert b"canary" not in stored
+
+
+def test_V7_tokens_are_those_of_one_environment(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in(environment="production").user
+    assert tokens() == store.tokens(user.id, "production")
+    assert store.tokens(user.id, "monthly") is None
+    assert store.forget_tokens(user.id, "monthly") is None
+    assert tokens() == store.tokens(user.id, "production")
+
+
+def test_tokens_that_are_forgotten_are_handed_back_once(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    user = sign_in().user
+    assert tokens() == store.forget_tokens(user.id, "emulator")
+    assert store.forget_tokens(user.id, "emulator") is None
+    assert store.tokens(user.id, "emulator") is None
+    assert sql("SELECT count(*) FROM token_sets") == [(0,)]
+
+
+def test_V3_an_older_key_still_opens_what_it_sealed(
+    new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens
+) -> None:
+    older = new_store(keys=KeyRing.parse(Secret("fake0:" + "B" * 42 + "E", "keys")))
+    user = sign_in(through=older).user
+    assert tokens() == new_store().tokens(user.id, "emulator")
+
+
+MOVES = {
+    "to the other column": "UPDATE token_sets SET access_token = refresh_token",
+    "to another person": (
+        "UPDATE token_sets SET access_token = :other, refresh_token = NULL WHERE user_id = :user"
+    ),
+    "to another environment": "UPDATE token_sets SET environment = 'monthly'",
+    "to another generation": "UPDATE token_sets SET generation = generation + 1",
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_V2_a_moved_cell_does_not_open(store: Store, sign_in: SignIn, sql: Sql, move: str) -> None:
+    user = sign_in(1, cookie="1", tag="mine").user
+    other = sign_in(2, cookie="2", tag="theirs").user
+    ((cell,),) = sql("SELECT access_token FROM token_sets WHERE user_id = :user", user=other.id)
+    values = {"other": cell, "user": user.id} if ":other" in MOVES[move] else {}
+    sql(MOVES[move], **values)
+    environment = "monthly" if "environment" in move else "emulator"
+    with pytest.raises(VaultSealed, match="is not where it was sealed for"):
+        store.tokens(user.id, environment)
+
+
+def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
+    store: Store, sign_in: SignIn, sql: Sql, hashed: Any, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    for name in ("a", "b"):
+        store.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
+        store.escrow(hashed(name), tokens(name), now=NOW)
+    escrows = dict(sql("SELECT state_hash, escrow FROM sign_in_ledger"))
+    sql(
+        "UPDATE sign_in_ledger SET escrow = :escrow WHERE state_hash = :state",
+        escrow=escrows[hashed("b")],
+        state=hashed("a"),
+    )
+    sql("UPDATE token_sets SET access_token = :escrow", escrow=escrows[hashed("b")])
+    opened = {each.state_hash: each.tokens for each in store.escrowed(NOW + 1)}
+    assert {hashed("a"): None, hashed("b"): tokens("b")} == opened
+    with pytest.raises(VaultSealed):
+        store.tokens(user.id, "emulator")
+
+
+def test_V2_an_escrow_does_not_open_in_another_environment(
+    store: Store, sql: Sql, hashed: Any, tokens: Tokens
+) -> None:
+    store.take_attempt(hashed("a"), environment="production", now=NOW, expires_at=NOW + 1)
+    store.escrow(hashed("a"), tokens(), now=NOW)
+    sql("UPDATE sign_in_ledger SET environment = 'monthly'")
+    assert [None] == [each.tokens for each in store.escrowed(NOW + 1)]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "", "v1.fake1.AAAA", "v1.gone." + "A" * 60])
+def test_V4_a_corrupt_row_harms_its_person_only(
+    store: Store, sign_in: SignIn, sql: Sql, tokens: Tokens, damage: str
+) -> None:
+    harmed = sign_in(1, cookie="1", tag="harmed").user
+    other = sign_in(2, cookie="2", tag="other").user
+    sql(
+        "UPDATE token_sets SET access_token = :damage WHERE user_id = :user",
+        damage=damage,
+        user=harmed.id,
+    )
+    with pytest.raises(VaultSealed):
+        store.tokens(harmed.id, "emulator")
+    assert tokens("other") == store.tokens(other.id, "emulator")
+
+
+def test_V4_a_person_with_a_corrupt_row_signs_in_again_and_the_loss_is_told(
+    store: Store, sign_in: SignIn, sql: Sql, tokens: Tokens
+) -> None:
+    user = sign_in(tag="old").user
+    sql("UPDATE token_sets SET refresh_token = 'garbage'")
+    done = sign_in(tag="new", cookie="2")
+    assert (None, True) == (done.replaced_tokens, done.replaced_sealed)
+    assert tokens("new") == store.tokens(user.id, "emulator")
+    assert not sign_in(tag="newest", cookie="3").replaced_sealed
+
+
+def test_V4_tokens_that_cannot_be_opened_are_not_deleted(
+    store: Store, new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    wrong = new_store(keys=OTHER_KEY)
+    with pytest.raises(VaultSealed, match="not in PROCORE_KEYS"):
+        wrong.forget_tokens(user.id, "emulator")
+    assert tokens() == store.forget_tokens(user.id, "emulator")
+
+
+def test_V4_an_escrow_that_cannot_be_opened_hides_no_other(
+    store: Store, new_store: Callable[..., Store], hashed: Any, tokens: Tokens
+) -> None:
+    for name, through in (("a", new_store(keys=OTHER_KEY)), ("b", store)):
+        through.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
+        through.escrow(hashed(name), tokens(name), now=NOW)
+    opened = {each.state_hash: each.tokens for each in store.escrowed(NOW + 1)}
+    assert {hashed("a"): None, hashed("b"): tokens("b")} == opened
+
+
+def traceback_with_locals(error: BaseException) -> str:
+    shown = io.StringIO()
+    traceback = Traceback.from_exception(
+        type(error), error, error.__traceback__, show_locals=True, locals_max_string=None
+    )
+    Console(file=shown, width=400).print(traceback)
+    return shown.getvalue()
+
+
+def test_V6_no_token_shows_in_the_locals_of_a_traceback(
+    store: Store, sign_in: SignIn, sql: Sql
+) -> None:
+    user = sign_in().user
+    sql("UPDATE token_sets SET refresh_token = 'garbage'")
+    with pytest.raises(VaultSealed) as refusal:
+        store.tokens(user.id, "emulator")
+    shown = traceback_with_locals(refusal.value)
+    assert "open_row" in shown
+    assert "<access token>" in shown or "access_token" in shown
+    assert "canary" not in shown
+
+
+def test_V6_no_token_cookie_or_email_shows_in_the_reprs_of_what_the_store_gives(
+    store: Store, sign_in: SignIn, hashed: Any, new_session: Any
+) -> None:
+    done = sign_in(login="canary@procore.com", name="Canary")
+    again = sign_in(login="canary@procore.com", cookie="2", tag="2")
+    shown = repr(
+        (
+            done,
+            again,
+            store.escrowed(NOW + 1),
+            store.attempt(hashed("state for cookie 1")),
+            store.session(hashed("cookie"), environment="emulator", now=NOW),
+            store.tokens(done.user.id, "emulator"),
+            new_session("cookie", me_json="canary", user_agent="canary"),
+        )
+    )
+    assert "<refresh token>" in shown
+    assert "canary" not in shown.lower()
+    assert hashed("cookie") not in shown

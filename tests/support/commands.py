@@ -1,0 +1,105 @@
+"""`procore-signin` as a person starts it: in a folder of one's own, without our settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DEADLINE = 30.0
+PROGRAM = [sys.executable, "-P", "-u", "-m", "procore_signin"]
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PROCORE_")}
+    return kept | settings
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Running:
+    """A command that runs, with its words as they come."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.said = ""
+
+    def read_until(self, pattern: str) -> re.Match[str]:
+        """Return the first match in what the command says; fail if it ends or takes too long."""
+        deadline = time.monotonic() + DEADLINE
+        assert self.process.stdout is not None
+        while True:
+            found = re.search(pattern, self.said)
+            if found:
+                return found
+            left = deadline - time.monotonic()
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, left))
+            piece = os.read(self.process.stdout.fileno(), 65_536) if ready else b""
+            if not piece:
+                pytest.fail(f"{pattern!r} did not come. The command said:\n{self.said}")
+            self.said += piece.decode()
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        out, _ = self.process.communicate(timeout=DEADLINE)
+        self.said += out.decode()
+        return self.process.returncode
+
+
+@dataclass(frozen=True)
+class Command:
+    """Runs `procore-signin` in a folder.
+
+    Called, it runs inside this process, which is quick. `process` runs it as a person does, and
+    `start` lets it go on running.
+    """
+
+    folder: Path
+    run_here: Callable[[tuple[str, ...], str, Mapping[str, str]], Done]
+    start_process: Callable[[tuple[str, ...], Mapping[str, str]], subprocess.Popen[bytes]]
+
+    def __call__(self, *arguments: str, stdin: str = "", **settings: str) -> Done:
+        return self.run_here(arguments, stdin, settings)
+
+    def process(self, *arguments: str, stdin: str = "", **settings: str) -> Done:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            cwd=self.folder,
+            env=clean_environment(**settings),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str, **settings: str) -> Running:
+        return Running(self.start_process(arguments, clean_environment(**settings)))
+
+
+@dataclass(frozen=True)
+class Page:
+    status: int
+    headers: Mapping[str, str]
+    body: str
