@@ -1,4 +1,4 @@
-"""The application as it is deployed: two worker processes, real sockets, a Procore that misbehaves."""
+"""The application as deployed: two workers, real sockets, and a Procore that misbehaves."""
 
 import socket
 import sqlite3
@@ -243,7 +243,7 @@ def test_I5_a_disabled_user_is_out_at_the_next_request_in_every_process(
 
 
 class Locked:
-    """The database file, locked by somebody who does not let go: down, as far as anybody can tell."""
+    """The database file, locked by somebody who does not let go: as good as down."""
 
     def __init__(self, folder: Path) -> None:
         self._database = sqlite3.connect(folder / "test.db", check_same_thread=False)

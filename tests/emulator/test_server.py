@@ -228,20 +228,19 @@ class TestStarting:
 
     def test_E4_the_log_has_no_query_no_code_and_no_secret(
         self,
-        emulated: Callable[..., Emulator],
         http_of: Callable[[Emulator], httpx2.Client],
         authorize: Callable[..., str],
         code_in: Callable[[str], str],
         code_form: Callable[..., dict[str, str]],
     ) -> None:
         lines: list[str] = []
-        emulator = emulated(log=lines.append)
-        http = http_of(emulator)
-        code = code_in(emulator.approve(authorize()))
-        http.get(f"/oauth/authorize/{code}")
-        http.get(authorize())
-        http.post("/oauth/token", data=code_form(code))
-        http.get("/rest/v1.0/%0aforged")
+        with Emulator.started(log=lines.append) as emulator:
+            http = http_of(emulator)
+            code = code_in(emulator.approve(authorize()))
+            http.get(f"/oauth/authorize/{code}")
+            http.get(authorize())
+            http.post("/oauth/token", data=code_form(code))
+            http.get("/rest/v1.0/%0aforged")
         assert [
             "GET /oauth/authorize/... 404",
             "GET /oauth/authorize 302",

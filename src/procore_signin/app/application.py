@@ -38,8 +38,9 @@ def from_environment() -> Starlette:
     Raises:
         SettingsInvalid: Names every setting that is missing or wrong, with its cure.
     """
-    configure_logs()
-    return create_app(Settings.load(os.environ, Path(".env")))
+    settings = Settings.load(os.environ, Path(".env"))
+    configure_logs(level=settings.log_level)
+    return create_app(settings)
 
 
 def create_app(settings: Settings) -> Starlette:

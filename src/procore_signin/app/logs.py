@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from structlog.typing import EventDict, Processor
 
-NOISY: Final = ("alembic", "sqlalchemy.engine")
+NOISY: Final = ("alembic",)
 
 
 def _take_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -19,11 +19,11 @@ def _take_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
     return {**event, **fields} if isinstance(fields, dict) else event
 
 
-def configure_logs(*, level: int = logging.INFO, as_json: bool | None = None) -> None:
+def configure_logs(*, level: str = "info", as_json: bool | None = None) -> None:
     """Send every record of the standard library's logging to standard error.
 
     Args:
-        level: The lowest level that is shown.
+        level: The lowest level that is shown: `debug`, `info`, `warning` or `error`.
         as_json: One JSON object a line; by default, unless standard error is a terminal.
     """
     if as_json is None:
@@ -47,6 +47,6 @@ def configure_logs(*, level: int = logging.INFO, as_json: bool | None = None) ->
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(level.upper())
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)

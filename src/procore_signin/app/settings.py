@@ -32,6 +32,7 @@ _DEFAULTS: Final = {
     "PROCORE_RATE_LIMIT": "120",
     "PROCORE_SESSION_IDLE_SECONDS": "43200",
     "PROCORE_SESSION_ABSOLUTE_SECONDS": "1209600",
+    "PROCORE_LOG_LEVEL": "info",
 }
 _EMULATOR_DEFAULTS: Final = {
     "PROCORE_CLIENT_ID": EMULATOR_CLIENT_ID,
@@ -47,6 +48,7 @@ _PLACEHOLDER: Final = re.compile(
 )
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _DAY: Final = 86_400
 
 
@@ -65,6 +67,7 @@ class Settings:
         rate_limit: Sign-ins that one address may begin in a minute; 0 for no limit.
         session_idle: Seconds without use after which a session ends.
         session_absolute: Seconds after its sign-in at which a session ends, used or not.
+        log_level: The lowest level that is logged. No level shows a secret.
     """
 
     environment: Environment
@@ -77,6 +80,7 @@ class Settings:
     rate_limit: int
     session_idle: int
     session_absolute: int
+    log_level: str
 
     @classmethod
     def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -119,6 +123,7 @@ class Settings:
             rate_limit=_rate_limit(values),
             session_idle=_session_idle(values),
             session_absolute=_session_absolute(values),
+            log_level=_log_level(values),
         )
 
     @property
@@ -325,6 +330,13 @@ def _session_idle(values: _Values) -> int:
     return idle
 
 
+def _log_level(values: _Values) -> str:
+    level = values["PROCORE_LOG_LEVEL"]
+    if level not in _LOG_LEVELS:
+        raise _WrongError("is no level", f"Choose one of: {', '.join(_LOG_LEVELS)}.")
+    return level
+
+
 def _unknown(given: _Values) -> list[Problem]:
     """Return a problem for each name that looks like a setting and is none."""
     found = []
@@ -351,4 +363,5 @@ _PARSERS: Final[dict[str, Callable[[_Values], object]]] = {
     "PROCORE_RATE_LIMIT": _rate_limit,
     "PROCORE_SESSION_IDLE_SECONDS": _session_idle,
     "PROCORE_SESSION_ABSOLUTE_SECONDS": _session_absolute,
+    "PROCORE_LOG_LEVEL": _log_level,
 }
