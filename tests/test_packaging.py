@@ -70,7 +70,7 @@ def test_the_lock_holds_every_dependency_of_the_project() -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(  # noqa: S603  # this Python, a fixed program
+    subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
         check=True,
         cwd=ROOT,

@@ -10,6 +10,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "procore_signin"
 # Each uncovers a secret for one reason: to put it on the wire, under a seal, into a hash, or into
 # the file that the person keeps.
 MAY_REVEAL = {
+    "protocol/secret.py",  # to compare two of them
+    "protocol/token_endpoint.py",  # the client secret, code, verifier and tokens, in a request
+    "protocol/me.py",  # the access token, in the Authorization header
+    "protocol/pkce.py",  # the verifier, into its hash
+    "store/keyring.py",  # the text of the keys, read once
+    "store/token_seal.py",  # tokens, under the seal
+    "flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
+    "web/endpoints.py",  # the session's token, in its Set-Cookie header
     "cli/demo.py",  # the demo's key, into a file that only its owner reads
     "cli/init.py",  # a new key, into .env
 }

@@ -1,29 +1,60 @@
-"""Sign up and sign in with Procore, and keep each person's access alive."""
+"""Sign up and sign in with Procore, and keep each person's access alive.
 
-from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
-from procore_signin.environments import (
-    FEDERAL,
-    MONTHLY,
-    PRODUCTION,
-    SANDBOX,
-    Environment,
-    emulator,
-)
-from procore_signin.errors import (
-    AttemptInvalid,
-    ClientMisconfigured,
-    GrantLost,
-    Problem,
-    ProcoreSignInError,
-    ProcoreUnavailable,
-    SettingsInvalid,
-    SignInRefused,
-    StoreUnavailable,
-    UnexpectedResponse,
-    VaultSealed,
-)
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.records import Session, User
+The names are loaded when they are first used: who only wants the emulator or an error class does
+not wait for the database library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+    from procore_signin.environments import (
+        FEDERAL,
+        MONTHLY,
+        PRODUCTION,
+        SANDBOX,
+        Environment,
+    )
+    from procore_signin.errors import (
+        AttemptInvalid,
+        ClientMisconfigured,
+        GrantLost,
+        Problem,
+        ProcoreSignInError,
+        ProcoreUnavailable,
+        SettingsInvalid,
+        SignInRefused,
+        StoreUnavailable,
+        UnexpectedResponse,
+        VaultSealed,
+    )
+    from procore_signin.protocol.secret import Secret
+    from procore_signin.store.records import Session, User
+
+_HOMES: Final = {
+    "AsyncProcoreSignIn": "client",
+    "AttemptInvalid": "errors",
+    "ClientMisconfigured": "errors",
+    "Environment": "environments",
+    "FEDERAL": "environments",
+    "GrantLost": "errors",
+    "MONTHLY": "environments",
+    "PRODUCTION": "environments",
+    "Problem": "errors",
+    "ProcoreSignIn": "client",
+    "ProcoreSignInError": "errors",
+    "ProcoreUnavailable": "errors",
+    "SANDBOX": "environments",
+    "Secret": "protocol.secret",
+    "Session": "store.records",
+    "SettingsInvalid": "errors",
+    "SignInRefused": "errors",
+    "StoreUnavailable": "errors",
+    "UnexpectedResponse": "errors",
+    "User": "store.records",
+    "VaultSealed": "errors",
+}
 
 __all__ = [
     "FEDERAL",
@@ -47,5 +78,13 @@ __all__ = [
     "UnexpectedResponse",
     "User",
     "VaultSealed",
-    "emulator",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its room (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -9,6 +9,7 @@ nobody can forge a line (row O2).
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -30,6 +31,7 @@ class Event(StrEnum):
     SESSION_ENDED = "session.ended"
     DISCONNECTED = "tokens.disconnected"
     REFRESHED = "tokens.refreshed"
+    REFRESH_WAITED = "tokens.refresh_waited"
     REFRESH_FAILED = "tokens.refresh_failed"
     GRANT_LOST = "tokens.grant_lost"
     TOKENS_REVOKED = "tokens.revoked"
@@ -51,8 +53,24 @@ _LEVELS: Final = {
 }
 
 
+Listener = Callable[[Event, Mapping[str, Field]], None]
+_listeners: Final[list[Listener]] = []
+
+
+def listen(listener: Listener) -> Callable[[], None]:
+    """Have `listener` called with each event and its fields, on the thread that emits it.
+
+    Returns:
+        A function that ends it.
+    """
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener)
+
+
 def emit(event: Event, **fields: Field) -> None:
     """Record that `event` happened, with its `fields`."""
+    for listener in _listeners:
+        listener(event, fields)
     level = _LEVELS.get(event, logging.INFO)
     if LOGGER.isEnabledFor(level):
         clean = {name: _one_line(value) for name, value in fields.items()}

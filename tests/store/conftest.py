@@ -17,7 +17,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from procore_signin.protocol.me import Me
@@ -81,12 +81,22 @@ def migrated_url(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield url
 
 
+@pytest.fixture(scope="session")
+def engine(migrated_url: str) -> Iterator[Engine]:
+    """Somebody else's connections to the database, not the store's."""
+    engine = create_engine(parse_address(migrated_url).url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys=ON"))
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
-def url(migrated_url: str) -> str:
+def url(migrated_url: str, engine: Engine) -> str:
     """The address of a migrated database without rows."""
-    run = connected(migrated_url)
-    for table in reversed(metadata.sorted_tables):
-        run(f"DELETE FROM {table.name}")
+    with engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
     return migrated_url
 
 
@@ -97,21 +107,16 @@ def empty_url(kind: str, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def connected(url: str) -> Sql:
-    """Return a function that runs one statement as somebody else would, and commits it."""
-    engine = create_engine(parse_address(url).url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+@pytest.fixture
+def sql(url: str, engine: Engine) -> Sql:  # noqa: ARG001 - without rows first
+    """Runs one statement as somebody else would, and commits it."""
 
     def run(statement: str, **values: object) -> list[tuple[Any, ...]]:
-        with engine.connect() as connection:
+        with engine.begin() as connection:
             result = connection.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
     return run
-
-
-@pytest.fixture
-def sql(url: str) -> Sql:
-    return connected(url)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_C12_tokens_without_a_refresh_token_come_back_too(
 
 
 def test_C12_a_completed_sign_in_clears_the_escrow(
-    store: Store, sign_in: Callable[..., CompletedSignIn], hashed: Any, tokens: Any
+    store: Store, sign_in: Callable[..., CompletedSignIn], hashed: Any
 ) -> None:
     state_hash = hashed("state for c t")
     # the escrow comes between the two steps of the fixture

@@ -100,12 +100,11 @@ def test_every_spelling_of_the_last_character_but_the_right_one_is_noticed() -> 
             SEAL.open(sealed[:-1] + other, context=CONTEXT)
 
 
-@pytest.mark.parametrize("length", range(60))
-def test_a_truncated_value_is_noticed(length: int) -> None:
+def test_a_truncated_value_is_noticed() -> None:
     sealed = SEAL.seal("token", context=CONTEXT)
-    assert length < len(sealed)
-    with pytest.raises(VaultSealed):
-        SEAL.open(sealed[:length], context=CONTEXT)
+    for length in range(len(sealed)):
+        with pytest.raises(VaultSealed):
+            SEAL.open(sealed[:length], context=CONTEXT)
 
 
 @given(st.text(max_size=80))

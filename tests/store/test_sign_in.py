@@ -136,7 +136,7 @@ HOSTILE = [
     "'; DROP TABLE users; --",
     '"quoted" `ticked` \\back%s %(id)s :now ?',
     "<script>alert(1)</script>",
-    "‮gnp.exe⁦",
+    "\u202egnp.exe\u2066",
     "👷🏽‍♀️ строитель 建設 é́",
     "x" * 255,
     "👷" * 255,

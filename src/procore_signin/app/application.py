@@ -17,11 +17,14 @@ from starlette.routing import Mount
 from procore_signin.app import pages
 from procore_signin.app.home import HomeEndpoints
 from procore_signin.app.logs import configure_logs
+from procore_signin.app.metrics import Metrics, MetricsEndpoint, TimedTransport
 from procore_signin.app.service import ServiceEndpoints
 from procore_signin.app.settings import Settings
 from procore_signin.client import AsyncProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
+from procore_signin.events import listen
 from procore_signin.flow.janitor import sweep
+from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.http import Page
 from procore_signin.web.limits import RateLimit
@@ -45,6 +48,7 @@ def from_environment() -> Starlette:
 
 def create_app(settings: Settings) -> Starlette:
     """Return the application for `settings`. It answers at the origin of the redirect URI."""
+    metrics = Metrics()
     procore = AsyncProcoreSignIn(
         environment=settings.environment,
         client_id=settings.client_id,
@@ -54,6 +58,7 @@ def create_app(settings: Settings) -> Starlette:
         database_url=settings.database_url,
         session_idle=settings.session_idle,
         session_absolute=settings.session_absolute,
+        transport=TimedTransport(AsyncPyreqwestTransport(), metrics),
     )
     router = Router(procore.context, Paths.under(settings.mount_path))
     sign_in = SignInEndpoints(
@@ -63,20 +68,23 @@ def create_app(settings: Settings) -> Starlette:
     )
     HomeEndpoints(router, sign_in)
     ServiceEndpoints(router)
+    MetricsEndpoint(router, procore.context, metrics, settings.metrics_token)
 
     def render(page: Page) -> str:
         return pages.render(page.name, page.values)
 
     return Starlette(
-        routes=[Mount("/", SignInApp(procore, router, render))], lifespan=_lifespan(procore)
+        routes=[Mount("/", SignInApp(procore, router, render))],
+        lifespan=_lifespan(procore, metrics),
     )
 
 
 def _lifespan(
-    procore: AsyncProcoreSignIn,
+    procore: AsyncProcoreSignIn, metrics: Metrics
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        stop_counting = listen(metrics.count)
         async with procore:
             janitor = asyncio.create_task(_sweep_forever(procore))
             try:
@@ -85,6 +93,7 @@ def _lifespan(
                 janitor.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await janitor
+                stop_counting()
 
     return lifespan
 

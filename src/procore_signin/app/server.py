@@ -8,7 +8,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Final
 
@@ -16,6 +19,9 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 from starlette.types import ASGIApp
+
+METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where prometheus-client looks for the folder, when it is imported: in each worker."""
 
 STOP_SECONDS: Final = 25
 """How long running requests may take to finish once the server is asked to stop.
@@ -70,8 +76,21 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
             # Granian renews its workers on SIGHUP. A closed terminal means: stop.
             signal.signal(signal.SIGHUP, stop)
 
-    server.serve(target_loader=partial(_load, stop_seconds), wrap_loader=False)
+    with _shared_metrics(workers):
+        server.serve(target_loader=partial(_load, stop_seconds), wrap_loader=False)
     return ended_by
+
+
+@contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    """Give several workers a folder for their numbers: whichever is scraped tells the sum."""
+    if workers == 1 or METRICS_FOLDER in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="procore-signin-metrics-") as folder:
+        os.environ[METRICS_FOLDER] = folder
+        yield
+        del os.environ[METRICS_FOLDER]
 
 
 def _load(stop_seconds: int) -> ASGIApp:

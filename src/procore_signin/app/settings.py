@@ -68,6 +68,7 @@ class Settings:
         session_idle: Seconds without use after which a session ends.
         session_absolute: Seconds after its sign-in at which a session ends, used or not.
         log_level: The lowest level that is logged. No level shows a secret.
+        metrics_token: The bearer token that `/metrics` asks for, or None to ask for none.
     """
 
     environment: Environment
@@ -81,6 +82,7 @@ class Settings:
     session_idle: int
     session_absolute: int
     log_level: str
+    metrics_token: Secret | None
 
     @classmethod
     def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -124,6 +126,7 @@ class Settings:
             session_idle=_session_idle(values),
             session_absolute=_session_absolute(values),
             log_level=_log_level(values),
+            metrics_token=_metrics_token(values),
         )
 
     @property
@@ -337,6 +340,17 @@ def _log_level(values: _Values) -> str:
     return level
 
 
+def _metrics_token(values: _Values) -> Secret | None:
+    text = values.get("PROCORE_METRICS_TOKEN", "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]{16,256}", text):
+        raise _WrongError(
+            "is no token that is hard to guess", "Write 16 to 256 characters without spaces."
+        )
+    return Secret(text, "metrics token")
+
+
 def _unknown(given: _Values) -> list[Problem]:
     """Return a problem for each name that looks like a setting and is none."""
     found = []
@@ -364,4 +378,5 @@ _PARSERS: Final[dict[str, Callable[[_Values], object]]] = {
     "PROCORE_SESSION_IDLE_SECONDS": _session_idle,
     "PROCORE_SESSION_ABSOLUTE_SECONDS": _session_absolute,
     "PROCORE_LOG_LEVEL": _log_level,
+    "PROCORE_METRICS_TOKEN": _metrics_token,
 }

@@ -173,6 +173,7 @@ def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
         pause = min(2 * pause, LONGEST_POLL_SECONDS)
         newer = yield from _row(context, row.user_id)
         if newer.generation != row.generation:
+            emit(Event.REFRESH_WAITED, user=row.user_id, milliseconds=round(waited * 1000))
             return newer
         row = newer
 

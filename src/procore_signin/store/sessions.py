@@ -104,6 +104,11 @@ class Sessions(StoreBase):
         )
         return [_session(row) for row in rows]
 
+    def count_sessions(self, *, now: int) -> int:
+        """Return how many sessions have not ended. It reads an index from end to end."""
+        row = self._database.one(self._statements.count_sessions, {"now": now})
+        return 0 if row is None else int(row[0])
+
     def _insert_session(
         self,
         transaction: Transaction,

@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -171,6 +172,9 @@ class Statements:
         self.end_sessions = made(delete(sessions).where(_sessions_of_user))
         self.end_other_sessions = made(
             delete(sessions).where(_sessions_of_user, sessions.c.id != bindparam("which_session"))
+        )
+        self.count_sessions = made(
+            select(func.count()).select_from(sessions).where(sessions.c.idle_expires_at > _now)
         )
         self.ended_sessions = made(
             select(sessions.c.id).where(_ended).order_by(sessions.c.idle_expires_at).limit(_limit)
