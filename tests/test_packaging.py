@@ -94,8 +94,8 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     "pattern",
     [
         r"procore_signin/py\.typed",
-        r"procore_signin/app/templates/.+\.html",
-        r"procore_signin/app/static/.+\.css",
+        r"procore_signin/web/templates/.+\.html",
+        r"procore_signin/web/static/.+\.css",
         r"procore_signin/emulator/templates/.+\.html",
         r"procore_signin/emulator/static/.+\.css",
         r"procore_signin/store/migrations/versions/.+\.py",

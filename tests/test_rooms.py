@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"protocol", "errors"},
     "flow": {"protocol", "store", "environments", "errors", "events"},
     "client": {"flow", "transport", "store", "protocol", "environments", "errors", "events"},
+    "api": {"client", "flow", "protocol", "environments", "errors", "events"},
     "web": {
         "client",
         "flow",
@@ -46,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "flow",
         "store",
         "protocol.secret",
+        "protocol.wire",
         "transport",
         "environments",
         "errors",
@@ -199,8 +201,7 @@ def test_every_import_of_the_library_is_a_declared_dependency() -> None:
         re.split(r"[^A-Za-z0-9_.-]", requirement)[0].replace("-", "_").lower()
         for requirement in [*project["project"]["dependencies"], *itertools.chain(*extras)]
     }
-    if "python_dotenv" in required:  # the one whose module has another name
-        required.add("dotenv")
+    required |= {"dotenv", "yaml"}  # the modules of python-dotenv and PyYAML
     imported = {
         top
         for path in modules()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
 import pytest
 
 from procore_signin.emulator import Emulator, EmulatorRefused
-from procore_signin.emulator.mint import seeded_bytes
-from procore_signin.emulator.procore import LocalProcore
 
 
 def test_the_people_of_the_seed_can_log_in(
@@ -161,40 +159,80 @@ def test_two_emulators_share_nothing(
     assert one.now() - other.now() > 30
 
 
-def test_E2_two_environments_may_share_people_while_their_tokens_never_cross() -> None:
-    production = LocalProcore(random_bytes=seeded_bytes(1))
-    monthly = LocalProcore(directory=production.state.directory, random_bytes=seeded_bytes(2))
-    token = production.state.grants.issue_to_client("emulator-client-id")
-    assert production.state.directory.people == monthly.state.directory.people
-    assert monthly.state.grants.by_access_token(token.access_token) is None
-    monthly.reset()
-    assert 4 == len(production.state.directory.people)
+class TestEnvironments:
+    """Production, sandbox, monthly and federal in one process."""
+
+    @pytest.fixture
+    def four(self) -> Iterator[Mapping[str, Emulator]]:
+        with Emulator.environments_started(seed=1) as environments:
+            yield environments
+
+    def test_E2_the_four_have_their_names_and_origins_of_their_own(
+        self, four: Mapping[str, Emulator]
+    ) -> None:
+        assert ["production", "sandbox", "monthly", "federal"] == list(four)
+        assert 4 == len({emulator.url for emulator in four.values()})
+
+    def test_E2_no_environment_accepts_anothers_token_or_code(
+        self,
+        four: Mapping[str, Emulator],
+        http_of: Callable[[Emulator], httpx2.Client],
+        authorize: Callable[..., str],
+        code_in: Callable[[str], str],
+        code_form: Callable[..., dict[str, str]],
+        bearer: Callable[[dict[str, Any]], dict[str, str]],
+    ) -> None:
+        """Even with one seed, where a careless emulator would make equal tokens everywhere."""
+        issued = {}
+        for name, emulator in four.items():
+            client = {
+                "client_id": emulator.options.client_id,
+                "client_secret": emulator.options.client_secret,
+            }
+            url = authorize(client_id=client["client_id"])
+            form = code_form(code_in(emulator.approve(url)), **client)
+            issued[name] = http_of(emulator).post("/oauth/token", data=form).json()
+        for name, emulator in four.items():
+            http = http_of(emulator)
+            accepted = [
+                issuer
+                for issuer, tokens in issued.items()
+                if http.get("/rest/v1.0/me", headers=bearer(tokens)).status_code == 200
+            ]
+            assert [name] == accepted
+
+    def test_E2_production_and_monthly_share_people_and_client_the_others_have_their_own(
+        self, four: Mapping[str, Emulator], authorize: Callable[..., str]
+    ) -> None:
+        four["production"].person(7, login="ada@example.com")
+        assert four["monthly"].approve(authorize(), login="ada@example.com")
+        for name in ("sandbox", "federal"):
+            with pytest.raises(EmulatorRefused, match="client_id"):
+                four[name].approve(authorize())
+            url = authorize(client_id=f"emulator-client-id-{name}")
+            assert four[name].approve(url)
+            with pytest.raises(EmulatorRefused, match="ada@example"):
+                four[name].approve(url, login="ada@example.com")
+
+    def test_a_reset_of_monthly_leaves_productions_people_alone(
+        self, four: Mapping[str, Emulator], authorize: Callable[..., str]
+    ) -> None:
+        four["production"].person(7, login="ada@example.com")
+        four["monthly"].reset()
+        assert four["production"].approve(authorize(), login="ada@example.com")
 
 
-def test_people_can_be_added_while_others_sign_in(
-    emulator: Emulator,
-    http_of: Callable[[Emulator], httpx2.Client],
-    authorize: Callable[..., str],
+@pytest.mark.parametrize("path", ["/login", "/_emulator/people", "/rest/v1.0/me"])
+def test_no_request_is_answered_while_the_handle_changes_something(
+    emulator: Emulator, http: httpx2.Client, path: str
 ) -> None:
-    """Would break if the handle's thread and the server's worked on the people at once."""
-    done = threading.Event()
-
-    def add() -> None:
-        for number in range(1, 400):
-            emulator.person(number, login=f"{number}@example.com")
-            emulator.approve(authorize(), login=f"{number}@example.com")
-            emulator.fault("/nowhere", "html")
-        done.set()
-
-    thread = threading.Thread(target=add)
-    http = http_of(emulator)
-    thread.start()
-    statuses = set()
-    while not done.is_set():
-        statuses.add(http.get("/login").status_code)
-        statuses.add(http.get("/_emulator/people").status_code)
-    thread.join()
-    assert {200} == statuses
+    """The handle's thread and the server's never work on the people and grants at once."""
+    with ThreadPoolExecutor(1) as pool:
+        with emulator._procore.lock:
+            answer = pool.submit(http.get, path)
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.1)
+        assert answer.result(timeout=5).status_code in {200, 401}
 
 
 def test_the_journal_keeps_its_newest_thousand(emulator: Emulator, http: httpx2.Client) -> None:

@@ -273,6 +273,16 @@ def serve_options(**options: Any) -> None:
         pass
 
 
+def test_a_thread_that_cannot_serve_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise EmulatorRefused("no")
+
+    monkeypatch.setattr("procore_signin.emulator.server.Server._open", fail)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    with pytest.raises(EmulatorRefused, match="ended before"), Emulator.started():
+        pass
+
+
 class TestStopping:
     def test_the_block_ends_within_a_second_with_streams_and_slow_answers_under_way(
         self, http_of: Callable[[Emulator], httpx2.Client]

@@ -406,3 +406,17 @@ def disable(folder: Path, user_id: int) -> None:
     with closing(sqlite3.connect(folder / "test.db")) as database:
         database.execute("UPDATE users SET disabled_at = ? WHERE id = ?", (NOW, user_id))
         database.commit()
+
+
+def test_an_expired_pair_is_refreshed_first_because_a_server_may_not_revoke_it_otherwise(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    sign_in(door)
+    clock.advance(5400)
+    sign_in(door)
+    assert [form.get("refresh_token") for form in procore.exchanges] == [
+        None,
+        None,
+        "fake-refresh-1",
+    ]
+    assert set(procore.revoked) == {"fake-access-3", "fake-refresh-3"}

@@ -61,6 +61,8 @@ GARBAGE = [
     "Sun, 06 Nov 1994 08:49:60 GMT",
     "Sun, 06 Nov 1994 08:49:37 +0100",
     "Sunday, 06-Nov-94 08:49:37 GMT",
+    "Sun, 06 Nov 1994 08:49:37 GMT or so",
+    "after Sun, 06 Nov 1994 08:49:37 GMT",
     "Sun Nov  6 08:49:37 1994",
 ]
 

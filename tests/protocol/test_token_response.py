@@ -202,106 +202,6 @@ def test_T6_the_lifetime_counts_from_our_receipt_whatever_the_servers_clock_says
     assert 1_700_000_000 + expires_in == tokens.expires_at
 
 
-U, M, G, X = ProcoreUnavailable, ClientMisconfigured, GrantLost, UnexpectedResponse
-
-
-def said(code: str) -> bytes:
-    return json.dumps({"error": code, "error_description": "Words."}).encode()
-
-
-MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
-    **{
-        f"{status} {code}": (status, said(code), kind, code)
-        for status in (200, 400, 401, 403, 404, 422, 500, 503)
-        for code, kind in {
-            "invalid_grant": G,
-            "invalid_client": M,
-            "unauthorized_client": M,
-            "unsupported_grant_type": M,
-            "invalid_scope": M,
-            "invalid_request": M,
-            "temporarily_unavailable": U,
-            "server_error": U,
-        }.items()
-    },
-    **{
-        f"{status} {name}": (status, body, U, None)
-        for status in (408, 429, 500, 502, 503, 504, 599)
-        for name, body in {
-            "nothing": b"",
-            "HTML": b"<html>",
-            "an object": b'{"errors":"Unauthorized"}',
-            "a nested error": b'{"error":{"error":"Too many requests"}}',
-            "tokens": ok().body,
-        }.items()
-    },
-    **{
-        f"{status} {name}": (status, body, X, None)
-        for status in (201, 204, 206, 301, 302, 307, 400, 401, 403, 404, 600, 999)
-        for name, body in {
-            "nothing": b"",
-            "HTML": b"<html>",
-            "an object": b'{"errors":"Unauthorized"}',
-            "a nested error": b'{"error":{"code":"400"}}',
-            "tokens": ok().body,
-        }.items()
-    },
-    "429 of an unknown code": (429, said("slow_down"), U, "slow_down"),
-    "500 of an unknown code": (500, said("oops"), U, "oops"),
-    "400 of an unknown code": (400, said("invalid_token"), X, "invalid_token"),
-    "200 of an unknown code": (200, said("oops"), X, "oops"),
-    "200 with an error beside tokens": (200, ok(error="invalid_grant").body, G, "invalid_grant"),
-    "200 with a null error beside tokens": (200, ok(error=None).body, X, None),
-    "400 with an error in capitals": (400, said("INVALID_GRANT"), X, "INVALID_GRANT"),
-    "400 with a code that no server sends": (400, said('invalid_grant"'), X, None),
-    "400 with a code of 129": (400, said("x" * 129), X, None),
-    "400 with an empty code": (400, said(""), X, None),
-    "400 with the code twice": (400, b'{"error":"invalid_grant","error":"invalid_grant"}', X, None),
-}
-
-
-@pytest.mark.parametrize("media_type", ["application/json", "text/html; charset=utf-8", None])
-@pytest.mark.parametrize("case", MATRIX)
-def test_T7_the_error_member_decides_and_the_status_only_without_one(
-    case: str, media_type: str | None
-) -> None:
-    status, body, kind, code = MATRIX[case]
-    headers = {} if media_type is None else {"content-type": media_type}
-    with pytest.raises(ProcoreSignInError) as refusal:
-        parse(HttpResponse(status, headers, body))
-    assert (kind, code) == (type(refusal.value), refusal.value.error)
-
-
-@pytest.mark.parametrize("case", [case for case in MATRIX if MATRIX[case][2] is U])
-def test_T7_only_429_says_that_the_grant_was_not_spent(case: str) -> None:
-    status, body, _, _ = MATRIX[case]
-    with pytest.raises(ProcoreUnavailable) as refusal:
-        parse(HttpResponse(status, JSON, body))
-    assert (status != 429) is refusal.value.ambiguous
-
-
-@pytest.mark.parametrize("status", [400, 401])
-def test_T7_a_refusal_carries_what_the_caller_needs(status: int) -> None:
-    headers = {**JSON, "x-request-id": "7f3b-1"}
-    with pytest.raises(ClientMisconfigured) as refusal:
-        parse(HttpResponse(status, headers, said("invalid_client")))
-    error = refusal.value
-    assert (
-        error.error,
-        error.error_description,
-        error.request_id,
-    ) == ("invalid_client", "Words.", "7f3b-1")
-    assert error.hint is not None
-    assert "client secret" in error.hint
-
-
-@pytest.mark.parametrize("code", ["invalid_grant", "invalid_scope", "unauthorized_client"])
-def test_each_refusal_names_a_cure(code: str) -> None:
-    with pytest.raises(ProcoreSignInError) as refusal:
-        parse(HttpResponse(400, JSON, said(code)))
-    assert refusal.value.hint is not None
-
-
 @pytest.mark.parametrize("media_type", ["text/html", "application/jwt", "", "application/json5"])
 def test_T7_tokens_under_another_media_type_are_unexpected(media_type: str) -> None:
     with pytest.raises(UnexpectedResponse, match="does not call itself application/json"):
@@ -318,31 +218,6 @@ def test_T7_tokens_under_another_media_type_are_unexpected(media_type: str) -> N
 )
 def test_T7_tokens_under_JSONs_own_media_type_or_none_are_read(headers: dict[str, str]) -> None:
     assert token_set() == parse(HttpResponse(200, headers, ok().body))
-
-
-@pytest.mark.parametrize("request_id", ["", "a b", "x" * 129, "a\nb", "é"])
-def test_O2_a_request_id_that_could_forge_a_log_line_is_dropped(request_id: str) -> None:
-    with pytest.raises(UnexpectedResponse) as refusal:
-        parse(HttpResponse(200, {"x-request-id": request_id}, b""))
-    assert refusal.value.request_id is None
-
-
-def test_an_unexpected_answer_has_its_request_id() -> None:
-    for body in (b"", b"{}"):
-        with pytest.raises(UnexpectedResponse) as refusal:
-            parse(HttpResponse(200, {"x-request-id": "7f3b-1"}, body))
-        assert refusal.value.request_id == "7f3b-1"
-
-
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [("Words.\r\nAnd \x1b[31mmore\0", None), ("Words.\r\nAnd more", "Words.And more"), (7, None)],
-)
-def test_A9_a_description_is_printable_or_absent(sent: object, kept: str | None) -> None:
-    body = json.dumps({"error": "invalid_client", "error_description": sent}).encode()
-    with pytest.raises(ProcoreSignInError) as refusal:
-        parse(HttpResponse(400, JSON, body))
-    assert kept == refusal.value.error_description
 
 
 LEAKS = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -107,6 +109,15 @@ def empty_url(kind: str, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def unmigrated_url(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a database that is there and has no tables."""
+    folder = tmp_path_factory.mktemp(f"unmigrated-{kind}")
+    (folder / "signin.db").touch()
+    with a_database(kind, folder) as url:
+        yield url
+
+
 @pytest.fixture
 def sql(url: str, engine: Engine) -> Sql:  # noqa: ARG001 - without rows first
     """Runs one statement as somebody else would, and commits it."""
@@ -133,9 +144,17 @@ def new_store(url: str, keys: KeyRing) -> Iterator[Callable[..., Store]]:
         store.close()
 
 
+@pytest.fixture(scope="session")
+def open_store(migrated_url: str, keys: KeyRing) -> Iterator[Store]:
+    store = Store(migrated_url, keys)
+    yield store
+    store.close()
+
+
 @pytest.fixture
-def store(new_store: Callable[..., Store]) -> Store:
-    return new_store()
+def store(url: str, open_store: Store) -> Store:  # noqa: ARG001 - without rows first
+    """A store on a database without rows. One for all tests: do not close it."""
+    return open_store
 
 
 @pytest.fixture
@@ -214,7 +233,15 @@ def everything_stored(kind: str, url: str, sql: Sql) -> Callable[[], bytes]:
         if kind == "sqlite":
             path = parse_address(url).path
             assert path is not None
-            return b"".join(found.read_bytes() for found in sorted(path.parent.iterdir()))
+            # In another process: whoever opens and closes the file by himself drops every lock
+            # that SQLite holds on it in the same process (sqlite.org/howtocorrupt.html §2.2).
+            script = (
+                "import pathlib, sys\n"
+                "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
+                "    sys.stdout.buffer.write(path.read_bytes())"
+            )
+            command = [sys.executable, "-c", script, str(path.parent)]
+            return subprocess.run(command, capture_output=True, check=True).stdout
         rows = [sql(f"SELECT * FROM {table}") for table in metadata.tables]
         return repr(rows).encode()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from procore_signin.errors import AttemptInvalid
+from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, Escrow, LedgerEntry, Store
 
@@ -137,23 +138,24 @@ def test_C12_tokens_without_a_refresh_token_come_back_too(
 
 
 def test_C12_a_completed_sign_in_clears_the_escrow(
-    store: Store, sign_in: Callable[..., CompletedSignIn], hashed: Any
+    store: Store, state: str, tokens: Callable[..., TokenSet], new_session: Any
 ) -> None:
-    state_hash = hashed("state for c t")
-    # the escrow comes between the two steps of the fixture
-    real = store.complete_sign_in
-
-    def escrow_first(state: str, **values: Any) -> CompletedSignIn:
-        store.escrow(state, values["tokens"], now=NOW)
-        assert [state_hash] == [each.state_hash for each in store.escrowed(NOW + 1)]
-        return real(state, **values)
-
-    store.complete_sign_in = escrow_first  # type: ignore[method-assign]  # this one object only
-    user = sign_in(cookie="c", tag="t").user
-    assert store.escrowed(NOW + 1) == []
-    entry = store.attempt(state_hash)
+    take(store, state)
+    store.escrow(state, tokens(), now=NOW)
+    assert len(store.escrowed(NOW + 1)) == 1
+    user = store.complete_sign_in(
+        state,
+        me=Me(1, "joe@procore.com", None, "{}"),
+        environment="emulator",
+        tokens=tokens(),
+        session=new_session("cookie"),
+        replaces=None,
+        now=NOW + 2,
+    ).user
+    assert store.escrowed(NOW + 9) == []
+    entry = store.attempt(state)
     assert entry is not None
-    assert ("done", user.id, NOW) == (entry.status, entry.user_id, entry.finished_at)
+    assert (entry.status, entry.user_id, entry.finished_at) == ("done", user.id, NOW + 2)
 
 
 def test_C12_an_attempt_that_the_janitor_failed_takes_no_escrow(

@@ -35,7 +35,8 @@ def test_V1_no_token_stands_in_the_database_or_its_log(
     store.escrow(hashed("s"), tokens("third"), now=NOW)
     stored = everything_stored()
     assert b"v1.fake1." in stored
-    assert b"canary" not in stored
+    assert b"canary-access" not in stored
+    assert b"canary-refresh" not in stored
 
 
 def test_V7_tokens_are_those_of_one_environment(
@@ -95,7 +96,7 @@ def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
     for name in ("a", "b"):
         store.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
         store.escrow(hashed(name), tokens(name), now=NOW)
-    escrows = dict(sql("SELECT state_hash, escrow FROM sign_in_ledger"))
+    escrows: dict[Any, Any] = dict(sql("SELECT state_hash, escrow FROM sign_in_ledger"))
     sql(
         "UPDATE sign_in_ledger SET escrow = :escrow WHERE state_hash = :state",
         escrow=escrows[hashed("b")],
@@ -167,7 +168,7 @@ def test_V4_an_escrow_that_cannot_be_opened_hides_no_other(
 def traceback_with_locals(error: BaseException) -> str:
     shown = io.StringIO()
     traceback = Traceback.from_exception(
-        type(error), error, error.__traceback__, show_locals=True, locals_max_string=None
+        type(error), error, error.__traceback__, show_locals=True, locals_max_string=10_000
     )
     Console(file=shown, width=400).print(traceback)
     return shown.getvalue()

@@ -185,8 +185,9 @@ NOT_HTTP = {
 def test_T7_an_answer_that_is_not_HTTP_is_unexpected(
     case: str, new_transport: Any, serve: Any
 ) -> None:
-    with pytest.raises(UnexpectedResponse, match="is not HTTP"):
+    with pytest.raises(UnexpectedResponse, match="is not HTTP") as refusal:
         new_transport().send(post(serve(answering(NOT_HTTP[case])).url))
+    assert refusal.value.hint is not None
 
 
 def test_T7_a_header_that_is_no_text_is_unexpected(new_transport: Any, serve: Any) -> None:

@@ -14,7 +14,6 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from procore_signin.app import pages
 from procore_signin.app.home import HomeEndpoints
 from procore_signin.app.logs import configure_logs
 from procore_signin.app.metrics import Metrics, MetricsEndpoint, TimedTransport
@@ -25,6 +24,7 @@ from procore_signin.errors import ProcoreSignInError
 from procore_signin.events import listen
 from procore_signin.flow.janitor import sweep
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
+from procore_signin.web import pages
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.http import Page
 from procore_signin.web.limits import RateLimit

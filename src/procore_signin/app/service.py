@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from procore_signin.app.pages import STATIC_NAMES, static_file
 from procore_signin.errors import StoreUnavailable
 from procore_signin.flow.steps import Flow, read
 from procore_signin.web import problems
 from procore_signin.web.http import Answer, BrowserRequest
+from procore_signin.web.pages import STATIC_NAMES, static_file
 from procore_signin.web.router import Router
 
 # Pages name static files with a hash of their content, so an answer never has to change.

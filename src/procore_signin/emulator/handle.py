@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from procore_signin.emulator.clients import Client
@@ -17,6 +18,7 @@ from procore_signin.emulator.procore import LocalProcore
 from procore_signin.emulator.seed import DEMO_LOGIN
 from procore_signin.emulator.server import DEFAULT_HOST, Log, Server, running
 from procore_signin.emulator.verbs import LiveGrant, TokenRequest, Verbs
+from procore_signin.environments import FEDERAL, MONTHLY, PRODUCTION, SANDBOX, Environment
 
 
 class Emulator:
@@ -71,6 +73,42 @@ class Emulator:
         server = Server(procore, host=host, port=port, log=log)
         with running(server):
             yield cls(procore, server)
+
+    @classmethod
+    @contextmanager
+    def environments_started(
+        cls,
+        *,
+        host: str = DEFAULT_HOST,
+        now: Callable[[], float] = time.time,
+        log: Log | None = None,
+        **options: Any,
+    ) -> Iterator[Mapping[str, Emulator]]:
+        """Run all four of Procore's environments, each at an origin of its own, by their names.
+
+        As at Procore, production and the monthly sandbox have people, companies and clients in
+        common; the developer sandbox and the federal zone have their own, and another client:
+        its id and secret end in `-sandbox` and `-federal`. No environment knows another's tokens.
+
+        Takes the arguments of `started`, except the port: each finds a free one.
+
+        Raises:
+            EmulatorRefused: The host is not this machine.
+            ValueError: An option is wrong.
+        """
+        chosen = EmulatorOptions(**options)
+        production = LocalProcore(chosen, now=now)
+        procores = {
+            PRODUCTION.name: production,
+            SANDBOX.name: LocalProcore(_registered_in(SANDBOX, _reseeded(chosen, 1)), now=now),
+            MONTHLY.name: LocalProcore(_reseeded(chosen, 2), now=now, shares_with=production),
+            FEDERAL.name: LocalProcore(_registered_in(FEDERAL, _reseeded(chosen, 3)), now=now),
+        }
+        servers = {
+            name: Server(procore, host=host, port=0, log=log) for name, procore in procores.items()
+        }
+        with running(*servers.values()):
+            yield {name: cls(procores[name], servers[name]) for name in procores}
 
     def approve(self, authorize_url: str, *, login: str = DEMO_LOGIN) -> str:
         """Log in and press Allow; see `Verbs.approve`."""
@@ -167,3 +205,17 @@ class Emulator:
 
     def __repr__(self) -> str:
         return f"<Emulator {self.url}>"
+
+
+def _registered_in(environment: Environment, options: EmulatorOptions) -> EmulatorOptions:
+    """Return the options with another client, as each registration at Procore gives one."""
+    return replace(
+        options,
+        client_id=f"{options.client_id}-{environment.name}",
+        client_secret=f"{options.client_secret}-{environment.name}",
+    )
+
+
+def _reseeded(options: EmulatorOptions, place: int) -> EmulatorOptions:
+    """Return the options with another seed: from one seed come equal tokens, which would cross."""
+    return replace(options, seed=None if options.seed is None else options.seed + place)

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from procore_signin.emulator.api import Api
 from procore_signin.emulator.clients import OUT_OF_BAND
-from procore_signin.emulator.directory import Directory
 from procore_signin.emulator.faults import Faults
 from procore_signin.emulator.journal import Journal
 from procore_signin.emulator.messages import Reply, Request
@@ -23,17 +22,19 @@ from procore_signin.emulator.state import State
 class LocalProcore:
     """Answers requests as values, one at a time, from any thread.
 
-    Several may run in one process, one for each environment; they may share a directory, never
-    tokens.
+    Several may run in one process, one for each environment: see `Emulator.environments_started`.
 
     Args:
         options: How it behaves.
         now: Where the time comes from, UTC unix seconds.
         random_bytes: Where chance comes from; by default the options' seed or the system.
-        directory: To be shared, or None for a seeded one of its own.
+        shares_with: Another one, to have its people, companies and clients in common with.
     """
 
     __slots__ = ("api", "faults", "journal", "lock", "pages", "provider", "state")
+
+    state: State
+    lock: threading.RLock
 
     def __init__(
         self,
@@ -41,12 +42,16 @@ class LocalProcore:
         *,
         now: Callable[[], float] = time.time,
         random_bytes: RandomBytes | None = None,
-        directory: Directory | None = None,
+        shares_with: LocalProcore | None = None,
     ) -> None:
         self.state = State(
-            options or EmulatorOptions(), now=now, random_bytes=random_bytes, directory=directory
+            options or EmulatorOptions(),
+            now=now,
+            random_bytes=random_bytes,
+            directory=shares_with.state.directory if shares_with else None,
         )
-        self.lock = threading.RLock()
+        # Whoever shares a directory shares the lock that guards it.
+        self.lock = shares_with.lock if shares_with else threading.RLock()
         self.pages = Pages()
         self.provider = Provider(self.state, self.pages)
         self.api = Api(self.state)

@@ -102,10 +102,13 @@ class Server:
             ready: Called once requests are answered.
         """
         self._loop = asyncio.get_running_loop()
-        await self._open(self._listener)
-        ready()
-        await stop.wait()
-        self._close()
+        try:
+            await self._open(self._listener)
+            ready()
+            await stop.wait()
+            self._listening.close()
+        finally:
+            self._listener.close()
         under_way = [task for c in tuple(self._connections) if (task := c.stop()) is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=_PATIENCE)
@@ -139,12 +142,9 @@ class Server:
         )
 
     async def _refuse(self) -> None:
-        self._close()
+        self._listening.close()
         for connection in tuple(self._connections):
             connection.kill()
-
-    def _close(self) -> None:
-        self._listening.close()
 
     def _http_date(self) -> bytes:
         """Return the emulator's time for the `date` header: it follows the advanced clock."""
@@ -188,22 +188,33 @@ def serve(
 
 
 @contextmanager
-def running(server: Server) -> Iterator[None]:
-    """Serve in a thread of its own while the block runs."""
-    ready = threading.Event()
+def running(*servers: Server) -> Iterator[None]:
+    """Serve in one thread of its own while the block runs.
+
+    Raises:
+        EmulatorRefused: The thread ended before the servers answered; its own error says why.
+    """
+    ready = threading.Semaphore(0)
     stops: list[Callable[[], object]] = []
 
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         stops.append(lambda: loop.call_soon_threadsafe(stop.set))
-        await server.run(stop, ready.set)
+        await asyncio.gather(*(server.run(stop, ready.release) for server in servers))
 
-    thread = threading.Thread(
-        target=lambda: asyncio.run(main()), name="procore-emulator", daemon=True
-    )
+    def work() -> None:
+        try:
+            asyncio.run(main())
+        finally:
+            ready.release(len(servers))  # whatever happened, nobody waits any longer
+
+    thread = threading.Thread(target=work, name="procore-emulator", daemon=True)
     thread.start()
-    ready.wait()
+    for _ in servers:
+        ready.acquire()
+    if not thread.is_alive():
+        raise EmulatorRefused("The emulator ended before it answered its first request")
     try:
         yield
     finally:

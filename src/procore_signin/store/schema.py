@@ -43,12 +43,13 @@ _ID: Final = BigInteger().with_variant(Integer, "sqlite")
 _HASH: Final = _exact(64)
 _ENVIRONMENT: Final = _exact(32)
 _STATUS: Final = _exact(16)
-_OPTIONS: Final[dict[str, Any]] = {
-    "sqlite_autoincrement": True,
-    "mysql_engine": "InnoDB",
-    "mysql_charset": "utf8mb4",
-    "mysql_collate": "utf8mb4_bin",
+# SQLAlchemy takes a mysql:// address and a mariadb:// address for two dialects with options each.
+_SERVER_OPTIONS: Final[dict[str, Any]] = {
+    f"{dialect}_{name}": value
+    for dialect in ("mysql", "mariadb")
+    for name, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
 }
+_OPTIONS: Final[dict[str, Any]] = {"sqlite_autoincrement": True, **_SERVER_OPTIONS}
 
 metadata: Final = MetaData()
 
@@ -138,7 +139,5 @@ sign_in_ledger: Final = Table(
     Index("ix_sign_in_ledger_user_id", "user_id"),
     Index("ix_sign_in_ledger_expires_at", "expires_at"),
     Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),
-    mysql_engine="InnoDB",
-    mysql_charset="utf8mb4",
-    mysql_collate="utf8mb4_bin",
+    **_SERVER_OPTIONS,
 )

@@ -37,6 +37,10 @@ from procore_signin.protocol.wire import HttpRequest, HttpResponse
 
 USER_AGENT: Final = "procore-signin"
 
+LONGEST_DEADLINE: Final = 10.0
+"""Seconds. A refresh holds its lease for longer than two requests can take (row R2), so no request
+may take longer than this."""
+
 KEEP_IDLE: Final = timedelta(seconds=15)
 """How long an unused connection is kept. Well below what servers keep theirs, because a request on
 a connection that the server is just closing fails, and nobody knows whether it was carried out."""
@@ -56,7 +60,7 @@ class PyreqwestTransport:
     def __init__(
         self,
         *,
-        deadline: float = 10.0,
+        deadline: float = LONGEST_DEADLINE,
         max_body: int = 65_536,
         user_agent: str = USER_AGENT,
         root_certificates: bytes | None = None,
@@ -105,7 +109,7 @@ class AsyncPyreqwestTransport:
     def __init__(
         self,
         *,
-        deadline: float = 10.0,
+        deadline: float = LONGEST_DEADLINE,
         max_body: int = 65_536,
         user_agent: str = USER_AGENT,
         root_certificates: bytes | None = None,
@@ -154,6 +158,10 @@ class _Rules:
     user_agent: str
     root_certificates: bytes | None
 
+    def __post_init__(self) -> None:
+        if not 0 < self.deadline <= LONGEST_DEADLINE:
+            raise ValueError(f"A deadline is more than 0 and at most {LONGEST_DEADLINE} seconds")
+
     def configure(self, builder: _AnyClientBuilder) -> _AnyClientBuilder:
         builder = (
             builder.user_agent(self.user_agent)
@@ -187,12 +195,12 @@ class _Rules:
             head = HttpResponse(response.status, dict(response.headers.items()), b"")
         except ValueError:
             raise UnexpectedResponse(
-                f"The answer to {request!r} has a header that is not ASCII"
+                f"The answer to {request!r} has a header that is not ASCII", hint=_NOT_PROCORE
             ) from None
         if head.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnexpectedResponse(
                 f"The answer to {request!r} is encoded although it was asked not to be",
-                hint="Something between this program and Procore compresses or changes answers.",
+                hint=_NOT_PROCORE,
             )
         return head
 
@@ -203,7 +211,14 @@ class _Rules:
         if len(body) <= self.max_body:
             return replace(head, body=bytes(body))
         del body  # a traceback that prints local variables must not show it
-        raise UnexpectedResponse(f"The answer to {request!r} is larger than {self.max_body} bytes")
+        raise UnexpectedResponse(
+            f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
+        )
+
+
+_NOT_PROCORE: Final = (
+    "Something between this program and Procore may answer instead of it, or change its answers."
+)
 
 
 # Words of hyper and rustls. pyreqwest gives one class, ConnectError, to a connection that was never
@@ -219,7 +234,9 @@ def _failure(request: HttpRequest, error: DetailedPyreqwestError) -> ProcoreSign
     # A certificate can put words here.
     reason = "".join(filter(str.isprintable, (causes or [error.message])[-1]))[:200]
     if isinstance(error, DecodeError) and not reason.startswith(_CUT_OFF):
-        return UnexpectedResponse(f"The answer to {request!r} is not HTTP: {reason}")
+        return UnexpectedResponse(
+            f"The answer to {request!r} is not HTTP: {reason}", hint=_NOT_PROCORE
+        )
     if isinstance(error, BuilderError) or _NOT_CONNECTED in causes:
         return ProcoreUnavailable(
             f"Procore was not reached, and {request!r} was not sent: {reason}",

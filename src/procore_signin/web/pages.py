@@ -36,7 +36,7 @@ _MEDIA_TYPES: Final = {
 }
 STATIC_NAMES: Final = tuple(_MEDIA_TYPES)
 _STATIC: Final = {
-    name: (files("procore_signin.app").joinpath("static", name).read_bytes(), media_type)
+    name: (files("procore_signin.web").joinpath("static", name).read_bytes(), media_type)
     for name, media_type in _MEDIA_TYPES.items()
 }
 _VERSIONS: Final = {
@@ -115,7 +115,7 @@ def show_marks(text: str) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("procore_signin.app"),
+        loader=PackageLoader("procore_signin.web"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

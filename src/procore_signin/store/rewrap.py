@@ -1,0 +1,239 @@
+"""Which keys the database needs, and sealing everything anew with the active one (row V3).
+
+A sealed value names its key in its head, `v1.<key id>.`, so the database itself tells who needs
+which key. A value is replaced only if it is still the text that was opened: each sealing has a
+nonce of its own, so a refresh or a sign-in that came in between changed the text, and wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnElement, bindparam, case, delete, func, or_, select, update
+from sqlalchemy.engine import Dialect
+
+from procore_signin.errors import VaultSealed
+from procore_signin.store.base import StoreBase
+from procore_signin.store.schema import sign_in_ledger, token_sets
+from procore_signin.store.seal import VERSION
+from procore_signin.store.statement import Statement
+
+_HEAD: Final = f"{VERSION}."
+_ESCROWED: Final = (sign_in_ledger.c.escrowed_at >= 0, sign_in_ledger.c.escrow.is_not(None))
+_ATTEMPT_LENGTH: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How many sealed values one key is needed for.
+
+    Attributes:
+        key_id: Which key; empty for values of no known form, which no key opens.
+        access_tokens: In `token_sets`.
+        refresh_tokens: In `token_sets`.
+        escrows: In `sign_in_ledger`.
+    """
+
+    key_id: str
+    access_tokens: int = 0
+    refresh_tokens: int = 0
+    escrows: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many values it is in all."""
+        return self.access_tokens + self.refresh_tokens + self.escrows
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapped:
+    """What one batch of a rewrap did.
+
+    Attributes:
+        values: How many values are now sealed with the active key.
+        overtaken: How many changed meanwhile and were left as somebody else wrote them.
+        users: Whose tokens cannot be opened. They stay as they are.
+        attempts: Whose escrow cannot be opened, by the first 8 digits of the state's hash.
+    """
+
+    values: int
+    overtaken: int
+    users: tuple[int, ...] = ()
+    attempts: tuple[str, ...] = ()
+
+
+def _key_id(sealed: Column[Any], dialect: Dialect) -> ColumnElement[Any]:
+    rest = func.substr(sealed, len(_HEAD) + 1)
+    place = func.strpos if dialect.name == "postgresql" else func.instr
+    known = sealed.like(f"{_HEAD}%.%")
+    return case((known, func.substr(rest, 1, place(rest, ".") - 1)), else_="")
+
+
+def _sealed_with(sealed: Column[Any], key_id: str) -> ColumnElement[bool]:
+    """Not LIKE: SQLite's takes no account of case, and a key id may hold the wildcard `_`."""
+    head = f"{_HEAD}{key_id}."
+    return func.substr(sealed, 1, len(head)) == head
+
+
+class _Statements:
+    def __init__(self, dialect: Dialect, active: str) -> None:
+        refresh_or_none = func.coalesce(token_sets.c.refresh_token, "")
+
+        def made(element: Any) -> Statement:
+            return Statement(element, dialect, ())
+
+        def counted(sealed: Column[Any], *where: ColumnElement[bool]) -> Statement:
+            ids = select(_key_id(sealed, dialect).label("key_id")).where(*where).subquery()
+            return made(select(ids.c.key_id, func.count()).group_by(ids.c.key_id))
+
+        self.access_tokens = counted(token_sets.c.access_token)
+        self.refresh_tokens = counted(
+            token_sets.c.refresh_token, token_sets.c.refresh_token.is_not(None)
+        )
+        self.escrows = counted(sign_in_ledger.c.escrow, *_ESCROWED)
+        self.token_sets = made(
+            select(
+                token_sets.c.id,
+                token_sets.c.user_id,
+                token_sets.c.environment,
+                token_sets.c.access_token,
+                token_sets.c.refresh_token,
+                token_sets.c.expires_at,
+                token_sets.c.generation,
+            )
+            .where(
+                token_sets.c.id > bindparam("after"),
+                or_(
+                    ~_sealed_with(token_sets.c.access_token, active),
+                    ~_sealed_with(token_sets.c.refresh_token, active),
+                ),
+            )
+            .order_by(token_sets.c.id)
+            .limit(bindparam("limit"))
+        )
+        self.replace_tokens = made(
+            update(token_sets)
+            .where(
+                token_sets.c.id == bindparam("which_tokens"),
+                token_sets.c.access_token == bindparam("was_access"),
+                refresh_or_none == bindparam("was_refresh"),
+            )
+            .values(access_token=bindparam("access"), refresh_token=bindparam("refresh"))
+        )
+        self.sealed_escrows = made(
+            select(
+                sign_in_ledger.c.state_hash, sign_in_ledger.c.environment, sign_in_ledger.c.escrow
+            )
+            .where(
+                sign_in_ledger.c.state_hash > bindparam("after"),
+                *_ESCROWED,
+                ~_sealed_with(sign_in_ledger.c.escrow, active),
+            )
+            .order_by(sign_in_ledger.c.state_hash)
+            .limit(bindparam("limit"))
+        )
+        self.replace_escrow = made(
+            update(sign_in_ledger)
+            .where(
+                sign_in_ledger.c.state_hash == bindparam("which_state"),
+                sign_in_ledger.c.escrow == bindparam("was"),
+            )
+            .values(escrow=bindparam("tokens"))
+        )
+
+
+class Rewrap(StoreBase):
+    """The keys in use, and the change from one to the next, while everything runs."""
+
+    @cached_property
+    def _rewrap(self) -> _Statements:
+        return _Statements(self._database.dialect, self._key_ids[0])
+
+    def key_use(self) -> list[KeyUse]:
+        """Return which keys the sealed values need, the ring's own first, in its order.
+
+        Every key of the ring is in the list, used or not; then those that the ring lacks, and last
+        the empty id, which stands for values of no known form. Reads both tables from end to end.
+        """
+        counts: dict[str, dict[str, int]] = {key_id: {} for key_id in self._key_ids}
+        columns = ("access_tokens", "refresh_tokens", "escrows")
+        found = set()
+        for column in columns:
+            for key_id, count in self._database.many(getattr(self._rewrap, column), {}):
+                counts.setdefault(key_id, {})[column] = int(count)
+                found.add(key_id)
+        foreign = sorted(found - {*self._key_ids, ""})
+        order = (*self._key_ids, *foreign, *([""] if "" in found else []))
+        return [KeyUse(key_id, **counts[key_id]) for key_id in order]
+
+    def unknown_key_ids(self) -> tuple[str, ...]:
+        """Return the ids of keys that sealed values need and the ring lacks, in order (row V3).
+
+        Values of no known form are left out: no key would open them, and they harm one person each.
+        """
+        return tuple(
+            use.key_id for use in self.key_use() if use.key_id not in {*self._key_ids, ""}
+        )
+
+    def rewrap(self, *, limit: int = 100) -> Iterator[Rewrapped]:
+        """Seal every value anew that the active key did not seal, and yield after each batch.
+
+        In the order of the primary keys, `limit` rows in a transaction. It may be stopped, also by
+        force, and started again at any time: what is done is done, and is not found again. Values
+        that cannot be opened are told and stay as they are (row V4).
+        """
+        after = 0
+        while rows := self._database.many(
+            self._rewrap.token_sets, {"after": after, "limit": limit}
+        ):
+            yield self._rewrap_tokens(rows)
+            after = rows[-1][0]
+        state_hash = ""
+        while rows := self._database.many(
+            self._rewrap.sealed_escrows, {"after": state_hash, "limit": limit}
+        ):
+            yield self._rewrap_escrows(rows)
+            state_hash = rows[-1][0]
+
+    def _rewrap_tokens(self, rows: Sequence[Sequence[Any]]) -> Rewrapped:
+        changes: list[dict[str, object]] = []
+        unopened = []
+        for number, user_id, environment, access, refresh, expires_at, generation in rows:
+            try:
+                tokens = self._open_tokens(
+                    user_id, environment, (access, refresh, expires_at, generation)
+                )
+            except VaultSealed:
+                unopened.append(user_id)
+                continue
+            sealed = self._seal.seal_row(
+                tokens, user_id=user_id, environment=environment, generation=generation
+            )
+            changes.append(
+                {
+                    "which_tokens": number,
+                    "was_access": access,
+                    "was_refresh": refresh or "",
+                    "access": sealed["access_token"],
+                    "refresh": sealed["refresh_token"],
+                }
+            )
+        return self._write(self._rewrap.replace_tokens, changes, users=tuple(unopened))
+
+    def _rewrap_escrows(self, rows: Sequence[Sequence[Any]]) -> Rewrapped:
+        changes: list[dict[str, object]] = []
+        unopened = []
+        for state_hash, environment, sealed in rows:
+            try:
+                tokens = self._seal.open_escrow(
+                    sealed, state_hash=state_hash, environment=environment
+                )
+            except VaultSealed:
+                unopened.append(state_hash[:_ATTEMPT_LENGTH])
+                continue
+            anew = self._seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
+            changes.append({"which_state": state_hash, "was": sealed, "tokens": anew})
+        return self._write(self._rewrap.replace_escrow, changes, attempts=tuple(unopened))

@@ -1,0 +1,97 @@
+"""SQLite, PostgreSQL and MariaDB for runs with many processes.
+
+Where a server is missing its runs are skipped and say so; with PROCORE_SIGNIN_REQUIRE_DATABASES=1
+they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from procore_signin.store import migrate
+from procore_signin.store.address import parse_address
+from procore_signin.store.schema import metadata
+
+SERVERS: Final = {
+    "postgresql": ("postgresql://postgres@127.0.0.1:5432", "postgres"),
+    "mariadb": ("mariadb://root@127.0.0.1:3306", "mysql"),
+}
+KINDS: Final = ("sqlite", *SERVERS)
+
+
+class Database:
+    """A migrated database and our own way into it, beside the store's.
+
+    Attributes:
+        kind: One of `KINDS`.
+        url: As in `PROCORE_DATABASE_URL`.
+    """
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.kind = kind
+        self.url = url
+        self._engine = _engine(url)
+
+    @property
+    def has_a_clock(self) -> bool:
+        """Whether leases are told by the database's clock, which no test can move."""
+        return self.kind != "sqlite"
+
+    def run(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Run one statement, commit it, and return its rows."""
+        with self._engine.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def empty(self) -> None:
+        """Delete every row."""
+        with self._engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+
+    def pass_time(self, seconds: float) -> None:
+        """Make every token set `seconds` older, as if the database's clock had moved on."""
+        columns = ("expires_at", "lease_until", "created_at", "updated_at")
+        older = ", ".join(f"{column} = {column} - :seconds" for column in columns)
+        self.run(f"UPDATE token_sets SET {older}", seconds=round(seconds))
+
+
+@contextmanager
+def a_database(kind: str, folder: Path) -> Iterator[Database]:
+    """Make a migrated database of our own, and drop it."""
+    if kind == "sqlite":
+        url = f"sqlite:///{folder / 'reliability.db'}"
+        migrate.upgrade(url)
+        yield Database(kind, url)
+        return
+    server, home = SERVERS[kind]
+    name = f"procore_signin_reliability_{os.getpid()}_{secrets.token_hex(4)}"
+    admin = _engine(f"{server}/{home}").execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    except OperationalError:
+        problem = f"no {kind} server answers at {server}"
+        if os.environ.get("PROCORE_SIGNIN_REQUIRE_DATABASES") == "1":
+            pytest.fail(f"{problem}, and PROCORE_SIGNIN_REQUIRE_DATABASES=1 demands one")
+        pytest.skip(f"{problem}: races and crashes are NOT tested on {kind}")
+    try:
+        migrate.upgrade(f"{server}/{name}")
+        yield Database(kind, f"{server}/{name}")
+    finally:
+        with admin.connect() as connection:
+            force = " WITH (FORCE)" if kind == "postgresql" else ""
+            connection.execute(text(f"DROP DATABASE {name}{force}"))
+
+
+def _engine(url: str) -> Engine:
+    return create_engine(parse_address(url).url, poolclass=NullPool)

@@ -1,0 +1,234 @@
+"""One run: a database, an emulated Procore on a real socket, and processes that share both."""
+
+from __future__ import annotations
+
+import base64
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from procore_signin.client import ProcoreSignIn
+from procore_signin.emulator import Emulator
+from procore_signin.flow.attempt import SignInAttempt, new_attempt
+from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin.flow.sign_in import finish_sign_in
+from procore_signin.flow.tokens import LEASE_SECONDS
+from procore_signin.protocol.authorization import CodeGranted
+from procore_signin.protocol.secret import Secret
+from procore_signin.store.records import TokenRow
+from tests.reliability.databases import Database
+from tests.reliability.processes import Answer, Worker, WorkerDied, Zygote
+from tests.reliability.settings import REDIRECT_URI, Place, SharedClock
+from tests.reliability.witness import Witness
+from tests.reliability.worker import BROWSER, attempt_to
+
+T = TypeVar("T")
+
+ACCESS_TOKEN_LIFETIME: Final = 5400
+TOKEN_ENDPOINT: Final = "POST /oauth/token"
+POLL: Final = 0.005
+
+
+class World:
+    """Everything that a run needs.
+
+    Attributes:
+        database: Shared by all processes.
+        emulator: The Procore that all processes ask.
+        witness: Counts what came to the emulator.
+        door: The run's own front door, for what is not under test.
+        clock: The time of every process.
+        chance: Repeats from run to run.
+        workers: The processes that live, as far as is known.
+    """
+
+    def __init__(self, database: Database, emulator: Emulator, zygote: Zygote, folder: Path) -> None:
+        self.database = database
+        self.emulator = emulator
+        self.witness = Witness(emulator)
+        self._zygote = zygote
+        self._place = Place(database.url, emulator.url, str(folder / "clock"))
+        self.clock = SharedClock(folder / "clock")
+        self.door: ProcoreSignIn = self._place.door()
+        self.chance = Random(20261125)  # noqa: S311 - it must repeat, not be secret
+        self.workers: list[Worker] = []
+
+    def close(self) -> None:
+        """End every process, and close what is open here."""
+        for worker in self.workers:
+            if worker.busy:
+                worker.kill()
+            else:
+                worker.close()
+        self.workers.clear()
+        self.door.close()
+
+    # Processes.
+
+    def worker(self, *, skew: float = 0.0, **settings: Any) -> Worker:
+        """Start a process that has its front door open."""
+        worker = self._zygote.worker()
+        self.workers.append(worker)
+        place = replace(self._place, skew=skew)
+        worker.ask(
+            "open",
+            database_url=place.database_url,
+            emulator_url=place.emulator_url,
+            clock_file=place.clock_file,
+            skew=place.skew,
+            **settings,
+        )
+        return worker
+
+    def lose(self, worker: Worker) -> None:
+        """Note that a process ended."""
+        worker.wait_until_gone()
+        self.workers.remove(worker)
+
+    def answers(self, workers: list[Worker]) -> dict[int, Answer]:
+        """Collect what `workers` answer, by process; one that died is missing.
+
+        The lease of a process that died ends at once, as if its 30 seconds had passed for it
+        alone: the others wait for it in real time.
+        """
+        waiting = list(workers)
+        heard: dict[int, Answer] = {}
+        deadline = time.monotonic() + 60
+        while waiting:
+            assert time.monotonic() < deadline, f"{len(waiting)} processes never answered"
+            ready, _, _ = select.select(waiting, [], [], 0.02)
+            for worker in ready:
+                waiting.remove(worker)
+                try:
+                    heard[worker.pid] = worker.hear()
+                except WorkerDied:
+                    self.lose(worker)
+            self.end_leases_of_the_dead()
+        return heard
+
+    # Time.
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for the emulator, for every process and for the database."""
+        self.emulator.advance(seconds)
+        self.clock.advance(seconds)
+        if self.database.has_a_clock:
+            self.database.pass_time(seconds)
+
+    def expire(self) -> None:
+        """Let so much time pass that every access token has expired."""
+        self.pass_time(ACCESS_TOKEN_LIFETIME)
+
+    def end_leases_of_the_dead(self) -> int:
+        """End the leases of processes that died; return how many there were."""
+        alive = {worker.pid for worker in self.workers}
+        dead = [
+            owner
+            for (owner,) in self.database.run(
+                "SELECT lease_owner FROM token_sets WHERE lease_owner IS NOT NULL"
+            )
+            if _process_of(owner) not in alive
+        ]
+        for owner in dead:
+            self.database.run(
+                "UPDATE token_sets SET lease_until = lease_until - :seconds"
+                " WHERE lease_owner = :owner AND lease_until > :now",
+                seconds=LEASE_SECONDS + 1,
+                owner=owner,
+                now=int(self.clock()),
+            )
+        return len(dead)
+
+    def holder(self, user: int) -> int | None:
+        """Return the number of the process that holds the user's lease, or None."""
+        [(owner,)] = self.database.run(
+            "SELECT lease_owner FROM token_sets WHERE user_id = :user", user=user
+        )
+        return None if owner is None else _process_of(owner)
+
+    # People.
+
+    def person(self, number: int) -> str:
+        """Make sure that Procore knows a person of that number; return the login."""
+        login = f"person{number}@example.invalid"
+        self.emulator.person(500_000 + number, login=login, name=f"Person {number}")
+        return login
+
+    def granted(self, number: int = 0) -> tuple[SignInAttempt, str]:
+        """Begin a sign-in and have the person allow it; return the attempt and the code."""
+        attempt = new_attempt(self.door.context, return_to="/")
+        location = self.emulator.approve(
+            attempt.authorization_url(self.door.context), login=self.person(number)
+        )
+        assert location.startswith(REDIRECT_URI)
+        return attempt, parse_qs(urlsplit(location).query)["code"][0]
+
+    def order_for_sign_in(self, number: int = 0) -> dict[str, Any]:
+        """Begin a sign-in; return the order with which a process finishes it."""
+        attempt, code = self.granted(number)
+        return {"attempt": attempt_to(attempt), "code": code}
+
+    def sign_in(self, number: int = 0, *, door: ProcoreSignIn | None = None) -> int:
+        """Sign a person in, here; return the user's id."""
+        attempt, code = self.granted(number)
+        granted = CodeGranted(Secret(code, "code"), attempt.state, None)
+        at = door or self.door
+        return at.run(finish_sign_in(at.context, attempt, granted, BROWSER)).user.id
+
+    def row(self, user: int) -> TokenRow:
+        """Return the user's token set."""
+        row = self.door.store.token_row(user, "emulator", now=int(self.clock()))
+        assert row is not None
+        return row
+
+    def sweep_later(self) -> int:
+        """Let the janitor come when it is due; return how many grants it gave back."""
+        self.pass_time(ORPHANED_AFTER + 1)
+        return self.door.run(sweep(self.door.context))
+
+    def held_grants(self) -> int:
+        """Return how many grants belong to a person with a session."""
+        [(count,)] = self.database.run(
+            "SELECT COUNT(*) FROM token_sets WHERE status = 'ok' AND EXISTS"
+            " (SELECT 1 FROM sessions WHERE sessions.user_id = token_sets.user_id)"
+        )
+        return int(count)
+
+    def live_grants(self) -> int:
+        """Return how many grants are alive at Procore."""
+        return len(self.emulator.live_grants())
+
+
+def until(condition: Callable[[], T], *, seconds: float = 30.0) -> T:
+    """Wait for something that another process or thread does, and return what it is."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(POLL)
+    return found
+
+
+def _process_of(owner: str) -> int:
+    return int.from_bytes(base64.b32decode(owner)[:4], "big")
+
+
+@contextmanager
+def a_world(
+    database: Database, zygote: Zygote, folder: Path, **emulator_options: Any
+) -> Iterator[World]:
+    """Make a world whose database is empty."""
+    database.empty()
+    (folder / "clock").unlink(missing_ok=True)
+    with Emulator.started(**emulator_options) as emulator:
+        world = World(database, emulator, zygote, folder)
+        try:
+            yield world
+        finally:
+            with suppress(OSError):
+                world.close()
