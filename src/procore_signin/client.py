@@ -11,10 +11,12 @@ from typing import Generic, Self, TypeVar
 
 from procore_signin.environments import Environment
 from procore_signin.flow.context import (
+    NO_HOOKS,
     SESSION_ABSOLUTE_SECONDS,
     SESSION_IDLE_SECONDS,
     Context,
 )
+from procore_signin.flow.hooks import Hooks
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.steps import Flow
 from procore_signin.flow.tokens import FreshToken, fresh_tokens
@@ -45,6 +47,7 @@ class _FrontDoor(Generic[TransportT]):
         pkce: Whether to send a code challenge (RFC 7636). Leave it on.
         session_idle: Seconds after which an unused session ends.
         session_absolute: Seconds after which every session ends.
+        hooks: Where the application has its say.
         transport: Sends requests to Procore; made here unless given.
         clock: Returns now, in UTC seconds.
         random_bytes: Returns that many unpredictable bytes.
@@ -65,6 +68,7 @@ class _FrontDoor(Generic[TransportT]):
         pkce: bool = True,
         session_idle: int = SESSION_IDLE_SECONDS,
         session_absolute: int = SESSION_ABSOLUTE_SECONDS,
+        hooks: Hooks = NO_HOOKS,
         transport: TransportT | None = None,
         clock: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
@@ -81,6 +85,7 @@ class _FrontDoor(Generic[TransportT]):
             pkce=pkce,
             session_idle=session_idle,
             session_absolute=session_absolute,
+            hooks=hooks,
         )
         self.store = Store(database_url, ring)
         self._transport = self._new_transport() if transport is None else transport

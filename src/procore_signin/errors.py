@@ -3,7 +3,7 @@
 ```
 ProcoreSignInError
 ├── SignInRefused         the person, Procore or we said no    → show why, offer to try again
-├── AttemptInvalid        unknown, expired, used, not this browser's → start again; log it
+├── AttemptInvalid        unknown, expired, used, not ours   → start again; log it
 ├── GrantLost             the code or refresh token is dead    → ask for a new sign-in
 ├── ClientMisconfigured   Procore does not accept this client  → tell the operator
 ├── ProcoreUnavailable    no answer, 5xx, 429                  → try again later
@@ -29,7 +29,7 @@ class ProcoreSignInError(Exception):
         error: The OAuth error code from the wire (RFC 6749 §4.1.2.1, §5.2), or None.
         error_description: The server's words, or None. Untrusted: escape before showing.
         hint: The cure, for a developer or an operator, or None.
-        request_id: Procore's `x-request-id` for the failing call, or None; name it to their support.
+        request_id: Procore's `x-request-id` for the failing call, or None; tell it to support.
     """
 
     def __init__(
@@ -49,7 +49,30 @@ class ProcoreSignInError(Exception):
 
 
 class SignInRefused(ProcoreSignInError):
-    """The person, Procore or this application said no. Show why and offer to try again."""
+    """The person, Procore or this application said no. Show why and offer to try again.
+
+    Attributes:
+        reason: Why, in words of this application's for the person to read, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        error: str | None = None,
+        error_description: str | None = None,
+        hint: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            error=error,
+            error_description=error_description,
+            hint=hint,
+            request_id=request_id,
+        )
+        self.reason = reason
 
 
 InvalidAttemptReason = Literal["missing", "malformed", "mismatch", "expired", "used"]

@@ -29,6 +29,7 @@ class Event(StrEnum):
     SIGNED_OUT = "session.signed_out"
     SIGNED_OUT_EVERYWHERE = "session.signed_out_everywhere"
     SESSION_ENDED = "session.ended"
+    SESSIONS_REVOKED = "session.revoked"
     DISCONNECTED = "tokens.disconnected"
     REFRESHED = "tokens.refreshed"
     REFRESH_WAITED = "tokens.refresh_waited"
@@ -36,6 +37,13 @@ class Event(StrEnum):
     GRANT_LOST = "tokens.grant_lost"
     TOKENS_REVOKED = "tokens.revoked"
     REVOCATION_FAILED = "tokens.revocation_failed"
+    USER_DISABLED = "user.disabled"
+    USER_ENABLED = "user.enabled"
+    USER_DELETED = "user.deleted"
+    KEY_GENERATED = "key.generated"
+    KEYS_REWRAPPED = "key.rewrapped"
+    KEY_RETIRED = "key.retired"
+    KEY_GIVEN_UP = "key.given_up"
     REQUEST_REFUSED = "request.refused"
     REQUEST_FAILED = "request.failed"
     RATE_LIMITED = "request.rate_limited"
@@ -47,6 +55,7 @@ _LEVELS: Final = {
     Event.REFRESH_FAILED: logging.WARNING,
     Event.GRANT_LOST: logging.WARNING,
     Event.REVOCATION_FAILED: logging.WARNING,
+    Event.KEY_GIVEN_UP: logging.WARNING,
     Event.REQUEST_REFUSED: logging.WARNING,
     Event.RATE_LIMITED: logging.WARNING,
     Event.REQUEST_FAILED: logging.ERROR,

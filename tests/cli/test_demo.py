@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import PROGRAM, Command, Page, Running, clean_environment
+from commands import PROGRAM, Command, Page, Running, children_of, clean_environment, needs_proc
 
 Get = Callable[[str], Page]
 IsListening = Callable[[int], bool]
@@ -34,23 +34,6 @@ def demo(command: Command) -> Demo:
     return Demo(command.start(*FREE))
 
 
-def children_of(process: subprocess.Popen[bytes]) -> set[int]:
-    """Return every process below this one, found by Linux's process table."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                status = (entry / "stat").read_text()
-            except OSError:
-                continue  # it ended meanwhile
-            parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
-    found, wanted = set[int](), {process.pid}
-    while wanted:
-        wanted = {child for child, parent in parents.items() if parent in wanted}
-        found |= wanted
-    return found
-
-
 def is_alive(pid: int) -> bool:
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -64,9 +47,6 @@ def wait_until_gone(pids: set[int], seconds: float) -> set[int]:
     while (alive := {pid for pid in pids if is_alive(pid)}) and time.monotonic() < deadline:
         time.sleep(0.02)
     return alive
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 
 
 def test_it_prints_where_everything_is_and_each_address_answers(demo: Demo, get: Get) -> None:
@@ -108,7 +88,7 @@ def test_O1_it_says_nothing_more_than_it_has_to(demo: Demo, command: Command) ->
 
 @needs_proc
 def test_C13_nothing_is_left_when_the_demo_is_killed(demo: Demo) -> None:
-    below = children_of(demo.running.process)
+    below = children_of(demo.running.process.pid)
 
     demo.running.process.kill()
     demo.running.process.wait()
@@ -122,7 +102,7 @@ def test_C13_nothing_is_left_when_the_demo_is_killed(demo: Demo) -> None:
 def test_when_one_of_the_two_dies_the_other_is_stopped_and_it_says_which(
     demo: Demo, victim: str
 ) -> None:
-    below = children_of(demo.running.process)
+    below = children_of(demo.running.process.pid)
     for pid in below:
         words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
         if victim.encode() in words:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from commands import Command, Page, Running
+from commands import Command, Page, Running, children_of, needs_proc
 
 Get = Callable[[str], Page]
 SETTINGS = {"PROCORE_ENVIRONMENT": "emulator", "PROCORE_KEYS": f"k1:{'A' * 43}"}
@@ -50,7 +50,7 @@ def test_K2_plain_http_to_another_machine_is_refused(command: Command) -> None:
 
 
 def test_a_database_without_tables_stops_the_start_with_the_cure(command: Command) -> None:
-    done = command("serve", "--port", "0", **SETTINGS)
+    done = command.process("serve", "--port", "0", **SETTINGS)
 
     assert (done.status, "procore-signin db upgrade" in done.err) == (1, True)
     assert not (command.folder / "test.db").exists()
@@ -70,7 +70,7 @@ def test_a_taken_port_stops_the_start_although_the_server_could_share_it(
     _, url = start(command, free_port, "--migrate")
     wait_for(get, f"{url}/")
 
-    done = command("serve", "--port", url.rpartition(":")[2], **SETTINGS)
+    done = command.process("serve", "--port", url.rpartition(":")[2], **SETTINGS)
 
     assert (done.status, "is taken" in done.err) == (1, True)
 
@@ -134,8 +134,20 @@ def test_the_settings_are_read_from_the_file_too(
     assert running.read_until(r"Sign in with Procore \((\w+)\)")[1] == "emulator"
 
 
-def test_a_driver_that_is_not_installed_is_told(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "psycopg.py").write_text("")
+@needs_proc
+def test_C13_a_ctrl_c_at_the_terminal_reaches_the_server_alone(
+    command: Command, free_port: Callable[[], int], get: Get
+) -> None:
+    """Its workers would otherwise stop by themselves, which looks like a crash to the server."""
+    running, url = start(command, free_port, "--migrate")
+    wait_for(get, f"{url}/")
+    workers = children_of(running.process.pid)
+
+    assert len(workers) == 1
+    assert os.getpgid(running.process.pid) not in {os.getpgid(pid) for pid in workers}
+
+
+def test_a_database_that_cannot_be_used_is_told(command: Command) -> None:
     done = command("serve", PROCORE_DATABASE_URL="mysql+mysqldb://u@h/d", **SETTINGS)
 
     assert (done.status, "PROCORE_DATABASE_URL" in done.err) == (1, True)

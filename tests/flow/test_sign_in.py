@@ -1,8 +1,10 @@
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ from procore_signin.errors import (
     UnexpectedResponse,
 )
 from procore_signin.flow.attempt import SignInAttempt, new_attempt
+from procore_signin.flow.hooks import Candidate, Hooks
 from procore_signin.flow.janitor import sweep
+from procore_signin.flow.runners import AsyncRunner
+from procore_signin.flow.sessions import sign_out
 from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
 from procore_signin.flow.steps import Send, Shield, Work
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store.records import User
 
 FIREFOX = Browser(user_agent="Firefox", session_hash=None)
 
@@ -420,3 +426,95 @@ def test_an_expired_pair_is_refreshed_first_because_a_server_may_not_revoke_it_o
         "fake-refresh-1",
     ]
     assert set(procore.revoked) == {"fake-access-3", "fake-refresh-3"}
+
+
+COMPANIES = [{"id": 42, "name": "Ours", "is_active": True}, {"id": 7, "name": "Theirs"}]
+
+
+def only_of_company_42(candidate: Candidate) -> str | None:
+    if any(company.id == 42 for company in candidate.companies):
+        return None
+    return f"{candidate.me.login} is not one of us."
+
+
+def test_the_application_may_refuse_somebody_before_anything_is_stored(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    hooks = Hooks(may_sign_in=only_of_company_42)
+    procore.next("/rest/v1.0/companies", reply(200, COMPANIES[1:]), reply(200, COMPANIES))
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        with pytest.raises(SignInRefused) as caught:
+            sign_in(door)
+        assert caught.value.reason == "joecontractor@procore.com is not one of us."
+        assert door.store.user(1) is None
+        assert "fake-access-1" in procore.revoked
+        assert sign_in(door).created
+
+
+def test_the_application_is_told_of_sign_ups_sign_ins_and_sign_outs(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    told: list[tuple[str, int]] = []
+    hooks = Hooks(
+        on_sign_up=lambda user: told.append(("up", user.id)),
+        on_sign_in=lambda user: told.append(("in", user.id)),
+        on_sign_out=lambda user: told.append(("out", user.id)),
+    )
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        sign_in(door)
+        sign_in(door)
+        session = door.store.sessions_of(1, now=NOW)[0]
+        door.run(sign_out(door.context, session))
+    assert told == [("up", 1), ("in", 1), ("in", 1), ("out", 1)]
+
+
+def test_a_hook_that_fails_is_logged_and_signs_nobody_out(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_user: User) -> None:
+        raise LookupError("a mistake of the application")
+
+    with front_door(tmp_path, procore, clock, hooks=Hooks(on_sign_in=broken)) as door:
+        assert sign_in(door).created
+    assert "hook" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_hooks_may_be_async_where_the_front_door_is(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    told: list[int] = []
+
+    async def on_sign_in(user: User) -> None:
+        await asyncio.sleep(0)
+        told.append(user.id)
+
+    class Transport:
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            return procore.send(request)
+
+        async def aclose(self) -> None:
+            pass
+
+    context = replace(door.context, hooks=Hooks(on_sign_in=on_sign_in))
+    runner = AsyncRunner(door.store, Transport())
+    attempt = begin(door)
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    await runner.run(finish_sign_in(context, attempt, granted, FIREFOX))
+    await runner.aclose()
+    assert told == [1]
+
+
+def test_an_async_hook_with_the_waiting_front_door_is_a_mistake_that_is_named(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    async def refuse_all(_candidate: Candidate) -> str:
+        return "no"
+
+    procore.next("/rest/v1.0/companies", reply(200, COMPANIES))
+    hooks = Hooks(may_sign_in=refuse_all)
+    with (
+        front_door(tmp_path, procore, clock, hooks=hooks) as door,
+        pytest.raises(TypeError, match="AsyncProcoreSignIn"),
+    ):
+        sign_in(door)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from procore_signin.store import migrate
@@ -39,7 +39,7 @@ class Database:
     def __init__(self, kind: str, url: str) -> None:
         self.kind = kind
         self.url = url
-        self._engine = _engine(url)
+        self._engine = create_engine(parse_address(url).url)
 
     @property
     def has_a_clock(self) -> bool:
@@ -58,6 +58,10 @@ class Database:
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
 
+    def close(self) -> None:
+        """Close our connections. The next statement opens new ones."""
+        self._engine.dispose()
+
     def pass_time(self, seconds: float) -> None:
         """Make every token set `seconds` older, as if the database's clock had moved on."""
         columns = ("expires_at", "lease_until", "created_at", "updated_at")
@@ -71,11 +75,14 @@ def a_database(kind: str, folder: Path) -> Iterator[Database]:
     if kind == "sqlite":
         url = f"sqlite:///{folder / 'reliability.db'}"
         migrate.upgrade(url)
-        yield Database(kind, url)
+        with closing(Database(kind, url)) as database:
+            yield database
         return
     server, home = SERVERS[kind]
     name = f"procore_signin_reliability_{os.getpid()}_{secrets.token_hex(4)}"
-    admin = _engine(f"{server}/{home}").execution_options(isolation_level="AUTOCOMMIT")
+    admin = create_engine(
+        parse_address(f"{server}/{home}").url, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
     try:
         with admin.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
@@ -86,12 +93,9 @@ def a_database(kind: str, folder: Path) -> Iterator[Database]:
         pytest.skip(f"{problem}: races and crashes are NOT tested on {kind}")
     try:
         migrate.upgrade(f"{server}/{name}")
-        yield Database(kind, f"{server}/{name}")
+        with closing(Database(kind, f"{server}/{name}")) as database:
+            yield database
     finally:
         with admin.connect() as connection:
             force = " WITH (FORCE)" if kind == "postgresql" else ""
             connection.execute(text(f"DROP DATABASE {name}{force}"))
-
-
-def _engine(url: str) -> Engine:
-    return create_engine(parse_address(url).url, poolclass=NullPool)

@@ -18,7 +18,6 @@ from procore_signin.emulator import Emulator
 from procore_signin.flow.attempt import SignInAttempt, new_attempt
 from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin.flow.sign_in import finish_sign_in
-from procore_signin.flow.tokens import LEASE_SECONDS
 from procore_signin.protocol.authorization import CodeGranted
 from procore_signin.protocol.secret import Secret
 from procore_signin.store.records import TokenRow
@@ -58,6 +57,7 @@ class World:
         self.door: ProcoreSignIn = self._place.door()
         self.chance = Random(20261125)  # noqa: S311 - it must repeat, not be secret
         self.workers: list[Worker] = []
+        self._deaths = 0
 
     def close(self) -> None:
         """End every process, and close what is open here."""
@@ -90,6 +90,7 @@ class World:
         """Note that a process ended."""
         worker.wait_until_gone()
         self.workers.remove(worker)
+        self._deaths += 1
 
     def answers(self, workers: list[Worker]) -> dict[int, Answer]:
         """Collect what `workers` answer, by process; one that died is missing.
@@ -125,25 +126,17 @@ class World:
         """Let so much time pass that every access token has expired."""
         self.pass_time(ACCESS_TOKEN_LIFETIME)
 
-    def end_leases_of_the_dead(self) -> int:
-        """End the leases of processes that died; return how many there were."""
+    def end_leases_of_the_dead(self) -> None:
+        """Have the leases of processes that died run out, and theirs alone."""
+        if not self._deaths:
+            return
         alive = {worker.pid for worker in self.workers}
-        dead = [
-            owner
-            for (owner,) in self.database.run(
-                "SELECT lease_owner FROM token_sets WHERE lease_owner IS NOT NULL"
-            )
-            if _process_of(owner) not in alive
-        ]
-        for owner in dead:
-            self.database.run(
-                "UPDATE token_sets SET lease_until = lease_until - :seconds"
-                " WHERE lease_owner = :owner AND lease_until > :now",
-                seconds=LEASE_SECONDS + 1,
-                owner=owner,
-                now=int(self.clock()),
-            )
-        return len(dead)
+        held = self.database.run("SELECT lease_owner FROM token_sets WHERE lease_owner IS NOT NULL")
+        for (owner,) in held:
+            if _process_of(owner) not in alive:
+                self.database.run(
+                    "UPDATE token_sets SET lease_until = 0 WHERE lease_owner = :owner", owner=owner
+                )
 
     def holder(self, user: int) -> int | None:
         """Return the number of the process that holds the user's lease, or None."""

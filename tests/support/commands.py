@@ -103,3 +103,23 @@ class Page:
     status: int
     headers: Mapping[str, str]
     body: str
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+def children_of(process: int) -> set[int]:
+    """Return every process below that one, found by Linux's process table."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text()
+            except OSError:
+                continue  # it ended meanwhile
+            parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
+    found, wanted = set[int](), {process}
+    while wanted:
+        wanted = {child for child, parent in parents.items() if parent in wanted}
+        found |= wanted
+    return found

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from procore_signin.environments import Environment
+from procore_signin.flow.hooks import Hooks
 from procore_signin.protocol.token_endpoint import Client
 from procore_signin.store.seal import Seal
 
+NO_HOOKS = Hooks()
 SESSION_IDLE_SECONDS = 12 * 3600
 SESSION_ABSOLUTE_SECONDS = 14 * 24 * 3600
 
@@ -27,6 +29,7 @@ class Context:
         pkce: Whether to send a code challenge. On, unless a server refuses the parameter.
         session_idle: Seconds after which an unused session ends.
         session_absolute: Seconds after which every session ends.
+        hooks: Where the application has its say.
     """
 
     environment: Environment
@@ -37,6 +40,7 @@ class Context:
     pkce: bool = True
     session_idle: int = SESSION_IDLE_SECONDS
     session_absolute: int = SESSION_ABSOLUTE_SECONDS
+    hooks: Hooks = NO_HOOKS
 
     def now(self) -> int:
         """Return the whole UTC second."""

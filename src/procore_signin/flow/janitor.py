@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from procore_signin.flow.context import Context
-from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, read, write
-from procore_signin.protocol.token_set import TokenSet
+from procore_signin.flow.withdraw import withdraw
+from procore_signin.store.records import Escrow
 
 ORPHANED_AFTER: Final = 300
 """Seconds after which tokens in escrow belong to nobody: a sign-in takes ten at the longest."""
@@ -32,16 +32,13 @@ def sweep(context: Context) -> Flow[int]:
     for escrow in escrows:
         if escrow.environment != context.environment.name or escrow.tokens is None:
             continue
-        revoked += yield from _give_back(context, escrow.state_hash, escrow.tokens)
+        revoked += yield from _give_back(context, escrow)
     yield from write(lambda store: store.purge(now, ROWS_AT_ONCE))
     return revoked
 
 
-def _give_back(context: Context, state_hash: str, tokens: TokenSet) -> Flow[int]:
+def _give_back(context: Context, escrow: Escrow) -> Flow[int]:
     """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile."""
     now = context.now()
-    yield from write(lambda store: store.fail_attempt(state_hash, "orphaned", now=now))
-    if not (yield from revoke_tokens(context, tokens)):
-        return 0
-    yield from write(lambda store: store.clear_escrow(state_hash))
-    return 1
+    yield from write(lambda store: store.fail_attempt(escrow.state_hash, "orphaned", now=now))
+    return int((yield from withdraw(context, escrow)) == "confirmed")

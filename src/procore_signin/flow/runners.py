@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.steps import Flow, Later, Once, Send, Shield, Step, Work
+from procore_signin.flow.steps import Call, Flow, Later, Once, Send, Shield, Step, Work
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
 
@@ -81,6 +82,8 @@ class Runner:
                 return afterwards.append(flow)
             case Once(key=key, flow=flow):
                 return self._share(key, flow, afterwards)
+            case Call():
+                return _called(step)
             case _:
                 return self._sleep(step.seconds)
 
@@ -101,6 +104,16 @@ class Runner:
             with self._lock:
                 del self._under_way[key]
         return _outcome(ours)
+
+
+def _called(step: Call) -> Any:
+    outcome = step.function(*step.arguments)
+    if inspect.iscoroutine(outcome):
+        outcome.close()
+        raise TypeError(
+            f"{step.function!r} is async: use it with AsyncProcoreSignIn, or make it a plain one"
+        )
+    return outcome
 
 
 def _outcome(future: Future[Any]) -> Any:
@@ -176,10 +189,19 @@ class AsyncRunner:
                 return await asyncio.shield(self._start(flow))
             case Once(key=key, flow=flow):
                 return await self._share(key, flow)
+            case Call():
+                return await self._call(step)
             case Later(flow=flow):
                 return self._start(flow).add_done_callback(_log_failure)
             case _:
                 return await self._sleep(step.seconds)
+
+    async def _call(self, step: Call) -> Any:
+        """Await an async function; keep a plain one, which may block, off the event loop."""
+        if inspect.iscoroutinefunction(step.function):
+            return await step.function(*step.arguments)
+        outcome = await asyncio.to_thread(step.function, *step.arguments)
+        return await outcome if inspect.isawaitable(outcome) else outcome
 
     async def _work(self, step: Work) -> Any:
         if self._store.reads_inline and not step.writes:

@@ -8,6 +8,7 @@ from typing import Final
 from procore_signin.errors import VaultSealed
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
+from procore_signin.flow.hooks import tell
 from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.sign_in import hash_session_token
 from procore_signin.flow.steps import Flow, read, write
@@ -43,10 +44,11 @@ def current_session(context: Context, token: str | None) -> Flow[Session | None]
     return session
 
 
-def sign_out(session: Session) -> Flow[None]:
+def sign_out(context: Context, session: Session) -> Flow[None]:
     """End `session`. The tokens stay: other sessions and nightly work of this user need them."""
     yield from write(lambda store: store.end_session_of(session.user.id, session.id))
     emit(Event.SIGNED_OUT, user=session.user.id)
+    yield from tell(context.hooks.on_sign_out, session.user)
 
 
 def end_session(session: Session, session_id: int) -> Flow[bool]:
@@ -57,10 +59,11 @@ def end_session(session: Session, session_id: int) -> Flow[bool]:
     return ended
 
 
-def sign_out_everywhere(session: Session) -> Flow[int]:
+def sign_out_everywhere(context: Context, session: Session) -> Flow[int]:
     """End every session of the user and return how many there were."""
     count = yield from write(lambda store: store.end_sessions(session.user.id))
     emit(Event.SIGNED_OUT_EVERYWHERE, user=session.user.id, sessions=count)
+    yield from tell(context.hooks.on_sign_out, session.user)
     return count
 
 

@@ -21,10 +21,12 @@ from procore_signin.errors import (
 from procore_signin.events import Event, emit
 from procore_signin.flow.attempt import LIFETIME, SignInAttempt
 from procore_signin.flow.context import Context
+from procore_signin.flow.hooks import Candidate, tell
 from procore_signin.flow.revoke import revoke_tokens
-from procore_signin.flow.steps import Flow, later, read, send, shield, wait, write
+from procore_signin.flow.steps import Flow, call, later, read, send, shield, wait, write
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
-from procore_signin.protocol.me import me_request, parse_me_response
+from procore_signin.protocol.companies import companies_request, parse_companies_response
+from procore_signin.protocol.me import Me, me_request, parse_me_response
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     AuthorizationCodeGrant,
@@ -163,6 +165,7 @@ def _admit(
     yield from write(lambda store: store.escrow(attempt.state_hash, tokens, now=context.now()))
     response = yield from send(me_request(context.environment.api_origin, tokens.access_token))
     me = parse_me_response(response, received_at=context.clock())
+    yield from _ask_application(context, tokens, me)
     session_token, session = _new_session(context, browser, me_json=me.json)
     completed = yield from write(
         lambda store: store.complete_sign_in(
@@ -184,7 +187,29 @@ def _admit(
         user=completed.user.id,
         created=completed.created,
     )
+    yield from _tell_application(context, completed.user, created=completed.created)
     return SignedIn(completed.user, session_token, attempt.return_to, completed.created)
+
+
+def _ask_application(context: Context, tokens: TokenSet, me: Me) -> Flow[None]:
+    """Let the application refuse somebody whom Procore has confirmed, before anything is stored."""
+    may_sign_in = context.hooks.may_sign_in
+    if may_sign_in is None:
+        return
+    request = companies_request(context.environment.api_origin, tokens.access_token)
+    response = yield from send(request)
+    companies = parse_companies_response(response, received_at=context.clock())
+    candidate = Candidate(me=me, companies=companies, environment=context.environment.name)
+    reason = yield from call(may_sign_in, candidate)
+    if reason is not None:
+        raise SignInRefused("This application does not admit the person", reason=str(reason))
+
+
+def _tell_application(context: Context, user: User, *, created: bool) -> Flow[None]:
+    hooks = context.hooks
+    if created:
+        yield from tell(hooks.on_sign_up, user)
+    yield from tell(hooks.on_sign_in, user)
 
 
 def _return_replaced(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[None]:

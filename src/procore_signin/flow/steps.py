@@ -71,7 +71,15 @@ class Once:
     flow: Flow[Any]
 
 
-Step = Send | Work | Wait | Shield | Later | Once
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a function of the application, plain or `async`; the outcome is what it returns."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step = Send | Work | Wait | Shield | Later | Once | Call
 Flow = Generator[Step, Any, T]
 
 
@@ -113,3 +121,8 @@ def once(key: Hashable, flow: Flow[T]) -> Flow[T]:
     """Return the value of `flow`, or of the flow that is under way for the same `key`."""
     outcome: T = yield Once(key, flow)
     return outcome
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+    """Return what the application's `function` returns, awaited if need be."""
+    return (yield Call(function, arguments))

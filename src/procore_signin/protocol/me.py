@@ -90,6 +90,8 @@ def _check_status(response: HttpResponse, received_at: float) -> None:
         case HTTPStatus.FORBIDDEN:
             error = SignInRefused(
                 "Procore does not let this person use the API (403)",
+                reason="Procore does not let your account use this application's connection. Ask "
+                "the Procore administrator of your company.",
                 hint="Check that the app is connected to the person's company, that its version is"
                 " published, and that the account is active.",
             )

@@ -228,6 +228,7 @@ def _token_state(row: Sequence[Any]) -> TokenState:
     environment, status, generation, expires_at, owner, until, ambiguous = row[:7]
     access, refresh, created_at, updated_at, at = row[7:]
     left = 0 if until is None else max(0, int(until) - int(at))
+    heads = [access] if refresh is None else [access, refresh]
     return TokenState(
         environment=environment,
         status=status,
@@ -237,7 +238,7 @@ def _token_state(row: Sequence[Any]) -> TokenState:
         leased_for=0 if owner is None else left,
         retry_in=left if owner is None else 0,
         ambiguous=ambiguous,
-        key_ids=tuple(dict.fromkeys(key_id_of(head) for head in (access, refresh) if head is not None)),
+        key_ids=tuple(dict.fromkeys(key_id_of(head) for head in heads)),
         created_at=created_at,
         updated_at=updated_at,
     )

@@ -37,6 +37,7 @@ class StoreBase:
         self._database: Final = _open(address, patience, pool_size)
         self._on_file: Final = address.path is not None
         self._statements: Final = Statements(self._database.dialect)
+        self._key_ids: Final = keys.ids
         self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
 
     @property

@@ -19,7 +19,7 @@ from procore_signin.errors import VaultSealed
 from procore_signin.store.base import StoreBase
 from procore_signin.store.schema import sign_in_ledger, token_sets
 from procore_signin.store.seal import VERSION
-from procore_signin.store.statement import Statement
+from procore_signin.store.statement import Statement, Transaction
 
 _HEAD: Final = f"{VERSION}."
 _ESCROWED: Final = (sign_in_ledger.c.escrowed_at >= 0, sign_in_ledger.c.escrow.is_not(None))
@@ -50,16 +50,16 @@ class KeyUse:
 
 @dataclass(frozen=True, slots=True)
 class Rewrapped:
-    """What one batch of a rewrap did.
+    """What one batch of a rewrap did, in token sets: those of people, and those in escrow.
 
     Attributes:
-        values: How many values are now sealed with the active key.
+        done: How many are now sealed with the active key.
         overtaken: How many changed meanwhile and were left as somebody else wrote them.
         users: Whose tokens cannot be opened. They stay as they are.
         attempts: Whose escrow cannot be opened, by the first 8 digits of the state's hash.
     """
 
-    values: int
+    done: int
     overtaken: int
     users: tuple[int, ...] = ()
     attempts: tuple[str, ...] = ()
@@ -135,13 +135,21 @@ class _Statements:
             .order_by(sign_in_ledger.c.state_hash)
             .limit(bindparam("limit"))
         )
+        this_escrow = (
+            sign_in_ledger.c.state_hash == bindparam("which_state"),
+            sign_in_ledger.c.escrow == bindparam("was"),
+        )
         self.replace_escrow = made(
-            update(sign_in_ledger)
-            .where(
-                sign_in_ledger.c.state_hash == bindparam("which_state"),
-                sign_in_ledger.c.escrow == bindparam("was"),
+            update(sign_in_ledger).where(*this_escrow).values(escrow=bindparam("tokens"))
+        )
+        self.clear_escrow = made(
+            update(sign_in_ledger).where(*this_escrow).values(escrow=None, escrowed_at=None)
+        )
+        self.delete_tokens = made(
+            delete(token_sets).where(
+                token_sets.c.id == bindparam("which_tokens"),
+                token_sets.c.access_token == bindparam("was_access"),
             )
-            .values(escrow=bindparam("tokens"))
         )
 
 
@@ -174,9 +182,7 @@ class Rewrap(StoreBase):
 
         Values of no known form are left out: no key would open them, and they harm one person each.
         """
-        return tuple(
-            use.key_id for use in self.key_use() if use.key_id not in {*self._key_ids, ""}
-        )
+        return tuple(use.key_id for use in self.key_use() if use.key_id not in {*self._key_ids, ""})
 
     def rewrap(self, *, limit: int = 100) -> Iterator[Rewrapped]:
         """Seal every value anew that the active key did not seal, and yield after each batch.
@@ -237,3 +243,54 @@ class Rewrap(StoreBase):
             anew = self._seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
             changes.append({"which_state": state_hash, "was": sealed, "tokens": anew})
         return self._write(self._rewrap.replace_escrow, changes, attempts=tuple(unopened))
+
+    def give_up(self, key_id: str, *, limit: int = 100) -> tuple[int, ...] | None:
+        """Delete some token sets that a lost key sealed, for ever. Their people sign in again.
+
+        Rewrap first: what a key of the ring still opens is then sealed with another one, and safe.
+
+        Args:
+            key_id: The key.
+            limit: How many of each kind at most.
+
+        Returns:
+            Whose tokens they were, without those in escrow; None when nothing is left.
+        """
+        dialect = self._database.dialect
+        owned = select(token_sets.c.id, token_sets.c.user_id, token_sets.c.access_token).where(
+            or_(
+                _sealed_with(token_sets.c.access_token, key_id),
+                _sealed_with(token_sets.c.refresh_token, key_id),
+            )
+        )
+        escrowed = select(sign_in_ledger.c.state_hash, sign_in_ledger.c.escrow).where(
+            *_ESCROWED, _sealed_with(sign_in_ledger.c.escrow, key_id)
+        )
+        sets = self._database.many(Statement(owned.limit(limit), dialect, ()), {})
+        escrows = self._database.many(Statement(escrowed.limit(limit), dialect, ()), {})
+        if not sets and not escrows:
+            return None
+
+        def work(transaction: Transaction) -> None:
+            transaction.run_each(
+                self._rewrap.delete_tokens,
+                ({"which_tokens": number, "was_access": access} for number, _, access in sets),
+            )
+            transaction.run_each(
+                self._rewrap.clear_escrow,
+                ({"which_state": state_hash, "was": escrow} for state_hash, escrow in escrows),
+            )
+
+        self._database.write(work)
+        return tuple(user_id for _, user_id, _ in sets)
+
+    def _write(
+        self,
+        statement: Statement,
+        changes: list[dict[str, object]],
+        *,
+        users: tuple[int, ...] = (),
+        attempts: tuple[str, ...] = (),
+    ) -> Rewrapped:
+        done = self._database.write(lambda transaction: transaction.run_each(statement, changes))
+        return Rewrapped(done, len(changes) - done, users, attempts)

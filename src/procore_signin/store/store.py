@@ -1,6 +1,7 @@
 """The store: people, their sessions, their sealed tokens and the ledger of sign-ins.
 
-Its parts are `ledger.py`, `sessions.py` and `users.py`; here is what concerns all of them.
+Its parts are `administration.py`, `ledger.py`, `refresh.py`, `rewrap.py`, `sessions.py`, `users.py`
+and `withdrawal.py`; here is what concerns all of them.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from typing import Final
 from procore_signin.errors import StoreUnavailable
 from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store.administration import Administration
 from procore_signin.store.base import attempt_over, person_disabled
 from procore_signin.store.ledger import Ledger, failed
 from procore_signin.store.records import CompletedSignIn, NewSession, Purged
 from procore_signin.store.refresh import Refreshes
+from procore_signin.store.rewrap import Rewrap
 from procore_signin.store.schema import SCHEMA_REVISION
 from procore_signin.store.sessions import Sessions
 from procore_signin.store.statement import Transaction
@@ -22,7 +25,7 @@ from procore_signin.store.users import Users
 _MOST_PURGED: Final = 10_000
 
 
-class Store(Ledger, Refreshes, Sessions, Users):
+class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
     """The database and the seal, behind the few things that a sign-in and a page need.
 
     Synchronous, and safe to call from any thread. Times are given and kept as UTC unix seconds.

@@ -210,14 +210,14 @@ class SignInEndpoints:
         """End this session. A browser that has none is signed out already, and told so."""
         session = yield from self.session(request)
         if session is not None:
-            yield from sessions.sign_out(session)
+            yield from sessions.sign_out(self._context, session)
         return self._signed_out(request, "signed_out", {"everywhere": False})
 
     def sign_out_everywhere(self, request: BrowserRequest) -> Flow[Answer]:
         """End every session of the person, on every device, at once."""
         session = yield from self.session(request)
         if session is not None:
-            yield from sessions.sign_out_everywhere(session)
+            yield from sessions.sign_out_everywhere(self._context, session)
         return self._signed_out(request, "signed_out", {"everywhere": session is not None})
 
     def disconnect(self, request: BrowserRequest) -> Flow[Answer]:

@@ -5,7 +5,7 @@ Texts are ours, never the wire's: Procore's `error_description` is for the log (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from procore_signin.errors import (
@@ -268,7 +268,7 @@ def of_sign_in(error: ProcoreSignInError) -> Problem:
         return _ATTEMPTS[error.reason]
     if isinstance(error, SignInRefused):
         if error.error is None:
-            return NOT_ADMITTED
+            return replace(NOT_ADMITTED, why=error.reason or NOT_ADMITTED.why)
         return DENIED if error.error == "access_denied" else NOT_GRANTED
     return _SIGN_IN.get(type(error), FAILED)
 

@@ -1,0 +1,210 @@
+"""Connections to Procore's API: HTTP/1.1 and TLS by httpcore2, with a deadline, and nothing more.
+
+Nothing here follows a redirect, retries, or reads the environment: no proxy, no `.netrc`, no other
+certificate authorities than those of this machine (rows P3, P5).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any, Final
+
+import httpcore2
+import httpx2
+
+from procore_signin.api.deadline import AsyncDeadlineBackend, DeadlineBackend
+from procore_signin.api.errors import ApiError, ApiUnreachable, NotSent
+
+MAX_CONNECTIONS: Final = 100
+MAX_IDLE_CONNECTIONS: Final = 20
+KEEP_IDLE: Final = 15.0
+"""Seconds. Well below what servers keep theirs, because a request on a connection that the server
+is just closing fails, and nobody knows whether it was carried out."""
+
+FAILURES: Final = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    httpcore2.UnsupportedProtocol,
+)
+_NEVER_SENT: Final = (
+    httpcore2.ConnectTimeout,
+    httpcore2.ConnectError,
+    httpcore2.PoolTimeout,
+    httpcore2.UnsupportedProtocol,
+)
+
+
+class Wire(httpx2.BaseTransport):
+    """Sends requests, each as it is, on connections that are kept and shared between threads.
+
+    Args:
+        ssl_context: For https; by default one that trusts this machine's certificate authorities.
+    """
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._pool = httpcore2.ConnectionPool(
+            **_settings(ssl_context), network_backend=DeadlineBackend()
+        )
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Return the answer, whose body is still to be read.
+
+        Raises:
+            ApiUnreachable: None came.
+            NotSent: The request is not HTTP.
+        """
+        failure: ApiError
+        try:
+            response = self._pool.handle_request(_for_httpcore(request))
+        except FAILURES as error:
+            failure = failed(request, error)
+        else:
+            return _for_httpx(response, _Stream(response.stream, request))
+        raise failure  # outside the handler: httpcore2's errors may show headers
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+class AsyncWire(httpx2.AsyncBaseTransport):
+    """As `Wire`, for tasks of one event loop.
+
+    Args:
+        ssl_context: As in `Wire`.
+    """
+
+    def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._pool = httpcore2.AsyncConnectionPool(
+            **_settings(ssl_context), network_backend=AsyncDeadlineBackend()
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """As `Wire.handle_request`."""
+        failure: ApiError
+        try:
+            response = await self._pool.handle_async_request(_for_httpcore(request))
+        except FAILURES as error:
+            failure = failed(request, error)
+        else:
+            return _for_httpx(response, _AsyncStream(response.stream, request))
+        raise failure  # outside the handler, as above
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.aclose()
+
+
+class _Stream(httpx2.SyncByteStream):
+    def __init__(self, stream: Any, request: httpx2.Request) -> None:
+        self._stream: Iterable[bytes] = stream
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        except FAILURES as error:
+            failure = failed(self._request, error)
+        else:
+            return
+        raise failure
+
+    def close(self) -> None:
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()
+
+
+class _AsyncStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: Any, request: httpx2.Request) -> None:
+        self._stream: AsyncIterable[bytes] = stream
+        self._request = request
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._stream:
+                yield part
+        except FAILURES as error:
+            failure = failed(self._request, error)
+        else:
+            return
+        raise failure
+
+    async def aclose(self) -> None:
+        close = getattr(self._stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:
+    return {
+        "ssl_context": ssl_context or httpx2.create_ssl_context(trust_env=False),
+        "max_connections": MAX_CONNECTIONS,
+        "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
+        "keepalive_expiry": KEEP_IDLE,
+        "http1": True,
+        "http2": False,
+        "retries": 0,
+    }
+
+
+def _for_httpcore(request: httpx2.Request) -> httpcore2.Request:
+    url = request.url
+    return httpcore2.Request(
+        method=request.method,
+        url=httpcore2.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        ),
+        headers=request.headers.raw,
+        content=request.stream,
+        extensions=request.extensions,
+    )
+
+
+def _for_httpx(
+    response: httpcore2.Response, stream: httpx2.SyncByteStream | httpx2.AsyncByteStream
+) -> httpx2.Response:
+    known = ("http_version", "reason_phrase")
+    return httpx2.Response(
+        response.status,
+        headers=response.headers,
+        stream=stream,
+        extensions={name: response.extensions[name] for name in known},
+    )
+
+
+def failed(request: httpx2.Request, error: Exception) -> ApiError:
+    """Return what an error of httpcore2 means to the caller."""
+    call = {"method": request.method, "path": request.url.path}
+    named = f"{request.method} {request.url.path}"
+    if isinstance(error, httpcore2.LocalProtocolError):
+        # Its text shows the offending header, which may be the one with the token.
+        return NotSent(
+            f"{named} was not sent: it is not HTTP",
+            hint="A header has a line break or another character that none may have, or the body"
+            " is not as long as its Content-Length says.",
+            **call,
+        )
+    if isinstance(error, _NEVER_SENT):
+        return ApiUnreachable(
+            f"Procore was not reached, and {named} was not sent: {_reason(error)}",
+            ambiguous=False,
+            hint="Check this machine's network, firewall, name resolution, certificate authorities"
+            " and clock. Proxies named in environment variables are not used.",
+            **call,
+        )
+    return ApiUnreachable(
+        f"The answer to {named} did not come, or not whole: {_reason(error)}",
+        ambiguous=True,
+        hint="Procore may have carried out the request. Read before writing again.",
+        **call,
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpcore2.TimeoutException):
+        return "the time is up"
+    # A certificate can put words here.
+    return "".join(filter(str.isprintable, str(error)))[:200] or "the connection ended"

@@ -1,0 +1,136 @@
+"""End, give back or erase somebody's access, for those who run the application (rows I5, S6).
+
+None of this asks the person. A flow that returns None found nobody of that number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from procore_signin.events import Event, emit
+from procore_signin.flow.context import Context
+from procore_signin.flow.steps import Flow, read, shield, write
+from procore_signin.flow.withdraw import Revocation, withdraw
+from procore_signin.store.records import User
+from procore_signin.store.withdrawal import EndedAccess
+
+_WORST_LAST: Final[tuple[Revocation, ...]] = ("none", "confirmed", "pending", "unsure", "sealed")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEnded:
+    """What became of ending somebody's access.
+
+    Attributes:
+        user: The person, as stored last.
+        sessions: How many sessions ended. Their next request is answered as if signed out.
+        revocation: What is known of the tokens at Procore; the worst, if there were several sets.
+        refresh_under_way: Whether another process was refreshing. It will find that it lost, and
+            revoke the pair that it brings; this process cannot see whether it did.
+    """
+
+    user: User
+    sessions: int
+    revocation: Revocation
+    refresh_under_way: bool
+
+    @property
+    def certain(self) -> bool:
+        """Whether Procore certainly honours no token of this person any more."""
+        return self.revocation in {"none", "confirmed"} and not self.refresh_under_way
+
+
+def disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    """Disable a user: no session, no refresh and no sign-in from this moment on, in any process.
+
+    Their tokens go into escrow in the same transaction, and are then revoked at Procore. If this
+    process dies before that, or Procore does not answer, the janitor goes on (decision 0010).
+    Repeating it is harmless, and tries again what is still pending.
+
+    Raises:
+        StoreUnavailable: Nothing was changed, or the janitor goes on. Repeat it.
+    """
+    return (yield from shield(_disable(context, user_id)))
+
+
+def _disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    now = context.now()
+    ended = yield from write(lambda store: store.disable_user(user_id, now=now))
+    if ended is None:
+        return None
+    emit(
+        Event.USER_DISABLED,
+        user=user_id,
+        environment=ended.user.environment,
+        sessions=ended.sessions,
+    )
+    return (yield from _revoke(context, ended))
+
+
+def enable(user_id: int) -> Flow[User | None]:
+    """Let a user sign in again. They have to: sessions and tokens do not come back.
+
+    Raises:
+        StoreUnavailable: Nothing was changed.
+    """
+    user = yield from write(lambda store: store.enable_user(user_id))
+    if user is not None:
+        emit(Event.USER_ENABLED, user=user_id, environment=user.environment)
+    return user
+
+
+def delete(
+    context: Context, user_id: int, *, even_sealed: bool = False
+) -> Flow[AccessEnded | None]:
+    """Disable a user, revoke the tokens, and erase the person, the sessions and the tokens.
+
+    Tokens whose revocation is pending stay in escrow, sealed and without the person's number, until
+    the janitor has revoked them.
+
+    Args:
+        context: The surroundings.
+        user_id: Whom.
+        even_sealed: Erase tokens too that cannot be opened. Procore goes on honouring them.
+
+    Raises:
+        VaultSealed: The tokens cannot be opened. The user is disabled, and still there.
+        StoreUnavailable: Nothing was changed, or the user is disabled. Repeat it.
+    """
+    return (yield from shield(_delete(context, user_id, even_sealed=even_sealed)))
+
+
+def _delete(context: Context, user_id: int, *, even_sealed: bool) -> Flow[AccessEnded | None]:
+    outcome = yield from _disable(context, user_id)
+    if outcome is None:
+        return None
+    now = context.now()
+    deleted = yield from write(
+        lambda store: store.delete_user(user_id, now=now, even_sealed=even_sealed)
+    )
+    if deleted is not None:
+        emit(Event.USER_DELETED, user=user_id, environment=outcome.user.environment)
+        if deleted.withdrawn:  # somebody enabled the person, who signed in, in between
+            return replace(outcome, revocation="pending")
+    return outcome
+
+
+def end_sessions(user_id: int) -> Flow[int]:
+    """End every session of a user and return how many there were. The tokens stay."""
+    count = yield from write(lambda store: store.end_sessions(user_id))
+    emit(Event.SESSIONS_REVOKED, user=user_id, sessions=count)
+    return count
+
+
+def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
+    """Revoke what is in escrow for this user, by this call or an earlier one."""
+    known: list[Revocation] = ["unsure"] if ended.lost else []
+    known += ["sealed"] if ended.sealed else []
+    for escrow in (yield from read(lambda store: store.escrows_of(ended.user.id))):
+        known.append((yield from withdraw(context, escrow)))
+    return AccessEnded(
+        ended.user,
+        ended.sessions,
+        max(known, default="none", key=_WORST_LAST.index),
+        ended.leased,
+    )

@@ -1,0 +1,394 @@
+"""What operators ask: who is there, and to end an access. Rows I5, R10, S6, O6, V4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from procore_signin.errors import SignInRefused, VaultSealed
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store
+from procore_signin.store.administration import TokenState
+from procore_signin.store.records import Escrow, TokenRow
+
+NOW = 1_800_000_000
+Sql = Callable[..., list[tuple[Any, ...]]]
+SignIn = Callable[..., CompletedSignIn]
+Tokens = Callable[..., TokenSet]
+AtOnce = Callable[..., list[Any]]
+OTHER_KEY = KeyRing.parse(Secret("other:" + "C" * 42 + "E", "keys"))
+
+
+def row_of(store: Store, user_id: int, *, now: int = NOW) -> TokenRow:
+    row = store.token_row(user_id, "emulator", now=now)
+    assert row is not None
+    return row
+
+
+@pytest.fixture
+def people(sign_in: SignIn) -> list[int]:
+    """Three people, the last one in another environment with the first one's number."""
+    return [
+        sign_in(1, cookie="1", tag="1", login="Ann@example.com").user.id,
+        sign_in(2, cookie="2", tag="2", login="bob@example.com").user.id,
+        sign_in(1, cookie="3", tag="3", login="ann@EXAMPLE.com", environment="monthly").user.id,
+    ]
+
+
+def test_people_are_listed_in_order_and_page_by_page(store: Store, people: list[int]) -> None:
+    first = store.find_users(limit=2)
+    assert [user.id for user in first] == people[:2]
+    assert [user.id for user in store.find_users(after=first[-1].id)] == people[2:]
+    assert store.find_users(after=people[2]) == []
+
+
+def test_people_are_found_by_environment_and_number(store: Store, people: list[int]) -> None:
+    assert [user.id for user in store.find_users(environment="monthly")] == people[2:]
+    assert [user.id for user in store.find_users(procore_id=1)] == [people[0], people[2]]
+    assert [user.id for user in store.find_users(procore_id=1, environment="emulator")] == [
+        people[0]
+    ]
+
+
+def test_I2_an_email_finds_everybody_who_has_it(store: Store, people: list[int]) -> None:
+    found = store.find_users(email="ann@example.com")
+    assert [user.id for user in found] == [people[0], people[2]]
+    assert store.find_users(email="%@example.com") == []
+
+
+def test_the_state_of_a_token_set_is_told_without_opening_it(
+    new_store: Callable[..., Store], sign_in: SignIn, sql: Sql
+) -> None:
+    user = sign_in(now=NOW).user
+    sql("UPDATE token_sets SET access_token = 'garbage', ambiguous = 2, status = 'lost'")
+    keyless = new_store(keys=OTHER_KEY)
+    (state,) = keyless.token_states(user.id, now=NOW)
+    assert state == TokenState(
+        environment="emulator",
+        status="lost",
+        generation=1,
+        expires_in=state.expires_in,
+        refreshable=True,
+        leased_for=0,
+        retry_in=0,
+        ambiguous=2,
+        key_ids=(None, "fake1"),
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    assert keyless.token_states(user.id + 1, now=NOW) == []
+
+
+def test_a_lease_and_a_pause_are_told_apart(store: Store, sign_in: SignIn) -> None:
+    user = sign_in().user
+    taken = store.take_lease(row_of(store, user.id), owner="me", seconds=30, now=NOW)
+    assert taken is not None
+    (leased,) = store.token_states(user.id, now=NOW)
+    assert (28 <= leased.leased_for <= 30, leased.retry_in) == (True, 0)
+    store.release_lease(taken, owner="me", retry_in=20, now=NOW)
+    (paused,) = store.token_states(user.id, now=NOW)
+    assert (paused.leased_for, 18 <= paused.retry_in <= 20) == (0, True)
+
+
+def test_I5_disabling_ends_everything_in_one_transaction(
+    store: Store, sign_in: SignIn, tokens: Tokens, hashed: Any
+) -> None:
+    user = sign_in().user
+    sign_in(cookie="2", tag="2", now=NOW + 1)
+    other = sign_in(2, cookie="other", tag="other").user
+    ended = store.disable_user(user.id, now=NOW + 5)
+    assert ended is not None
+    assert (ended.sessions, ended.withdrawn, ended.lost) == (2, 1, False)
+    assert (ended.sealed, ended.leased, ended.user.disabled_at) == (False, False, NOW + 5)
+    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is None
+    assert store.tokens(user.id, "emulator") is None
+    assert row_of(store, user.id).status == "revoked"
+    assert tokens("2") in [each.tokens for each in store.escrows_of(user.id)]
+    assert store.session(hashed("other"), environment="emulator", now=NOW) is not None
+    assert tokens("other") == store.tokens(other.id, "emulator")
+
+
+def test_I5_disabling_again_is_harmless(store: Store, sign_in: SignIn) -> None:
+    user = sign_in().user
+    store.disable_user(user.id, now=NOW + 5)
+    escrows = store.escrows_of(user.id)
+    again = store.disable_user(user.id, now=NOW + 9)
+    assert again is not None
+    assert (again.user.disabled_at, again.sessions, again.withdrawn) == (NOW + 5, 0, 0)
+    assert store.escrows_of(user.id) == escrows
+
+
+def test_nobody_of_that_number_is_told(store: Store) -> None:
+    assert store.disable_user(999, now=NOW) is None
+    assert store.enable_user(999) is None
+    assert store.delete_user(999, now=NOW) is None
+
+
+def test_I5_a_person_who_is_enabled_again_has_to_sign_in(
+    store: Store, sign_in: SignIn, hashed: Any, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    store.disable_user(user.id, now=NOW)
+    with pytest.raises(SignInRefused):
+        sign_in(cookie="2", tag="2")
+    enabled = store.enable_user(user.id)
+    assert enabled is not None
+    assert enabled.disabled_at is None
+    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is None
+    assert store.tokens(user.id, "emulator") is None
+    sign_in(cookie="3", tag="3")
+    assert tokens("3") == store.tokens(user.id, "emulator")
+
+
+def test_R10_a_refresh_under_way_loses_against_disabling_and_against_enabling_after_it(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    taken = store.take_lease(row_of(store, user.id), owner="me", seconds=30, now=NOW)
+    assert taken is not None
+    ended = store.disable_user(user.id, now=NOW)
+    assert ended is not None
+    assert ended.leased
+    assert store.commit_refresh(taken, tokens("new"), now=NOW) is None
+    store.enable_user(user.id)
+    assert store.commit_refresh(taken, tokens("new"), now=NOW) is None
+    assert store.end_grant(taken, owner="me", now=NOW) is None
+    assert store.take_lease(row_of(store, user.id), owner="me", seconds=30, now=NOW) is None
+    assert [each.tokens for each in store.escrows_of(user.id)] == [tokens()]
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_R10_a_commit_and_a_disabling_at_once_leave_nothing_usable(
+    new_store: Callable[..., Store],
+    sign_in: SignIn,
+    tokens: Tokens,
+    at_once: AtOnce,
+    round_: int,
+) -> None:
+    """Whoever is first: the pair is either refused to the refresher, or it is in escrow."""
+    store = new_store(lock_timeout=30.0)
+    user = sign_in(round_ + 1).user
+    taken = store.take_lease(row_of(store, user.id), owner="me", seconds=30, now=NOW)
+    assert taken is not None
+
+    def act(what: str) -> Any:
+        if what == "disable":
+            return store.disable_user(user.id, now=NOW)
+        return store.commit_refresh(taken, tokens("new"), now=NOW)
+
+    _, committed = at_once(act, ["disable", "commit"])
+    kept = [each.tokens for each in store.escrows_of(user.id)]
+    wanted = tokens() if committed is None else tokens("new")
+    assert [each and each.access_token for each in kept] == [wanted.access_token]
+    assert store.tokens(user.id, "emulator") is None
+
+
+def test_I5_a_session_that_is_being_opened_does_not_outlive_the_disabling(
+    new_store: Callable[..., Store],
+    sign_in: SignIn,
+    new_session: Callable[..., NewSession],
+    at_once: AtOnce,
+    sql: Sql,
+) -> None:
+    """Not even hidden, to come back with the person."""
+    store = new_store(lock_timeout=30.0)
+    user = sign_in().user
+
+    def act(number: int) -> None:
+        if number == 0:
+            store.disable_user(user.id, now=NOW)
+            return
+        try:
+            store.open_session(user.id, new_session(f"late {number}"), now=NOW)
+        except SignInRefused:
+            return
+
+    at_once(act, list(range(6)))
+    assert sql("SELECT count(*) FROM sessions") == [(0,)]
+
+
+def test_I5_people_disabled_at_once_by_several_operators_are_disabled_once(
+    new_store: Callable[..., Store], sign_in: SignIn, at_once: AtOnce
+) -> None:
+    store = new_store(lock_timeout=30.0)
+    user = sign_in().user
+    ended = at_once(lambda at: store.disable_user(user.id, now=NOW + at), [1, 2, 3, 4])
+    assert sum(each.withdrawn for each in ended) == 1
+    assert len({each.user.disabled_at for each in ended}) == 1
+    assert len(store.escrows_of(user.id)) == 1
+
+
+def test_V4_tokens_that_cannot_be_opened_stay_and_the_person_is_disabled(
+    store: Store, new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    user = sign_in().user
+    before = sql("SELECT access_token, refresh_token, generation FROM token_sets")
+    ended = new_store(keys=OTHER_KEY).disable_user(user.id, now=NOW)
+    assert ended is not None
+    assert (ended.sealed, ended.withdrawn, ended.sessions) == (True, 0, 1)
+    assert sql("SELECT access_token, refresh_token, generation FROM token_sets") == before
+    repaired = store.disable_user(user.id, now=NOW)
+    assert repaired is not None
+    assert (repaired.sealed, repaired.withdrawn) == (False, 1)
+    assert [each.tokens for each in store.escrows_of(user.id)] == [tokens()]
+
+
+def test_a_grant_that_was_lost_before_is_told(store: Store, sign_in: SignIn, sql: Sql) -> None:
+    user = sign_in().user
+    sql("UPDATE token_sets SET status = 'lost'")
+    ended = store.disable_user(user.id, now=NOW)
+    assert ended is not None
+    assert (ended.lost, ended.withdrawn) == (True, 0)
+
+
+def test_deleting_erases_the_person_and_keeps_the_tokens_to_be_revoked(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    user = sign_in().user
+    other = sign_in(2, cookie="2", tag="2").user
+    ended = store.delete_user(user.id, now=NOW)
+    assert ended is not None
+    assert (ended.sessions, ended.withdrawn) == (1, 1)
+    assert store.user(user.id) is None
+    assert store.user(other.id) == other
+    for table in ("sessions", "token_sets"):
+        assert sql(f"SELECT user_id FROM {table}") == [(other.id,)]
+    assert [each.tokens for each in store.escrowed(NOW + 1)] == [tokens()]
+    assert sql("SELECT count(*) FROM sign_in_ledger WHERE user_id = :user", user=user.id) == [(0,)]
+
+
+def test_a_deleted_person_who_signs_in_is_a_new_person(store: Store, sign_in: SignIn) -> None:
+    user = sign_in().user
+    store.delete_user(user.id, now=NOW)
+    again = sign_in(cookie="2", tag="2")
+    assert (again.created, again.user.id > user.id) == (True, True)
+
+
+def test_V4_tokens_that_cannot_be_opened_are_deleted_only_if_that_is_said(
+    new_store: Callable[..., Store], sign_in: SignIn, sql: Sql
+) -> None:
+    user = sign_in().user
+    keyless = new_store(keys=OTHER_KEY)
+    with pytest.raises(VaultSealed, match="cannot be opened, and so not revoked"):
+        keyless.delete_user(user.id, now=NOW)
+    assert sql("SELECT disabled_at FROM users") == [(None,)]
+    assert sql("SELECT count(*) FROM token_sets") == [(1,)]
+    ended = keyless.delete_user(user.id, now=NOW, even_sealed=True)
+    assert ended is not None
+    assert sql("SELECT count(*) FROM token_sets") == [(0,)]
+
+
+def test_a_newer_pair_takes_the_place_of_the_one_in_escrow(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    store.disable_user(user.id, now=NOW)
+    (escrow,) = store.escrows_of(user.id)
+    store.replace_escrow(replace(escrow, tokens=tokens("newer")), now=NOW + 1)
+    assert [each.tokens for each in store.escrows_of(user.id)] == [tokens("newer")]
+    store.clear_escrow(escrow.state_hash)
+    store.replace_escrow(replace(escrow, tokens=tokens("late")), now=NOW + 2)
+    assert store.escrows_of(user.id) == []
+
+
+def test_an_escrow_cannot_be_replaced_by_nothing(store: Store) -> None:
+    with pytest.raises(ValueError, match="no tokens"):
+        store.replace_escrow(Escrow("0" * 64, "emulator", None), now=NOW)
+
+
+def test_O6_the_row_that_kept_withdrawn_tokens_goes_with_the_next_purge(
+    store: Store, sign_in: SignIn
+) -> None:
+    user = sign_in().user
+    store.disable_user(user.id, now=NOW)
+    assert store.purge(NOW).attempts == 0
+    (escrow,) = store.escrows_of(user.id)
+    store.clear_escrow(escrow.state_hash)
+    assert store.purge(NOW).attempts == 1
+
+
+def test_S6_everybodys_sessions_are_listed_page_by_page(
+    store: Store, sign_in: SignIn, people: list[int], sql: Sql
+) -> None:
+    sign_in(2, cookie="2b", tag="2b")
+    pages = [store.open_sessions(now=NOW, limit=3)]
+    pages.append(store.open_sessions(now=NOW, after=pages[0][-1].id, limit=3))
+    assert [len(page) for page in pages] == [3, 1]
+    assert [each.user.id for page in pages for each in page] == [*people, people[1]]
+    assert pages[0][0].user == store.user(people[0])
+    assert pages[0][0] in store.sessions_of(people[0], now=NOW)
+    sql("UPDATE users SET disabled_at = 1 WHERE id = :user", user=people[1])
+    assert {each.user.id for each in store.open_sessions(now=NOW)} == {people[0], people[2]}
+    assert store.open_sessions(now=NOW + 3600) == []
+
+
+def test_S6_everybody_is_signed_out_in_batches(
+    store: Store, people: list[int], hashed: Any
+) -> None:
+    assert len(people) == 3
+    assert [store.end_some_sessions(limit=2) for _ in range(3)] == [2, 1, 0]
+    assert store.session(hashed("1"), environment="emulator", now=NOW) is None
+
+
+def test_O6_only_grants_that_are_over_and_old_are_purged(
+    store: Store, sign_in: SignIn, sql: Sql
+) -> None:
+    ages = {"lost": 100, "revoked": 100, "ok": 100, "lost and new": 0}
+    ids = {}
+    for number, (status, age) in enumerate(ages.items(), start=1):
+        ids[status] = sign_in(number, cookie=status, tag=status).user.id
+        sql(
+            "UPDATE token_sets SET status = :status, updated_at = :at WHERE user_id = :user",
+            status=status.split()[0],
+            at=NOW - age,
+            user=ids[status],
+        )
+    deleted, last = store.purge_grants(before=NOW, limit=1)
+    assert deleted == 1
+    assert store.purge_grants(before=NOW, after=last, limit=2) == (1, 0)
+    assert store.purge_grants(before=NOW) == (0, 0)
+    left = {user_id for (user_id,) in sql("SELECT user_id FROM token_sets")}
+    assert left == {ids["ok"], ids["lost and new"]}
+
+
+def test_V6_no_token_shows_in_what_an_operator_gets(
+    store: Store, sign_in: SignIn, people: list[int]
+) -> None:
+    sign_in(2, cookie="2b", tag="2b", login="canary@example.com")
+    shown = repr(
+        (
+            store.find_users(),
+            store.token_states(people[1], now=NOW),
+            store.disable_user(people[1], now=NOW),
+            store.escrows_of(people[1]),
+            store.open_sessions(now=NOW),
+        )
+    )
+    assert "canary" not in shown
+
+
+def test_I5_a_disabling_waits_for_a_sign_in_and_ends_it(
+    new_store: Callable[..., Store], sign_in: SignIn, at_once: AtOnce, sql: Sql
+) -> None:
+    store = new_store(lock_timeout=30.0)
+    user = sign_in().user
+    together = Barrier(2)
+
+    def act(what: str) -> None:
+        together.wait(timeout=30)
+        if what == "disable":
+            store.disable_user(user.id, now=NOW)
+            return
+        try:
+            sign_in(cookie="2", tag="2", through=store)
+        except SignInRefused:
+            return
+
+    at_once(act, ["disable", "sign in"])
+    assert sql("SELECT count(*) FROM sessions") == [(0,)]
+    assert store.tokens(user.id, "emulator") is None
