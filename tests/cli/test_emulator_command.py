@@ -48,7 +48,7 @@ def test_E1_it_refuses_to_run_in_production(command: Command, place: str) -> Non
         (command.folder / ".env").write_text("PROCORE_ENVIRONMENT=production\n")
         settings = {}
 
-    done = command("emulator", "--port", "0", **settings)
+    done = command.process("emulator", "--port", "0", **settings)
 
     assert (done.status, done.out) == (1, "")
     assert "PROCORE_ENVIRONMENT is production" in done.err
@@ -62,7 +62,7 @@ def test_E1_it_refuses_to_run_in_production(command: Command, place: str) -> Non
     ],
 )
 def test_E1_it_stays_on_this_machine(command: Command, options: tuple[str, str]) -> None:
-    done = command("emulator", "--port", "0", *options)
+    done = command.process("emulator", "--port", "0", *options)
 
     assert (done.status, "this machine" in done.err or "localhost" in done.err) == (1, True)
 

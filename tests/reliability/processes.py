@@ -85,6 +85,8 @@ class Worker:
 
     def wait_until_gone(self) -> None:
         """Wait until the process has ended, and drop what it still said."""
+        if self._socket.fileno() == -1:
+            return
         try:
             while True:
                 self.hear()

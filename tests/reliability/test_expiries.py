@@ -113,10 +113,10 @@ def test_R2_the_harness_sees_double_spends_where_a_lease_is_shorter_than_the_cal
 ) -> None:
     """A lease that no setting allows: `tests/flow` shows that it outlasts both its requests."""
     world = new_world()
-    widen_the_race(world)
     user = world.sign_in()
     for _ in range(PROCESSES):
-        world.worker(lease_seconds=0)
+        world.worker(lease_seconds=0).ask("fresh", user=user)
+    world.emulator.fault(TOKEN_ENDPOINT, "latency", seconds=0.2, after_commit=True)
     world.witness.look()
     world.expire()
     for worker in world.workers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -377,10 +376,8 @@ def test_I5_a_disabling_waits_for_a_sign_in_and_ends_it(
 ) -> None:
     store = new_store(lock_timeout=30.0)
     user = sign_in().user
-    together = Barrier(2)
 
     def act(what: str) -> None:
-        together.wait(timeout=30)
         if what == "disable":
             store.disable_user(user.id, now=NOW)
             return

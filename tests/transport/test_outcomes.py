@@ -45,11 +45,12 @@ def then(verb: str, data: bytes = b"") -> Callable[[Any], None]:
     return behave
 
 
-def test_T3_nothing_was_sent_when_the_connection_is_refused(
-    new_transport: Any, free_port: Callable[[], int]
-) -> None:
-    with pytest.raises(ProcoreUnavailable, match="was not sent: Connection refused") as failure:
-        new_transport().send(post(f"http://127.0.0.1:{free_port()}/"))
+def test_T3_nothing_was_sent_when_the_connection_is_refused(new_transport: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody else can have this port, and nobody listens
+        port = taken.getsockname()[1]
+        with pytest.raises(ProcoreUnavailable, match="was not sent: Connection refused") as failure:
+            new_transport().send(post(f"http://127.0.0.1:{port}/"))
     assert failure.value.ambiguous is False
     assert failure.value.hint is not None
 
@@ -63,8 +64,9 @@ def test_T3_nothing_was_sent_when_the_name_does_not_resolve(new_transport: Any) 
 def test_T3_nothing_was_sent_when_connecting_takes_too_long(new_transport: Any) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
-        for each in waiting:  # fill the queue of connections that nobody accepts
+        # Fill the queue of connections that nobody accepts. The first has its place for certain.
+        waiting = [socket.create_connection(address), *(socket.socket() for _ in range(3))]
+        for each in waiting[1:]:
             each.setblocking(False)  # noqa: FBT003 (the standard library's signature)
             each.connect_ex(address)
         with pytest.raises(ProcoreUnavailable, match="was not sent") as failure:

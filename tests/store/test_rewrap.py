@@ -1,0 +1,314 @@
+"""The keys in use, and sealing everything anew while everything runs. Rows V3, V4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import CompletedSignIn, KeyRing, Store
+from procore_signin.store.rewrap import KeyUse, Rewrapped
+
+NOW = 1_800_000_000
+Sql = Callable[..., list[tuple[Any, ...]]]
+SignIn = Callable[..., CompletedSignIn]
+NewStore = Callable[..., Store]
+Tokens = Callable[..., TokenSet]
+
+TEXTS = {
+    "old": f"old:{'B' * 42}E",
+    "new": f"new:{'A' * 42}E",
+    "k_1": f"k_1:{'D' * 42}E",
+    "kx1": f"kx1:{'F' * 42}E",
+    "K_1": f"K_1:{'G' * 42}E",
+}
+
+
+def ring(*ids: str) -> KeyRing:
+    return KeyRing.parse(Secret(",".join(TEXTS[key_id] for key_id in ids), "keys"))
+
+
+@pytest.fixture
+def before(new_store: NewStore) -> Store:
+    """A store as it is before the rotation."""
+    return new_store(keys=ring("old"))
+
+
+@pytest.fixture
+def after(new_store: NewStore) -> Store:
+    """A store with a new active key that still opens what the old one sealed."""
+    return new_store(keys=ring("new", "old"))
+
+
+def escrow(store: Store, state_hash: str, tokens: TokenSet) -> None:
+    store.take_attempt(state_hash, environment="emulator", now=NOW, expires_at=NOW + 1)
+    store.escrow(state_hash, tokens, now=NOW)
+
+
+def totals(store: Store) -> dict[str, int]:
+    return {use.key_id: use.total for use in store.key_use()}
+
+
+def test_V3_the_database_tells_which_key_is_needed_for_what(
+    before: Store, after: Store, sign_in: SignIn, hashed: Any, tokens: Tokens, sql: Sql
+) -> None:
+    assert after.key_use() == [KeyUse("new"), KeyUse("old")]
+    sign_in(1, cookie="1", tag="1", through=before)
+    sign_in(2, cookie="2", tag="2", tokens=tokens("2", refreshable=False), through=before)
+    sign_in(3, cookie="3", tag="3", through=after)
+    escrow(before, hashed("s"), tokens("escrow"))
+    assert after.key_use() == [KeyUse("new", 1, 1, 0), KeyUse("old", 2, 1, 1)]
+    assert before.key_use() == [KeyUse("old", 2, 1, 1), KeyUse("new", 1, 1, 0)]
+    sql("UPDATE token_sets SET access_token = 'garbage' WHERE access_token LIKE 'v1.new.%'")
+    assert after.key_use() == [KeyUse("new", 0, 1, 0), KeyUse("old", 2, 1, 1), KeyUse("", 1)]
+
+
+def test_V3_keys_that_the_ring_lacks_are_named(
+    before: Store, after: Store, new_store: NewStore, sign_in: SignIn, hashed: Any, tokens: Tokens
+) -> None:
+    sign_in(through=before)
+    assert after.unknown_key_ids() == ()
+    assert new_store(keys=ring("new")).unknown_key_ids() == ("old",)
+    escrow(new_store(keys=ring("k_1")), hashed("s"), tokens())
+    assert new_store(keys=ring("new")).unknown_key_ids() == ("k_1", "old")
+
+
+@pytest.mark.parametrize(
+    "cell", ["", "garbage", "v1", "v1.", "v1..", "v1..AAAA", "v1.old", "v2.old.AAAA", "."]
+)
+def test_V4_a_value_of_no_known_form_names_no_key(
+    before: Store, sign_in: SignIn, sql: Sql, cell: str
+) -> None:
+    sign_in(through=before)
+    sql("UPDATE token_sets SET access_token = :cell, refresh_token = NULL", cell=cell)
+    assert before.unknown_key_ids() == ()
+    assert before.key_use() == [KeyUse("old"), KeyUse("", 1)]
+
+
+def test_V3_everything_is_sealed_anew_with_the_active_key_and_opens(
+    before: Store, after: Store, new_store: NewStore, sign_in: SignIn, hashed: Any, tokens: Tokens
+) -> None:
+    people = {
+        tag: sign_in(number, cookie=tag, tag=tag, through=before).user.id
+        for number, tag in enumerate("abcdefg", start=1)
+    }
+    for name in ("x", "y", "z"):
+        escrow(before, hashed(name), tokens(name))
+    batches = list(after.rewrap(limit=3))
+    assert [each.done for each in batches] == [3, 3, 1, 3]
+    assert totals(after) == {"new": 17, "old": 0}
+    retired = new_store(keys=ring("new"))
+    assert retired.unknown_key_ids() == ()
+    for tag, user_id in people.items():
+        assert tokens(tag) == retired.tokens(user_id, "emulator")
+    kept = {each.state_hash: each.tokens for each in retired.escrowed(NOW + 1)}
+    assert kept == {hashed(name): tokens(name) for name in "xyz"}
+    assert list(after.rewrap()) == []
+
+
+def test_V3_a_rewrap_that_was_cut_short_goes_on_where_it_stopped(
+    before: Store, after: Store, new_store: NewStore, sign_in: SignIn, tokens: Tokens
+) -> None:
+    people = [
+        sign_in(number, cookie=str(number), tag=str(number), through=before).user.id
+        for number in range(1, 8)
+    ]
+    assert next(after.rewrap(limit=2)) == Rewrapped(2, 0)
+    assert totals(after) == {"new": 4, "old": 10}
+    again = new_store(keys=ring("new", "old"))
+    assert [each.done for each in again.rewrap(limit=2)] == [2, 2, 1]
+    assert totals(again) == {"new": 14, "old": 0}
+    assert [again.tokens(user_id, "emulator") for user_id in people] == [
+        tokens(str(number)) for number in range(1, 8)
+    ]
+
+
+@pytest.mark.parametrize("who", ["a sign-in", "a refresh", "a disabling", "another rewrap"])
+def test_V3_what_is_written_meanwhile_wins(
+    before: Store,
+    after: Store,
+    new_store: NewStore,
+    sign_in: SignIn,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
+) -> None:
+    """Between the moment in which the row is read and the one in which it is written."""
+    other = new_store(keys=ring("new", "old"))
+    user = sign_in(tag="1", through=before).user
+    row = before.token_row(user.id, "emulator", now=NOW)
+    assert row is not None
+    seal_row = after._seal.seal_row
+
+    def meanwhile() -> None:
+        if who == "a sign-in":
+            sign_in(cookie="2", tag="2", through=before)
+        elif who == "a refresh":
+            assert before.commit_refresh(row, tokens("2"), now=NOW) is not None
+        elif who == "a disabling":
+            before.disable_user(user.id, now=NOW)
+        else:
+            list(other.rewrap())
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        sealed = seal_row(*arguments, **named)
+        if not done:
+            done.append(True)
+            meanwhile()
+        return sealed
+
+    done: list[bool] = []
+    monkeypatch.setattr(after, "_seal", _Slow(after._seal, slow))
+    assert next(after.rewrap()) == Rewrapped(0, 1)
+    monkeypatch.undo()
+    now = after.token_row(user.id, "emulator", now=NOW)
+    assert now is not None
+    expected = {"a sign-in": ("2", 2), "a refresh": ("2", 2), "a disabling": ("1", 2)}
+    tag, generation = expected.get(who, ("1", 1))
+    assert (now.tokens.access_token, now.generation) == (tokens(tag).access_token, generation)
+    list(after.rewrap())
+    assert totals(after)["old"] == 0
+
+
+class _Slow:
+    """A seal of tokens that lets somebody else go first."""
+
+    def __init__(self, seal: Any, seal_row: Callable[..., Any]) -> None:
+        self._real = seal
+        self.seal_row = seal_row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_V3_a_sign_in_that_empties_an_escrow_meanwhile_wins(
+    before: Store, after: Store, hashed: Any, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    escrow(before, hashed("s"), tokens())
+    real = after._seal
+    slow = _Slow(real, real.seal_row)
+
+    def seal_escrow(*arguments: Any, **named: Any) -> str:
+        before.clear_escrow(hashed("s"))
+        return real.seal_escrow(*arguments, **named)
+
+    slow.seal_escrow = seal_escrow  # type: ignore[attr-defined]
+    monkeypatch.setattr(after, "_seal", slow)
+    assert list(after.rewrap()) == [Rewrapped(0, 1)]
+    assert after.escrowed(NOW + 1) == []
+
+
+def test_V3_rotation_under_load_loses_nobodys_tokens(
+    new_store: NewStore, sign_in: SignIn, tokens: Tokens, at_once: Callable[..., list[Any]]
+) -> None:
+    """Ten people are refreshed again and again while two operators rotate."""
+    before = new_store(keys=ring("old"), lock_timeout=30.0)
+    after = new_store(keys=ring("new", "old"), lock_timeout=30.0)
+    people = [
+        sign_in(number, cookie=str(number), tag=f"{number}-0", through=before).user.id
+        for number in range(1, 11)
+    ]
+
+    def refresh(times: int) -> None:
+        for turn in range(1, times + 1):
+            for number, user_id in enumerate(people, start=1):
+                row = after.token_row(user_id, "emulator", now=NOW)
+                assert row is not None
+                assert after.commit_refresh(row, tokens(f"{number}-{turn}"), now=NOW) is not None
+
+    def act(what: str) -> int:
+        if what == "refresh":
+            refresh(5)
+            return 0
+        return sum(each.done for each in after.rewrap(limit=2))
+
+    at_once(act, ["refresh", "rotate", "rotate"])
+    list(after.rewrap())
+    retired = new_store(keys=ring("new"))
+    assert retired.unknown_key_ids() == ()
+    for number, user_id in enumerate(people, start=1):
+        now = retired.tokens(user_id, "emulator")
+        assert now is not None
+        assert now.access_token == tokens(f"{number}-5").access_token
+
+
+def test_V4_what_cannot_be_opened_is_named_and_left_and_stops_nobody_else(
+    before: Store, after: Store, sign_in: SignIn, hashed: Any, tokens: Tokens, sql: Sql
+) -> None:
+    people = [
+        sign_in(number, cookie=str(number), tag=str(number), through=before).user.id
+        for number in range(1, 5)
+    ]
+    for name in ("a", "b"):
+        escrow(before, hashed(name), tokens(name))
+    sql("UPDATE token_sets SET refresh_token = 'garbage' WHERE user_id = :user", user=people[0])
+    sql("UPDATE token_sets SET access_token = 'v1.gone.AAAA' WHERE user_id = :user", user=people[2])
+    sql("UPDATE sign_in_ledger SET escrow = 'v1.old.AAAA' WHERE state_hash = :it", it=hashed("a"))
+    damaged = sql("SELECT access_token, refresh_token FROM token_sets ORDER BY user_id")
+    for _ in range(2):
+        batches = list(after.rewrap(limit=1))
+        assert [who for each in batches for who in each.users] == [people[0], people[2]]
+        assert [which for each in batches for which in each.attempts] == [hashed("a")[:8]]
+    stored = sql("SELECT access_token, refresh_token FROM token_sets ORDER BY user_id")
+    assert (stored[0], stored[2]) == (damaged[0], damaged[2])
+    for index in (1, 3):
+        assert tokens(str(index + 1)) == after.tokens(people[index], "emulator")
+    kept = {each.state_hash: each.tokens for each in after.escrowed(NOW + 1)}
+    assert kept == {hashed("a"): None, hashed("b"): tokens("b")}
+
+
+def test_V3_key_ids_that_look_alike_are_told_apart(new_store: NewStore, sign_in: SignIn) -> None:
+    """`_` is a wildcard of LIKE, and SQLite's LIKE takes `K` for `k`."""
+    for number, key_id in enumerate(("k_1", "kx1", "K_1"), start=1):
+        sign_in(number, cookie=key_id, tag=key_id, through=new_store(keys=ring(key_id)))
+    store = new_store(keys=ring("k_1", "kx1", "K_1"))
+    assert totals(store) == {"k_1": 2, "kx1": 2, "K_1": 2}
+    assert sum(each.done for each in store.rewrap()) == 2
+    assert totals(store) == {"k_1": 6, "kx1": 0, "K_1": 0}
+
+
+def test_V3_a_lost_key_can_be_given_up_and_harms_nobody_else(
+    before: Store, new_store: NewStore, sign_in: SignIn, hashed: Any, tokens: Tokens
+) -> None:
+    lost = [
+        sign_in(number, cookie=str(number), tag=str(number), through=before).user.id
+        for number in range(1, 4)
+    ]
+    escrow(before, hashed("s"), tokens())
+    store = new_store(keys=ring("new"))
+    safe = sign_in(9, cookie="9", tag="9", through=store).user.id
+    given_up = []
+    while (batch := store.give_up("old", limit=2)) is not None:
+        given_up.append(batch)
+    assert given_up == [tuple(lost[:2]), tuple(lost[2:])]
+    assert store.unknown_key_ids() == ()
+    assert tokens("9") == store.tokens(safe, "emulator")
+    assert [store.tokens(user_id, "emulator") for user_id in lost] == [None] * 3
+    assert store.user(lost[0]) is not None
+    assert store.escrowed(NOW + 1) == []
+    assert store.give_up("new_") is None
+
+
+def test_V3_a_sign_in_that_comes_in_between_is_not_given_up(
+    before: Store, new_store: NewStore, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in(tag="1", through=before).user
+    store = new_store(keys=ring("new"))
+    write = store._database.write
+
+    def slow(work: Any) -> Any:
+        store._database.write = write  # type: ignore[method-assign]
+        sign_in(cookie="2", tag="2", through=store)
+        return write(work)
+
+    store._database.write = slow  # type: ignore[method-assign]
+    store.give_up("old")
+    assert tokens("2") == store.tokens(user.id, "emulator")
+
+
+def test_V6_a_rewrap_shows_no_token(before: Store, after: Store, sign_in: SignIn) -> None:
+    sign_in(through=before)
+    assert "canary" not in repr((after.key_use(), list(after.rewrap())))
