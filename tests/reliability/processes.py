@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -95,10 +96,9 @@ class Worker:
 
     def _has_hung_up(self) -> bool:
         """Whether the process ended already: its number may be another's by now."""
+        ready, _, _ = select.select([self], [], [], 0)
         try:
-            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
+            return bool(ready) and not self._socket.recv(1, socket.MSG_PEEK)
         except ConnectionResetError:
             return True
 

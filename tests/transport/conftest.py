@@ -120,6 +120,9 @@ class Server:
                 return
             self.connections += 1
             self._accepted.append(sock)
+            if self.stopping.is_set():  # too late for `stop` to see this one
+                sock.close()
+                return
             self._threads.append(threading.Thread(target=self._serve, args=(sock,)))
             self._threads[-1].start()
 

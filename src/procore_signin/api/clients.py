@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import httpx2
 
@@ -14,10 +14,8 @@ from procore_signin.api.options import ApiOptions
 from procore_signin.api.origin import refuse_ambiguous
 from procore_signin.api.shared import FrontDoor, Shared, forget, shared_by
 from procore_signin.api.transport import ApiTransport, AsyncApiTransport
+from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin.flow.tokens import FreshToken
-
-if TYPE_CHECKING:  # client.py imports this room when it is first asked for a client
-    from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 
 USER_AGENT: Final = "procore-signin"
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from procore_signin.api.rate_limit import Pace
 from procore_signin.api.replay import Renewals
 from procore_signin.api.service import ServiceTokens
 from procore_signin.api.wire import AsyncWire, Wire
+from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 
-if TYPE_CHECKING:  # client.py hands itself to this room, and imports it only then
-    from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
-
-    FrontDoor = ProcoreSignIn | AsyncProcoreSignIn
+FrontDoor: TypeAlias = ProcoreSignIn | AsyncProcoreSignIn
 
 
 class Shared:

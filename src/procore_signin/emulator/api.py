@@ -142,7 +142,7 @@ class Api:
         company = self._state.directory.companies.get(_id(named) or 0)
         if company is None:
             return api_errors.bad_request("invalid company id")
-        return json_reply(200, {"zone": company.zone, "web_base_url": call.request.origin})
+        return json_reply(200, {"zone": company.zone, "web_base_url": call.request.base})
 
     def _refuse_unnamed_company(self, call: _Call) -> Reply | None:
         """`/me` and `/companies` need no company header, except for a service account."""
@@ -166,7 +166,7 @@ class Api:
         if isinstance(page, str):
             return api_errors.unprocessable(page, "is not a positive whole number")
         kept = call.parameters if self._state.options.link_keeps_query else {}
-        return page_reply(rows, page, url=call.request.origin + call.request.path, parameters=kept)
+        return page_reply(rows, page, url=call.request.base + call.request.path, parameters=kept)
 
 
 def _id(text: str) -> int | None:

@@ -36,7 +36,7 @@ _ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class EmulatorApp:
-    """The whole emulator as an ASGI application, to be served or mounted at the root of a host.
+    """The whole emulator as an ASGI application: to be served, or mounted under any path prefix.
 
     Args:
         procore: What answers.
@@ -63,7 +63,7 @@ class EmulatorApp:
         root = scope.get("root_path", "")
         path = scope["path"].removeprefix(root)
         if handles(path):
-            await self._inspector.answer({**scope, "path": path}, receive, send)
+            await self._inspector.answer({**scope, "path": path, "root_path": root}, receive, send)
             return
         body = await _body(receive)
         if body is None:

@@ -168,7 +168,7 @@ class Control:
         members = _members(request, "authorize_url", "login")
         location = self._verbs.approve(
             _text(members, "authorize_url"),
-            origin=request.origin,
+            base=request.base,
             login=_text(members, "login", DEMO_LOGIN),
         )
         return {"location": location}
@@ -176,7 +176,7 @@ class Control:
     def _deny(self, request: Request) -> Any:
         members = _members(request, "authorize_url")
         url = _text(members, "authorize_url")
-        return {"location": self._verbs.deny(url, origin=request.origin)}
+        return {"location": self._verbs.deny(url, base=request.base)}
 
     def _revoke(self, request: Request) -> Any:
         members = _members(request, "login", "client_id", "token")

@@ -112,11 +112,11 @@ class Emulator:
 
     def approve(self, authorize_url: str, *, login: str = DEMO_LOGIN) -> str:
         """Log in and press Allow; see `Verbs.approve`."""
-        return self._verbs.approve(authorize_url, origin=self.url, login=login)
+        return self._verbs.approve(authorize_url, base=self.url, login=login)
 
     def deny(self, authorize_url: str) -> str:
         """Press Deny; see `Verbs.deny`."""
-        return self._verbs.deny(authorize_url, origin=self.url)
+        return self._verbs.deny(authorize_url, base=self.url)
 
     def person(self, person_id: int, **changes: str | None) -> Person:
         """Add a person or change `login`, `name` or `password`; see `Verbs.person`."""

@@ -76,14 +76,14 @@ class Inspector:
 
     async def answer(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request of the ASGI server."""
-        path, method = scope["path"], scope["method"]
+        path, method, root = scope["path"], scope["method"], scope.get("root_path", "")
         allowed = "POST" if path == "/_emulator/clear" else "GET"
         if not (method == allowed or (method == "HEAD" and allowed == "GET")):
             await _reply(
                 send, 405, "text/plain", f"Use {allowed}.", ((b"allow", allowed.encode()),)
             )
         elif path == "/_emulator/":
-            await _reply(send, 200, "text/html; charset=utf-8", self.page_html())
+            await _reply(send, 200, "text/html; charset=utf-8", self.page_html(root))
         elif path == "/_emulator/events" and method == "GET":
             await self._send_events(scope, receive, send)
         elif path == "/_emulator/clear":
@@ -93,12 +93,12 @@ class Inspector:
         else:
             await _send_static(send, path.removeprefix("/_emulator/static/"))
 
-    def page_html(self) -> str:
-        """Return the whole page as it stands now."""
+    def page_html(self, root: str = "") -> str:
+        """Return the whole page as it stands now; `root` is where the emulator is mounted."""
         self._catch_up()
-        return self._pages.page(self._story, self._mark())
+        return self._pages.page(self._story, self._mark(), root)
 
-    async def event_stream(self, after: str) -> AsyncGenerator[bytes, None]:
+    async def event_stream(self, after: str, root: str = "") -> AsyncGenerator[bytes, None]:
         """Yield server-sent events: `chapter` for what changed, `cleared` when all is gone.
 
         Every `chapter` carries, as JSON, the id and HTML of one sign-in as it now stands, whether
@@ -108,6 +108,7 @@ class Inspector:
             after: The mark up to which the receiver knows the story: the page's, or the id of the
                 last event. An unknown one, as of an emulator that was restarted, is answered with
                 `cleared`.
+            root: Path prefix under which the emulator is mounted, or nothing.
         """
         subscription = self._journal.subscribe()
         try:
@@ -115,7 +116,7 @@ class Inspector:
             cleared_up_to = self._journal.cleared_up_to
             yield b"retry: 1000\n\n"
             while known is not None and cleared_up_to == self._journal.cleared_up_to:
-                events, known = self._news(known)
+                events, known = self._news(known, root)
                 for event in events:
                     yield event
                 if not await subscription.wait(self._heartbeat):
@@ -146,7 +147,7 @@ class Inspector:
             number if self._journal.cleared_up_to <= number <= self._journal.last_number else None
         )
 
-    def _news(self, known: int) -> tuple[list[bytes], int]:
+    def _news(self, known: int, root: str) -> tuple[list[bytes], int]:
         """Return the events of everything newer than `known`, and what is known after them."""
         self._catch_up()
         sign_ins = list(self._story.sign_ins)
@@ -161,7 +162,7 @@ class Inspector:
             changed.append(sign_ins[begun[0] - 1])
         events = []
         for chapter in sorted(changed, key=lambda chapter: chapter.exchanges[-1].number):
-            data = json.dumps(self._pages.news(self._story, chapter, known))
+            data = json.dumps(self._pages.news(self._story, chapter, known, root))
             mark = mark_of(chapter.exchanges[-1])
             events.append(f"event: chapter\nid: {mark}\ndata: {data}\n\n".encode())
         return events, self._told_up_to
@@ -176,7 +177,7 @@ class Inspector:
                 "headers": [(b"content-type", b"text/event-stream; charset=utf-8"), *_HEADERS],
             }
         )
-        sending = asyncio.create_task(self._send_stream(send, after))
+        sending = asyncio.create_task(self._send_stream(send, after, scope.get("root_path", "")))
         leaving = asyncio.create_task(_wait_for_disconnect(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,8 +187,8 @@ class Inspector:
             with suppress(asyncio.CancelledError):
                 await sending
 
-    async def _send_stream(self, send: Send, after: str) -> None:
-        async with aclosing(self.event_stream(after)) as events:
+    async def _send_stream(self, send: Send, after: str, root: str) -> None:
+        async with aclosing(self.event_stream(after, root)) as events:
             async for event in events:
                 await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -199,7 +200,7 @@ class Inspector:
             message = "There is no such exchange, or it is no longer kept."
             await _reply(send, 404, "text/plain; charset=utf-8", message)
         elif "text/html" in (_header(scope, b"accept") or ""):
-            html = self._pages.exchange(self._story, exchange)
+            html = self._pages.exchange(self._story, exchange, scope.get("root_path", ""))
             await _reply(send, 200, "text/html; charset=utf-8", html)
         else:
             await _reply(send, 200, "application/json", json.dumps(exchange_json(exchange)))
@@ -211,7 +212,8 @@ class Inspector:
             await _reply(send, 403, "text/plain", "Only this emulator's own page may do this.")
             return
         self._journal.clear()
-        await _reply(send, 303, "text/plain", "Cleared.", ((b"location", b"/_emulator/"),))
+        location = f"{scope.get('root_path', '')}/_emulator/".encode("latin-1")
+        await _reply(send, 303, "text/plain", "Cleared.", ((b"location", location),))
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

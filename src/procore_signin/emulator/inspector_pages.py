@@ -52,7 +52,7 @@ class Half:
 
 
 class InspectorPages:
-    """Renders the inspector's templates.
+    """Renders the inspector's templates. `root` is everywhere the prefix it is mounted under.
 
     Args:
         app_url: Where the application that signs in is opened.
@@ -75,10 +75,11 @@ class InspectorPages:
             emulator_version=version,
         )
 
-    def page(self, story: Story, mark: str) -> str:
+    def page(self, story: Story, mark: str, root: str) -> str:
         """Return the whole page; `mark` is where its event stream goes on."""
         chapters = [self._chapter(story, sign_in) for sign_in in reversed(story.sign_ins)]
         return self._templates.get_template("inspector.html").render(
+            root=root,
             chapters=chapters,
             others=self._chapter(story, story.others),
             left_out=story.left_out,
@@ -86,18 +87,20 @@ class InspectorPages:
             waiting=arrows_of([], to_come=True),
         )
 
-    def news(self, story: Story, chapter: Chapter, known: int) -> dict[str, Any]:
+    def news(self, story: Story, chapter: Chapter, known: int, root: str) -> dict[str, Any]:
         """Return what the page needs to draw a chapter that has exchanges newer than `known`."""
         drawn = self._chapter(story, chapter)
         new = [arrow for arrow in drawn["arrows"] if arrow.exchange and arrow.exchange > known]
         return {
             "id": chapter.id,
             "newest": drawn["newest"],
-            "html": self._templates.get_template("_chapter.html").render(chapter=drawn),
+            "html": self._templates.get_template("_chapter.html").render(
+                root=root, chapter=drawn
+            ),
             "said": ". ".join(_said(arrow) for arrow in new[-_SAID_AT_ONCE:]),
         }
 
-    def exchange(self, story: Story, exchange: Exchange) -> str:
+    def exchange(self, story: Story, exchange: Exchange, root: str) -> str:
         """Return the page of one exchange."""
         arrows: list[Arrow] = []
         for chapter in (*story.sign_ins, story.others):
@@ -109,6 +112,7 @@ class InspectorPages:
                 ]
         shown = shorten_secrets(exchange)
         return self._templates.get_template("exchange.html").render(
+            root=root,
             exchange=shown,
             started=_local(exchange.started_at),
             arrows=arrows,

@@ -38,7 +38,7 @@ class LoginPages:
         """
         asked = authorization.read(self._state, request.query)
         if isinstance(asked, OAuthError):
-            return self._refusal(asked)
+            return self._refusal(request, asked)
         person = self._person(request)
         if person is None:
             return self._to_login(request, f"{AUTHORIZE}?{request.query}")
@@ -54,7 +54,7 @@ class LoginPages:
         continue_to = _safe_continuation(form.get("continue_to", ""))
         asked = authorization.read(self._state, continue_to.partition("?")[2])
         if isinstance(asked, OAuthError):
-            return self._refusal(asked)
+            return self._refusal(request, asked)
         person = self._person(request)
         if person is None:
             return self._to_login(request, continue_to)
@@ -64,17 +64,19 @@ class LoginPages:
         if decision == "deny":
             return self._denied(request, asked)
         note = "the form's decision is neither allow nor deny"
-        return self._refusal(self._state.dialect.error("invalid_request", note))
+        return self._refusal(request, self._state.dialect.error("invalid_request", note))
 
     def login_panel(self, request: Request) -> Reply:
         """Show the log-in panel, or go on when the browser is logged in."""
         try:
             continue_to = _safe_continuation(query_parameters(request.query).get("continue_to", ""))
         except Malformed as refused:
-            return self._refusal(self._state.dialect.error("invalid_request", str(refused)))
+            return self._refusal(
+                request, self._state.dialect.error("invalid_request", str(refused))
+            )
         if self._person(request) is not None:
             return redirect_reply(request.root + continue_to)
-        return self._panel(continue_to, error=None)
+        return self._panel(request, continue_to, error=None)
 
     def log_in(self, request: Request) -> Reply:
         """Check login and password, log the browser in and go on."""
@@ -84,21 +86,23 @@ class LoginPages:
         continue_to = _safe_continuation(form.get("continue_to", ""))
         person = self._state.directory.person_by_login(form.get("login", "").strip())
         if person is None or person.password != form.get("password"):
-            return self._panel(continue_to, error="Invalid email or password.")
+            return self._panel(request, continue_to, error="Invalid email or password.")
         # A new value at every log-in: one that was planted before is worth nothing after.
         self._state.logins.close(request.cookie(COOKIE))
         cookie = self._state.logins.open(person.id)
         return redirect_reply(
             request.root + continue_to,
-            ("set-cookie", f"{COOKIE}={cookie}; Path=/; HttpOnly; SameSite=Lax"),
+            ("set-cookie", f"{COOKIE}={cookie}; {_cookie_scope(request)}"),
             note=f"{person.login} logged in",
         )
 
     def log_out(self, request: Request) -> Reply:
         """Log the browser out. Consent and tokens stay."""
         self._state.logins.close(request.cookie(COOKIE))
-        expired = f"{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
-        return self._pages.reply("logged_out.html", headers=(("set-cookie", expired),))
+        expired = f"{COOKIE}=; {_cookie_scope(request)}; Max-Age=0"
+        return self._pages.reply(
+            "logged_out.html", root=request.root, headers=(("set-cookie", expired),)
+        )
 
     def out_of_band(self, request: Request) -> Reply:
         """Show the code to the person it was issued for."""
@@ -113,6 +117,7 @@ class LoginPages:
         if code is None or person is None or code.person_id != person.id:
             return self._pages.reply(
                 "error.html",
+                root=request.root,
                 status=404,
                 note="no code of this person is shown at this address",
                 title="No code here",
@@ -120,7 +125,7 @@ class LoginPages:
                 error=None,
                 cure=_NO_CODE_CURE,
             )
-        return self._pages.reply("oob.html", code=code.code)
+        return self._pages.reply("oob.html", root=request.root, code=code.code)
 
     def _person(self, request: Request) -> Person | None:
         return self._state.logged_in(request.cookie(COOKIE))
@@ -129,7 +134,9 @@ class LoginPages:
         try:
             return body_parameters(request)
         except Malformed as refused:
-            return self._refusal(self._state.dialect.error("invalid_request", str(refused)))
+            return self._refusal(
+                request, self._state.dialect.error("invalid_request", str(refused))
+            )
 
     def _to_login(self, request: Request, continue_to: str) -> Reply:
         location = f"{request.root}/login?continue_to={quote(continue_to, safe='')}"
@@ -138,7 +145,7 @@ class LoginPages:
     def _allowed(
         self, request: Request, asked: AuthorizationRequest, person: Person, note: str
     ) -> Reply:
-        location = authorization.allow(self._state, asked, person, request.origin)
+        location = authorization.allow(self._state, asked, person, request.base)
         if asked.out_of_band:
             location = request.root + location
         return redirect_reply(location, note=note)
@@ -148,11 +155,12 @@ class LoginPages:
         if asked.out_of_band:
             refused = self._state.dialect.error("access_denied", note)
             return self._state.dialect.reply(refused, state=asked.state)
-        return redirect_reply(authorization.deny(self._state, asked, request.origin), note=note)
+        return redirect_reply(authorization.deny(self._state, asked, request.base), note=note)
 
     def _consent(self, request: Request, asked: AuthorizationRequest, person: Person) -> Reply:
         return self._pages.reply(
             "consent.html",
+            root=request.root,
             form_target=None if asked.out_of_band else asked.redirect_uri,
             client_name=asked.client.name,
             person_name=person.name or person.login,
@@ -161,11 +169,12 @@ class LoginPages:
             continue_to=f"{AUTHORIZE}?{request.query}",
         )
 
-    def _panel(self, continue_to: str, *, error: str | None) -> Reply:
+    def _panel(self, request: Request, continue_to: str, *, error: str | None) -> Reply:
         read = authorization.read(self._state, continue_to.partition("?")[2])
         asked = read if isinstance(read, AuthorizationRequest) else None
         return self._pages.reply(
             "login.html",
+            root=request.root,
             status=200 if error is None else 422,
             note=error,
             # With consent remembered, the log-in form leads all the way to the application.
@@ -180,9 +189,10 @@ class LoginPages:
             demo_password=DEMO_PASSWORD,
         )
 
-    def _refusal(self, refused: OAuthError) -> Reply:
+    def _refusal(self, request: Request, refused: OAuthError) -> Reply:
         return self._pages.reply(
             "error.html",
+            root=request.root,
             status=self._state.dialect.page_status(refused.error),
             note=refused.note,
             title="An error has occurred",
@@ -190,6 +200,11 @@ class LoginPages:
             error=refused.error,
             cure=refused.cure,
         )
+
+
+def _cookie_scope(request: Request) -> str:
+    """Return the attributes that keep the cookie to this emulator, wherever it is mounted."""
+    return f"Path={request.root or '/'}; HttpOnly; SameSite=Lax"
 
 
 def _safe_continuation(continue_to: str) -> str:

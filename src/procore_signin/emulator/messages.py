@@ -36,6 +36,11 @@ class Request:
     root: str = ""
 
     @property
+    def base(self) -> str:
+        """Origin and path prefix: what every address of this emulator begins with."""
+        return self.origin + self.root
+
+    @property
     def target(self) -> str:
         """Path and query."""
         return f"{self.path}?{self.query}" if self.query else self.path

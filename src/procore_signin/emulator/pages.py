@@ -33,6 +33,7 @@ class Pages:
         self,
         template: str,
         *,
+        root: str,
         status: int = 200,
         form_target: str | None = None,
         headers: Headers = (),
@@ -43,13 +44,15 @@ class Pages:
 
         Args:
             template: File name under `templates/`.
+            root: Path prefix under which the emulator is mounted, or nothing.
             status: HTTP status.
             form_target: Redirect URI to which a form of this page may finally lead, or None.
             headers: More headers, such as a cookie.
             note: For the journal.
             values: What the template needs.
         """
-        body = self._templates.get_template(template).render(emulator_version=VERSION, **values)
+        page = self._templates.get_template(template)
+        body = page.render(emulator_version=VERSION, root=root, **values)
         return Reply(
             status,
             (

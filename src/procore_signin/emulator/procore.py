@@ -88,7 +88,8 @@ class LocalProcore:
         directory = self.state.directory
         return self.pages.reply(
             "index.html",
-            base_url=request.origin,
+            root=request.root,
+            base_url=request.base,
             clients=list(directory.clients.values()),
             people=[(person.login, person.name or "") for person in directory.people.values()],
         )

@@ -67,12 +67,12 @@ class Verbs:
     def __init__(self, procore: LocalProcore) -> None:
         self.procore = procore
 
-    def approve(self, authorize_url: str, *, origin: str, login: str = DEMO_LOGIN) -> str:
+    def approve(self, authorize_url: str, *, base: str, login: str = DEMO_LOGIN) -> str:
         """Do what a person does who logs in and presses Allow.
 
         Args:
             authorize_url: The authorization request, absolute or from its path on.
-            origin: The emulator's own, which the request must be for.
+            base: The emulator's own origin, and path prefix, which the request must be for.
             login: Who the person is.
 
         Returns:
@@ -84,21 +84,21 @@ class Verbs:
                 login.
         """
         with self.procore.lock:
-            asked = self._read(authorize_url, origin)
+            asked = self._read(authorize_url, base)
             person = self._person(login)
-            return authorization.allow(self.procore.state, asked, person, origin)
+            return authorization.allow(self.procore.state, asked, person, base)
 
-    def deny(self, authorize_url: str, *, origin: str) -> str:
+    def deny(self, authorize_url: str, *, base: str) -> str:
         """Do what a person does who presses Deny; returns where the browser would be sent.
 
         Raises:
             EmulatorRefused: The request would have ended on an error page, or has no callback.
         """
         with self.procore.lock:
-            asked = self._read(authorize_url, origin)
+            asked = self._read(authorize_url, base)
             if asked.out_of_band:
                 raise EmulatorRefused("An out-of-band request has nowhere to be sent when denied")
-            return authorization.deny(self.procore.state, asked, origin)
+            return authorization.deny(self.procore.state, asked, base)
 
     def person(
         self,
@@ -250,15 +250,15 @@ class Verbs:
         """Return to how it was at the start."""
         self.procore.reset()
 
-    def _read(self, authorize_url: str, origin: str) -> AuthorizationRequest:
-        parts = urlsplit(authorize_url)
+    def _read(self, authorize_url: str, base: str) -> AuthorizationRequest:
+        parts, ours = urlsplit(authorize_url), urlsplit(base)
         # Under whatever name the machine is called, the port tells whose request it is.
-        if parts.netloc and parts.port != urlsplit(origin).port:
+        if parts.netloc and parts.port != ours.port:
             raise EmulatorRefused(
                 f"That authorization request is for {parts.scheme}://{parts.netloc}, "
-                f"this emulator is {origin}"
+                f"this emulator is {base}"
             )
-        if parts.path.rstrip("/") != AUTHORIZE:
+        if parts.path.removeprefix(ours.path).rstrip("/") != AUTHORIZE:
             raise EmulatorRefused(f"That is no authorization request: its path is not {AUTHORIZE}")
         asked = authorization.read(self.procore.state, parts.query)
         if isinstance(asked, OAuthError):

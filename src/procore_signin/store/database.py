@@ -90,6 +90,16 @@ class Patience:
 
 
 _open: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_abandoned: Final[list[object]] = []
+
+
+def abandon(*connections: object) -> None:
+    """Keep connections that a forked child inherited for ever, never to be used or closed.
+
+    Closing one would say goodbye to the server in the parent's name, and with SQLite harm the
+    parent's locks (sqlite.org/howtocorrupt.html §2.6).
+    """
+    _abandoned.extend(connections)
 
 
 def forget_after_fork(database: Database) -> None:

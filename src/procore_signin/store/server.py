@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from procore_signin.store.address import Address, Backend
-from procore_signin.store.database import Patience, forget_after_fork
+from procore_signin.store.database import Patience, abandon, forget_after_fork
 from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.statement import Statement, Transaction
 
@@ -79,6 +79,7 @@ class ServerDatabase:
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
+        abandon(self._writers.pool, self._readers.pool)
         self._writers.dispose(close=False)
         self._readers.dispose(close=False)
 

@@ -14,16 +14,13 @@ from urllib.parse import quote
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
-from procore_signin.store.database import Patience, forget_after_fork
+from procore_signin.store.database import Patience, abandon, forget_after_fork
 from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.statement import Statement, Transaction
 
 T = TypeVar("T")
 
 _FILE_MODE: Final = 0o600
-_abandoned: Final[list[object]] = []
-"""Connections that a forked child inherited. Closing one there would harm the parent's locks
-(sqlite.org/howtocorrupt.html §2.6), so they are kept for ever."""
 
 
 def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
@@ -123,7 +120,7 @@ class SqliteDatabase:
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
-        _abandoned.extend((*self._idle, self._writer))
+        abandon(*self._idle, self._writer)
         self._idle = deque()
         self._writer = None
         self._writers = threading.Lock()

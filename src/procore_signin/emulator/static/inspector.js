@@ -76,7 +76,7 @@ function update(news) {
 
 function connect() {
   const after = encodeURIComponent(chapters.dataset.after);
-  const events = new EventSource(`/_emulator/events?after=${after}`);
+  const events = new EventSource(`events?after=${after}`);
   const say = (state, words) => {
     live.dataset.state = state;
     live.textContent = words;
