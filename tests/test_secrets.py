@@ -13,10 +13,13 @@ MAY_REVEAL = {
     "protocol/secret.py",  # to compare two of them
     "protocol/token_endpoint.py",  # the client secret, code, verifier and tokens, in a request
     "protocol/me.py",  # the access token, in the Authorization header
+    "protocol/companies.py",  # as above
+    "api/transport.py",  # as above
     "protocol/pkce.py",  # the verifier, into its hash
     "store/keyring.py",  # the text of the keys, read once
     "store/token_seal.py",  # tokens, under the seal
     "flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
+    "app/metrics.py",  # the token for reading the metrics, to compare it
     "web/endpoints.py",  # the session's token, in its Set-Cookie header
     "cli/demo.py",  # the demo's key, into a file that only its owner reads
     "cli/init.py",  # a new key, into .env

@@ -44,6 +44,7 @@ PATHS: Final = {
     "sign_out_everywhere": "/sign-out-everywhere",
     "end_session": "/sessions/end",
     "disconnect": "/disconnect",
+    "company": "/company",
     "static": "/static",
 }
 AUTHORIZE: Final = "/authorize?client_id=emulator-client-id&response_type=code"
@@ -149,6 +150,18 @@ SCENES: Final[dict[str, tuple[pages.PageName, Mapping[str, object]]]] = {
     "home": ("home", a_home(JOE)),
     "home-hostile": ("home", {**a_home(HOSTILE), "environment": "sandbox"}),
     "sessions": ("sessions", {"sessions": SESSIONS, "signed_in": JOE}),
+    "company": (
+        "company",
+        {
+            "companies": (
+                SimpleNamespace(id=4268, name="Demo Builders"),
+                SimpleNamespace(id=598134325694431, name="A Company With A Long Name " * 6),
+            ),
+            "chosen": 4268,
+            "return_to": "/home",
+            "signed_in": JOE,
+        },
+    ),
     "signed-out": ("signed_out", {"everywhere": False, "sign_in_url": AUTHORIZE}),
     "signed-out-everywhere": ("signed_out", {"everywhere": True, "sign_in_url": AUTHORIZE}),
     "disconnected": ("disconnected", {"revoked": True, "sign_in_url": AUTHORIZE}),

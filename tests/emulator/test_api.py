@@ -251,8 +251,6 @@ class TestCompanyHeader:
     @pytest.mark.parametrize(
         "target",
         [
-            "/rest/v1.0/projects?company_id=8089",
-            "/rest/v1.1/projects?company_id=8089",
             "/rest/v1.0/projects",
             "/rest/v1.0/companies/8089/me",
             "/rest/v1.0/companies/8089/users",
@@ -266,8 +264,31 @@ class TestCompanyHeader:
         assert 400 == answered.status_code
         assert MISSING_COMPANY == answered.text
 
-    @pytest.mark.parametrize("target", ["/rest/v1.0/me", "/rest/v1.0/companies"])
-    def test_me_and_companies_do_without_it(
+    @pytest.mark.parametrize("version", ["v1.0", "v1.1"])
+    def test_projects_need_it_too_when_every_call_shall(
+        self,
+        emulated: Callable[..., Emulator],
+        http_of: Callable[[Emulator], httpx2.Client],
+        sign_in: Callable[..., dict[str, Any]],
+        bearer: Callable[[dict[str, Any]], Headers],
+        version: str,
+    ) -> None:
+        emulator = emulated(company_header="always")
+        http = http_of(emulator)
+        target = f"/rest/{version}/projects?company_id=8089"
+        answered = http.get(target, headers=bearer(sign_in(emulator, http)))
+        assert (400, MISSING_COMPANY) == (answered.status_code, answered.text)
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "/rest/v1.0/me",
+            "/rest/v1.0/companies",
+            "/rest/v1.0/projects?company_id=8089",
+            "/rest/v1.1/projects?company_id=8089",
+        ],
+    )
+    def test_calls_that_the_documentation_shows_without_it_do_without_it(
         self, http: httpx2.Client, joe: Headers, target: str
     ) -> None:
         assert 200 == http.get(target, headers=joe).status_code

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
-
 from tests.reliability.databases import KINDS, Database, a_database
 from tests.reliability.processes import Zygote, a_zygote
 from tests.reliability.settings import LONG

@@ -26,6 +26,8 @@ SERVERS: Final = {
     "mariadb": ("mariadb://root@127.0.0.1:3306", "mysql"),
 }
 KINDS: Final = ("sqlite", *SERVERS)
+TIMES: Final = ("_at", "_until")
+"""How the names of columns end that hold a time."""
 
 
 class Database:
@@ -63,10 +65,11 @@ class Database:
         self._engine.dispose()
 
     def pass_time(self, seconds: float) -> None:
-        """Make every token set `seconds` older, as if the database's clock had moved on."""
-        columns = ("expires_at", "lease_until", "created_at", "updated_at")
-        older = ", ".join(f"{column} = {column} - :seconds" for column in columns)
-        self.run(f"UPDATE token_sets SET {older}", seconds=round(seconds))
+        """Make every row `seconds` older, as if everybody's clock had moved on."""
+        for table in metadata.tables.values():
+            times = [column.name for column in table.columns if column.name.endswith(TIMES)]
+            older = ", ".join(f"{name} = {name} - :seconds" for name in times)
+            self.run(f"UPDATE {table.name} SET {older}", seconds=round(seconds))
 
 
 @contextmanager

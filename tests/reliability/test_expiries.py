@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-
 from typing import Final
 
 import pytest
-
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import size
 from tests.reliability.world import ACCESS_TOKEN_LIFETIME, TOKEN_ENDPOINT, World
@@ -14,11 +12,6 @@ from tests.reliability.world import ACCESS_TOKEN_LIFETIME, TOKEN_ENDPOINT, World
 PROCESSES: Final = 8
 EXPIRIES: Final = size(10, 100)
 SKEWS: Final = (-600, -600, -300, 0, 0, 300, 600, 600)
-
-
-def widen_the_race(world: World) -> None:
-    """Have Procore think for a while, so that every process comes while one is asking."""
-    world.emulator.fault(TOKEN_ENDPOINT, "latency", seconds=0.03, after_commit=True, times=None)
 
 
 def meet_expiries(world: World, user: int, expiries: int) -> dict[str, int]:
@@ -45,7 +38,7 @@ def test_R1_eight_processes_spend_no_refresh_token_twice(
     new_world: NewWorld, report: Report
 ) -> None:
     world = new_world()
-    widen_the_race(world)
+    world.widen_the_race()
     user = world.sign_in()
     for _ in range(PROCESSES):
         world.worker()
@@ -76,7 +69,7 @@ def test_R1_processes_whose_clocks_differ_by_twenty_minutes_spend_no_refresh_tok
     new_world: NewWorld, report: Report
 ) -> None:
     world = new_world()
-    widen_the_race(world)
+    world.widen_the_race()
     user = world.sign_in()
     for skew in SKEWS:
         world.worker(skew=skew)

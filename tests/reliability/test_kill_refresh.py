@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import pytest
-
-from procore_signin.emulator.faults import Fault
-from procore_signin.flow.tokens import LEASE_SECONDS
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.processes import Worker, WorkerDied
 from tests.reliability.settings import size
-from tests.reliability.world import TOKEN_ENDPOINT, World, until
+from tests.reliability.world import World, until
+
+from procore_signin.flow.tokens import LEASE_SECONDS
 
 KILLS: Final = size(12, 60)
 PROCESSES: Final = 8
@@ -33,22 +34,25 @@ UNRECOVERABLE: Final = {CARRIED_OUT, "after /oauth/token", "inside commit_refres
 """Where Procore, as documented, has forgotten the old token and nobody has stored the new one."""
 
 
-def die(world: World, worker: Worker, user: int, point: str) -> None:
-    """Have `worker` refresh the token of `user`, and die at `point`."""
+@contextmanager
+def death_at(world: World, user: int, point: str) -> Iterator[None]:
+    """Have a process refresh the token of `user` and die at `point`.
+
+    The block runs after its death; at its end Procore has finished with its request.
+    """
+    worker = world.worker()
     if not point.startswith("while"):
         worker.ask("die_at", point=point)
         worker.tell("fresh", user=user)
-    else:
-        held_up = hold_up(world, after_commit=point == CARRIED_OUT)
+        world.lose(worker)
+        yield
+        return
+    with world.held_up(after_commit=point == CARRIED_OUT) as fault:
         worker.tell("fresh", user=user)
-        until(lambda: held_up.happened)
+        until(lambda: fault.happened)
         worker.kill()
-    world.lose(worker)
-
-
-def hold_up(world: World, *, after_commit: bool) -> Fault:
-    """Have Procore stop for half a second on the next token request."""
-    return world.emulator.fault(TOKEN_ENDPOINT, "latency", seconds=0.5, after_commit=after_commit)
+        world.lose(worker)
+        yield
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
@@ -63,13 +67,13 @@ def test_R3_a_process_killed_at_each_point_of_a_refresh_costs_no_more_than_it_mu
         user = world.sign_in(number)
         world.expire()
         world.witness.look()
-        die(world, world.worker(), user, point)
-        world.pass_time(LEASE_SECONDS + 1)
         answers = []
-        for _ in range(3):
-            for worker in others:
-                worker.tell("fresh", user=user)
-            answers += world.answers(others).values()
+        with death_at(world, user, point):
+            world.pass_time(LEASE_SECONDS + 1)
+            for _ in range(3):
+                for worker in others:
+                    worker.tell("fresh", user=user)
+                answers += world.answers(others).values()
         row = world.row(user)
         outcomes[point] = row.status
         sight = world.witness.look()
@@ -121,7 +125,7 @@ def test_R3_processes_killed_at_random_cost_no_more_than_they_must(
     new_world: NewWorld, report: Report, rotation: str
 ) -> None:
     world = new_world(rotation=rotation)
-    world.emulator.fault(TOKEN_ENDPOINT, "latency", seconds=0.02, after_commit=True, times=None)
+    world.widen_the_race(0.02)
     user = world.sign_in()
     count: Counter[str] = Counter()
     for turn in range(KILLS):

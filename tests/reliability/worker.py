@@ -10,6 +10,9 @@ import socket
 import traceback
 from typing import Any, Final
 
+from tests.reliability.points import Points, WatchedTransport
+from tests.reliability.settings import Place
+
 from procore_signin.client import AsyncProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.flow import tokens
@@ -19,8 +22,6 @@ from procore_signin.flow.tokens import FreshToken
 from procore_signin.protocol.authorization import CodeGranted
 from procore_signin.protocol.me import me_request
 from procore_signin.protocol.secret import Secret
-from tests.reliability.points import Points, WatchedTransport
-from tests.reliability.settings import Place
 
 Answer = dict[str, Any]
 

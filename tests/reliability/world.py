@@ -13,24 +13,30 @@ from random import Random
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from procore_signin.client import ProcoreSignIn
-from procore_signin.emulator import Emulator
-from procore_signin.flow.attempt import SignInAttempt, new_attempt
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin.flow.sign_in import finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.records import TokenRow
+from procore_signin.transport.contract import Transport
 from tests.reliability.databases import Database
 from tests.reliability.processes import Answer, Worker, WorkerDied, Zygote
 from tests.reliability.settings import REDIRECT_URI, Place, SharedClock
 from tests.reliability.witness import Witness
 from tests.reliability.worker import BROWSER, attempt_to
 
+from procore_signin.client import ProcoreSignIn
+from procore_signin.emulator import Emulator
+from procore_signin.emulator.faults import Fault
+from procore_signin.flow.attempt import SignInAttempt, new_attempt
+from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin.flow.sign_in import finish_sign_in
+from procore_signin.flow.steps import send
+from procore_signin.protocol.authorization import CodeGranted
+from procore_signin.protocol.me import me_request
+from procore_signin.protocol.secret import Secret
+from procore_signin.store.records import TokenRow
+
 T = TypeVar("T")
 
 ACCESS_TOKEN_LIFETIME: Final = 5400
 TOKEN_ENDPOINT: Final = "POST /oauth/token"
+HELD_UP_SECONDS: Final = 0.25
 POLL: Final = 0.005
 
 
@@ -59,7 +65,7 @@ class World:
         self.workers: list[Worker] = []
         self._deaths = 0
 
-    def close(self) -> None:
+    def leave(self) -> None:
         """End every process, and close what is open here."""
         for worker in self.workers:
             if worker.busy:
@@ -68,6 +74,11 @@ class World:
                 worker.close()
         self.workers.clear()
         self.door.close()
+        self.database.close()
+
+    def come_back(self) -> None:
+        """Open again what `leave` closed; without workers."""
+        self.door = self._place.door()
 
     # Processes.
 
@@ -113,14 +124,25 @@ class World:
             self.end_leases_of_the_dead()
         return heard
 
+    def another_door(
+        self, database_url: str, wrapped: Callable[[Transport], Transport]
+    ) -> ProcoreSignIn:
+        """Return a front door in this process that goes another way to the same database."""
+        return replace(self._place, database_url=database_url).door(wrapped)
+
     # Time.
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass for the emulator, for every process and for the database."""
+        """Let time pass for the emulator, for every process and for the database.
+
+        No test can move a server's clock. There every row is made older instead, which is the same
+        to whoever reads it.
+        """
         self.emulator.advance(seconds)
-        self.clock.advance(seconds)
         if self.database.has_a_clock:
             self.database.pass_time(seconds)
+        else:
+            self.clock.advance(seconds)
 
     def expire(self) -> None:
         """Let so much time pass that every access token has expired."""
@@ -145,6 +167,38 @@ class World:
         )
         return None if owner is None else _process_of(owner)
 
+    # Procore.
+
+    def widen_the_race(self, seconds: float = 0.03) -> Fault:
+        """Have Procore think before it answers, so that every process comes while one is asking."""
+        return self.emulator.fault(
+            TOKEN_ENDPOINT, "latency", seconds=seconds, after_commit=True, times=None
+        )
+
+    @contextmanager
+    def held_up(self, *, after_commit: bool) -> Iterator[Fault]:
+        """Have Procore stop for a moment at the next token request, before or after its work.
+
+        The block runs while it stands still; at its end Procore has gone on.
+        """
+        fault = self.emulator.fault(
+            TOKEN_ENDPOINT, "latency", seconds=HELD_UP_SECONDS, after_commit=after_commit
+        )
+        yield fault
+        self.settle(fault)
+
+    def settle(self, fault: Fault) -> None:
+        """Wait until every request that `fault` met is answered, also those of the dead."""
+        # Once this is answered, Procore has read whatever was sent before it.
+        self.door.run(send(me_request(self.emulator.url, Secret("nobody", "access token"))))
+        noted = f"fault {fault.number},"
+        until(
+            lambda: (
+                fault.happened
+                == sum((each.note or "").startswith(noted) for each in self.emulator.requests)
+            )
+        )
+
     # People.
 
     def person(self, number: int) -> str:
@@ -164,7 +218,10 @@ class World:
 
     def order_for_sign_in(self, number: int = 0) -> dict[str, Any]:
         """Begin a sign-in; return the order with which a process finishes it."""
-        attempt, code = self.granted(number)
+        return self.order(*self.granted(number))
+
+    def order(self, attempt: SignInAttempt, code: str) -> dict[str, Any]:
+        """Return the order with which a process finishes a sign-in."""
         return {"attempt": attempt_to(attempt), "code": code}
 
     def sign_in(self, number: int = 0, *, door: ProcoreSignIn | None = None) -> int:
@@ -224,4 +281,4 @@ def a_world(
             yield world
         finally:
             with suppress(OSError):
-                world.close()
+                world.leave()

@@ -14,7 +14,6 @@ import sys
 
 import psycopg  # noqa: F401 - as above
 import pymysql  # noqa: F401 - as above
-
 from tests.reliability.worker import work
 
 

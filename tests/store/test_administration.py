@@ -288,16 +288,21 @@ def test_a_newer_pair_takes_the_place_of_the_one_in_escrow(
     user = sign_in().user
     store.disable_user(user.id, now=NOW)
     (escrow,) = store.escrows_of(user.id)
-    store.replace_escrow(replace(escrow, tokens=tokens("newer")), now=NOW + 1)
+    newer = replace(escrow, tokens=tokens("newer"))
+    store.replace_escrow(newer, outcome="unanswered", now=NOW + 1)
+    entry = store.attempt(escrow.state_hash)
+    assert entry is not None
+    assert entry.outcome == "unanswered"
+    assert store.escrowed(NOW + 1) == []
     assert [each.tokens for each in store.escrows_of(user.id)] == [tokens("newer")]
     store.clear_escrow(escrow.state_hash)
-    store.replace_escrow(replace(escrow, tokens=tokens("late")), now=NOW + 2)
+    store.replace_escrow(replace(escrow, tokens=tokens("late")), outcome=None, now=NOW + 2)
     assert store.escrows_of(user.id) == []
 
 
 def test_an_escrow_cannot_be_replaced_by_nothing(store: Store) -> None:
     with pytest.raises(ValueError, match="no tokens"):
-        store.replace_escrow(Escrow("0" * 64, "emulator", None), now=NOW)
+        store.replace_escrow(Escrow("0" * 64, "emulator", None), outcome=None, now=NOW)
 
 
 def test_O6_the_row_that_kept_withdrawn_tokens_goes_with_the_next_purge(

@@ -9,17 +9,24 @@ from scripted import Clock
 
 from procore_signin.app.home import HomeEndpoints
 from procore_signin.client import ProcoreSignIn
+from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.http import Answer, BrowserRequest, Page
 from procore_signin.web.limits import RateLimit
 from procore_signin.web.router import Paths, Router
 
 
-def router_of(door: ProcoreSignIn, clock: Clock, *, per_minute: int = 0) -> Router:
+def router_of(
+    door: ProcoreSignIn, clock: Clock, *, per_minute: int = 0, choose_company: bool = False
+) -> Router:
     """Return the application's router on `door`."""
     router = Router(door.context, Paths.under(""))
     limits = RateLimit(per_minute, clock), RateLimit(per_minute, clock)
-    HomeEndpoints(router, SignInEndpoints(router, starts=limits[0], callbacks=limits[1]))
+    sign_in = SignInEndpoints(
+        router, starts=limits[0], callbacks=limits[1], choose_company=choose_company
+    )
+    HomeEndpoints(router, sign_in)
+    CompanyEndpoints(router, sign_in)
     return router
 
 

@@ -27,6 +27,7 @@ PATHS: Final = {
     "sign_out_everywhere": "/in/sign-out-everywhere",
     "end_session": "/in/sessions/end",
     "disconnect": "/in/disconnect",
+    "company": "/in/company",
     "static": "/in/static",
 }
 COMMON: Final = {"paths": PATHS, "environment": "production", "signed_in": None}
@@ -60,6 +61,14 @@ VALUES: Final[dict[str, Mapping[str, object]]] = {
                 id=8, current=False, created_at=0, last_seen_at=60, user_agent=None, expires_at=120
             ),
         ]
+    },
+    "company": {
+        "companies": (
+            SimpleNamespace(id=42, name="Ours"),
+            SimpleNamespace(id=7, name="<b>Theirs</b>"),
+        ),
+        "chosen": 42,
+        "return_to": "/home",
     },
     "signed_out": {"everywhere": False, "sign_in_url": PROCORE},
     "disconnected": {"sign_in_url": PROCORE, "revoked": True},

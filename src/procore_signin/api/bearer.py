@@ -155,9 +155,7 @@ class Bearer(httpx2.Auth):
         tokens: Returns a fresh token, another than the generation it is given.
     """
 
-    def __init__(
-        self, around: Surroundings, tokens: Callable[[int | None], FreshToken]
-    ) -> None:
+    def __init__(self, around: Surroundings, tokens: Callable[[int | None], FreshToken]) -> None:
         self._around = around
         self._tokens = tokens
 
@@ -173,7 +171,8 @@ class Bearer(httpx2.Auth):
                     case Fetch(rejected=rejected):
                         outcome = self._tokens(rejected)
                     case Pause(seconds=seconds):
-                        outcome = self._around.options.sleep(seconds)
+                        self._around.options.sleep(seconds)
+                        outcome = None
                     case outgoing:
                         outcome = yield outgoing
         except StopIteration:

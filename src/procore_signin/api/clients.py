@@ -89,7 +89,9 @@ def client_for(
     def tokens(rejected: int | None) -> FreshToken:
         return procore.fresh_tokens(user_id, rejected=rejected)
 
-    return _client(procore, ("user", user_id), company_id, tokens, options, wire)
+    return _client(
+        procore, ("user", user_id), company_id, tokens=tokens, options=options, wire=wire
+    )
 
 
 def service_client_for(
@@ -105,15 +107,17 @@ def service_client_for(
     serves all companies, is kept in memory, and is fetched again when it ends or is refused.
 
     Raises:
-        ValueError: As `client_for`. Calls raise `ClientMisconfigured` when Procore gives this client
-            no service token, never `GrantLost`.
+        ValueError: As `client_for`.
+
+    Calls never raise `GrantLost`. When Procore gives this client no service token, they raise
+    `ClientMisconfigured`.
     """
     service = shared_by(procore).service
 
     def tokens(rejected: int | None) -> FreshToken:
         return procore.run(service.fresh(rejected=rejected))
 
-    return _client(procore, ("service",), company_id, tokens, options, wire)
+    return _client(procore, ("service",), company_id, tokens=tokens, options=options, wire=wire)
 
 
 def async_client_for(
@@ -130,7 +134,9 @@ def async_client_for(
     async def tokens(rejected: int | None) -> FreshToken:
         return await procore.fresh_tokens(user_id, rejected=rejected)
 
-    return _async_client(procore, ("user", user_id), company_id, tokens, options, wire)
+    return _async_client(
+        procore, ("user", user_id), company_id, tokens=tokens, options=options, wire=wire
+    )
 
 
 def async_service_client_for(
@@ -146,7 +152,9 @@ def async_service_client_for(
     async def tokens(rejected: int | None) -> FreshToken:
         return await procore.run(service.fresh(rejected=rejected))
 
-    return _async_client(procore, ("service",), company_id, tokens, options, wire)
+    return _async_client(
+        procore, ("service",), company_id, tokens=tokens, options=options, wire=wire
+    )
 
 
 def close(procore: ProcoreSignIn) -> None:
@@ -167,6 +175,7 @@ def _client(
     procore: ProcoreSignIn,
     whose: Hashable,
     company_id: int | None,
+    *,
     tokens: Callable[[int | None], FreshToken],
     options: ApiOptions | None,
     wire: httpx2.BaseTransport | None,
@@ -184,6 +193,7 @@ def _async_client(
     procore: AsyncProcoreSignIn,
     whose: Hashable,
     company_id: int | None,
+    *,
     tokens: Callable[[int | None], Awaitable[FreshToken]],
     options: ApiOptions | None,
     wire: httpx2.AsyncBaseTransport | None,

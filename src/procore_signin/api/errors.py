@@ -15,8 +15,8 @@ ApiError                    any of those below
 └── UnexpectedAnswer        UnexpectedResponse: not what an API answers → report it
 ```
 
-They are `ProcoreSignInError`s. `except ProcoreUnavailable` catches "not now", whether it was the API
-or the refresh of a token. No message or attribute carries a token, a query or a body; Procore's
+They are `ProcoreSignInError`s. `except ProcoreUnavailable` catches "not now", whether it was the
+API or the refresh of a token. No message or attribute carries a token, a query or a body; Procore's
 own words are cut, cleaned and without anything that is as long as a token.
 """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from procore_signin.api.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
+from procore_signin.api.rate_limit import server_time
 from procore_signin.api.words import Words, words_of
 from procore_signin.protocol.retry_after import retry_after
 from procore_signin.protocol.wire import HttpResponse
@@ -33,14 +36,16 @@ _INSTALL: Final = (
 )
 
 
-def raise_for_procore(response: httpx2.Response, *, clock: float | None = None) -> httpx2.Response:
+def raise_for_procore(
+    response: httpx2.Response, *, clock: Callable[[], float] = time.time
+) -> httpx2.Response:
     """Return `response` if it is a success; otherwise raise what the caller can decide by.
 
     Args:
         response: Of a client of this package. Read a streamed one first, or the error cannot tell
             Procore's words.
-        clock: UTC seconds, for `retry_after` where Procore names a time; by default the answer's
-            own `Date`.
+        clock: Returns now, in UTC seconds, for `retry_after` where Procore names a time of day and
+            not the time it is.
 
     Raises:
         Unauthorized: 401. A fresh token is refused too. Check where the app is installed.
@@ -55,10 +60,10 @@ def raise_for_procore(response: httpx2.Response, *, clock: float | None = None) 
     """
     if response.is_success or response.status_code == HTTPStatus.NOT_MODIFIED:
         return response
-    raise _error(response, clock)
+    raise _error(response, clock())
 
 
-def _error(response: httpx2.Response, clock: float | None) -> ApiError:
+def _error(response: httpx2.Response, now: float) -> ApiError:
     status, request = response.status_code, response.request
     words = _words(response)
     message = f"{request.method} {request.url.path} was answered {status}"
@@ -74,10 +79,10 @@ def _error(response: httpx2.Response, clock: float | None) -> ApiError:
         hint = "Redirects are not followed. Use follow_download for a file that is kept elsewhere."
         return UnexpectedAnswer(message, hint=hint, **about)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        wait = _retry_after(response, clock)
+        wait = _retry_after(response, now)
         return RateLimited(message, retry_after=wait, ambiguous=False, **about)
     if status == HTTPStatus.REQUEST_TIMEOUT or response.is_server_error:
-        wait = _retry_after(response, clock)
+        wait = _retry_after(response, now)
         return ApiUnavailable(message, retry_after=wait, ambiguous=True, **about)
     return _refusal(status, message, words, about)
 
@@ -112,11 +117,9 @@ def _words(response: httpx2.Response) -> Words:
     return words_of(body, response.headers.get("content-type", ""))
 
 
-def _retry_after(response: httpx2.Response, clock: float | None) -> float | None:
-    now = server_time(response.headers, clock)
-    if now is None:
-        return None
-    return retry_after(HttpResponse(response.status_code, response.headers, b""), now)
+def _retry_after(response: httpx2.Response, now: float) -> float | None:
+    answer = HttpResponse(response.status_code, response.headers, b"")
+    return retry_after(answer, server_time(response.headers, now))
 
 
 def _request_id(response: httpx2.Response) -> str | None:

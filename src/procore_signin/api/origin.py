@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import httpx2
 
 from procore_signin.api.errors import NotSent
+
+# Browsers and some servers read a backslash as a slash.
+_TWO_SLASHES: Final = re.compile(r"\s*[/\\]{2}")
 
 
 def refuse_elsewhere(request: httpx2.Request, origin: httpx2.Origin) -> None:
@@ -45,7 +51,8 @@ def refuse_ambiguous(method: str, url: httpx2.URL | str) -> None:
         raise NotSent(
             "A request was not sent, because its address is none", method=method
         ) from None
-    if parsed.is_relative_url and (parsed.scheme or parsed.host or parsed.userinfo):
+    names_more = parsed.scheme or parsed.host or parsed.userinfo
+    if parsed.is_relative_url and (names_more or _TWO_SLASHES.match(str(url))):
         raise NotSent(
             "A request was not sent, because its address is neither a path nor whole",
             hint="Pass the path of the API only, such as /rest/v1.0/me.",

@@ -94,7 +94,7 @@ class Pace:
             if not all(map(_NUMBER.fullmatch, numbers)):
                 return
             limit, remaining, reset = map(int, numbers)
-            left = reset - _server_time(headers, clock)
+            left = reset - server_time(headers, clock)
             if 0 <= remaining <= limit and limit > 0 and 0 < left <= LONGEST_WAIT:
                 self._count(limit, limit - remaining, now + left)
 
@@ -130,7 +130,7 @@ def wait_before_retry(
     """
     if status not in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         return None
-    asked = retry_after(HttpResponse(status, headers, b""), _server_time(headers, clock))
+    asked = retry_after(HttpResponse(status, headers, b""), server_time(headers, clock))
     if asked is not None and 0 < asked < LONGEST_WAIT:
         return asked
     if status == HTTPStatus.SERVICE_UNAVAILABLE and asked is None:
@@ -145,7 +145,7 @@ def is_general(headers: Mapping[str, str]) -> bool:
     return not (_NUMBER.fullmatch(remaining) and int(remaining) > 0)
 
 
-def _server_time(headers: Mapping[str, str], clock: float) -> float:
+def server_time(headers: Mapping[str, str], clock: float) -> float:
     """Return the time that the server compares with: its own, where it tells it."""
     try:
         date = parsedate_to_datetime(headers.get("date", ""))

@@ -7,8 +7,9 @@ make by itself, to follow a redirect, has none and is refused (rows P1, P3).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -29,7 +30,7 @@ from procore_signin.protocol.secret import Secret
 BEARER: Final = "procore_signin.bearer"
 """Extension of a request: the token that it may be sent with, once."""
 
-ORIGIN: Final = "procore_signin.origin"
+ROUTE: Final = "procore_signin.route"
 """Extension of an answer: the `Route` that it came by, for `downloads.py`."""
 
 _OURS: Final = {b"authorization", b"host", b"accept-encoding"}
@@ -37,8 +38,15 @@ _OURS: Final = {b"authorization", b"host", b"accept-encoding"}
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which connections an answer came over, and the rules of its client."""
+    """How an answer came.
 
+    Attributes:
+        origin: From where its client may ask with a token.
+        wire: Over which connections.
+        options: By the rules of its client.
+    """
+
+    origin: httpx2.Origin
     wire: httpx2.BaseTransport | httpx2.AsyncBaseTransport
     options: ApiOptions
 
@@ -66,7 +74,7 @@ class ApiTransport(httpx2.BaseTransport):
             UnexpectedAnswer: It is too large or encoded otherwise than asked for.
         """
         response = self._wire.handle_request(outgoing(request, self._origin, self._options))
-        return incoming(response, request, Route(self._wire, self._options))
+        return incoming(response, request, Route(self._origin, self._wire, self._options))
 
 
 class AsyncApiTransport(httpx2.AsyncBaseTransport):
@@ -83,7 +91,9 @@ class AsyncApiTransport(httpx2.AsyncBaseTransport):
         """As `ApiTransport.handle_request`."""
         sent = outgoing(request, self._origin, self._options)
         response = await self._wire.handle_async_request(sent)
-        return await async_incoming(response, request, Route(self._wire, self._options))
+        return await async_incoming(
+            response, request, Route(self._origin, self._wire, self._options)
+        )
 
 
 def incoming(response: httpx2.Response, request: httpx2.Request, route: Route) -> httpx2.Response:
@@ -94,7 +104,7 @@ def incoming(response: httpx2.Response, request: httpx2.Request, route: Route) -
         response.close()
         raise
     assert isinstance(response.stream, httpx2.SyncByteStream)  # noqa: S101  # for the type checker
-    response.extensions[ORIGIN] = route
+    response.extensions[ROUTE] = route
     return bounded(response, BoundedStream(response.stream, inflow))
 
 
@@ -108,13 +118,11 @@ async def async_incoming(
         await response.aclose()
         raise
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # for the type checker
-    response.extensions[ORIGIN] = route
+    response.extensions[ROUTE] = route
     return bounded(response, AsyncBoundedStream(response.stream, inflow))
 
 
-def outgoing(
-    request: httpx2.Request, origin: httpx2.Origin, options: ApiOptions
-) -> httpx2.Request:
+def outgoing(request: httpx2.Request, origin: httpx2.Origin, options: ApiOptions) -> httpx2.Request:
     """Return what is really sent for `request`: with its token, to `origin`, with a deadline.
 
     Raises:
@@ -122,7 +130,7 @@ def outgoing(
     """
     bearer = request.extensions.pop(BEARER, None)
     refuse_elsewhere(request, origin)
-    call = {"method": request.method, "path": request.url.path}
+    call: dict[str, Any] = {"method": request.method, "path": request.url.path}
     if not isinstance(bearer, Secret):
         raise NotSent(
             "A request was not sent, because it is not one that the token was given for",
@@ -146,13 +154,12 @@ def outgoing(
         request.url,
         headers=headers,
         stream=request.stream,
-        extensions=deadline_of(request, options),
+        extensions=deadline_of(request.extensions.get("timeout", {}), options),
     )
 
 
-def deadline_of(request: httpx2.Request, options: ApiOptions) -> dict[str, object]:
-    """Return the extensions that give `request` the timeouts it asks for and the deadline."""
-    timeouts = request.extensions.get("timeout", {})
+def deadline_of(timeouts: Mapping[str, float | None], options: ApiOptions) -> dict[str, Any]:
+    """Return the extensions of a request that begins now, with `timeouts` and the deadline."""
     return {"timeout": waits(timeouts, options.deadline, options.monotonic)}
 
 

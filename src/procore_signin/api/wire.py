@@ -177,7 +177,7 @@ def _for_httpx(
 
 def failed(request: httpx2.Request, error: Exception) -> ApiError:
     """Return what an error of httpcore2 means to the caller."""
-    call = {"method": request.method, "path": request.url.path}
+    call: dict[str, Any] = {"method": request.method, "path": request.url.path}
     named = f"{request.method} {request.url.path}"
     if isinstance(error, httpcore2.LocalProtocolError):
         # Its text shows the offending header, which may be the one with the token.

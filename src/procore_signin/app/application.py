@@ -25,6 +25,7 @@ from procore_signin.events import listen
 from procore_signin.flow.janitor import sweep
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
 from procore_signin.web import pages
+from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.http import Page
 from procore_signin.web.limits import RateLimit
@@ -65,7 +66,10 @@ def create_app(settings: Settings) -> Starlette:
         router,
         starts=RateLimit(settings.rate_limit, time.monotonic),
         callbacks=RateLimit(settings.rate_limit, time.monotonic),
+        choose_company=settings.choose_company,
     )
+    if settings.choose_company:
+        CompanyEndpoints(router, sign_in)
     HomeEndpoints(router, sign_in)
     ServiceEndpoints(router)
     MetricsEndpoint(router, procore.context, metrics, settings.metrics_token)

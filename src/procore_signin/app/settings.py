@@ -33,6 +33,7 @@ _DEFAULTS: Final = {
     "PROCORE_SESSION_IDLE_SECONDS": "43200",
     "PROCORE_SESSION_ABSOLUTE_SECONDS": "1209600",
     "PROCORE_LOG_LEVEL": "info",
+    "PROCORE_CHOOSE_COMPANY": "no",
 }
 _EMULATOR_DEFAULTS: Final = {
     "PROCORE_CLIENT_ID": EMULATOR_CLIENT_ID,
@@ -68,6 +69,7 @@ class Settings:
         session_idle: Seconds without use after which a session ends.
         session_absolute: Seconds after its sign-in at which a session ends, used or not.
         log_level: The lowest level that is logged. No level shows a secret.
+        choose_company: Whether a person with several companies is asked for one after signing in.
         metrics_token: The bearer token that `/metrics` asks for, or None to ask for none.
     """
 
@@ -83,6 +85,7 @@ class Settings:
     session_absolute: int
     log_level: str
     metrics_token: Secret | None
+    choose_company: bool
 
     @classmethod
     def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -127,6 +130,7 @@ class Settings:
             session_absolute=_session_absolute(values),
             log_level=_log_level(values),
             metrics_token=_metrics_token(values),
+            choose_company=_choose_company(values),
         )
 
     @property
@@ -340,6 +344,13 @@ def _log_level(values: _Values) -> str:
     return level
 
 
+def _choose_company(values: _Values) -> bool:
+    answer = values["PROCORE_CHOOSE_COMPANY"]
+    if answer not in {"yes", "no"}:
+        raise _WrongError("is neither yes nor no", "Write yes to ask people for a company.")
+    return answer == "yes"
+
+
 def _metrics_token(values: _Values) -> Secret | None:
     text = values.get("PROCORE_METRICS_TOKEN", "")
     if not text:
@@ -379,4 +390,5 @@ _PARSERS: Final[dict[str, Callable[[_Values], object]]] = {
     "PROCORE_SESSION_ABSOLUTE_SECONDS": _session_absolute,
     "PROCORE_LOG_LEVEL": _log_level,
     "PROCORE_METRICS_TOKEN": _metrics_token,
+    "PROCORE_CHOOSE_COMPANY": _choose_company,
 }

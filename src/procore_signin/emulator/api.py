@@ -118,7 +118,7 @@ class Api:
             if "procore-company-id" not in call.request.headers:
                 return api_errors.missing_company()
             return api_errors.bad_request("param is missing or the value is empty: company_id")
-        company = self._company(call, company_id)
+        company = self._company(call, company_id, named_in_query=True)
         if isinstance(company, Reply):
             return company
         projects = self._by_status(call, self._state.directory.projects_of(company.id))
@@ -150,11 +150,15 @@ class Api:
             return api_errors.missing_company()
         return None
 
-    def _company(self, call: _Call, asked_for: str) -> Company | Reply:
+    def _company(
+        self, call: _Call, asked_for: str, *, named_in_query: bool = False
+    ) -> Company | Reply:
         """Return the company asked for, once the header names the same one."""
         named = call.request.headers.get("procore-company-id")
         if named is None:
-            return api_errors.missing_company()
+            if not named_in_query or self._state.options.company_header == "always":
+                return api_errors.missing_company()
+            named = asked_for
         company_id = _id(asked_for)
         company = self._state.directory.companies.get(company_id or 0)
         if company is None or _id(named) != company_id or not company.has(call.person.id):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Final
+
+FURTHEST: Final = 3_155_760_000
+"""Seconds by which it can be advanced: a hundred years, for which every date can be written."""
 
 
 class Clock:
@@ -24,16 +28,25 @@ class Clock:
         """Return the time, UTC unix seconds."""
         return self._now() + self._ahead
 
+    @property
+    def ahead(self) -> float:
+        """Seconds by which it was advanced since the start."""
+        return self._ahead
+
     def advance(self, seconds: float) -> None:
         """Move on by `seconds`.
 
         Raises:
-            ValueError: `seconds` is negative or not a number. Time that runs backwards would make
-                tokens valid again, which no server does.
+            ValueError: `seconds` is negative or not a number, or leads further than a hundred years
+                from now. Time that runs backwards would make tokens valid again, which no server
+                does.
         """
-        if not 0 <= seconds < float("inf"):
-            raise ValueError("The clock moves forward only: pass a number of seconds, 0 or more")
         with self._lock:
+            if not 0 <= seconds <= FURTHEST - self._ahead:
+                raise ValueError(
+                    "The clock moves forward only, and a hundred years at most: "
+                    f"pass a number of seconds from 0 to {FURTHEST - self._ahead:.0f}"
+                )
             self._ahead += seconds
 
     def reset(self) -> None:

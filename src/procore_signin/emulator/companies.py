@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from procore_signin.emulator.people import MAX_ID
+
 
 @dataclass(frozen=True, slots=True)
 class Company:
@@ -24,6 +26,9 @@ class Company:
     connected: bool = True
     is_active: bool = True
     members: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        _check("company", self.id, self.name)
 
     def has(self, person_id: int) -> bool:
         """Say whether the person is in this company's directory."""
@@ -50,7 +55,17 @@ class Project:
     active: bool = True
     stage: str = "Course of Construction"
 
+    def __post_init__(self) -> None:
+        _check("project", self.id, self.name)
+
     @property
     def display_name(self) -> str:
         """Number and name, as Procore shows them."""
         return f"{self.project_number} - {self.name}" if self.project_number else self.name
+
+
+def _check(what: str, number: int, name: str) -> None:
+    if isinstance(number, bool) or not 1 <= number <= MAX_ID:
+        raise ValueError(f"A {what}'s id is a whole number from 1 to {MAX_ID}")
+    if not name:
+        raise ValueError(f"A {what} needs a name")

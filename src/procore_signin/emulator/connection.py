@@ -9,7 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Final, cast
+from typing import Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -45,6 +45,26 @@ class Incoming:
         self.complete = False
 
 
+class Host(Protocol):
+    """What a connection needs of its server.
+
+    Attributes:
+        connections: The open ones; each adds and removes itself.
+        log: Takes one line for each request, without its query, or None.
+    """
+
+    connections: set[Connection]
+    log: Callable[[str], None] | None
+
+    def http_date(self) -> bytes:
+        """Return the value of the `date` header."""
+        ...
+
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse every connection from now on for so many seconds."""
+        ...
+
+
 class Connection(asyncio.Protocol):
     """Reads requests one after the other and runs the application for each.
 
@@ -53,25 +73,16 @@ class Connection(asyncio.Protocol):
 
     Args:
         app: The ASGI application.
-        connections: The open connections of the server; this one adds and removes itself.
-        date: Makes the value of the `date` header.
-        log: Takes one line for each request, without its query, or None.
+        host: The server it is a connection of.
     """
 
-    def __init__(
-        self,
-        app: App,
-        connections: set[Connection],
-        date: Callable[[], bytes],
-        log: Callable[[str], None] | None,
-    ) -> None:
-        self.date = date
+    def __init__(self, app: App, host: Host) -> None:
+        self.date = host.http_date
         self.gone = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
         self._app = app
-        self._connections = connections
-        self._log = log
+        self._host = host
         self._parser = httptools.HttpRequestParser(self)
         self._incoming = Incoming()
         self._head_read = 0
@@ -87,11 +98,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's open connections."""
         self.transport = cast("asyncio.Transport", transport)
-        self._connections.add(self)
+        self._host.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell a running application that nobody listens any more."""
-        self._connections.discard(self)
+        self._host.connections.discard(self)
         self.gone.set()
         self.writable.set()
 
@@ -195,10 +206,12 @@ class Connection(asyncio.Protocol):
                 await self._app(outgoing.scope(), outgoing.receive, outgoing.send)
             except ConnectionDropped as dropped:
                 self._close(reset=dropped.reset)
+                if dropped.refuse_for is not None:
+                    self._host.refuse_for(dropped.refuse_for)
             except ConnectionError:  # the client went away in the middle of a response
                 self.transport.abort()
-            if self._log is not None:
-                self._log(outgoing.line())
+            if self._host.log is not None:
+                self._host.log(outgoing.line())
             if not outgoing.finished or not incoming.keep_alive or self._stopping:
                 self.transport.close()
                 return

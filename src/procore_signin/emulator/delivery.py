@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from procore_signin.emulator.effects import Effect
@@ -20,11 +21,13 @@ class ConnectionDropped(Exception):
 
     Attributes:
         reset: Close with a TCP reset instead of an orderly end.
+        refuse_for: Seconds during which further connections are refused, or None.
     """
 
-    def __init__(self, *, reset: bool = False) -> None:
+    def __init__(self, *, reset: bool = False, refuse_for: float | None = None) -> None:
         super().__init__("a fault closes this connection")
         self.reset = reset
+        self.refuse_for = refuse_for
 
 
 async def deliver(reply: Reply, effect: Effect, send: Send) -> None:
@@ -34,10 +37,11 @@ async def deliver(reply: Reply, effect: Effect, send: Send) -> None:
         ConnectionDropped: The fault wants the connection closed here.
     """
     if effect.delivery == "drop":
-        raise ConnectionDropped(reset=effect.reset)
+        raise ConnectionDropped(reset=effect.reset, refuse_for=effect.refuse_for)
     length = len(reply.body) if effect.content_length is None else effect.content_length
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers]
-    if reply.status != 204:  # noqa: PLR2004 - RFC 9110 §8.6: no content-length with No Content
+    # RFC 9110 §8.6: no content-length with No Content.
+    if reply.status != HTTPStatus.NO_CONTENT and not effect.unsized:
         headers.append((b"content-length", str(length).encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     if effect.delivery == "drip":

@@ -143,12 +143,11 @@ class Dialect:
 
     def token_info(self, token: Token, now: float) -> dict[str, Any]:
         """Return what `/oauth/token/info` says of a token."""
-        remaining = round(token.created_at + token.expires_in - now)
         scope, expiry = ("scopes", "expires_in_seconds") if self.early else ("scope", "expires_in")
         return {
             "resource_owner_id": token.person_id,
             scope: [],
-            expiry: remaining,
+            expiry: token.remaining(now),
             "application": {"uid": token.client_id},
             "created_at": int(token.created_at),
         }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from procore_signin.emulator.messages import Headers, Reply, json_reply
 
@@ -34,6 +36,8 @@ class Effect:
         interval: Seconds, for `drip`.
         reset: Close with a TCP reset instead of an orderly end.
         content_length: Declare this length instead of the true one.
+        unsized: Declare none; the body comes in chunks.
+        refuse_for: Seconds during which further connections are refused, or None.
     """
 
     delay: float = 0.0
@@ -45,6 +49,8 @@ class Effect:
     interval: float = 0.0
     reset: bool = False
     content_length: int | None = None
+    unsized: bool = False
+    refuse_for: float | None = None
 
 
 def effect(kind: str, settings: Settings) -> Effect:
@@ -186,16 +192,24 @@ def _malformed_json(read: _Reader) -> Effect:
 
 
 def _override(read: _Reader) -> Effect:
-    """Replace `members` of the reply's JSON object, and take away those named in `remove`."""
+    """Replace `members` of the reply's JSON object, and take away those named in `remove`.
+
+    Of a redirect the parameters of the address are meant: a wrong `iss`, a missing `state`.
+    """
     members = read.members("members")
     removed = read.names("remove")
 
     def change(reply: Reply, _: float) -> Reply:
-        body = json.loads(reply.body or b"{}")
-        if isinstance(body, dict):
-            kept = {name: value for name, value in body.items() if name not in removed}
-            return _with_body(reply, json.dumps({**kept, **members}).encode())
-        return _with_body(reply, json.dumps(members).encode())
+        location = reply.header("location")
+        if location is not None:
+            return _with_location(reply, _readdressed(location, members, removed))
+        try:
+            body = json.loads(reply.body)
+        except ValueError:  # a page, or nothing
+            body = {}
+        kept = body if isinstance(body, dict) else {}
+        left = {name: value for name, value in kept.items() if name not in removed}
+        return _with_body(reply, json.dumps({**left, **members}).encode())
 
     return Effect(change=change)
 
@@ -208,8 +222,18 @@ def _body(read: _Reader) -> Effect:
 
 
 def _huge(read: _Reader) -> Effect:
+    """A JSON object of many bytes; `gzip` packs it small, `chunked` does not tell its size."""
     size = read.number("bytes", 50_000_000, low=1, high=500_000_000)
-    return Effect(change=lambda reply, _: _with_body(reply, b'{"a":"' + b"a" * size + b'"}'))
+    packed = read.flag("gzip", default=False)
+
+    def change(reply: Reply, _: float) -> Reply:
+        body = b'{"a":"' + b"a" * size + b'"}'
+        if not packed:
+            return _with_body(reply, body)
+        compressed = _with_body(reply, gzip.compress(body, compresslevel=1))
+        return compressed.with_headers(("content-encoding", "gzip"))
+
+    return Effect(change=change, unsized=read.flag("chunked", default=False))
 
 
 def _drip(read: _Reader) -> Effect:
@@ -231,6 +255,13 @@ def _drop_before(read: _Reader) -> Effect:
 
 def _drop_after(read: _Reader) -> Effect:
     return Effect(delivery="drop", reset=read.flag("reset", default=False))
+
+
+def _refuse(read: _Reader) -> Effect:
+    """A server that is down: this connection is reset, and for a while nobody can connect."""
+    return Effect(
+        commit=False, delivery="drop", reset=True, refuse_for=read.seconds("seconds", 1.0)
+    )
 
 
 def _redirect(read: _Reader) -> Effect:
@@ -271,9 +302,25 @@ KINDS: Final[dict[str, Callable[[_Reader], Effect]]] = {
     "override": _override,
     "rate-limit": _rate_limit,
     "redirect": _redirect,
+    "refuse": _refuse,
     "status": _status,
     "truncate": _truncate,
 }
+
+
+def _with_location(reply: Reply, location: str) -> Reply:
+    headers = ((name, location if name == "location" else value) for name, value in reply.headers)
+    return replace(reply, headers=tuple(headers))
+
+
+def _readdressed(location: str, members: Settings, removed: list[str]) -> str:
+    """Return the address with other parameters: in the fragment if it has them there."""
+    parts = urlsplit(location)
+    place = "query" if parts.query or not parts.fragment else "fragment"
+    pairs = parse_qsl(getattr(parts, place), keep_blank_values=True)
+    changed: dict[str, Any] = {name: value for name, value in pairs if name not in removed}
+    changed.update(members)
+    return urlunsplit(parts._replace(**{place: urlencode(changed, doseq=True)}))
 
 
 def _with_body(reply: Reply, body: bytes) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import UnionType
 from typing import Any
 
 from procore_signin.emulator.effects import BadFault, Effect, effect
@@ -57,6 +58,7 @@ class Faults:
         self,
         route: str,
         kind: str,
+        /,
         *,
         times: int | None = 1,
         probability: float = 1.0,
@@ -78,10 +80,12 @@ class Faults:
         """
         if not route.rpartition(" ")[2].startswith(("/", "*")):
             raise BadFault("A fault's route is a path, with or without a method: POST /oauth/token")
-        if times is not None and (isinstance(times, bool) or times < 1):
+        if times is not None and (not _is(int, times) or times < 1):
             raise BadFault("times is how often the fault happens: 1 or more, or null for always")
-        if not 0 <= probability <= 1:
+        if not _is(int | float, probability) or not 0 <= probability <= 1:
             raise BadFault("probability is a number from 0 to 1")
+        if seed is not None and not _is(int, seed):
+            raise BadFault("seed is a whole number")
         mint = self._mint if seed is None else Mint(seeded_bytes(seed))
         fault = Fault(
             self._next,
@@ -117,3 +121,8 @@ class Faults:
     def clear(self) -> None:
         """Let nothing go wrong any more."""
         self._faults.clear()
+
+
+def _is(kind: type | UnionType, value: object) -> bool:
+    """Say whether a value is a number of that kind; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -42,6 +42,10 @@ class Token:
         """Say whether the access token's time is over."""
         return now >= self.created_at + self.expires_in
 
+    def remaining(self, now: float) -> int:
+        """Return the seconds that the access token has left."""
+        return max(0, round(self.created_at + self.expires_in - now))
+
     def accessible(self, now: float) -> bool:
         """Say whether the access token is good."""
         return not self.revoked and not self.expired(now)
@@ -79,6 +83,7 @@ class Grants:
         clock: UTC unix seconds.
         mint: Makes codes and tokens.
         rotation: When a used refresh token dies.
+        reuse: Give who signs in again the token that is still good.
     """
 
     __slots__ = (
@@ -89,13 +94,17 @@ class Grants:
         "_mint",
         "_oldest",
         "_refresh",
+        "_reuse",
         "_rotation",
     )
 
-    def __init__(self, clock: Clock, mint: Mint, rotation: Rotation) -> None:
+    def __init__(
+        self, clock: Clock, mint: Mint, rotation: Rotation, *, reuse: bool = False
+    ) -> None:
         self._clock = clock
         self._mint = mint
         self._rotation = rotation
+        self._reuse = reuse
         self._codes: dict[str, Code] = {}
         self._oldest: deque[Code] = deque()
         self._access: dict[str, Token] = {}
@@ -124,8 +133,7 @@ class Grants:
             challenge,
             challenge_method,
         )
-        self._codes[code.code] = code
-        self._oldest.append(code)
+        self.put_code(code)
         return code
 
     def code(self, code: str) -> Code | None:
@@ -134,12 +142,13 @@ class Grants:
 
     def exchange(self, code: Code) -> Token:
         """Spend a code for a token."""
-        code.token = self._issue(code.client_id, code.person_id, refreshable=True)
+        token = self._reusable(code.client_id, code.person_id)
+        code.token = token or self._issue(code.client_id, code.person_id, refreshable=True)
         return code.token
 
     def issue_to_client(self, client_id: str) -> Token:
         """Make a token for the client itself, without a refresh token (client credentials)."""
-        return self._issue(client_id, None, refreshable=False)
+        return self._reusable(client_id, None) or self._issue(client_id, None, refreshable=False)
 
     def refresh(self, token: Token) -> Token:
         """Spend a refresh token for a new pair."""
@@ -178,6 +187,28 @@ class Grants:
         """Say whether the person's consent to the client still stands."""
         return (client_id, person_id) in self._live
 
+    def tokens(self) -> list[Token]:
+        """Return every token that was issued, in whatever state, in the order of issue."""
+        return list(self._access.values())
+
+    def codes(self) -> list[Code]:
+        """Return every code that is still known, spent or not, in the order of issue."""
+        return list(self._codes.values())
+
+    def put_token(self, token: Token) -> None:
+        """Take a token that is issued, now or in an earlier run."""
+        self._access[token.access_token] = token
+        if token.refresh_token is not None:
+            self._refresh[token.refresh_token] = token
+        if not token.revoked:
+            owner = (token.client_id, token.person_id)
+            self._live.setdefault(owner, {})[token.access_token] = token
+
+    def put_code(self, code: Code) -> None:
+        """Take a code that is issued, now or in an earlier run."""
+        self._codes[code.code] = code
+        self._oldest.append(code)
+
     def live(self) -> list[Token]:
         """Return every token that is not revoked, oldest first."""
         found = [token for tokens in self._live.values() for token in tokens.values()]
@@ -191,6 +222,11 @@ class Grants:
         self._refresh.clear()
         self._live.clear()
 
+    def _reusable(self, client_id: str, person_id: int | None) -> Token | None:
+        live = self._live.get((client_id, person_id), {}).values() if self._reuse else ()
+        now = self._clock()
+        return next((token for token in reversed(tuple(live)) if token.accessible(now)), None)
+
     def _issue(self, client_id: str, person_id: int | None, *, refreshable: bool) -> Token:
         token = Token(
             access_token=self._mint.access_token(client_id),
@@ -200,8 +236,5 @@ class Grants:
             created_at=self._clock(),
             expires_in=ACCESS_TOKEN_LIFETIME,
         )
-        self._access[token.access_token] = token
-        if token.refresh_token is not None:
-            self._refresh[token.refresh_token] = token
-        self._live.setdefault((client_id, person_id), {})[token.access_token] = token
+        self.put_token(token)
         return token

@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from typing import Any
 
 from procore_signin.emulator.clients import Client
 from procore_signin.emulator.companies import Company, Project
 from procore_signin.emulator.faults import Fault
+from procore_signin.emulator.four import four_environments
 from procore_signin.emulator.journal import Exchange
 from procore_signin.emulator.options import EmulatorOptions
 from procore_signin.emulator.people import Person
+from procore_signin.emulator.process import running
 from procore_signin.emulator.procore import LocalProcore
-from procore_signin.emulator.seed import DEMO_LOGIN
-from procore_signin.emulator.server import DEFAULT_HOST, Log, Server, running
+from procore_signin.emulator.seed import DEMO_LOGIN, Population
+from procore_signin.emulator.server import DEFAULT_HOST, Log, Server
 from procore_signin.emulator.verbs import LiveGrant, TokenRequest, Verbs
-from procore_signin.environments import FEDERAL, MONTHLY, PRODUCTION, SANDBOX, Environment
 
 
 class Emulator:
@@ -54,6 +54,7 @@ class Emulator:
         port: int = 0,
         now: Callable[[], float] = time.time,
         log: Log | None = None,
+        population: Population | None = None,
         **options: Any,
     ) -> Iterator[Emulator]:
         """Run an emulator in a thread of its own for as long as the block runs.
@@ -63,13 +64,14 @@ class Emulator:
             port: 0 picks a free one.
             now: Where the time comes from, UTC unix seconds.
             log: Takes one line for each request, or None for silence.
+            population: Who and what exists at the start, such as `read_population` returns.
             options: Fields of `EmulatorOptions`.
 
         Raises:
             EmulatorRefused: The host is not this machine, or the port cannot be had.
             ValueError: An option is wrong.
         """
-        procore = LocalProcore(EmulatorOptions(**options), now=now)
+        procore = LocalProcore(EmulatorOptions(**options), now=now, population=population)
         server = Server(procore, host=host, port=port, log=log)
         with running(server):
             yield cls(procore, server)
@@ -82,28 +84,19 @@ class Emulator:
         host: str = DEFAULT_HOST,
         now: Callable[[], float] = time.time,
         log: Log | None = None,
+        population: Population | None = None,
         **options: Any,
     ) -> Iterator[Mapping[str, Emulator]]:
         """Run all four of Procore's environments, each at an origin of its own, by their names.
 
-        As at Procore, production and the monthly sandbox have people, companies and clients in
-        common; the developer sandbox and the federal zone have their own, and another client:
-        its id and secret end in `-sandbox` and `-federal`. No environment knows another's tokens.
-
-        Takes the arguments of `started`, except the port: each finds a free one.
+        Who shares what with whom: see `four_environments`. Takes the arguments of `started`, except
+        the port: each finds a free one.
 
         Raises:
             EmulatorRefused: The host is not this machine.
             ValueError: An option is wrong.
         """
-        chosen = EmulatorOptions(**options)
-        production = LocalProcore(chosen, now=now)
-        procores = {
-            PRODUCTION.name: production,
-            SANDBOX.name: LocalProcore(_registered_in(SANDBOX, _reseeded(chosen, 1)), now=now),
-            MONTHLY.name: LocalProcore(_reseeded(chosen, 2), now=now, shares_with=production),
-            FEDERAL.name: LocalProcore(_registered_in(FEDERAL, _reseeded(chosen, 3)), now=now),
-        }
+        procores = four_environments(EmulatorOptions(**options), now=now, population=population)
         servers = {
             name: Server(procore, host=host, port=0, log=log) for name, procore in procores.items()
         }
@@ -179,7 +172,7 @@ class Emulator:
         """What came to the token endpoint, oldest first."""
         return self._verbs.token_requests()
 
-    def fault(self, route: str, kind: str, **settings: Any) -> Fault:
+    def fault(self, route: str, kind: str, /, **settings: Any) -> Fault:
         """Make something go wrong: `times` (1), `probability` (1.0), `seed`, and the kind's own.
 
         Raises:
@@ -205,17 +198,3 @@ class Emulator:
 
     def __repr__(self) -> str:
         return f"<Emulator {self.url}>"
-
-
-def _registered_in(environment: Environment, options: EmulatorOptions) -> EmulatorOptions:
-    """Return the options with another client, as each registration at Procore gives one."""
-    return replace(
-        options,
-        client_id=f"{options.client_id}-{environment.name}",
-        client_secret=f"{options.client_secret}-{environment.name}",
-    )
-
-
-def _reseeded(options: EmulatorOptions, place: int) -> EmulatorOptions:
-    """Return the options with another seed: from one seed come equal tokens, which would cross."""
-    return replace(options, seed=None if options.seed is None else options.seed + place)

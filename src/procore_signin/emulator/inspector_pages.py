@@ -94,9 +94,7 @@ class InspectorPages:
         return {
             "id": chapter.id,
             "newest": drawn["newest"],
-            "html": self._templates.get_template("_chapter.html").render(
-                root=root, chapter=drawn
-            ),
+            "html": self._templates.get_template("_chapter.html").render(root=root, chapter=drawn),
             "said": ". ".join(_said(arrow) for arrow in new[-_SAID_AT_ONCE:]),
         }
 

@@ -33,6 +33,14 @@ class Logins:
         if value is not None:
             self._people.pop(value, None)
 
+    def all(self) -> dict[str, int]:
+        """Return who is logged in, by the value of their cookie."""
+        return dict(self._people)
+
+    def put(self, people: dict[str, int]) -> None:
+        """Take the log-ins of an earlier run."""
+        self._people.update(people)
+
     def clear(self) -> None:
         """Log everybody out."""
         self._people.clear()

@@ -10,6 +10,8 @@ from procore_signin.emulator.clients import OUT_OF_BAND, Client
 Pkce = Literal["ignore", "enforce", "reject"]
 Rotation = Literal["immediate", "grace"]
 Doorkeeper = Literal[4, 5]
+MeName = Literal["always", "company"]
+CompanyHeader = Literal["documented", "always"]
 
 CODE_LIFETIME: Final = 600
 """Seconds an authorization code stays good: 10 minutes (Procore, "Authentication Endpoints")."""
@@ -47,6 +49,12 @@ class EmulatorOptions:
             or `project_id` is asked for, as the OpenAPI says.
         hourly_limit: API requests a client may make in 60 minutes, or None to refuse none.
         spike_limit: API requests a client may make in 10 seconds, or None to refuse none.
+        company_header: `documented`: `Procore-Company-Id` may be left out where the documentation
+            shows calls without it: `/me`, `/companies`, and the projects of a company that the
+            query names; `always`: the projects need it too, as the page on regions says of every
+            call. A service account needs it everywhere.
+        reuse_access_token: Who signs in again is given the token that is still good, as Doorkeeper
+            does when its option of that name is set.
         link_keeps_query: Keep the other query parameters in the URLs of `Link`. Procore's
             documentation shows them lost.
         seed: Makes every code, token and id repeat from run to run, or None for real randomness.
@@ -63,9 +71,11 @@ class EmulatorOptions:
     fragment: bool = False
     code_reuse_revokes: bool = False
     failed_refresh_burns: bool = True
-    me_name: Literal["always", "company"] = "always"
+    me_name: MeName = "always"
     hourly_limit: int | None = None
     spike_limit: int | None = None
+    company_header: CompanyHeader = "documented"
+    reuse_access_token: bool = False
     link_keeps_query: bool = False
     seed: int | None = None
 
@@ -73,7 +83,8 @@ class EmulatorOptions:
         _choose("pkce", self.pkce, get_args(Pkce))
         _choose("rotation", self.rotation, get_args(Rotation))
         _choose("doorkeeper", self.doorkeeper, get_args(Doorkeeper))
-        _choose("me_name", self.me_name, ("always", "company"))
+        _choose("me_name", self.me_name, get_args(MeName))
+        _choose("company_header", self.company_header, get_args(CompanyHeader))
         for name in ("hourly_limit", "spike_limit"):
             limit = getattr(self, name)
             if limit is not None and limit < 1:

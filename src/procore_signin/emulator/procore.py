@@ -16,6 +16,7 @@ from procore_signin.emulator.mint import RandomBytes
 from procore_signin.emulator.options import EmulatorOptions
 from procore_signin.emulator.pages import Pages
 from procore_signin.emulator.provider import Provider
+from procore_signin.emulator.seed import Population
 from procore_signin.emulator.state import State
 
 
@@ -28,10 +29,14 @@ class LocalProcore:
         options: How it behaves.
         now: Where the time comes from, UTC unix seconds.
         random_bytes: Where chance comes from; by default the options' seed or the system.
+        population: Who and what exists at the start.
         shares_with: Another one, to have its people, companies and clients in common with.
+
+    Attributes:
+        changed: Something may have changed since whoever keeps the state last cleared this.
     """
 
-    __slots__ = ("api", "faults", "journal", "lock", "pages", "provider", "state")
+    __slots__ = ("api", "changed", "faults", "journal", "lock", "pages", "provider", "state")
 
     state: State
     lock: threading.RLock
@@ -42,12 +47,14 @@ class LocalProcore:
         *,
         now: Callable[[], float] = time.time,
         random_bytes: RandomBytes | None = None,
+        population: Population | None = None,
         shares_with: LocalProcore | None = None,
     ) -> None:
         self.state = State(
             options or EmulatorOptions(),
             now=now,
             random_bytes=random_bytes,
+            population=population,
             directory=shares_with.state.directory if shares_with else None,
         )
         # Whoever shares a directory shares the lock that guards it.
@@ -57,10 +64,12 @@ class LocalProcore:
         self.api = Api(self.state)
         self.faults = Faults(self.state.mint)
         self.journal = Journal()
+        self.changed = False
 
     def answer(self, request: Request) -> Reply:
         """Do what a request asks, without faults and without a trace in the journal."""
         with self.lock:
+            self.changed = True
             if request.path.startswith("/rest/"):
                 return self.api.answer(request)
             if request.path == "/" and request.method in {"GET", "HEAD"}:
@@ -74,6 +83,7 @@ class LocalProcore:
             self.api.reset()
             self.faults.clear()
             self.journal.clear()
+            self.changed = True
 
     @property
     def app_url(self) -> str:

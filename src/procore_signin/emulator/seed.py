@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
+from procore_signin.emulator.clients import Client
 from procore_signin.emulator.companies import Company, Project
 from procore_signin.emulator.directory import Directory
 from procore_signin.emulator.people import Person
@@ -31,11 +33,44 @@ PROJECTS: Final = (
 )
 
 
-def fill(directory: Directory) -> None:
-    """Put the seed into an empty directory."""
-    for person in PEOPLE:
-        directory.put_person(person)
-    for company in COMPANIES:
-        directory.put_company(company)
-    for project in PROJECTS:
-        directory.put_project(project)
+@dataclass(frozen=True, slots=True)
+class Population:
+    """Who and what exists before anything happened, and again after a reset.
+
+    Attributes:
+        people: Nobody may have the id or login of another.
+        companies: As a client of the API meets them.
+        projects: Each of one of these companies.
+        clients: Registered beside the one of the options.
+    """
+
+    people: tuple[Person, ...] = PEOPLE
+    companies: tuple[Company, ...] = COMPANIES
+    projects: tuple[Project, ...] = PROJECTS
+    clients: tuple[Client, ...] = ()
+
+    def fill(self, directory: Directory) -> None:
+        """Put everything into an empty directory.
+
+        Raises:
+            ValueError: Two of a kind have the same id, two people the same login, or a project has
+                no company.
+        """
+        _refuse_twins("people", [person.id for person in self.people])
+        _refuse_twins("companies", [company.id for company in self.companies])
+        _refuse_twins("projects", [project.id for project in self.projects])
+        _refuse_twins("clients", [client.client_id for client in self.clients])
+        for person in self.people:
+            directory.put_person(person)
+        for company in self.companies:
+            directory.put_company(company)
+        for project in self.projects:
+            directory.put_project(project)
+        for client in self.clients:
+            directory.put_client(client)
+
+
+def _refuse_twins(kind: str, ids: list[int] | list[str]) -> None:
+    for place, one in enumerate(ids):
+        if one in ids[:place]:
+            raise ValueError(f"{kind}: two have the id {one}")

@@ -15,7 +15,7 @@ from procore_signin.emulator.logins import Logins
 from procore_signin.emulator.mint import Mint, RandomBytes, seeded_bytes
 from procore_signin.emulator.options import EmulatorOptions
 from procore_signin.emulator.people import Person
-from procore_signin.emulator.seed import fill
+from procore_signin.emulator.seed import Population
 
 
 class State:
@@ -25,6 +25,7 @@ class State:
         options: How it behaves.
         now: Where the time comes from, UTC unix seconds.
         random_bytes: Where chance comes from; by default the seed of the options, or the system's.
+        population: Who and what exists at the start.
         directory: To be shared with another environment, or None for a freshly seeded one.
     """
 
@@ -37,6 +38,7 @@ class State:
         "mint",
         "options",
         "owns_directory",
+        "population",
     )
 
     def __init__(
@@ -45,21 +47,25 @@ class State:
         *,
         now: Callable[[], float] = time.time,
         random_bytes: RandomBytes | None = None,
+        population: Population | None = None,
         directory: Directory | None = None,
     ) -> None:
         if random_bytes is None:
             seed = options.seed
             random_bytes = secrets.token_bytes if seed is None else seeded_bytes(seed)
         self.options = options
+        self.population = Population() if population is None else population
         self.dialect = Dialect(options.doorkeeper)
         self.clock = Clock(now)
         self.mint = Mint(random_bytes)
-        self.grants = Grants(self.clock, self.mint, options.rotation)
+        self.grants = Grants(
+            self.clock, self.mint, options.rotation, reuse=options.reuse_access_token
+        )
         self.logins = Logins(self.mint)
         self.owns_directory = directory is None
         self.directory = directory if directory is not None else Directory()
         if self.owns_directory:
-            self._seed()
+            self.sow()
 
     def reset(self) -> None:
         """Return to how it was at the start: seeded, nobody logged in, no grant, real time."""
@@ -68,7 +74,7 @@ class State:
         self.clock.reset()
         if self.owns_directory:
             self.directory.clear()
-            self._seed()
+            self.sow()
 
     def logged_in(self, cookie: str | None) -> Person | None:
         """Return the person whose browser sent this log-in cookie, or None."""
@@ -84,9 +90,10 @@ class State:
             return self.directory.people.get(token.person_id)
         return service_account(self.directory.clients.get(token.client_id))
 
-    def _seed(self) -> None:
-        fill(self.directory)
+    def sow(self) -> None:
+        """Put the population and the client of the options into the empty directory."""
         self.directory.put_client(self.options.client())
+        self.population.fill(self.directory)
 
 
 def service_account(client: Client | None) -> Person | None:

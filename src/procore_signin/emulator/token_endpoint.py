@@ -136,7 +136,7 @@ class TokenEndpoint:
         body = {
             "access_token": token.access_token,
             "token_type": dialect.token_type,
-            "expires_in": token.expires_in,
+            "expires_in": token.remaining(self._state.clock()),
             "refresh_token": token.refresh_token,
             "created_at": int(token.created_at),
         }

@@ -107,6 +107,7 @@ class Verbs:
         login: str | None = None,
         name: str | None = _UNCHANGED,
         password: str | None = None,
+        job_title: str | None = _UNCHANGED,
     ) -> Person:
         """Add the person with that id, or change what is given of them.
 
@@ -115,6 +116,7 @@ class Verbs:
             login: E-mail address; needed for a new person.
             name: Full name, or None for a person without one.
             password: For the log-in panel.
+            job_title: As a company's directory shows it, or None for a person without one.
 
         Raises:
             ValueError: Somebody else has that login, or a value is wrong.
@@ -129,7 +131,9 @@ class Verbs:
                 login=login or (before.login if before else ""),
                 name=(before.name if before else None) if name == _UNCHANGED else name,
                 password=password or (before.password if before else DEMO_PASSWORD),
-                job_title=before.job_title if before else None,
+                job_title=(before.job_title if before else None)
+                if job_title == _UNCHANGED
+                else job_title,
             )
             directory.put_person(person)
             return person
@@ -171,7 +175,7 @@ class Verbs:
         """Let time pass.
 
         Raises:
-            ValueError: `seconds` is negative.
+            ValueError: `seconds` is negative, or the time would be a hundred years away.
         """
         self.procore.state.clock.advance(seconds)
 
@@ -227,7 +231,7 @@ class Verbs:
             found.append(TokenRequest(grant_type, parameters, headers, exchange.status))
         return found
 
-    def fault(self, route: str, kind: str, **settings: Any) -> Fault:
+    def fault(self, route: str, kind: str, /, **settings: Any) -> Fault:
         """Make something go wrong: see `Faults.add`.
 
         Raises:

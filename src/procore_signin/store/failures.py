@@ -64,6 +64,8 @@ _BY_CODE: Final[dict[str, Failure]] = {
     # MariaDB's and MySQL's error numbers
     "1213": "collision",
     "1020": "collision",
+    "1040": "locked",
+    "1203": "locked",
     "1205": "locked",
     "1969": "locked",
     "3024": "locked",
@@ -91,6 +93,8 @@ _BY_TEXT: Final[tuple[tuple[str, Failure], ...]] = (
     ("authentication failed", "refused"),
     ("no password supplied", "refused"),
     ('" does not exist', "absent"),
+    ("too many clients", "locked"),
+    ("remaining connection slots", "locked"),
 )
 _OPERATIONAL: Final = frozenset({"OperationalError", "InterfaceError"})
 _WORDS: Final[dict[Failure, tuple[str, str]]] = {

@@ -31,6 +31,7 @@ class User:
         created_at: The first sign-in.
         last_signed_in_at: The latest sign-in.
         disabled_at: Since when the person may not sign in, or None.
+        company_id: Procore's number of the company that the person chose here, or None.
     """
 
     id: int
@@ -41,6 +42,7 @@ class User:
     created_at: int
     last_signed_in_at: int
     disabled_at: int | None
+    company_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ users: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_signed_in_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("company_id", BigInteger),
     UniqueConstraint("environment", "procore_id", name="uq_users_environment_procore_id"),
     **_OPTIONS,
 )

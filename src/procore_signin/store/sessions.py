@@ -11,7 +11,7 @@ from procore_signin.store.statement import Transaction
 
 _USER_AGENT_LENGTH: Final = 255
 _FIRST_USER_COLUMN: Final = 1
-_AFTER_USER: Final = 9
+_AFTER_USER: Final = 10
 
 
 class Sessions(StoreBase):

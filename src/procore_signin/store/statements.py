@@ -109,6 +109,8 @@ class Statements:
             update(users).where(_this_user), "email", "name", "last_signed_in_at"
         )
 
+        self.choose_company = made(update(users).where(_this_user), "company_id")
+
         # their tokens
         self.tokens = made(
             select(*_token_columns).where(*_tokens_of_user, token_sets.c.status == "ok")

@@ -21,6 +21,11 @@ class Users(StoreBase):
         row = self._database.one(self._statements.user, {"which_user": user_id})
         return None if row is None else User(*row)
 
+    def choose_company(self, user_id: int, company_id: int) -> None:
+        """Remember which company the person chose. Whether it is theirs was asked before."""
+        chosen = {"which_user": user_id, "company_id": company_id}
+        self._database.write(lambda t: t.run(self._statements.choose_company, chosen))
+
     def tokens(self, user_id: int, environment: str) -> TokenSet | None:
         """Return a person's tokens for one environment, or None where there are none of use.
 

@@ -91,7 +91,11 @@ class _Statements:
                 sign_in_ledger.c.state_hash == bindparam("which_state"),
                 sign_in_ledger.c.escrow.is_not(None),
             )
-            .values(escrow=bindparam("tokens"), escrowed_at=bindparam("now"))
+            .values(
+                escrow=bindparam("tokens"),
+                escrowed_at=bindparam("now"),
+                outcome=bindparam("outcome"),
+            )
         )
 
 
@@ -174,14 +178,26 @@ class Withdrawals(Ledger):
         rows = self._database.many(self._withdrawal.escrows_of, {"which_user": user_id})
         return [self._open_escrow(*row) for row in rows]
 
-    def replace_escrow(self, escrow: Escrow, *, now: int) -> None:
-        """Keep newer tokens in place of those that are in escrow now."""
+    def replace_escrow(self, escrow: Escrow, *, outcome: str | None, now: int) -> None:
+        """Write an escrow anew: other tokens, or another outcome of its attempt.
+
+        One that was cleared meanwhile stays so.
+
+        Args:
+            escrow: Which one, and the tokens that it is to hold.
+            outcome: A fixed word, or None.
+            now: Unix seconds. The janitor leaves it alone for a while from then on.
+        """
         if escrow.tokens is None:
             raise ValueError("There are no tokens to keep.")
-        sealed = self._seal.seal_escrow(
-            escrow.tokens, state_hash=escrow.state_hash, environment=escrow.environment
-        )
-        values = {"which_state": escrow.state_hash, "tokens": sealed, "now": now}
+        values = {
+            "which_state": escrow.state_hash,
+            "tokens": self._seal.seal_escrow(
+                escrow.tokens, state_hash=escrow.state_hash, environment=escrow.environment
+            ),
+            "outcome": outcome,
+            "now": now,
+        }
         self._database.write(
             lambda transaction: transaction.run(self._withdrawal.replace_escrow, values)
         )

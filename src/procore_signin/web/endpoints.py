@@ -13,7 +13,7 @@ from procore_signin.errors import AttemptInvalid, ProcoreSignInError, StoreUnava
 from procore_signin.events import Event, emit
 from procore_signin.flow import sessions
 from procore_signin.flow.return_to import safe_return_to
-from procore_signin.flow.sign_in import Browser, finish_sign_in, hash_session_token
+from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
 from procore_signin.flow.steps import Flow, read
 from procore_signin.protocol.authorization import (
     AuthorizationDenied,
@@ -41,14 +41,23 @@ class SignInEndpoints:
         router: Where the endpoints are added; it also knows the context and the paths.
         starts: How often an address may begin a sign-in.
         callbacks: How often an address may come back from one.
+        choose_company: Whether somebody who has chosen no company yet is asked for one.
     """
 
-    def __init__(self, router: Router, *, starts: RateLimit, callbacks: RateLimit) -> None:
+    def __init__(
+        self,
+        router: Router,
+        *,
+        starts: RateLimit,
+        callbacks: RateLimit,
+        choose_company: bool = False,
+    ) -> None:
         self._router = router
         self._context = router.context
         self._paths = router.paths
         self._starts = starts
         self._callbacks = callbacks
+        self._choose_company = choose_company
         router.add("GET", self._paths.signin, self.sign_in)
         router.add("GET", self._paths.callback, self.callback)
         router.add("GET", self._paths.sessions, self.list_sessions)
@@ -168,7 +177,12 @@ class SignInEndpoints:
             max_age=self._context.session_absolute,
             secure=self._context.secure,
         )
-        return see_other(signed_in.return_to).with_cookies(session_cookie, forget)
+        return see_other(self._landing(signed_in)).with_cookies(session_cookie, forget)
+
+    def _landing(self, signed_in: SignedIn) -> str:
+        if self._choose_company and signed_in.user.company_id is None:
+            return f"{self._paths.company}?return_to={quote(signed_in.return_to, safe='/')}"
+        return signed_in.return_to
 
     def _invalid(
         self, request: BrowserRequest, error: AttemptInvalid, return_to: str | None
@@ -201,7 +215,7 @@ class SignInEndpoints:
         session = yield from self.session(request)
         if session is None:
             return self.to_sign_in(request)
-        session_id = _session_id(request)
+        session_id = whole_number(request.body, "session_id")
         if session_id is None or not (yield from sessions.end_session(session, session_id)):
             return self._router.problem(request, problems.NO_SUCH_SESSION)
         return see_other(self._paths.sessions)
@@ -235,7 +249,7 @@ class SignInEndpoints:
         return page.with_cookies(gone, *begun.cookies).with_headers(CLEAR_SITE_DATA)
 
 
-def _session_id(request: BrowserRequest) -> int | None:
-    """Return the id in the form of the sessions page, or None when it holds none."""
-    text = dict(parse_qsl(request.body.decode("latin-1"))).get("session_id", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < LONGEST_ID else None
+def whole_number(form: bytes, name: str) -> int | None:
+    """Return the number that a form has under `name`, or None when it holds none."""
+    text = dict(parse_qsl(form.decode("latin-1"))).get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else None

@@ -27,6 +27,7 @@ PageName = Literal[
     "signed_out",
     "disconnected",
     "problem",
+    "company",
 ]
 
 _MEDIA_TYPES: Final = {

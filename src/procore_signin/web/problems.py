@@ -218,6 +218,33 @@ RATE_LIMITED: Final = Problem(
     "Wait a minute, then try again.",
     sign_in=False,
 )
+NOT_YOUR_COMPANY: Final = Problem(
+    "not_your_company",
+    403,
+    "That is not one of your companies",
+    "Procore does not list you in the company that was chosen, so nothing was changed.",
+    None,
+    "Choose one of the companies that you belong to.",
+    sign_in=False,
+)
+GRANT_LOST: Final = Problem(
+    "grant_lost",
+    403,
+    "Procore no longer lets this application act for you",
+    "The connection to Procore has ended, so we cannot ask it anything in your name.",
+    None,
+    "Sign in again to connect it.",
+    sign_in=True,
+)
+COMPANIES_UNAVAILABLE: Final = Problem(
+    "companies_unavailable",
+    503,
+    "Procore is not answering",
+    "You are signed in, but Procore did not tell us which companies you belong to.",
+    None,
+    "Wait a moment, then try again.",
+    sign_in=False,
+)
 NO_SUCH_SESSION: Final = Problem(
     "no_such_session",
     404,

@@ -41,6 +41,7 @@ class Paths:
     sign_out: str
     sign_out_everywhere: str
     disconnect: str
+    company: str
     static: str
 
     @classmethod
@@ -56,6 +57,7 @@ class Paths:
             sign_out=f"{prefix}/sign-out",
             sign_out_everywhere=f"{prefix}/sign-out-everywhere",
             disconnect=f"{prefix}/disconnect",
+            company=f"{prefix}/company",
             static=f"{prefix}/static",
         )
 

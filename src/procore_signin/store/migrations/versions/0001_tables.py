@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("last_signed_in_at", sa.BigInteger, nullable=False),
         sa.Column("disabled_at", sa.BigInteger),
+        sa.Column("company_id", sa.BigInteger),
         sa.UniqueConstraint("environment", "procore_id", name="uq_users_environment_procore_id"),
         **OPTIONS,
     )

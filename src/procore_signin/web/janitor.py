@@ -1,0 +1,93 @@
+"""Clearing up beside an application: for event loops a task, for threads a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator
+from typing import Final
+
+from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin.errors import ProcoreSignInError
+from procore_signin.flow.janitor import sweep
+
+LOGGER: Final = logging.getLogger("procore_signin")
+SWEEP_SECONDS: Final = 60.0
+
+
+@contextlib.asynccontextmanager
+async def sweeping(
+    procore: AsyncProcoreSignIn, *, seconds: float = SWEEP_SECONDS
+) -> AsyncIterator[None]:
+    """Sweep at once and every so many seconds for as long as the block runs."""
+    task = asyncio.create_task(_sweep_on_loop(procore, seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _sweep_on_loop(procore: AsyncProcoreSignIn, seconds: float) -> None:
+    while True:
+        try:
+            await procore.run(sweep(procore.context))
+        except ProcoreSignInError as error:
+            _log(error)
+        await asyncio.sleep(seconds)
+
+
+class Janitor:
+    """Sweeps in a thread of its own, which ends with the process or with the front door.
+
+    Args:
+        procore: The front door.
+        seconds: From one sweep to the next, and before the first.
+    """
+
+    def __init__(self, procore: ProcoreSignIn, *, seconds: float = SWEEP_SECONDS) -> None:
+        self._procore: Final = weakref.ref(procore)
+        self._seconds: Final = seconds
+        self._lock: Final = threading.Lock()
+        self._process: int | None = None
+
+    def start(self) -> None:
+        """Start sweeping in this process, unless it has been started here.
+
+        Call it when a request comes, not when the application is made: a server may fork in
+        between, and threads do not survive that.
+        """
+        if self._process == os.getpid():
+            return
+        with self._lock:
+            if self._process != os.getpid():
+                self._process = os.getpid()
+                threading.Thread(
+                    target=_sweep_in_thread,
+                    args=(self._procore, self._seconds),
+                    name="procore-signin-janitor",
+                    daemon=True,
+                ).start()
+
+
+def _sweep_in_thread(found: weakref.ref[ProcoreSignIn], seconds: float) -> None:
+    while True:
+        time.sleep(seconds)
+        procore = found()
+        if procore is None:
+            return
+        try:
+            procore.run(sweep(procore.context))
+        except ProcoreSignInError as error:
+            _log(error)
+        del procore  # so that it can go while this thread sleeps
+
+
+def _log(error: ProcoreSignInError) -> None:
+    LOGGER.warning("The janitor will try again: %s", error)

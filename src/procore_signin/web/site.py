@@ -1,0 +1,239 @@
+"""The sign-in as a part of somebody's application: what every framework's mapping needs.
+
+A site is made once from a front door. It holds nothing of any one request or person.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from procore_signin.errors import (
+    GrantLost,
+    Problem,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SettingsInvalid,
+    SignInRefused,
+)
+from procore_signin.flow.context import Context
+from procore_signin.flow.return_to import safe_return_to
+from procore_signin.flow.steps import Flow
+from procore_signin.store.records import Session
+from procore_signin.web import pages, problems
+from procore_signin.web.company import CompanyEndpoints
+from procore_signin.web.endpoints import SignInEndpoints
+from procore_signin.web.http import Answer, BrowserRequest, Page, Render, rendered, see_other
+from procore_signin.web.limits import RateLimit
+from procore_signin.web.router import Paths, Router
+
+CALLBACK: Final = "/callback"
+STARTS_PER_MINUTE: Final = 120
+PERSONAL: Final = (("cache-control", "no-store"), ("vary", "Cookie"))
+"""The headers of whatever depends on who is signed in (row K7)."""
+
+# Pages name static files with a hash of their content, so an answer never has to change.
+_FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
+_API_UNAVAILABLE: Final = problems.Problem(
+    "procore_unavailable",
+    503,
+    "Procore is not answering",
+    "This page shows what Procore knows, and Procore did not answer in time.",
+    None,
+    "Wait a moment, then try again.",
+    sign_in=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an application may choose about the sign-in's pages.
+
+    Attributes:
+        first_page: The application's own first page: where people land who signed in without a
+            page in mind, and where a problem page sends them.
+        render: Turns the sign-in's pages into HTML; None for the ones that come with it.
+        starts_per_minute: How many sign-ins one address may begin in a minute, in each process;
+            0 for no limit.
+        choose_company: Whether a person with several companies is asked for one after signing in.
+
+    Raises:
+        ValueError: `first_page` is no path of this application.
+    """
+
+    first_page: str = "/"
+    render: Render | None = None
+    starts_per_minute: int = STARTS_PER_MINUTE
+    choose_company: bool = False
+
+    def __post_init__(self) -> None:
+        if safe_return_to(self.first_page, default="") != self.first_page:
+            raise ValueError(f"first_page must be a path such as /projects, not {self.first_page}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as bytes, for any server.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: Names in lower case, and values in Latin-1.
+        body: Empty for HEAD, whatever `content-length` says.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Site:
+    """The sign-in's pages below one place of an application, and who is signed in.
+
+    Args:
+        context: Of the front door. Its redirect URI says where the pages are.
+        options: What the application chose.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+    """
+
+    def __init__(self, context: Context, options: Options) -> None:
+        self.prefix: Final = prefix_of(context.client.redirect_uri)
+        first_page = options.first_page
+        paths = replace(Paths.under(self.prefix), landing=first_page, home=first_page)
+        self.router: Final = Router(context, paths)
+        limits = [RateLimit(options.starts_per_minute, time.monotonic) for _ in range(2)]
+        self.sign_in: Final = SignInEndpoints(
+            self.router,
+            starts=limits[0],
+            callbacks=limits[1],
+            choose_company=options.choose_company,
+        )
+        if options.choose_company:
+            CompanyEndpoints(self.router, self.sign_in)
+        for name in pages.STATIC_NAMES:
+            self.router.add("GET", f"{paths.static}/{name}", self._static_file)
+        self._render: Final = options.render or _shipped
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The path of every page, by the path below `prefix` that a framework routes."""
+        return {path.removeprefix(self.prefix): path for path in self.router.known_paths}
+
+    def session(self, request: BrowserRequest) -> Flow[Session | None]:
+        """Return the live session of the browser that sent `request`, or None.
+
+        Raises:
+            StoreUnavailable: Nobody can tell. Neither let in nor sign out (row S7).
+        """
+        return self.sign_in.session(request)
+
+    def not_signed_in(self, request: BrowserRequest) -> Answer:
+        """Send a browser to the sign-in page and from there back; tell a program, with 401."""
+        if not asks_for_page(request):
+            answer = self.router.problem(_by_program(request), problems.NOT_SIGNED_IN)
+        elif request.is_read:
+            answer = self.sign_in.to_sign_in(request)
+        else:  # what was posted is gone, and its address may have no page
+            answer = see_other(self.router.paths.signin)
+        return answer.with_headers(*PERSONAL)
+
+    def problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
+        """Return what to answer where `error` ended a request of the application's own.
+
+        Where only a new sign-in helps, the page offers one that leads back here.
+        """
+        if isinstance(error, GrantLost):
+            problem = problems.GRANT_LOST
+        elif isinstance(error, SignInRefused):
+            problem = problems.of_sign_in(error)
+        elif isinstance(error, ProcoreUnavailable):
+            problem = _API_UNAVAILABLE
+        else:
+            problem = problems.of_any(error)
+        shown = request if asks_for_page(request) else _by_program(request)
+        return_to = _address(request) if request.is_read else None
+        answer = self.router.problem(shown, problem, return_to=return_to)
+        return answer.with_headers(*PERSONAL)
+
+    def reply(self, request: BrowserRequest, answer: Answer) -> Reply:
+        """Return `answer` as bytes."""
+        content, content_type = rendered(answer, self._render)
+        headers = (
+            ("content-type", content_type),
+            ("content-length", str(len(content))),
+            *answer.headers,
+            *(("set-cookie", cookie) for cookie in answer.cookies),
+        )
+        return Reply(answer.status, headers, b"" if request.method == "HEAD" else content)
+
+    def failure(self, request: BrowserRequest) -> Reply:
+        """Return the reply to a request that broke the program (row O3)."""
+        return self.reply(request, self.router.failure(request))
+
+    def _static_file(self, request: BrowserRequest) -> Flow[Answer]:
+        yield from ()
+        found = pages.static_file(request.path.removeprefix(f"{self.router.paths.static}/"))
+        if found is None:
+            return self.router.problem(request, problems.NOT_FOUND)
+        content, media_type = found
+        return Answer(status=200, body=content, content_type=media_type, headers=(_FOREVER,))
+
+
+def prefix_of(redirect_uri: str) -> str:
+    """Return the path below which the sign-in's pages are: empty, or such as `/procore`.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+    """
+    path = urlsplit(redirect_uri).path
+    if not path.endswith(CALLBACK):
+        raise _wrong_redirect_uri(
+            f"has the path {path or '/'}, and the sign-in's callback page is called {CALLBACK}",
+            f"Register one that ends in {CALLBACK}, such as https://app.example.com{CALLBACK}.",
+        )
+    return path.removesuffix(CALLBACK)
+
+
+def check_place(redirect_uri: str, callback: str | None, cure: str) -> None:
+    """Make sure that people who come back from Procore find the callback page.
+
+    Args:
+        redirect_uri: Where Procore sends them.
+        callback: The path at which the framework has the page, or None if it has none.
+        cure: How to mount it elsewhere in that framework; `{prefix}` stands for the right place.
+
+    Raises:
+        SettingsInvalid: It is another path. The message names both.
+    """
+    prefix, path = prefix_of(redirect_uri), urlsplit(redirect_uri).path
+    if callback != path:
+        found = "are mounted nowhere" if callback is None else f"have their callback at {callback}"
+        raise _wrong_redirect_uri(
+            f"leads to {path}, but the sign-in's routes {found}",
+            cure.format(prefix=prefix or "/") + " Or register the other address at Procore.",
+        )
+
+
+def asks_for_page(request: BrowserRequest) -> bool:
+    """Whether a browser wants a page: whatever fills a window or a frame asks for HTML."""
+    return "text/html" in (request.header(b"accept") or "")
+
+
+def _by_program(request: BrowserRequest) -> BrowserRequest:
+    return replace(request, headers=((b"accept", b"application/json"),))
+
+
+def _address(request: BrowserRequest) -> str | None:
+    query = f"?{request.query.decode('latin-1')}" if request.query else ""
+    return safe_return_to(request.path + query, default="") or None
+
+
+def _wrong_redirect_uri(what: str, cure: str) -> SettingsInvalid:
+    return SettingsInvalid((Problem("PROCORE_REDIRECT_URI", what, cure),))
+
+
+def _shipped(page: Page) -> str:
+    return pages.render(page.name, page.values)

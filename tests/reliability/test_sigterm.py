@@ -1,0 +1,101 @@
+"""SIGTERM to an asyncio server in the middle of its work: it finishes what must not be lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from tests.reliability.conftest import NewWorld, Report
+from tests.reliability.processes import Answer, Worker
+from tests.reliability.settings import size
+from tests.reliability.world import World, until
+
+TIMES: Final = size(6, 100)
+SIGN_INS: Final = size(4, 25)
+CALLERS: Final = 5
+SECONDS: Final = 0.03
+"""How long Procore thinks: SIGTERM comes before, during and after that."""
+
+
+def terminate(world: World, begun: Callable[[], object], do: str, **order: Any) -> Answer:
+    """Have a server begin its work, send it SIGTERM a little later, and see it out."""
+    server: Worker = world.worker()
+    server.tell(do, **order)
+    assert server.hear() == {"serving": True}
+    until(begun)
+    time.sleep(world.chance.uniform(0, 2 * SECONDS))
+    server.send_signal(signal.SIGTERM)
+    answer = server.hear()
+    server.close()
+    world.workers.remove(server)
+    return answer
+
+
+def test_R12_sigterm_during_a_refresh_loses_no_grant(new_world: NewWorld, report: Report) -> None:
+    world = new_world()
+    world.widen_the_race(SECONDS)
+    user = world.sign_in()
+    check = world.worker()
+    interrupted = refreshed = cancelled = 0
+    world.witness.look()
+    for turn in range(TIMES):
+        before = world.row(user).generation
+        world.expire()
+
+        def begun(generation: int = before, turn: int = turn) -> bool:
+            """Whether the refresh began; some servers are stopped at any time instead."""
+            row = world.row(user)
+            return turn % 4 == 0 or row.leased or row.generation > generation
+
+        callers = terminate(world, begun, "serve", user=user, callers=CALLERS)["cancelled"]
+        row = world.row(user)
+        interrupted += callers > 0
+        cancelled += callers
+        refreshed += row.generation - before
+        assert (row.status, row.leased, row.ambiguous) == ("ok", False, 0)
+        assert row.generation - before <= 1
+        assert check.ask("fresh", user=user)["api"] == 200
+    sight = world.witness.look()
+    report(
+        "{times} servers on {database} got SIGTERM, {interrupted} of them during a refresh, which"
+        " cancelled {cancelled} callers: {refreshed} refreshes were finished, {lost} grants lost",
+        database=world.database.kind,
+        times=TIMES,
+        interrupted=interrupted,
+        cancelled=cancelled,
+        refreshed=refreshed,
+        lost=sight.invalid_grants,
+        double_spends=sight.double_spends,
+    )
+    assert interrupted > 0
+    assert refreshed > TIMES // 2
+    assert (sight.double_spends, sight.invalid_grants) == (0, 0)
+
+
+def test_C13_sigterm_during_a_sign_in_strands_no_grant(new_world: NewWorld, report: Report) -> None:
+    world = new_world()
+    world.widen_the_race(SECONDS)
+    interrupted = 0
+    for _ in range(SIGN_INS):
+        attempt, code = world.granted()
+
+        def begun(state_hash: str = attempt.state_hash) -> object:
+            return world.door.store.attempt(state_hash)
+
+        order = world.order(attempt, code)
+        interrupted += terminate(world, begun, "serve_sign_in", **order)["cancelled"]
+        # Nobody swept: the sign-in was finished although nobody waited for it any more.
+        assert world.live_grants() == world.held_grants() <= 1
+    report(
+        "{times} servers on {database} got SIGTERM, {interrupted} of them during a sign-in:"
+        " {live} grant is alive, {held} belongs to somebody with a session",
+        database=world.database.kind,
+        times=SIGN_INS,
+        interrupted=interrupted,
+        live=world.live_grants(),
+        held=world.held_grants(),
+    )
+    assert interrupted > 0
+    assert world.live_grants() == 1
