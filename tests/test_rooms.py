@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transport": {"protocol", "errors"},
     "store": {"protocol", "errors"},
     "flow": {"protocol", "store", "environments", "errors", "events"},
-    "client": {"flow", "transport", "store", "protocol", "environments", "errors", "events"},
+    "client": {"api", "flow", "transport", "store", "protocol", "environments", "errors", "events"},
     "api": {"client", "flow", "protocol", "environments", "errors", "events"},
     "web": {
         "client",

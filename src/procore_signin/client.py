@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from procore_signin.environments import Environment
 from procore_signin.flow.context import (
@@ -28,6 +29,9 @@ from procore_signin.store.records import User
 from procore_signin.store.seal import Seal
 from procore_signin.transport.contract import AsyncTransport, Transport
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
+
+if TYPE_CHECKING:
+    import httpx2
 
 T = TypeVar("T")
 TransportT = TypeVar("TransportT")
@@ -98,6 +102,10 @@ def _id_of(user: User | int) -> int:
     return user if isinstance(user, int) else user.id
 
 
+def _company_of(user: User | int, company_id: int | None) -> int | None:
+    return user.company_id if company_id is None and isinstance(user, User) else company_id
+
+
 class ProcoreSignIn(_FrontDoor[Transport]):
     """The front door for code that waits: scripts, Flask, Django under WSGI.
 
@@ -119,8 +127,27 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
         return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
+    def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.Client:
+        """Return a client of Procore's API that acts for `user`; see `api.client_for`.
+
+        Args:
+            user: Whose; a `User` brings the company that the person chose.
+            company_id: For `Procore-Company-Id`, instead of the chosen one.
+        """
+        from procore_signin import api  # noqa: PLC0415  # httpx2 is loaded when it is used
+
+        return api.client_for(self, user, _company_of(user, company_id))
+
+    def service_api(self, company_id: int) -> httpx2.Client:
+        """Return a client that acts for the app's own service account in one company (DMSA)."""
+        from procore_signin import api  # noqa: PLC0415  # as above
+
+        return api.service_client_for(self, company_id)
+
     def close(self) -> None:
         """Close the connections to Procore and to the database."""
+        if "procore_signin.api" in sys.modules:
+            sys.modules["procore_signin.api"].close(self)
         self._transport.close()
         self.store.close()
 
@@ -157,8 +184,22 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
         return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
+    def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.AsyncClient:
+        """Return a client of Procore's API that acts for `user`; see `ProcoreSignIn.api`."""
+        from procore_signin import api  # noqa: PLC0415  # httpx2 is loaded when it is used
+
+        return api.async_client_for(self, user, _company_of(user, company_id))
+
+    def service_api(self, company_id: int) -> httpx2.AsyncClient:
+        """Return a client that acts for the app's own service account in one company (DMSA)."""
+        from procore_signin import api  # noqa: PLC0415  # as above
+
+        return api.async_service_client_for(self, company_id)
+
     async def aclose(self) -> None:
         """Let refreshes and sign-ins under way finish, then close every connection."""
+        if "procore_signin.api" in sys.modules:
+            await sys.modules["procore_signin.api"].aclose(self)
         await self._runner.aclose()
         await self._transport.aclose()
         self.store.close()

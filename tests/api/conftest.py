@@ -7,6 +7,7 @@ one for asyncio.
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import pytest
 
 from procore_signin.emulator import Emulator
+from procore_signin.store.migrate import upgrade
 from tests.api.server import Behaviour, Server
 from tests.api.world import World
 
@@ -27,13 +29,24 @@ class NewWorld(Protocol):
     def __call__(self, **options: Any) -> World: ...
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database without a row, to be copied."""
+    path = tmp_path_factory.mktemp("api") / "empty.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture(params=["sync", "async"])
-def new_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewWorld]:
+def new_world(
+    request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
+) -> Iterator[NewWorld]:
+    database = Path(shutil.copy(empty_database, tmp_path / "api.db"))
     with contextlib.ExitStack() as stack:
 
         def make(**options: Any) -> World:
             emulator = stack.enter_context(Emulator.started(**options))
-            return World(emulator, tmp_path, request.param, stack)
+            return World(emulator, database, request.param, stack)
 
         yield make
 

@@ -24,7 +24,6 @@ from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.sign_in import Browser, finish_sign_in
 from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
 from procore_signin.protocol.secret import Secret
-from procore_signin.store.migrate import upgrade
 
 COMPANY = 8089
 ME = "/rest/v1.0/me"
@@ -149,14 +148,13 @@ class World:
     """An emulated Procore, a person who signed in there, and clients that act for them."""
 
     def __init__(
-        self, emulator: Emulator, folder: Path, colour: Colour, stack: contextlib.ExitStack
+        self, emulator: Emulator, database: Path, colour: Colour, stack: contextlib.ExitStack
     ) -> None:
         self.emulator = emulator
         self.colour = colour
         self.time = Time(emulator)
         self._stack = stack
-        self._url = f"sqlite:///{folder / 'api.db'}"
-        upgrade(self._url)
+        self._url = f"sqlite:///{database}"
         self._runner = stack.enter_context(asyncio.Runner()) if colour == "async" else None
         self._doors: dict[str, ProcoreSignIn] = {}
         self._async_doors: dict[str, AsyncProcoreSignIn] = {}

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
@@ -38,6 +38,17 @@ def code(emulator: Emulator, authorize: Callable[..., str], code_in: Callable[[s
 def is_spent(http: httpx2.Client, code_form: Callable[..., dict[str, str]], code: str) -> bool:
     """Say whether the emulator carried out an exchange of this code before."""
     return http.post("/oauth/token", data=code_form(code)).status_code == 401
+
+
+def answers_again(http: httpx2.Client, path: str) -> httpx2.Response:
+    """Ask until there is an answer."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            return http.get(path)
+        except httpx2.ConnectError:
+            time.sleep(0.01)  # nothing tells us when it is back
+    pytest.fail("the emulator did not come back")
 
 
 class TestBeforeTheWork:
@@ -218,6 +229,46 @@ class TestAfterTheWork:
         emulator.fault("/rest/*", "override", members={"a": 1})
         assert {"a": 1} == http.get("/rest/v1.0/companies", headers=me[1]).json()
 
+    def test_E3_an_override_of_a_page_replaces_it(
+        self, emulator: Emulator, http: httpx2.Client
+    ) -> None:
+        emulator.fault("/login", "override", members={"a": 1})
+        assert {"a": 1} == http.get("/login").json()
+
+    @pytest.mark.parametrize("fragment", [False, True])
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [
+            ({"members": {"iss": "https://elsewhere.invalid"}}, "code state iss=elsewhere"),
+            ({"remove": ["state"]}, "code"),
+            ({"remove": ["code"], "members": {"error": "server_error"}}, "state error"),
+            ({"members": {"state": ["a", "b"]}}, "code state=a state=b"),
+        ],
+    )
+    def test_E3_the_authorization_response_says_something_else(
+        self,
+        emulated: Callable[..., Emulator],
+        http_of: Callable[[Emulator], httpx2.Client],
+        authorize: Callable[..., str],
+        log_in: Callable[..., httpx2.Response],
+        fragment: bool,  # noqa: FBT001 - a parameter of the table
+        settings: dict[str, Any],
+        expected: str,
+    ) -> None:
+        emulator = emulated(fragment=fragment)
+        http = http_of(emulator)
+        log_in(http, authorize())
+        emulator.fault("POST /oauth/authorize", "override", **settings)
+        consent = {"continue_to": authorize(), "decision": "allow"}
+        answered = http.post("/oauth/authorize", data=consent)
+        parts = urlsplit(answered.headers["location"])
+        assert "http://localhost:4567/callback" == f"{parts.scheme}://{parts.netloc}{parts.path}"
+        pairs = parse_qsl(parts.fragment if fragment else parts.query)
+        assert "" == (parts.query if fragment else parts.fragment)
+        assert [one.partition("=")[0] for one in expected.split()] == [name for name, _ in pairs]
+        wanted = [one.split("=") for one in expected.split() if "=" in one]
+        assert all(any(n == name and v in value for n, value in pairs) for name, v in wanted)
+
     def test_E3_any_body_at_all(
         self, emulator: Emulator, http: httpx2.Client, me: tuple[bytes, Headers]
     ) -> None:
@@ -285,6 +336,79 @@ class TestOnTheWire:
         head, _, body = exchange_bytes(emulator, me[0]).partition(b"\r\n\r\n")
         assert b"content-length: %d\r\n" % length in head
         assert 72 == len(body)
+
+    def test_E3_a_body_of_unknown_length_comes_in_chunks(
+        self, emulator: Emulator, exchange_bytes: ExchangeBytes, me: tuple[bytes, Headers]
+    ) -> None:
+        emulator.fault("/rest/*", "huge", bytes=10, chunked=True)
+        sent = me[0].replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        head, _, body = exchange_bytes(emulator, sent).partition(b"\r\n\r\n")
+        assert b"content-length" not in head
+        assert b"transfer-encoding: chunked" in head
+        assert b'12\r\n{"a":"aaaaaaaaaa"}\r\n0\r\n\r\n' == body
+
+    def test_E3_a_small_body_unpacks_to_a_huge_one(
+        self, emulator: Emulator, http: httpx2.Client, me: tuple[bytes, Headers]
+    ) -> None:
+        emulator.fault("/rest/*", "huge", bytes=3_000_000, gzip=True)
+        answered = http.get("/rest/v1.0/me", headers=me[1])
+        assert "gzip" == answered.headers["content-encoding"]
+        assert int(answered.headers["content-length"]) < 30_000
+        assert 3_000_008 == len(answered.content)
+
+    def test_E3_a_refused_connection_is_reset_and_for_a_while_nobody_can_connect(
+        self,
+        emulator: Emulator,
+        http: httpx2.Client,
+        http_of: Callable[[Emulator], httpx2.Client],
+        code: str,
+        code_form: Callable[..., dict[str, str]],
+    ) -> None:
+        emulator.fault("POST /oauth/token", "refuse", seconds=0.3)
+        assert 200 == http.get("/").status_code
+        began = time.monotonic()
+        with pytest.raises(httpx2.ReadError):
+            http.post("/oauth/token", data=code_form(code))
+        for client in (http, http_of(emulator)):
+            with pytest.raises(httpx2.ConnectError):
+                client.get("/")
+        assert 200 == answers_again(http, "/").status_code
+        assert 0.3 <= time.monotonic() - began < 3
+        assert not is_spent(http, code_form, code)
+
+    def test_E3_each_refusal_lasts_as_long_as_it_says(
+        self, emulator: Emulator, http: httpx2.Client, exchange_bytes: ExchangeBytes
+    ) -> None:
+        emulator.fault("/rest/*", "refuse", seconds=0.1)
+        emulator.fault("/rest/*", "refuse", seconds=0.4)
+        began = time.monotonic()
+        with pytest.raises(ConnectionResetError):
+            exchange_bytes(emulator, ME % b"x")
+        answers_again(http, "/")
+        with pytest.raises(ConnectionResetError):
+            exchange_bytes(emulator, ME % b"x")
+        answers_again(http, "/")
+        assert 0.5 <= time.monotonic() - began < 3
+
+    def test_E3_a_block_that_refuses_outlasts_a_refusal_that_is_under_way(
+        self, emulator: Emulator, http: httpx2.Client
+    ) -> None:
+        emulator.fault("/rest/*", "refuse", seconds=0.05)
+        with pytest.raises(httpx2.ReadError):
+            http.get("/rest/v1.0/me")
+        with emulator.refusing():
+            time.sleep(0.1)  # longer than the fault's own refusal
+            with pytest.raises(httpx2.ConnectError):
+                http.get("/")
+        assert 200 == http.get("/").status_code
+
+    def test_E3_an_emulator_that_refuses_can_be_stopped(self) -> None:
+        with Emulator.started() as emulator:
+            emulator.fault("*", "refuse", seconds=60)
+            with pytest.raises(httpx2.ReadError):
+                httpx2.get(emulator.url, trust_env=False)
+            began = time.monotonic()
+        assert time.monotonic() - began < 1
 
     def test_E3_a_server_that_is_down_refuses_connections_and_comes_back(
         self,
@@ -377,6 +501,14 @@ class TestWrongFaults:
             ("*", "unheard-of", {}),
             ("*", "html", {"times": 0}),
             ("*", "html", {"times": True}),
+            ("*", "html", {"times": "2"}),
+            ("*", "html", {"times": 1.5}),
+            ("*", "html", {"probability": "0.5"}),
+            ("*", "html", {"probability": True}),
+            ("*", "html", {"seed": "x"}),
+            ("*", "html", {"self": 1}),
+            ("*", "refuse", {"seconds": -1}),
+            ("*", "huge", {"gzip": 1}),
             ("*", "html", {"probability": 1.5}),
             ("*", "html", {"status": 99}),
             ("*", "html", {"status": True}),

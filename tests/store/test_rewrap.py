@@ -10,7 +10,7 @@ import pytest
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, KeyRing, Store
-from procore_signin.store.rewrap import KeyUse, Rewrapped
+from procore_signin.store.rewrap import GivenUp, KeyUse, Rewrapped
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -97,7 +97,9 @@ def test_V3_everything_is_sealed_anew_with_the_active_key_and_opens(
     }
     for name in ("x", "y", "z"):
         escrow(before, hashed(name), tokens(name))
+    assert after.older_token_sets() == 10
     batches = list(after.rewrap(limit=3))
+    assert after.older_token_sets() == 0
     assert [each.done for each in batches] == [3, 3, 1, 3]
     assert totals(after) == {"new": 17, "old": 0}
     retired = new_store(keys=ring("new"))
@@ -252,6 +254,7 @@ def test_V4_what_cannot_be_opened_is_named_and_left_and_stops_nobody_else(
         batches = list(after.rewrap(limit=1))
         assert [who for each in batches for who in each.users] == [people[0], people[2]]
         assert [which for each in batches for which in each.attempts] == [hashed("a")[:8]]
+    assert after.older_token_sets() == 3
     stored = sql("SELECT access_token, refresh_token FROM token_sets ORDER BY user_id")
     assert (stored[0], stored[2]) == (damaged[0], damaged[2])
     for index in (1, 3):
@@ -283,7 +286,8 @@ def test_V3_a_lost_key_can_be_given_up_and_harms_nobody_else(
     given_up = []
     while (batch := store.give_up("old", limit=2)) is not None:
         given_up.append(batch)
-    assert given_up == [tuple(lost[:2]), tuple(lost[2:])]
+    assert given_up == [GivenUp(tuple(lost[:2]), 1), GivenUp(tuple(lost[2:]), 0)]
+    assert given_up[0].token_sets == 3
     assert store.unknown_key_ids() == ()
     assert tokens("9") == store.tokens(safe, "emulator")
     assert [store.tokens(user_id, "emulator") for user_id in lost] == [None] * 3

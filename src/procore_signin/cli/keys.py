@@ -168,7 +168,7 @@ def rotate(*, as_json: bool) -> bool:
     configure_logs(level=settings.log_level)
     with open_store(settings) as store:
         rewrapped = _rewrap(store)
-        left = _still_older(store)
+        left = store.older_token_sets()
     active = KeyRing.parse(settings.keys).ids[0]
     emit(Event.KEYS_REWRAPPED, key=active, done=rewrapped.done, left=left)
     if as_json:
@@ -209,7 +209,7 @@ def _rewrap(store: Store) -> Rewrapping:
     done = 0
     users: dict[int, None] = {}
     attempts: dict[str, None] = {}
-    with Progress("Sealing anew", _still_older(store)) as progress:
+    with Progress("Sealing anew", store.older_token_sets()) as progress:
         for _ in range(_PASSES):
             overtaken = 0
             batches = store.rewrap()
@@ -227,12 +227,6 @@ def _rewrap(store: Store) -> Rewrapping:
             if not overtaken:
                 break
     return Rewrapping(done, tuple(users), tuple(attempts))
-
-
-def _still_older(store: Store) -> int:
-    """Return how many token sets, of people and in escrow, the active key did not seal."""
-    _, *others = store.key_use()
-    return sum(max(use.access_tokens, use.refresh_tokens) + use.escrows for use in others)
 
 
 def _tell_unopened(rewrapped: Rewrapping) -> None:

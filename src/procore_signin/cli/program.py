@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from procore_signin.cli import administration
 from procore_signin.cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
 from procore_signin.cli.ports import choose_port
 from procore_signin.errors import ProcoreSignInError
@@ -26,6 +27,9 @@ database = typer.Typer(
     help="The database's tables: their version, and how to change it.", rich_markup_mode=None
 )
 app.add_typer(database, name="db", no_args_is_help=True)
+app.add_typer(administration.users, name="users", no_args_is_help=True)
+app.add_typer(administration.sessions, name="sessions", no_args_is_help=True)
+app.add_typer(administration.keys, name="keys", no_args_is_help=True)
 
 Host = Annotated[str, typer.Option(help="Address to listen at.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -262,6 +266,9 @@ def doctor(
 
     if not run(os.environ, Path(".env"), port=port, as_json=as_json):
         raise typer.Exit(FAILED)
+
+
+app.command(short_help="Delete what has expired.")(administration.purge)
 
 
 @database.command(short_help="Bring the tables up to date.")

@@ -24,21 +24,27 @@ def run(*, grants_older_than: int | None, revoke_orphans: bool, as_json: bool) -
     Args:
         grants_older_than: Delete token sets that are `lost` or `revoked` and were last written
             more than so many days ago, too.
-        revoke_orphans: First revoke at Procore the tokens that nobody uses.
+        revoke_orphans: Then revoke at Procore the tokens that nobody uses.
         as_json: Print JSON.
     """
     now = int(time.time())
     counts: dict[str, int] = {}
     with open_door(load_settings()) as door:
-        if revoke_orphans:
-            counts |= _revoke(door, now)
         counts |= _expired(door.store, now)
         if grants_older_than is not None:
             before = now - grants_older_than * _DAY
             counts["token_sets"] = _grants(door.store, before)
+        if revoke_orphans:
+            counts |= _revoke(door, now)
     if as_json:
         print_json(counts)
         return
+    typer.echo(
+        f"{counted(counts['sessions'], 'session')} and "
+        f"{counted(counts['attempts'], 'sign-in attempt')} had expired and are deleted."
+    )
+    if "token_sets" in counts:
+        typer.echo(f"{counted(counts['token_sets'], 'token set')} of no use deleted.")
     if revoke_orphans:
         typer.echo(f"{counted(counts['orphans_revoked'], 'orphaned token set')} revoked.")
         if counts["orphans_left"]:
@@ -47,12 +53,6 @@ def run(*, grants_older_than: int | None, revoke_orphans: bool, as_json: bool) -
                 "another one, or they cannot be opened. The log above says which.",
                 err=True,
             )
-    typer.echo(
-        f"{counted(counts['sessions'], 'session')} and "
-        f"{counted(counts['attempts'], 'sign-in attempt')} had expired and are deleted."
-    )
-    if "token_sets" in counts:
-        typer.echo(f"{counted(counts['token_sets'], 'token set')} of no use deleted.")
 
 
 def _revoke(door: ProcoreSignIn, now: int) -> dict[str, int]:

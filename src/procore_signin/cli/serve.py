@@ -59,7 +59,7 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
 
     Raises:
         StoreUnavailable: It is not; the message says why and the cure.
-        CommandFailed: Its driver is missing.
+        CommandFailed: Its driver is missing, or a key that it needs.
     """
     try:
         store = Store(settings.database_url, KeyRing.parse(settings.keys))
@@ -79,8 +79,23 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
 
         upgrade(settings.database_url)
         store.probe()
+        _refuse_missing_keys(store)
+    else:
+        _refuse_missing_keys(store)
     finally:
         store.close()
+
+
+def _refuse_missing_keys(store: Store) -> None:
+    """Return if the ring has every key that sealed something (row V3)."""
+    missing = store.unknown_key_ids()
+    if missing:
+        raise CommandFailed(
+            f"PROCORE_KEYS lacks a key that the database needs: {', '.join(missing)}.",
+            why="Tokens were sealed with it, and their people would be asked to sign in again.",
+            cure="Put it back, behind the active one. If it is lost for good: "
+            f"procore-signin keys retire {missing[0]} --give-up",
+        )
 
 
 def _announcement(settings: Settings, host: str, port: int) -> str:

@@ -27,9 +27,7 @@ def list_sessions(who: Who, *, after: int, limit: int, as_json: bool) -> None:
         if who.is_named:
             user = find_one(store, who, environment=settings.environment.name)
             of_user = store.sessions_of(user.id, now=now)
-            found = sorted(
-                (each for each in of_user if each.id > after), key=lambda each: each.id
-            )
+            found = sorted((each for each in of_user if each.id > after), key=lambda each: each.id)
         else:
             found = store.open_sessions(now=now, after=after, limit=limit + 1)
     shown, more = found[:limit], len(found) > limit
@@ -64,9 +62,7 @@ def _as_values(session: Session) -> dict[str, object]:
     return {**values, "user": user["id"], "environment": user["environment"]}
 
 
-def revoke(
-    who: Who, *, session_id: int | None, everybody: bool, yes: bool, as_json: bool
-) -> None:
+def revoke(who: Who, *, session_id: int | None, everybody: bool, yes: bool, as_json: bool) -> None:
     """End one session, those of one person, or all. The tokens stay.
 
     Raises:

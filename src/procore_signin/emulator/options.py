@@ -52,7 +52,7 @@ class EmulatorOptions:
         company_header: `documented`: `Procore-Company-Id` may be left out where the documentation
             shows calls without it: `/me`, `/companies`, and the projects of a company that the
             query names; `always`: the projects need it too, as the page on regions says of every
-            call. A service account needs it everywhere.
+            call. A service account needs it at `/me` and `/companies` in either case.
         reuse_access_token: Who signs in again is given the token that is still good, as Doorkeeper
             does when its option of that name is set.
         link_keeps_query: Keep the other query parameters in the URLs of `Link`. Procore's

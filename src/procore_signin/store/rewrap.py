@@ -66,6 +66,24 @@ class Rewrapped:
     attempts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What was deleted because its key is lost.
+
+    Attributes:
+        users: Whose tokens.
+        escrows: How many escrows were cleared.
+    """
+
+    users: tuple[int, ...]
+    escrows: int
+
+    @property
+    def token_sets(self) -> int:
+        """How many token sets it is in all."""
+        return len(self.users) + self.escrows
+
+
 def _key_id(sealed: Column[Any], dialect: Dialect) -> ColumnElement[Any]:
     rest = func.substr(sealed, len(_HEAD) + 1, _LONGEST_KEY_ID + 1)
     place = func.strpos if dialect.name == "postgresql" else func.instr
@@ -113,6 +131,15 @@ class _Statements:
             .where(*_ESCROWED, foreign(sign_in_ledger.c.escrow))
             .distinct()
         )
+        older_tokens = or_(
+            ~_sealed_with(token_sets.c.access_token, active),
+            ~_sealed_with(token_sets.c.refresh_token, active),
+        )
+        older_escrows = (*_ESCROWED, ~_sealed_with(sign_in_ledger.c.escrow, active))
+        self.count_tokens = made(select(func.count()).select_from(token_sets).where(older_tokens))
+        self.count_escrows = made(
+            select(func.count()).select_from(sign_in_ledger).where(*older_escrows)
+        )
         self.token_sets = made(
             select(
                 token_sets.c.id,
@@ -123,13 +150,7 @@ class _Statements:
                 token_sets.c.expires_at,
                 token_sets.c.generation,
             )
-            .where(
-                token_sets.c.id > bindparam("after"),
-                or_(
-                    ~_sealed_with(token_sets.c.access_token, active),
-                    ~_sealed_with(token_sets.c.refresh_token, active),
-                ),
-            )
+            .where(token_sets.c.id > bindparam("after"), older_tokens)
             .order_by(token_sets.c.id)
             .limit(bindparam("limit"))
         )
@@ -146,11 +167,7 @@ class _Statements:
             select(
                 sign_in_ledger.c.state_hash, sign_in_ledger.c.environment, sign_in_ledger.c.escrow
             )
-            .where(
-                sign_in_ledger.c.state_hash > bindparam("after"),
-                *_ESCROWED,
-                ~_sealed_with(sign_in_ledger.c.escrow, active),
-            )
+            .where(sign_in_ledger.c.state_hash > bindparam("after"), *older_escrows)
             .order_by(sign_in_ledger.c.state_hash)
             .limit(bindparam("limit"))
         )
@@ -207,6 +224,14 @@ class Rewrap(StoreBase):
             *self._database.many(self._rewrap.foreign_escrows, {}),
         )
         return tuple(sorted({key_id for row in rows for key_id in row} - {*self._key_ids, ""}))
+
+    def older_token_sets(self) -> int:
+        """Return how many token sets, of people and in escrow, the active key did not seal."""
+        rows = (
+            *self._database.many(self._rewrap.count_tokens, {}),
+            *self._database.many(self._rewrap.count_escrows, {}),
+        )
+        return sum(int(count) for (count,) in rows)
 
     def rewrap(self, *, limit: int = 100) -> Iterator[Rewrapped]:
         """Seal every value anew that the active key did not seal, and yield after each batch.
@@ -268,7 +293,7 @@ class Rewrap(StoreBase):
             changes.append({"which_state": state_hash, "was": sealed, "tokens": anew})
         return self._write(self._rewrap.replace_escrow, changes, attempts=tuple(unopened))
 
-    def give_up(self, key_id: str, *, limit: int = 100) -> tuple[int, ...] | None:
+    def give_up(self, key_id: str, *, limit: int = 100) -> GivenUp | None:
         """Delete some token sets that a lost key sealed, for ever. Their people sign in again.
 
         Rewrap first: what a key of the ring still opens is then sealed with another one, and safe.
@@ -278,7 +303,7 @@ class Rewrap(StoreBase):
             limit: How many of each kind at most.
 
         Returns:
-            Whose tokens they were, without those in escrow; None when nothing is left.
+            What was given up; None when nothing is left.
         """
         dialect = self._database.dialect
         owned = select(token_sets.c.id, token_sets.c.user_id, token_sets.c.access_token).where(
@@ -306,7 +331,7 @@ class Rewrap(StoreBase):
             )
 
         self._database.write(work)
-        return tuple(user_id for _, user_id, _ in sets)
+        return GivenUp(tuple(user_id for _, user_id, _ in sets), len(escrows))
 
     def _write(
         self,
