@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
@@ -19,7 +19,7 @@ from procore_signin.flow.context import (
 )
 from procore_signin.flow.hooks import Hooks
 from procore_signin.flow.runners import AsyncRunner, Runner
-from procore_signin.flow.steps import Flow
+from procore_signin.flow.steps import Flow, read
 from procore_signin.flow.tokens import FreshToken, fresh_tokens
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import Client
@@ -98,6 +98,11 @@ class _FrontDoor(Generic[TransportT]):
         raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")
 
 
+def _page_of_users(context: Context, after: int) -> Flow[list[User]]:
+    environment = context.environment.name
+    return read(lambda store: store.find_users(environment=environment, after=after))
+
+
 def _id_of(user: User | int) -> int:
     return user if isinstance(user, int) else user.id
 
@@ -126,6 +131,17 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
         """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
         return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
+
+    def users(self) -> Iterator[User]:
+        """Return everybody who signed in to this environment and is not disabled, page by page.
+
+        Raises:
+            StoreUnavailable: Try again.
+        """
+        after = 0
+        while page := self.run(_page_of_users(self.context, after)):
+            after = page[-1].id
+            yield from (user for user in page if user.disabled_at is None)
 
     def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.Client:
         """Return a client of Procore's API that acts for `user`; see `api.client_for`.
@@ -183,6 +199,15 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     async def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
         """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
         return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
+
+    async def users(self) -> AsyncIterator[User]:
+        """Return everybody who signed in, as `ProcoreSignIn.users`."""
+        after = 0
+        while page := await self.run(_page_of_users(self.context, after)):
+            after = page[-1].id
+            for user in page:
+                if user.disabled_at is None:
+                    yield user
 
     def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.AsyncClient:
         """Return a client of Procore's API that acts for `user`; see `ProcoreSignIn.api`."""

@@ -7,7 +7,6 @@ import os
 import pty
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -369,22 +368,3 @@ def test_each_command_explains_itself_and_prints_json(
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"Usage: procore-signin {' '.join(words)} ")
     assert "--json" in done.out
-
-
-def test_reading_imports_no_http(command: Command) -> None:
-    """Lists must be quick: what only the acting commands need is loaded by them alone."""
-    write_settings(command.folder)
-    program = (
-        "import sys; sys.argv = ['procore-signin', 'users', 'list']\n"
-        "from procore_signin.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    print('structlog' in sys.modules)"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        cwd=command.folder,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert shown.stdout.splitlines()[-1] == "False"

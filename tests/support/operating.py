@@ -77,7 +77,7 @@ def add_person(
     session: int = 1,
     user_agent: str | None = "Browser/1",
 ) -> User:
-    """Sign somebody in; the tokens are `tokens(number)`. `session` tells one sign-in from another."""
+    """Sign somebody in, with the tokens `tokens(number)`; `session` tells sign-ins apart."""
     now = int(time.time())
     state_hash = sha256(f"{environment} {number} {session}".encode()).hexdigest()
     store.take_attempt(state_hash, environment=environment, now=now, expires_at=now + 1800)

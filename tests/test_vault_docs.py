@@ -1,0 +1,86 @@
+"""The examples of docs/vault.md run, in the order in which they stand, against the emulator."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from scripted import KEYS, Clock
+
+from procore_signin import environments
+from procore_signin.client import ProcoreSignIn
+from procore_signin.emulator import Emulator
+from procore_signin.flow.attempt import new_attempt
+from procore_signin.flow.sign_in import Browser, finish_sign_in
+from procore_signin.protocol.authorization import CodeGranted
+from procore_signin.protocol.secret import Secret
+from procore_signin.store.migrate import upgrade
+from procore_signin.store.records import User
+
+PAGE = Path(__file__).parents[1] / "docs" / "vault.md"
+REDIRECT_URI = "http://localhost:4567/callback"
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator.started(redirect_uris=(REDIRECT_URI,)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def clock(emulator: Emulator) -> Clock:
+    return Clock(emulator.now())
+
+
+@pytest.fixture
+def procore(emulator: Emulator, clock: Clock, tmp_path: Path) -> Iterator[ProcoreSignIn]:
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    upgrade(url)
+    with ProcoreSignIn(
+        environment=environments.emulator(emulator.url),
+        client_id="emulator-client-id",
+        client_secret=Secret("emulator-client-secret", "client secret"),
+        redirect_uri=REDIRECT_URI,
+        keys=KEYS,
+        database_url=url,
+        clock=clock,
+    ) as door:
+        yield door
+
+
+def sign_in(procore: ProcoreSignIn, emulator: Emulator, login: str) -> User:
+    attempt = new_attempt(procore.context, return_to="/")
+    location = emulator.approve(attempt.authorization_url(procore.context), login=login)
+    code = dict(parse_qsl(urlsplit(location).query))["code"]
+    granted = CodeGranted(code=Secret(code, "code"), state=attempt.state, iss=None)
+    browser = Browser(user_agent=None, session_hash=None)
+    return procore.run(finish_sign_in(procore.context, attempt, granted, browser)).user
+
+
+def examples() -> str:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 4
+    return "\n".join(blocks)
+
+
+def test_the_examples_run_and_the_nightly_job_survives_a_lost_grant(
+    procore: ProcoreSignIn, emulator: Emulator, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulator.company(4268, "Demo Builders")
+    emulator.project(1, 4268, "1234 - Sandbox Test Project")
+    emulator.person(500, login="lost@procore.com", name="Lost")
+    user = sign_in(procore, emulator, "joecontractor@procore.com")
+    lost = sign_in(procore, emulator, "lost@procore.com")
+    emulator.revoke(login="lost@procore.com")
+    emulator.advance(5400)
+    clock.advance(5400)
+    names: dict[str, Any] = {"procore": procore, "user": user}
+    exec(compile(examples(), str(PAGE), "exec"), names)  # noqa: S102  # our own page
+    assert names["authorization"].startswith("Bearer ")
+    assert [project["name"] for project in names["projects"]] == ["1234 - Sandbox Test Project"]
+    assert capsys.readouterr().out == f"{user.id} 1234 - Sandbox Test Project\n"
+    assert [person.id for person in names["ask_again"]] == [lost.id]
+    assert names["try_later"] == []
+    assert names["companies"]
