@@ -26,7 +26,7 @@ def requirements(lock: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda p: p.name)
-def test_every_requirement_is_pinned_and_has_hashes(lock: Path) -> None:
+def test_O7_every_requirement_is_pinned_and_has_hashes(lock: Path) -> None:
     wrong = [
         requirement
         for requirement, hashes in requirements(lock).items()

@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "emulator": {"environments"},
     "cli": {
+        "api",
         "app",
         "web",
         "client",

@@ -13,7 +13,7 @@ import pytest
 from procore_signin.api import Unauthorized, raise_for_procore
 from procore_signin.api.replay import FUTILE_SECONDS, Renewals
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
-from tests.api.conftest import Answering, MakeAnswer, NewWorld, Serve
+from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.server import Server
 from tests.api.world import COMPANY, ME, PROJECTS, World
 
@@ -62,8 +62,8 @@ def test_R9_always_401_costs_two_calls_and_one_refresh(world: World) -> None:
         raise_for_procore(response)
 
 
-def all_at_once(answer: bytes, number: int) -> Any:
-    """Return a behaviour that answers 200 once, and then `answer`, but nobody before all asked."""
+def all_at_once(first: bytes, then: bytes, number: int) -> Any:
+    """Return a behaviour: 200 once; `first` to the next `number`, when all have asked; `then`."""
     barrier = threading.Barrier(number, timeout=20)
     lock = threading.Lock()
     asked = 0
@@ -76,10 +76,11 @@ def all_at_once(answer: bytes, number: int) -> Any:
                 turn = asked
             if turn == 1:
                 sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
-                continue
-            if turn <= number + 1:
+            elif turn <= number + 1:
                 barrier.wait()
-            sock.sendall(answer)
+                sock.sendall(first)
+            else:
+                sock.sendall(then)
 
     return behave
 
@@ -91,7 +92,7 @@ def test_R9_always_401_for_fifty_at_once_costs_two_calls_each_and_one_refresh_in
 
     Fails without `rejected=` in `fresh_tokens`, and without `Renewals`.
     """
-    server = serve(all_at_once(answer(401), TOGETHER))
+    server = serve(all_at_once(answer(401), answer(401), TOGETHER))
     client = world.client(at=server.origin)
     client.get(ME)  # now it is known that there is no limit: all fifty may leave
     responses = client.together(TOGETHER, ME)
@@ -101,16 +102,27 @@ def test_R9_always_401_for_fifty_at_once_costs_two_calls_each_and_one_refresh_in
     assert world.token_requests == 1
 
 
-def test_R9_fifty_at_once_with_one_stale_token_all_succeed_after_one_refresh(
-    new_world: NewWorld,
+def test_R9_fifty_at_once_with_a_stale_token_all_succeed_after_one_refresh(
+    world: World, serve: Serve, answer: MakeAnswer
 ) -> None:
-    world = new_world()
-    client = world.client()
+    server = serve(all_at_once(answer(401), answer(200, b"[1]"), TOGETHER))
+    client = world.client(at=server.origin)
     client.get(ME)
-    world.emulator.fault(f"GET {ME}", "latency", times=TOGETHER, seconds=0.3)
+    responses = client.together(TOGETHER, ME)
+
+    assert [[1]] * TOGETHER == [response.json() for response in responses]
+    assert 1 + 2 * TOGETHER == len(server.requests)
+    assert world.token_requests == 1
+
+
+def test_R9_fifty_at_once_find_out_together_that_the_grant_is_gone(
+    world: World, serve: Serve, answer: MakeAnswer
+) -> None:
+    server = serve(all_at_once(answer(401), answer(401), TOGETHER))
+    client = world.client(at=server.origin)
+    client.get(ME)
     world.emulator.revoke(token=world.bearer)
 
-    # The grant is gone with the token: one refresh finds that out for everybody.
     with pytest.raises(GrantLost):
         client.together(TOGETHER, ME)
     assert world.token_requests == 1

@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -71,6 +72,7 @@ class Face(Protocol):
     def read_parts(self, url: str) -> Iterator[bytes]: ...
     def download(self, response: httpx2.Response, **more: Any) -> bytes: ...
     def items(self, path: str, **more: Any) -> list[Any]: ...
+    def first(self, number: int, path: str, **more: Any) -> list[Any]: ...
     def together(self, number: int, url: str) -> list[httpx2.Response]: ...
 
 
@@ -97,6 +99,9 @@ class SyncFace:
 
     def items(self, path: str, **more: Any) -> list[Any]:
         return list(api.paginate(self.client, path, **more))
+
+    def first(self, number: int, path: str, **more: Any) -> list[Any]:
+        return list(islice(api.paginate(self.client, path, **more), number))
 
     def together(self, number: int, url: str) -> list[httpx2.Response]:
         with ThreadPoolExecutor(number) as threads:
@@ -134,6 +139,13 @@ class AsyncFace:
     def items(self, path: str, **more: Any) -> list[Any]:
         async def collect() -> list[Any]:
             return [item async for item in api.apaginate(self.client, path, **more)]
+
+        return self._runner.run(collect())
+
+    def first(self, number: int, path: str, **more: Any) -> list[Any]:
+        async def collect() -> list[Any]:
+            items = api.apaginate(self.client, path, **more)
+            return [await anext(items) for _ in range(number)]
 
         return self._runner.run(collect())
 

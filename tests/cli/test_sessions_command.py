@@ -63,10 +63,8 @@ def test_S6_a_list_is_narrowed_and_comes_in_pages(command: Command, ann: User, b
     assert f"--after {everybody[1]}" in told.err
 
 
-def test_S6_no_hash_of_a_cookie_and_no_answer_of_procore_is_shown(
-    command: Command, ann: User
-) -> None:
-    assert ann
+@pytest.mark.usefixtures("ann")
+def test_S6_no_hash_of_a_cookie_and_no_answer_of_procore_is_shown(command: Command) -> None:
     document = json.loads(command("sessions", "list", "--json").out)
 
     assert set(document["sessions"][0]) == {
@@ -75,12 +73,13 @@ def test_S6_no_hash_of_a_cookie_and_no_answer_of_procore_is_shown(
     }
 
 
-def test_an_empty_list_is_told(command: Command, store: Store) -> None:
-    assert store
+@pytest.mark.usefixtures("store")
+def test_an_empty_list_is_told(command: Command) -> None:
     assert command("sessions", "list").out == "No open session.\n"
 
 
-def test_S6_one_session_ends_and_the_others_stay(command: Command, ann: User, bob: User) -> None:
+@pytest.mark.usefixtures("bob")
+def test_S6_one_session_ends_and_the_others_stay(command: Command, ann: User) -> None:
     before = ids(command)
 
     done = command.process("sessions", "revoke", str(before[1]), "--yes")
@@ -89,12 +88,10 @@ def test_S6_one_session_ends_and_the_others_stay(command: Command, ann: User, bo
     assert '"event": "session.revoked"' in done.err
     assert f'"user": {ann.id}' in done.err
     assert ids(command) == [before[0], *before[2:]]
-    assert bob
 
 
-def test_S6_all_sessions_of_a_person_end_and_the_tokens_stay(
-    command: Command, ann: User, bob: User
-) -> None:
+@pytest.mark.usefixtures("ann")
+def test_S6_all_sessions_of_a_person_end_and_the_tokens_stay(command: Command, bob: User) -> None:
     others = ids(command, "--user", str(bob.id))
 
     done = command.process("sessions", "revoke", "--email", "ann@example.com", "--yes", "--json")
@@ -102,11 +99,10 @@ def test_S6_all_sessions_of_a_person_end_and_the_tokens_stay(
     assert json.loads(done.out) == {"ended": 3}
     assert ids(command) == others
     assert rows(command.folder, "SELECT count(*) FROM token_sets WHERE status = 'ok'") == [(2,)]
-    assert ann
 
 
-def test_S6_everybody_is_signed_out(command: Command, ann: User, bob: User) -> None:
-    assert (ann, bob)
+@pytest.mark.usefixtures("ann", "bob")
+def test_S6_everybody_is_signed_out(command: Command) -> None:
     done = command.process("sessions", "revoke", "--everybody", "--yes")
 
     assert (done.status, "4 sessions ended" in done.out) == (0, True)
@@ -114,20 +110,18 @@ def test_S6_everybody_is_signed_out(command: Command, ann: User, bob: User) -> N
     assert ids(command) == []
 
 
+@pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize(
     "words", [(), ("1", "--everybody"), ("1", "--user", "1"), ("--user", "1", "--email", "a@b.c")]
 )
-def test_it_is_said_in_one_way_which_end(
-    command: Command, ann: User, words: tuple[str, ...]
-) -> None:
-    assert ann
+def test_it_is_said_in_one_way_which_end(command: Command, words: tuple[str, ...]) -> None:
     done = command.process("sessions", "revoke", *words, "--yes")
 
     assert (done.status, len(ids(command))) == (2, 3)
 
 
-def test_a_session_that_is_over_is_told(command: Command, ann: User) -> None:
-    assert ann
+@pytest.mark.usefixtures("ann")
+def test_a_session_that_is_over_is_told(command: Command) -> None:
     rows(command.folder, "UPDATE sessions SET idle_expires_at = 1 WHERE id = 1")
 
     for session_id in ("1", "999"):
@@ -135,9 +129,9 @@ def test_a_session_that_is_over_is_told(command: Command, ann: User) -> None:
         assert (done.status, f"No open session has the id {session_id}" in done.err) == (1, True)
 
 
+@pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("words", [("1",), ("--user", "1"), ("--everybody",)])
-def test_it_asks_first(command: Command, ann: User, words: tuple[str, ...]) -> None:
-    assert ann
+def test_it_asks_first(command: Command, words: tuple[str, ...]) -> None:
     done = command.process("sessions", "revoke", *words, stdin="n\n")
 
     assert (done.status, "Nothing was done" in done.err, len(ids(command))) == (1, True, 3)

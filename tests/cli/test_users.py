@@ -115,20 +115,18 @@ def test_I2_an_email_that_several_have_lists_them_and_nothing_is_done(
         (("--email", "x@\u202eexample.com"), "the e-mail address x@\ufffdexample.com"),
     ],
 )
+@pytest.mark.usefixtures("people")
 def test_somebody_who_is_not_there_is_told(
-    command: Command, people: list[User], words: tuple[str, ...], named: str
+    command: Command, words: tuple[str, ...], named: str
 ) -> None:
-    assert people
     for verb in ("show", "tokens"):
         done = command("users", verb, *words)
         assert (done.status, named in done.err) == (1, True)
 
 
 @pytest.mark.parametrize("words", [(), ("1", "--procore-id", "11"), ("0",), ("--procore-id", "0")])
-def test_a_person_is_named_in_one_way(
-    command: Command, people: list[User], words: tuple[str, ...]
-) -> None:
-    assert people
+@pytest.mark.usefixtures("people")
+def test_a_person_is_named_in_one_way(command: Command, words: tuple[str, ...]) -> None:
     assert command("users", "show", *words).status == 2
 
 

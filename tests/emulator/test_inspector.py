@@ -256,10 +256,10 @@ def test_a_browser_gets_a_page_that_explains_the_parameters(
     assert "4.2 ms" in page.body
 
 
-def test_an_exchange_without_a_response_is_shown_so(journal: Journal, inspector: Inspector) -> None:
+def test_an_exchange_without_an_answer_is_shown_so(journal: Journal, inspector: Inspector) -> None:
     record(journal, "GET", REQUEST, status=0, response_headers=(), response_body=b"")
 
-    assert "no response" in ask(inspector, "/_emulator/exchanges/1", accept="text/html").body
+    assert "no answer" in ask(inspector, "/_emulator/exchanges/1", accept="text/html").body
 
 
 @pytest.mark.parametrize("number", ["2", "0", "-1", "x", "", "1/2", "9" * 5000, "٣"])

@@ -15,8 +15,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from procore_signin.emulator import Emulator
+from procore_signin.emulator import Emulator, EmulatorApp, EmulatorOptions, LocalProcore
+from procore_signin.emulator.process import running
+from procore_signin.emulator.server import Server
 
 Scheme = Literal["light", "dark"]
 STATE = "5f3c" * 16
@@ -526,3 +530,29 @@ def test_the_phone_says_in_words_where_each_arrow_goes(local: Local, new_page: N
         ["Your", "App", "→", "to", "Procore", "Auth", "Server"]
     )
     expect(row.locator(".stem")).to_be_hidden()
+
+
+# --- Mounted under a path prefix -----------------------------------------------------------------
+
+
+def test_a_browser_signs_in_and_watches_an_emulator_that_is_mounted(
+    app_url: str, new_page: NewPage
+) -> None:
+    procore = LocalProcore(EmulatorOptions(redirect_uris=(f"{app_url}/callback",)))
+    server = Server(procore, port=0)
+    server.app = Starlette(routes=[Mount("/procore", EmulatorApp(procore))])
+    inspector, page = new_page(), new_page()
+    with running(server):
+        inspector.goto(f"{server.url}/procore/_emulator/")
+        expect(inspector.get_by_text("Live: arrows appear as they happen")).to_be_visible()
+        asked = {"client_id": CLIENT["client_id"], "response_type": "code", "state": STATE}
+        query = urlencode(asked | {"redirect_uri": f"{app_url}/callback"})
+        page.goto(f"{server.url}/procore/oauth/authorize?{query}")
+        log_in(page)
+        assert allow(page)
+        inspector.get_by_role("link", name="POST /oauth/authorize, request").click()
+        expect(inspector.locator("#details article")).to_contain_text("decision")
+        inspector.get_by_role("button", name="Close").click()
+        inspector.get_by_role("button", name="Clear").click()
+        expect(inspector.locator("#empty")).to_be_visible()
+        assert inspector.url == f"{server.url}/procore/_emulator/"

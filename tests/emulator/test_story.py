@@ -286,7 +286,7 @@ def test_an_error_page_is_an_error_whatever_its_status(told: Told, status: int) 
     assert standing(told.arrows(to_come=True))[1] == "bad"
 
 
-def test_a_connection_that_ends_without_a_response_is_drawn_so(told: Told) -> None:
+def test_a_connection_that_ends_without_an_answer_is_drawn_so(told: Told) -> None:
     told.consent()
     told.decide("allow", f"code={CODE}")
     told.add(
@@ -300,8 +300,38 @@ def test_a_connection_that_ends_without_a_response_is_drawn_so(told: Told) -> No
 
     answer = told.arrows()[-1]
 
-    assert (answer.line, answer.outcome) == ("no response", "bad")
+    assert (answer.line, answer.outcome) == ("no answer", "bad")
     assert answer.note == "fault 1, drop: the request was carried out"
+    assert standing(told.arrows(to_come=True)) == ("Stopped: no answer", "bad")
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", f"/oauth/authorize?client_id=me&response_type=code&state={STATE}"),
+        ("POST", "/oauth/authorize"),
+        ("GET", "/login"),
+        ("POST", "/login"),
+        ("POST", "/oauth/token"),
+        ("GET", "/oauth/token/info"),
+        ("POST", "/oauth/revoke"),
+        ("GET", "/rest/v1.0/me"),
+        ("GET", "/rest/v1.0/companies"),
+        ("GET", "/logout"),
+    ],
+)
+def test_no_dropped_connection_is_drawn_as_an_answer(told: Told, method: str, target: str) -> None:
+    """Whatever was asked, and whether it belongs to a sign-in or not."""
+    told.consent()
+    dropped = told.add(method, target, 0)
+
+    drawn = [*told.arrows(), *arrows_of_others([dropped]), *arrows_of([dropped], to_come=False)]
+
+    answers = [
+        arrow for arrow in drawn if arrow.exchange == dropped.number and arrow.side == "response"
+    ]
+    assert answers
+    assert {("no answer", "bad")} == {(arrow.line, arrow.outcome) for arrow in answers}
 
 
 @pytest.mark.parametrize(("status", "word"), [(401, "not accepted"), (403, "not let"), (503, "")])

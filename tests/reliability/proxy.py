@@ -72,7 +72,9 @@ class Proxy:
             self._run(self._to_server, client, server, cut)
             self._run(self._to_client, server, client, cut)
 
-    def _to_server(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+    def _to_server(
+        self, client: socket.socket, server: socket.socket, cut: threading.Event
+    ) -> None:
         for piece in _pieces(client):
             if piece in PLAINTEXT_PLEASE:
                 client.sendall(b"N")
@@ -86,7 +88,9 @@ class Proxy:
                 server.sendall(piece)
         self._shut(server)
 
-    def _to_client(self, server: socket.socket, client: socket.socket, cut: threading.Event) -> None:
+    def _to_client(
+        self, server: socket.socket, client: socket.socket, cut: threading.Event
+    ) -> None:
         for piece in _pieces(server):
             if cut.is_set():
                 break

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
-PROCESSES: Final = 6
+from procore_signin.emulator.faults import Fault
+
+PROCESSES: Final = size(4, 6)
 ROUNDS: Final = size(3, 25)
 
 SENT: Final = "while sent: Procore has the code and has not carried it out"
 CARRIED_OUT: Final = "while carried out: Procore has issued tokens and has not answered"
 GAP: Final = (SENT, CARRIED_OUT, "after /oauth/token", "inside escrow")
-"""Where a grant lives that only a process knew that is dead now. Nobody can close this gap: no row
-can hold tokens before they arrive. What is left is on the person's list of connected apps."""
+"""Where a grant lives that nobody alive has ever seen: no row can hold tokens before they come."""
 
 POINTS: Final = (
     "after take_attempt",
@@ -38,39 +37,42 @@ CASES: Final = (
 )
 
 
-@contextmanager
-def death_at(world: World, order: dict[str, Any], point: str) -> Iterator[None]:
-    """Have a process finish a sign-in and die at `point`; the block runs after its death."""
+def die_at(world: World, order: dict[str, Any], point: str) -> Fault | None:
+    """Have a process finish a sign-in and die at `point`; return what holds Procore up."""
     worker = world.worker()
-    if not point.startswith("while"):
+    held_up = None
+    if point.startswith("while"):
+        held_up = world.hold_up(after_commit=point == CARRIED_OUT, seconds=0.5)
+        worker.tell("sign_in", **order)
+        until(lambda: held_up.happened)
+        worker.kill()
+    else:
         worker.ask("die_at", point=point)
         worker.tell("sign_in", **order)
-        world.lose(worker)
-        yield
-        return
-    with world.held_up(after_commit=point == CARRIED_OUT) as fault:
-        worker.tell("sign_in", **order)
-        until(lambda: fault.happened)
-        worker.kill()
-        world.lose(worker)
-        yield
+    world.lose(worker)
+    return held_up
 
 
 def test_C12_a_process_killed_at_each_point_of_a_sign_in_strands_no_grant(
     new_world: NewWorld, report: Report
 ) -> None:
     world = new_world()
-    stranded: dict[tuple[str, str], int] = {}
+    held_up = []
+    spent = {}
     for person, (point, which) in enumerate(CASES):
         if which == "again":
             world.sign_in(person)
-        world.witness.look()
-        alive, held = world.live_grants(), world.held_grants()
-        with death_at(world, world.order_for_sign_in(person), point):
-            pass
-        world.sweep_later()
-        stranded[point, which] = (world.live_grants() - alive) - (world.held_grants() - held)
-        assert world.witness.look().codes.total() == (point != "after take_attempt"), point
+        attempt, code = world.granted(person)
+        held_up.append(die_at(world, world.order(attempt, code), point))
+        spent[code] = point != "after take_attempt"
+    world.settle(*filter(None, held_up))
+    codes = world.witness.look().codes
+    world.sweep_later()
+    live, held = world.live_grants(), world.held_grants()
+    stranded = {
+        case: live[world.person(person)] - held[world.person(person)]
+        for person, case in enumerate(CASES)
+    }
     report(
         "a process on {database} was killed at {kills} points of a sign-in: after the janitor"
         " {kept} of them left nothing behind, and {gap} left a grant that nobody had stored yet",
@@ -80,6 +82,7 @@ def test_C12_a_process_killed_at_each_point_of_a_sign_in_strands_no_grant(
         gap=sum(count == 1 for count in stranded.values()),
     )
     assert stranded == {(point, which): int(point in GAP) for point, which in CASES}
+    assert {code: codes[code] for code in spent} == spent
 
 
 def test_C12_processes_killed_at_random_strand_only_what_nobody_had_stored_yet(
@@ -88,14 +91,14 @@ def test_C12_processes_killed_at_random_strand_only_what_nobody_had_stored_yet(
     world = new_world()
     thinking = world.widen_the_race(0.02)
     kills = 0
-    states: dict[str, str] = {}
+    codes: dict[str, str] = {}
     outcomes: Counter[str] = Counter()
     for _ in range(ROUNDS):
         while len(world.workers) < PROCESSES:
             world.worker()
         for person, worker in enumerate(world.workers):
             attempt, code = world.granted(person)
-            states[attempt.state_hash] = code
+            codes[attempt.state_hash] = code
             worker.tell("sign_in", **world.order(attempt, code))
         time.sleep(world.chance.uniform(0, 0.1))
         for victim in world.chance.sample(world.workers, 2):
@@ -104,18 +107,13 @@ def test_C12_processes_killed_at_random_strand_only_what_nobody_had_stored_yet(
             kills += 1
         for answer in world.answers(world.workers).values():
             outcomes["signed in" if "user" in answer else answer["error"]] += 1
+        world.witness.read_on()
     world.settle(thinking)
     sight = world.witness.look()
-    unstored = sum(
-        codes_were_spent and not stored
-        for codes_were_spent, stored in (
-            (states[state_hash] in sight.exchanged, status != "taken")
-            for state_hash, status in world.database.run(
-                "SELECT state_hash, status FROM sign_in_ledger"
-            )
-        )
-    )
+    ledger = world.database.run("SELECT state_hash FROM sign_in_ledger WHERE status = 'taken'")
+    unstored = sum(codes[state_hash] in sight.exchanged for (state_hash,) in ledger)
     given_back = world.sweep_later()
+    live, held = world.live_grants().total(), world.held_grants().total()
     report(
         "{processes} processes on {database} survived {kills} kill -9 during {sign_ins} sign-ins:"
         " the janitor gave {given_back} grants back, {live} are alive, {held} belong to somebody"
@@ -123,14 +121,14 @@ def test_C12_processes_killed_at_random_strand_only_what_nobody_had_stored_yet(
         database=world.database.kind,
         processes=PROCESSES,
         kills=kills,
-        sign_ins=len(states),
+        sign_ins=len(codes),
         signed_in=outcomes["signed in"],
         given_back=given_back,
-        live=world.live_grants(),
-        held=world.held_grants(),
+        live=live,
+        held=held,
         unstored=unstored,
     )
     assert outcomes.keys() == {"signed in"}
-    assert world.live_grants() == world.held_grants() + unstored
+    assert live == held + unstored
     assert unstored <= kills
     assert set(sight.codes.values()) == {1}

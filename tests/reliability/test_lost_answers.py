@@ -11,8 +11,8 @@ from tests.reliability.processes import Answer
 from tests.reliability.settings import size
 from tests.reliability.world import TOKEN_ENDPOINT, World
 
-PROCESSES: Final = 8
-EXPIRIES: Final = size(10, 100)
+PROCESSES: Final = size(4, 8)
+EXPIRIES: Final = size(7, 100)
 PROBABILITY: Final = 0.2
 ROUNDS: Final = 6
 """How often everybody tries again, after as long as they were told to wait."""

@@ -69,7 +69,7 @@ def test_R4_a_process_that_slept_past_its_lease_before_it_stored_loses_no_pair(
         database=world.database.kind,
         rotation=rotation,
         status=row.status,
-        live=world.live_grants(),
+        live=world.live_grants().total(),
     )
     assert meanwhile == (
         {"error": "GrantLost", "retry_after": None}
@@ -79,4 +79,4 @@ def test_R4_a_process_that_slept_past_its_lease_before_it_stored_loses_no_pair(
     assert answer["api"] == 200
     assert (row.status, row.generation, row.ambiguous) == ("ok", 2, 0)
     assert other.ask("fresh", user=user)["api"] == 200
-    assert world.live_grants() == 1
+    assert world.live_grants().total() == 1

@@ -22,7 +22,10 @@ DAY: Final = 86_400
 
 def copy_to(world: World, target: Path) -> None:
     """Copy the database as a backup does, while it is in use."""
-    with closing(sqlite3.connect(file_of(world))) as here, closing(sqlite3.connect(target)) as there:
+    with (
+        closing(sqlite3.connect(file_of(world))) as here,
+        closing(sqlite3.connect(target)) as there,
+    ):
         here.backup(there)
 
 

@@ -97,7 +97,6 @@ class Worker:
 
     def use_before_commit(self) -> Answer:
         """Do what row R3 forbids: use the new access token, and die before it is written down."""
-        self._points.arm("before commit_refresh", lambda: None)
         transport = self._door._transport
 
         def send(request: Any) -> Any:

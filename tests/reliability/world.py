@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import select
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,7 +14,6 @@ from random import Random
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from procore_signin.transport.contract import Transport
 from tests.reliability.databases import Database
 from tests.reliability.processes import Answer, Worker, WorkerDied, Zygote
 from tests.reliability.settings import REDIRECT_URI, Place, SharedClock
@@ -31,12 +31,12 @@ from procore_signin.protocol.authorization import CodeGranted
 from procore_signin.protocol.me import me_request
 from procore_signin.protocol.secret import Secret
 from procore_signin.store.records import TokenRow
+from procore_signin.transport.contract import Transport
 
 T = TypeVar("T")
 
 ACCESS_TOKEN_LIFETIME: Final = 5400
 TOKEN_ENDPOINT: Final = "POST /oauth/token"
-HELD_UP_SECONDS: Final = 0.25
 POLL: Final = 0.005
 
 
@@ -53,7 +53,9 @@ class World:
         workers: The processes that live, as far as is known.
     """
 
-    def __init__(self, database: Database, emulator: Emulator, zygote: Zygote, folder: Path) -> None:
+    def __init__(
+        self, database: Database, emulator: Emulator, zygote: Zygote, folder: Path
+    ) -> None:
         self.database = database
         self.emulator = emulator
         self.witness = Witness(emulator)
@@ -175,29 +177,24 @@ class World:
             TOKEN_ENDPOINT, "latency", seconds=seconds, after_commit=True, times=None
         )
 
-    @contextmanager
-    def held_up(self, *, after_commit: bool) -> Iterator[Fault]:
-        """Have Procore stop for a moment at the next token request, before or after its work.
-
-        The block runs while it stands still; at its end Procore has gone on.
-        """
-        fault = self.emulator.fault(
-            TOKEN_ENDPOINT, "latency", seconds=HELD_UP_SECONDS, after_commit=after_commit
+    def hold_up(self, *, after_commit: bool, seconds: float) -> Fault:
+        """Have Procore stop at the next token request, before or after its work."""
+        return self.emulator.fault(
+            TOKEN_ENDPOINT, "latency", seconds=seconds, after_commit=after_commit
         )
-        yield fault
-        self.settle(fault)
 
-    def settle(self, fault: Fault) -> None:
-        """Wait until every request that `fault` met is answered, also those of the dead."""
+    def settle(self, *faults: Fault) -> None:
+        """Wait until every request that met one of `faults` was answered, also those of the dead.
+
+        After that the witness can see it.
+        """
         # Once this is answered, Procore has read whatever was sent before it.
         self.door.run(send(me_request(self.emulator.url, Secret("nobody", "access token"))))
-        noted = f"fault {fault.number},"
-        until(
-            lambda: (
-                fault.happened
-                == sum((each.note or "").startswith(noted) for each in self.emulator.requests)
-            )
-        )
+        until(lambda: all(self._is_over(fault) for fault in faults))
+
+    def _is_over(self, fault: Fault) -> bool:
+        self.witness.read_on()
+        return fault.happened == self.witness.met[fault.number]
 
     # People.
 
@@ -242,17 +239,18 @@ class World:
         self.pass_time(ORPHANED_AFTER + 1)
         return self.door.run(sweep(self.door.context))
 
-    def held_grants(self) -> int:
-        """Return how many grants belong to a person with a session."""
-        [(count,)] = self.database.run(
-            "SELECT COUNT(*) FROM token_sets WHERE status = 'ok' AND EXISTS"
-            " (SELECT 1 FROM sessions WHERE sessions.user_id = token_sets.user_id)"
+    def held_grants(self) -> Counter[str]:
+        """Return how many grants belong to somebody with a session, by login."""
+        rows = self.database.run(
+            "SELECT email FROM users JOIN token_sets ON token_sets.user_id = users.id"
+            " WHERE status = 'ok' AND EXISTS"
+            " (SELECT 1 FROM sessions WHERE sessions.user_id = users.id)"
         )
-        return int(count)
+        return Counter(email for (email,) in rows)
 
-    def live_grants(self) -> int:
-        """Return how many grants are alive at Procore."""
-        return len(self.emulator.live_grants())
+    def live_grants(self) -> Counter[str]:
+        """Return how many grants are alive at Procore, by login."""
+        return Counter(grant.login or "" for grant in self.emulator.live_grants())
 
 
 def until(condition: Callable[[], T], *, seconds: float = 30.0) -> T:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from procore_signin.errors import SignInRefused, VaultSealed
+from procore_signin.errors import SignInRefused, StoreUnavailable, VaultSealed
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store
-from procore_signin.store.administration import TokenState
+from procore_signin.store.administration import Administration, TokenState
 from procore_signin.store.records import Escrow, TokenRow
+from procore_signin.store.rewrap import Rewrap
+from procore_signin.store.withdrawal import Withdrawals
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -394,3 +396,39 @@ def test_I5_a_disabling_waits_for_a_sign_in_and_ends_it(
     at_once(act, ["disable", "sign in"])
     assert sql("SELECT count(*) FROM sessions") == [(0,)]
     assert store.tokens(user.id, "emulator") is None
+
+
+CALLS: dict[str, Callable[[Store], object]] = {
+    "find_users": lambda store: store.find_users(),
+    "token_states": lambda store: store.token_states(1, now=NOW),
+    "disable_user": lambda store: store.disable_user(1, now=NOW),
+    "enable_user": lambda store: store.enable_user(1),
+    "delete_user": lambda store: store.delete_user(1, now=NOW),
+    "escrows_of": lambda store: store.escrows_of(1),
+    "replace_escrow": lambda store: store.replace_escrow(
+        Escrow("0" * 64, "emulator", TokenSet(Secret("a", "a"), None, NOW)), outcome=None, now=NOW
+    ),
+    "open_sessions": lambda store: store.open_sessions(now=NOW),
+    "end_some_sessions": lambda store: store.end_some_sessions(),
+    "purge_grants": lambda store: store.purge_grants(before=NOW),
+    "key_use": lambda store: store.key_use(),
+    "unknown_key_ids": lambda store: store.unknown_key_ids(),
+    "older_token_sets": lambda store: store.older_token_sets(),
+    "rewrap": lambda store: list(store.rewrap()),
+    "give_up": lambda store: store.give_up("old"),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_S7_without_tables_each_of_them_says_what_to_do(
+    empty_url: str, keys: KeyRing, method: str
+) -> None:
+    store = Store(empty_url, keys)
+    with pytest.raises(StoreUnavailable, match="procore-signin db upgrade"):
+        CALLS[method](store)
+    store.close()
+
+
+def test_each_of_them_is_tried_above() -> None:
+    methods = {name for part in (Withdrawals, Administration, Rewrap) for name in vars(part)}
+    assert {name for name in methods if not name.startswith("_")} == set(CALLS)

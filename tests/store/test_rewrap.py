@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +78,12 @@ def test_V3_keys_that_the_ring_lacks_are_named(
     assert new_store(keys=ring("new")).unknown_key_ids() == ("k_1", "old")
 
 
+def test_V3_a_refresh_token_alone_names_its_key(after: Store, sign_in: SignIn, sql: Sql) -> None:
+    sign_in(through=after)
+    sql("UPDATE token_sets SET refresh_token = 'v1.gone.AAAA'")
+    assert after.unknown_key_ids() == ("gone",)
+
+
 @pytest.mark.parametrize(
     "cell", ["", "garbage", "v1", "v1.", "v1..", "v1..AAAA", "v1.old", "v2.old.AAAA", "."]
 )
@@ -126,6 +134,41 @@ def test_V3_a_rewrap_that_was_cut_short_goes_on_where_it_stopped(
     assert [again.tokens(user_id, "emulator") for user_id in people] == [
         tokens(str(number)) for number in range(1, 8)
     ]
+
+
+PROGRAM = """
+import sys
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+store = Store(sys.argv[1], KeyRing.parse(Secret(sys.argv[2], "keys")))
+for batch in store.rewrap(limit=1):
+    print(batch.done, flush=True)
+"""
+
+
+@pytest.mark.parametrize("batches", [1, 7, 20])
+def test_V3_a_rewrap_that_is_killed_loses_nothing_and_goes_on(
+    url: str, before: Store, after: Store, sign_in: SignIn, tokens: Tokens, batches: int
+) -> None:
+    people = [
+        sign_in(number, cookie=str(number), tag=str(number), through=before).user.id
+        for number in range(1, 41)
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, url, f"{TEXTS['new']},{TEXTS['old']}"],
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        for _ in range(batches):
+            process.stdout.readline()
+        process.kill()
+    left = after.older_token_sets()
+    assert left <= 40 - batches
+    assert sum(each.done for each in after.rewrap()) == left
+    assert totals(after) == {"new": 80, "old": 0}
+    for number, user_id in enumerate(people, start=1):
+        assert tokens(str(number)) == after.tokens(user_id, "emulator")
 
 
 @pytest.mark.parametrize("who", ["a sign-in", "a refresh", "a disabling", "another rewrap"])

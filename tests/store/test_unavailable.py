@@ -67,6 +67,7 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
     "count_sessions": lambda s, _t, _n: s.count_sessions(now=NOW),
     "token_row": lambda s, _t, _n: s.token_row(1, "emulator", now=NOW),
     "user": lambda s, _t, _n: s.user(1),
+    "choose_company": lambda s, _t, _n: s.choose_company(1, 42),
     "tokens": lambda s, _t, _n: s.tokens(1, "emulator"),
     "forget_tokens": lambda s, _t, _n: s.forget_tokens(1, "emulator"),
     "purge": lambda s, _t, _n: s.purge(NOW),

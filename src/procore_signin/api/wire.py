@@ -183,8 +183,7 @@ def failed(request: httpx2.Request, error: Exception) -> ApiError:
         # Its text shows the offending header, which may be the one with the token.
         return NotSent(
             f"{named} was not sent: it is not HTTP",
-            hint="A header has a line break or another character that none may have, or the body"
-            " is not as long as its Content-Length says.",
+            hint="A header has a line break or another character that none may have.",
             **call,
         )
     if isinstance(error, _NEVER_SENT):

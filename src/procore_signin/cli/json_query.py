@@ -8,8 +8,9 @@ step   = "." name | "." string | [ "." ] "[" [ string | integer ] "]"
 member = name [ ":" path ]                      that path without "[]"
 ```
 
-A name is letters, digits and `_`, not a digit first; a string is one of JSON. There is nothing else:
-no `,` outside braces, no `select`, no arithmetic, no `?`. White space is free between the parts.
+A name is letters, digits and `_`, not a digit first; a string is one of JSON. There is nothing
+else: no `,` outside braces, no `select`, no arithmetic, no `?`. White space is free between the
+parts.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class _Parser:
 
     def _in_brackets(self) -> Stage:
         kind, text = self._peek()
-        step = _each
+        step: Stage = _each
         if kind == "string":
             step = _member(json.loads(text))
         elif kind == "integer":
@@ -183,8 +184,7 @@ def _element(place: int) -> Stage:
     def step(value: Any) -> Iterator[Any]:
         if value is not None and not isinstance(value, list):
             raise QueryFailed(f"{_kind(value)} has no element [{place}]")
-        inside = value is not None and -len(value) <= place < len(value)
-        yield value[place] if inside else None
+        yield value[place] if value and -len(value) <= place < len(value) else None
 
     return step
 

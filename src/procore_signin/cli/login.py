@@ -7,6 +7,7 @@ place of the browser's cookie, this process holds the attempt.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ import typer
 
 from procore_signin.app.settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
 from procore_signin.cli import env_file
-from procore_signin.cli.failure import INTERRUPTED, CommandFailed
+from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.grants import PersonsSignIn, front_door, holds_grants, people_of
 from procore_signin.cli.loopback import Loopback, is_loopback
 from procore_signin.cli.loopback_page import Told
@@ -168,9 +169,7 @@ def _environment(
         ) from None
 
 
-def _redirect_uri(
-    wishes: Wishes, settings: Mapping[str, str], known: Registration | None
-) -> str:
+def _redirect_uri(wishes: Wishes, settings: Mapping[str, str], known: Registration | None) -> str:
     """Return the wished one; else one of the settings or the profile that works here; else none.
 
     A web application's address in the settings is no mistake, and of no use here.
@@ -207,13 +206,18 @@ def _ask(words: str, option: str) -> str:
             why="There is no terminal to ask at.",
             cure=f"Give it with {option}, or set it in .env: see procore-signin init --help.",
         )
-    hidden = option == "--client-secret-stdin"
-    note = " (not shown while you type)" if hidden else ""
-    try:
-        answer: str = typer.prompt(f"{words}{note}", hide_input=hidden, err=True)
-    except typer.Abort:
-        raise typer.Exit(INTERRUPTED) from None
-    return answer.strip()
+    if option == "--client-secret-stdin":
+        return getpass.getpass(f"{words} (not shown while you type): ", sys.stderr).strip()
+    return (_typed(words) or "").strip()
+
+
+def _typed(words: str) -> str | None:
+    """Return the line that is typed or piped in, or None at the end of the input.
+
+    Not Typer's prompt: that writes to standard output, which is for the result.
+    """
+    typer.echo(f"{words}: ", nl=False, err=True)
+    return sys.stdin.readline() or None
 
 
 def _refuse_to_forget(profile: Profile, before: Registration) -> None:
@@ -280,11 +284,8 @@ def _show(url: str, wishes: Wishes) -> None:
 
 def _pasted() -> Secret:
     for _ in range(PASTES):
-        try:
-            text = typer.prompt("Paste the code that Procore shows", err=True)
-        except typer.Abort:
-            if sys.stdin.isatty():
-                raise typer.Exit(INTERRUPTED) from None
+        text = _typed("Paste the code that Procore shows")
+        if text is None:
             break
         code = pasted_code(text)
         if code is not None:

@@ -10,6 +10,7 @@ from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.grants import PersonsSignIn, front_door, people_of
 from procore_signin.cli.profile import Profile
 from procore_signin.cli.shown import print_json
+from procore_signin.errors import StoreUnavailable
 from procore_signin.flow import users
 from procore_signin.flow.withdraw import Revocation, withdraw
 
@@ -35,7 +36,7 @@ def run(profile: Profile, *, force: bool, as_json: bool) -> bool:
     profile.check()
     try:
         outcome = _give_back(profile)
-    except CommandFailed:
+    except (CommandFailed, StoreUnavailable):
         if not force:
             raise
         outcome = "sealed"
@@ -60,14 +61,18 @@ def _give_back(profile: Profile) -> Revocation:
     with front_door(profile, registration) as door:
         found: list[Revocation] = [_end(door, user_id) for user_id in people_of(door)]
         # What is still in escrow: of a login that was cut short, or that replaced this grant.
-        for escrow in door.store.escrowed(door.context.now() + 1):
-            found.append(door.run(withdraw(door.context, escrow)))
-        outcome = max(found, default="none", key=_WORST_LAST.index)
+        left = door.store.escrowed(door.context.now() + 1)
+        found += [door.run(withdraw(door.context, escrow)) for escrow in left]
+        outcome = _worst(found)
         if outcome in {"none", "confirmed", "unsure"}:
             return outcome
         # `disable` stands: nobody uses the grant again, whatever becomes of this.
         profile.keep(registration.signed_in(None))
         return outcome
+
+
+def _worst(found: list[Revocation]) -> Revocation:
+    return max(found, default="none", key=_WORST_LAST.index)
 
 
 def _end(door: PersonsSignIn, user_id: int) -> Revocation:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from procore_signin.cli import administration
+from procore_signin.cli import administration, person
 from procore_signin.cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
 from procore_signin.cli.ports import choose_port
 from procore_signin.errors import ProcoreSignInError
@@ -269,6 +269,7 @@ def doctor(
 
 
 app.command(short_help="Delete what has expired.")(administration.purge)
+person.add_to(app)
 
 
 @database.command(short_help="Bring the tables up to date.")

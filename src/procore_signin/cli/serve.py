@@ -70,6 +70,14 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
             cure="Correct PROCORE_DATABASE_URL, or install what it needs.",
         ) from None
     try:
+        _bring_up_to_date(store, settings, migrate=migrate)
+        _refuse_missing_keys(store)
+    finally:
+        store.close()
+
+
+def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> None:
+    try:
         store.probe()
     except StoreUnavailable:
         if not migrate:
@@ -79,11 +87,6 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
 
         upgrade(settings.database_url)
         store.probe()
-        _refuse_missing_keys(store)
-    else:
-        _refuse_missing_keys(store)
-    finally:
-        store.close()
 
 
 def _refuse_missing_keys(store: Store) -> None:

@@ -38,5 +38,4 @@ def run(profile: Profile, *, as_json: bool) -> None:
             }
         )
         return
-    typer.echo(named(me.name, me.login))
-    typer.echo(f"Procore's id {me.procore_id}, {environment}, profile {profile.name}", err=True)
+    typer.echo(f"{named(me.name, me.login)}, {me.procore_id} at Procore ({environment})")

@@ -132,6 +132,9 @@ class _Drawing:
             self._infer(1, 2)
             asked = step(3)
         self._ask(exchange, asked)
+        if exchange.status == reading.NO_RESPONSE:
+            self.arrows.append(_no_response(exchange))
+            return
         answered = self._authorization_answer(exchange)
         if answered is None:
             self.arrows.append(_error_page(exchange))
@@ -327,8 +330,8 @@ def _no_response(exchange: Exchange) -> Arrow:
         exchange.caller,
         "seen",
         "bad",
-        "The connection ends without a response",
-        "no response",
+        "The connection ends without an answer",
+        "no answer",
         meaning="Whether the request was carried out, the caller cannot know.",
         note=exchange.note,
         exchange=exchange.number,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Final
 
-from procore_signin.emulator.asgi import EmulatorApp
+from procore_signin.emulator.asgi import App, EmulatorApp
 from procore_signin.emulator.connection import Connection
 from procore_signin.emulator.procore import LocalProcore
 from procore_signin.emulator.refused import EmulatorRefused
@@ -81,6 +81,7 @@ class Server:
 
     Attributes:
         url: The emulator's origin, with the real port.
+        app: What answers: the emulator, or until it runs any ASGI application that mounts it.
 
     Raises:
         EmulatorRefused: The host is not this machine, or the port cannot be had.
@@ -95,7 +96,7 @@ class Server:
         log: Log | None = None,
     ) -> None:
         self._procore = procore
-        self._app = EmulatorApp(procore)
+        self.app: App = EmulatorApp(procore)
         self.log = log
         self._listener = bind(host, port)
         self._address: tuple[str, int] = self._listener.getsockname()[:2]
@@ -153,7 +154,7 @@ class Server:
 
     async def _open(self) -> None:
         self._listening = await self._loop.create_server(
-            lambda: Connection(self._app, self), sock=self._listener, backlog=_BACKLOG
+            lambda: Connection(self.app, self), sock=self._listener, backlog=_BACKLOG
         )
 
     async def _refuse(self) -> None:

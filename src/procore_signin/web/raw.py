@@ -35,12 +35,12 @@ def of_scope(scope: Mapping[str, Any], *, path: str, body: bytes = b"") -> Brows
     """
     client = scope.get("client")
     return _request(
-        scope.get("method", "GET"),
-        path,
-        scope.get("query_string", b""),
-        _folded(scope["headers"]),
-        body,
-        client[0] if client else "",
+        method=scope.get("method", "GET"),
+        path=path,
+        query=scope.get("query_string", b""),
+        headers=_folded(scope["headers"]),
+        body=body,
+        client_address=client[0] if client else "",
     )
 
 
@@ -53,12 +53,18 @@ def of_environ(environ: Mapping[str, Any], *, path: str, body: bytes = b"") -> B
     )
     target = environ.get("RAW_URI")
     query = environ.get("QUERY_STRING", "") if target is None else _query(target)
-    method, address = environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR", "")
-    return _request(method, path, _bytes(query), headers, body, address)
+    return _request(
+        method=environ["REQUEST_METHOD"],
+        path=path,
+        query=_bytes(query),
+        headers=headers,
+        body=body,
+        client_address=environ.get("REMOTE_ADDR", ""),
+    )
 
 
 def _request(
-    method: str, path: str, query: bytes, headers: Headers, body: bytes, client_address: str
+    *, method: str, path: str, query: bytes, headers: Headers, body: bytes, client_address: str
 ) -> BrowserRequest:
     return BrowserRequest(
         method=method,

@@ -87,6 +87,19 @@ class Reply:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    @classmethod
+    def to(
+        cls, request: BrowserRequest, answer: Answer, content: bytes, content_type: str
+    ) -> Reply:
+        """Return the reply to `request` that `answer` is, its content already rendered."""
+        headers = (
+            ("content-type", content_type),
+            ("content-length", str(len(content))),
+            *answer.headers,
+            *(("set-cookie", cookie) for cookie in answer.cookies),
+        )
+        return cls(answer.status, headers, b"" if request.method == "HEAD" else content)
+
 
 class Site:
     """The sign-in's pages below one place of an application, and who is signed in.
@@ -160,14 +173,7 @@ class Site:
 
     def reply(self, request: BrowserRequest, answer: Answer) -> Reply:
         """Return `answer` as bytes."""
-        content, content_type = rendered(answer, self._render)
-        headers = (
-            ("content-type", content_type),
-            ("content-length", str(len(content))),
-            *answer.headers,
-            *(("set-cookie", cookie) for cookie in answer.cookies),
-        )
-        return Reply(answer.status, headers, b"" if request.method == "HEAD" else content)
+        return Reply.to(request, answer, *rendered(answer, self._render))
 
     def failure(self, request: BrowserRequest) -> Reply:
         """Return the reply to a request that broke the program (row O3)."""

@@ -1,24 +1,169 @@
-"""The mapping for Starlette, and for any ASGI server: raw scope in, answer out."""
+"""The mapping for Starlette, and for any ASGI server: raw scope in, answer out.
+
+```python
+sign_in = SignIn(procore)
+app = Starlette(
+    routes=[Mount("/procore", routes=sign_in.routes), …], lifespan=sign_in.lifespan
+)
+
+async def projects(request: Request) -> Response:
+    user = await current_user(request)
+```
+"""
 
 from __future__ import annotations
 
 import logging
-import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
 
-from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Mount, NoMatchFound, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from procore_signin.client import AsyncProcoreSignIn
-from procore_signin.web.http import BrowserRequest, Render, rendered
+from procore_signin.errors import ProcoreSignInError
+from procore_signin.flow.hooks import Hooks
+from procore_signin.store.records import Session, User
+from procore_signin.web.http import Answer, BrowserRequest, Render, rendered
+from procore_signin.web.janitor import sweeping
+from procore_signin.web.raw import LONGEST_BODY, of_scope
 from procore_signin.web.router import Router
+from procore_signin.web.settings import front_door, read_settings
+from procore_signin.web.site import PERSONAL, Options, Reply, Site, check_place
 
-LOGGER = logging.getLogger("procore_signin")
-LONGEST_BODY = 16 * 1024
-"""Bytes of a form. Ours hold one number."""
+LOGGER: Final = logging.getLogger("procore_signin")
+VISIT: Final = "procore_signin.visit"
+"""Where in a scope the visit is, once the lifespan has begun."""
+
+_ROUTE_NAME: Final = "procore_signin{}"
+_POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
+_NOT_STARTED: Final = (
+    "The lifespan of the sign-in has not begun. FastAPI begins it with the routes that "
+    "`app.include_router(sign_in_routes(procore))` adds; Starlette when it is given "
+    "`lifespan=sign_in.lifespan`. In a test, write `with TestClient(app) as client:`."
+)
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+
+
+def from_environment(*, hooks: Hooks | None = None) -> AsyncProcoreSignIn:
+    """Return a front door with the settings of the environment and of `.env`.
+
+    Args:
+        hooks: Where the application has its say.
+
+    Raises:
+        SettingsInvalid: Names every setting that is missing or wrong, with its cure.
+    """
+    return front_door(AsyncProcoreSignIn, read_settings(), hooks=hooks or Hooks())
+
+
+class SignIn:
+    """The sign-in as routes and a lifespan for an application of Starlette's.
+
+    Args:
+        procore: The front door. Its redirect URI says where the routes have to be mounted.
+        options: What the application chooses; see `web.site.Options`.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+        TypeError: The front door is the one that waits.
+    """
+
+    def __init__(self, procore: AsyncProcoreSignIn, options: Options | None = None) -> None:
+        if not isinstance(procore, AsyncProcoreSignIn):
+            raise TypeError("An ASGI application needs AsyncProcoreSignIn, not ProcoreSignIn")
+        self.procore: Final = procore
+        self.site: Final = Site(procore.context, options or Options())
+        self.routes: Final = [
+            Route(below, _Endpoint(self, path), name=_name(below), include_in_schema=False)
+            for below, path in self.site.pages.items()
+        ]
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Open the front door for as long as the application runs, and close it then.
+
+        Raises:
+            SettingsInvalid: The routes are mounted elsewhere than the redirect URI leads.
+        """
+        check_place(
+            self.procore.context.client.redirect_uri,
+            _callback_in(app),
+            'Mount them at "{prefix}".',
+        )
+        inside = app.middleware_stack or app.build_middleware_stack()
+        # Whichever response is sent in the end, it has to say that it is somebody's (row K7); only
+        # around everything else can that be seen to.
+        app.middleware_stack = _Visits(inside, self)
+        try:
+            async with self.procore, sweeping(self.procore):
+                yield
+        finally:
+            app.middleware_stack = inside
+
+    def lifespan_with(self, own: Lifespan) -> Lifespan:
+        """Return a lifespan that is both: the sign-in's around the application's `own`."""
+
+        @asynccontextmanager
+        async def both(app: Starlette) -> AsyncIterator[Mapping[str, Any] | None]:
+            async with self.lifespan(app), own(app) as state:
+                yield state
+
+        return both
+
+
+async def current_session(connection: HTTPConnection) -> Session | None:
+    """Return the live session of whoever sent this request, or None. Asked once for each request.
+
+    Raises:
+        HTTPException: 503, when the database does not answer: nobody is let in or signed out.
+        RuntimeError: The lifespan has not begun.
+    """
+    return await _visit(connection).session()
+
+
+async def optional_user(connection: HTTPConnection) -> User | None:
+    """Return who is signed in, or None; raises as `current_session` does."""
+    session = await current_session(connection)
+    return None if session is None else session.user
+
+
+async def current_user(connection: HTTPConnection) -> User:
+    """Return who is signed in.
+
+    Raises:
+        HTTPException: 303 to the sign-in page for a browser, which leads back here; 401 for a
+            program; 503 as in `current_session`.
+        WebSocketException: 1008, on a WebSocket.
+        RuntimeError: The lifespan has not begun.
+    """
+    visit = _visit(connection)
+    session = await visit.session()
+    if session is None:
+        raise visit.turned_away()
+    return session.user
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Answer an error of ours that ended a request of the application's own.
+
+    Register it: `app.add_exception_handler(ProcoreSignInError, answer_problem)`.
+    """
+    if not isinstance(error, ProcoreSignInError):
+        raise error
+    return _visit(request).problem(error)
 
 
 class SignInApp:
-    """An ASGI application that answers with the router's endpoints.
+    """An ASGI application that answers with the router's endpoints, wherever it is mounted.
 
     Args:
         procore: The front door whose runner performs the endpoints' steps.
@@ -33,36 +178,132 @@ class SignInApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        request = await _browser_request(scope, receive)
+        request = await _browser_request(scope, receive, scope["path"])
         try:
             answer = await self._procore.run(self._router.answer(request))
-            content, content_type = rendered(answer, self._render)
+            reply = self._reply(request, answer)
         except Exception:  # the last resort (row O3): a page for the person, a trace for us
             LOGGER.exception("Request %s failed", request.request_id)
-            answer = self._router.failure(request)
-            content, content_type = rendered(answer, self._render)
-        headers = [
-            (b"content-type", content_type.encode()),
-            (b"content-length", str(len(content)).encode()),
-            *((name.encode(), value.encode("latin-1")) for name, value in answer.headers),
-            *((b"set-cookie", cookie.encode("latin-1")) for cookie in answer.cookies),
-        ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        body = b"" if request.method == "HEAD" else content
-        await send({"type": "http.response.body", "body": body})
+            reply = self._reply(request, self._router.failure(request))
+        await _send(reply, send)
+
+    def _reply(self, request: BrowserRequest, answer: Answer) -> Reply:
+        return Reply.to(request, answer, *rendered(answer, self._render))
 
 
-async def _browser_request(scope: Scope, receive: Receive) -> BrowserRequest:
-    client = scope.get("client")
-    return BrowserRequest(
-        method=scope["method"],
-        path=scope["path"],
-        query=scope["query_string"],
-        headers=tuple(scope["headers"]),
-        body=await _body(scope, receive) if scope["method"] == "POST" else b"",
-        client_address=client[0] if client else "",
-        request_id=secrets.token_hex(6),
-    )
+class _Endpoint:
+    """One page of the sign-in, as an ASGI application."""
+
+    def __init__(self, sign_in: SignIn, path: str) -> None:
+        self._sign_in = sign_in
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        site = self._sign_in.site
+        request = await _browser_request(scope, receive, self._path)
+        try:
+            answer = await self._sign_in.procore.run(site.router.answer(request))
+            reply = site.reply(request, answer)
+        except Exception:  # the last resort (row O3), as above
+            LOGGER.exception("Request %s failed", request.request_id)
+            reply = site.failure(request)
+        await _send(reply, send)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One request to the application, and whose it turned out to be."""
+
+    sign_in: SignIn
+    scope: Scope
+    personal: bool = False
+    found: Session | None = None
+
+    async def session(self) -> Session | None:
+        if not self.personal:
+            self.personal = True
+            if self._is_foreign_socket():
+                return None
+            try:
+                asked = self.sign_in.site.session(self.request)
+                self.found = await self.sign_in.procore.run(asked)
+            except ProcoreSignInError as error:
+                self.personal = False
+                raise self._unavailable(error) from error
+        return self.found
+
+    @property
+    def request(self) -> BrowserRequest:
+        return of_scope(self.scope, path=_outside_path(self.scope))
+
+    def turned_away(self) -> HTTPException | WebSocketException:
+        return self._exception(self.sign_in.site.not_signed_in(self.request), "Not signed in")
+
+    def problem(self, error: ProcoreSignInError) -> Response:
+        reply = self.sign_in.site.reply(
+            self.request, self.sign_in.site.problem(self.request, error)
+        )
+        response = Response(reply.body, reply.status)
+        response.raw_headers = _raw(reply)
+        return response
+
+    def _unavailable(self, error: ProcoreSignInError) -> HTTPException | WebSocketException:
+        answer = self.sign_in.site.problem(self.request, error)
+        return self._exception(answer, "Nobody can tell who is signed in. Try again later.")
+
+    def _exception(self, answer: Answer, detail: str) -> HTTPException | WebSocketException:
+        if self.scope["type"] == "websocket":
+            return WebSocketException(_POLICY_VIOLATION, detail)
+        return HTTPException(answer.status, detail, headers=dict(answer.headers))
+
+    def _is_foreign_socket(self) -> bool:
+        """Whether a page of another origin opened this WebSocket: no CORS rule would stop it."""
+        if self.scope["type"] != "websocket":
+            return False
+        return self.request.header(b"origin") not in {None, self.sign_in.site.router.origin}
+
+
+class _Visits:
+    """Around the application: gives each request its visit, and marks what is personal."""
+
+    def __init__(self, inside: ASGIApp, sign_in: SignIn) -> None:
+        self._inside = inside
+        self._sign_in = sign_in
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._inside(scope, receive, send)
+            return
+        visit = _Visit(self._sign_in, scope)
+        scope[VISIT] = visit
+
+        async def mark(message: Message) -> None:
+            if visit.personal and message["type"] == "http.response.start":
+                _mark_personal(message)
+            await send(message)
+
+        await self._inside(scope, receive, mark)
+
+
+def _mark_personal(message: Message) -> None:
+    headers = MutableHeaders(scope=message)
+    for name, value in PERSONAL:
+        if name == "vary":
+            headers.add_vary_header(value)
+        else:  # an application that says how long its answers may be kept knows why
+            headers.setdefault(name, value)
+
+
+def _visit(connection: HTTPConnection) -> _Visit:
+    visit = connection.scope.get(VISIT)
+    if not isinstance(visit, _Visit):
+        raise RuntimeError(_NOT_STARTED)  # noqa: TRY004  # the application is wrong, not a value
+    return visit
+
+
+async def _browser_request(scope: Scope, receive: Receive, path: str) -> BrowserRequest:
+    body = await _body(scope, receive) if scope["method"] == "POST" else b""
+    return of_scope(scope, path=path, body=body)
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
@@ -73,3 +314,36 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         if len(body) > LONGEST_BODY:
             return b""
     return body
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    head = {"type": "http.response.start", "status": reply.status, "headers": _raw(reply)}
+    await send(head)
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+def _raw(reply: Reply) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
+
+
+def _outside_path(scope: Scope) -> str:
+    """Return the path as the browser has it, where a proxy in front took its beginning away."""
+    outside: str = scope.get("app_root_path", scope.get("root_path", ""))
+    path: str = scope["path"]
+    return path if path == outside or path.startswith(f"{outside}/") else outside + path
+
+
+def _name(below: str) -> str:
+    return _ROUTE_NAME.format(below.replace("/", "_"))
+
+
+def _callback_in(app: Starlette) -> str | None:
+    """Return the path, seen from outside, at which `app` has the callback page."""
+    mounts = [route.name for route in app.routes if isinstance(route, Mount) and route.name]
+    for place in ("", *(f"{name}:" for name in mounts)):
+        try:
+            path = app.url_path_for(f"{place}{_name('/callback')}")
+        except NoMatchFound:
+            continue
+        return f"{getattr(app, 'root_path', '')}{path}"
+    return None
