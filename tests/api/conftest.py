@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tests.api.server import Behaviour, Server
+from tests.api.world import World
 
 from procore_signin.emulator import Emulator
 from procore_signin.store.migrate import upgrade
-from tests.api.server import Behaviour, Server
-from tests.api.world import World
 
 
 class NewWorld(Protocol):

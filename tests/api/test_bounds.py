@@ -11,6 +11,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.api.conftest import Answering, MakeAnswer, Serve
+from tests.api.server import Server
+from tests.api.world import ME, World
 
 from procore_signin.api import (
     ApiOptions,
@@ -21,9 +24,6 @@ from procore_signin.api import (
 from procore_signin.api.body import Gunzip
 from procore_signin.api.deadline import Wait, waits
 from procore_signin.errors import ProcoreUnavailable
-from tests.api.conftest import Answering, MakeAnswer, Serve
-from tests.api.server import Server
-from tests.api.world import ME, World
 
 DEADLINE = 0.4
 SHORT = ApiOptions(deadline=DEADLINE, timeout=0.3)
@@ -258,7 +258,7 @@ def test_P5_a_compressed_body_that_is_damaged_is_refused(
 ) -> None:
     server = answering(answer(200, body, content_encoding="gzip"))
 
-    with pytest.raises(UnexpectedAnswer, match="not gzip|cut off"):
+    with pytest.raises(UnexpectedAnswer, match=r"not gzip|cut off"):
         world.client(at=server.origin).get(ME)
 
 

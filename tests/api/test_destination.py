@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
 import httpx2
 import pytest
 import trustme
-
-from procore_signin.api import ApiUnreachable, NotSent
-from procore_signin.api.origin import refuse_ambiguous, refuse_elsewhere, shown
 from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.server import Server
 from tests.api.world import COMPANY, ME, World
+
+from procore_signin.api import ApiUnreachable, NotSent
+from procore_signin.api.origin import refuse_ambiguous, refuse_elsewhere, shown
 
 
 def test_a_call_carries_the_bearer_of_the_person(world: World) -> None:
@@ -141,9 +142,7 @@ def test_P1_a_host_header_cannot_name_another_host(world: World) -> None:
     assert world.emulator.url == f"http://{world.asked(ME)[-1]['host']}"
 
 
-def test_P1_an_extension_cannot_name_another_target_or_certificate(
-    world: World, answering: Answering, answer: MakeAnswer
-) -> None:
+def test_P1_an_extension_cannot_name_another_target_or_certificate(world: World) -> None:
     world.client().get(
         ME, extensions={"target": b"http://attacker.example/", "sni_hostname": "attacker.example"}
     )
@@ -251,7 +250,11 @@ def test_no_proxy_of_the_surroundings_is_used(
 def test_a_server_without_a_trusted_certificate_gets_nothing(world: World, serve: Serve) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    server = serve(lambda sock, it: it.read(sock) and None, tls=context)
+
+    def behave(sock: socket.socket, server: Server) -> None:
+        server.read(sock)
+
+    server = serve(behave, tls=context)
 
     with pytest.raises(ApiUnreachable, match="not sent") as raised:
         world.client(at=server.origin).get(ME)
@@ -266,10 +269,14 @@ def test_a_certificate_for_another_name_is_refused_and_the_right_one_taken(
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
 
+    def behave(sock: socket.socket, server: Server) -> None:
+        server.read(sock)
+        sock.sendall(answer(200, b"[]"))
+
     def server(name: str) -> Server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(name).configure_cert(context)
-        return serve(lambda sock, it: it.read(sock) and sock.sendall(answer(200, b"[]")), context)
+        return serve(behave, context)
 
     good, bad = server("127.0.0.1"), server("api.procore.com")
 

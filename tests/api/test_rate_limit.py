@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from tests.api.conftest import Answering, NewWorld
+from tests.api.world import ME, World
 
 from procore_signin.api import RateLimited, raise_for_procore
 from procore_signin.api.rate_limit import (
@@ -19,8 +21,6 @@ from procore_signin.api.rate_limit import (
     wait_before_retry,
 )
 from procore_signin.errors import ProcoreUnavailable
-from tests.api.conftest import Answering, MakeAnswer, NewWorld
-from tests.api.world import ME, World
 
 NOW = 1_800_000_000
 
@@ -47,13 +47,14 @@ def test_P5_a_limit_is_waited_for_and_never_hit(new_world: NewWorld) -> None:
     assert [200] * 17 == [response.status_code for response in responses]
     assert refusals(world) == 0
     # 5 requests in each 10 seconds, one of them the sign-in's own.
+    assert 3 == len(world.time.slept)
     assert 20 <= sum(world.time.slept) <= 33
 
 
 def test_P5_a_limit_is_shared_by_all_who_call_at_once(new_world: NewWorld) -> None:
     """Fails when each caller counts alone, or when what is under way is not counted."""
     world = new_world(spike_limit=10)
-    client = world.client(options=world.time.options(patience=1e6))
+    client = world.client(options=world.time.options(patience=1e6, deadline=1e6))
     client.get(ME)
     responses = client.together(60, ME)
 
@@ -77,7 +78,7 @@ def test_P5_the_first_burst_does_not_hit_a_limit_that_nobody_has_told_yet(
 ) -> None:
     world = new_world(spike_limit=FIRST_IN_FLIGHT + 2)  # two were used by signing in
     world.emulator.fault(f"GET {ME}", "latency", times=FIRST_IN_FLIGHT, seconds=0.2)
-    client = world.client(options=world.time.options(patience=1e6))
+    client = world.client(options=world.time.options(patience=1e6, deadline=1e6))
     responses = client.together(30, ME)
 
     assert [200] * 30 == [response.status_code for response in responses]
@@ -193,9 +194,7 @@ def test_a_refused_token_after_a_429_is_renewed_all_the_same(world: World) -> No
     assert (200, [429, 401, 200]) == (response.status_code, world.statuses(ME)[-3:])
 
 
-def test_a_call_that_fails_gives_its_place_back(
-    world: World, answering: Answering, answer: MakeAnswer
-) -> None:
+def test_a_call_that_fails_gives_its_place_back(world: World, answering: Answering) -> None:
     """Fails when a lost request stays counted as under way: the eleventh would wait for ever."""
     server = answering(b"")
     client = world.client(at=server.origin, options=world.time.options(deadline=0.05))

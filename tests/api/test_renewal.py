@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from tests.api.conftest import Answering, MakeAnswer, Serve
+from tests.api.server import Server
+from tests.api.world import COMPANY, ME, PROJECTS, World
 
 from procore_signin.api import Unauthorized, raise_for_procore
 from procore_signin.api.replay import FUTILE_SECONDS, Renewals
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
-from tests.api.conftest import Answering, MakeAnswer, Serve
-from tests.api.server import Server
-from tests.api.world import COMPANY, ME, PROJECTS, World
 
 TOGETHER = 50
 
@@ -58,7 +58,7 @@ def test_R9_always_401_costs_two_calls_and_one_refresh(world: World) -> None:
 
     assert [200, 401, 401] == world.statuses(ME)
     assert world.token_requests == 1
-    with pytest.raises(Unauthorized, match="GET /rest/v1.0/me was answered 401"):
+    with pytest.raises(Unauthorized, match=r"GET /rest/v1\.0/me was answered 401"):
         raise_for_procore(response)
 
 
@@ -144,7 +144,7 @@ def test_R9_after_five_minutes_it_may_be_renewed_once_more(world: World) -> None
     world.emulator.fault(f"GET {ME}", "status", times=None, status=401)
     client = world.client(options=world.time.options())
     client.get(ME)
-    world.time.sleep(FUTILE_SECONDS)
+    world.time.pass_by(FUTILE_SECONDS)
     client.get(ME)
 
     assert world.token_requests == 2

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -18,6 +19,8 @@ from scripted import KEYS
 
 from procore_signin import api
 from procore_signin.api import ApiOptions, AsyncWire, Wire
+from procore_signin.api.clients import HasId
+from procore_signin.api.rate_limit import POLL_SECONDS
 from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 from procore_signin.environments import Environment
@@ -33,7 +36,10 @@ Colour = Literal["sync", "async"]
 
 
 class Time:
-    """Time of the client that passes only when it sleeps, and moves the emulator along."""
+    """Time of the client that passes only when it sleeps, and moves the emulator along.
+
+    The short pause of whoever waits for requests under way is a real one: those requests are real.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         self.slept: list[float] = []
@@ -44,15 +50,23 @@ class Time:
     def monotonic(self) -> float:
         return self._now
 
-    def sleep(self, seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
         with self._lock:
             self.slept.append(seconds)
             self._now += seconds
             self._emulator.advance(seconds)
 
+    def sleep(self, seconds: float) -> None:
+        if seconds <= POLL_SECONDS:
+            time.sleep(seconds / 10)
+        else:
+            self.pass_by(seconds)
+
     async def async_sleep(self, seconds: float) -> None:
-        self.sleep(seconds)
-        await asyncio.sleep(0)
+        if seconds <= POLL_SECONDS:
+            await asyncio.sleep(seconds / 10)
+        else:
+            self.pass_by(seconds)
 
     def options(self, **changes: Any) -> ApiOptions:
         return ApiOptions(
@@ -74,6 +88,7 @@ class Face(Protocol):
     def items(self, path: str, **more: Any) -> list[Any]: ...
     def first(self, number: int, path: str, **more: Any) -> list[Any]: ...
     def together(self, number: int, url: str) -> list[httpx2.Response]: ...
+    def close(self) -> None: ...
 
 
 class SyncFace:
@@ -106,6 +121,9 @@ class SyncFace:
     def together(self, number: int, url: str) -> list[httpx2.Response]:
         with ThreadPoolExecutor(number) as threads:
             return list(threads.map(lambda _: self.client.get(url), range(number)))
+
+    def close(self) -> None:
+        self.client.close()
 
 
 class AsyncFace:
@@ -155,6 +173,9 @@ class AsyncFace:
 
         return self._runner.run(gather())
 
+    def close(self) -> None:
+        self._runner.run(self.client.aclose())
+
 
 class World:
     """An emulated Procore, a person who signed in there, and clients that act for them."""
@@ -187,7 +208,7 @@ class World:
         self,
         company_id: int | None = None,
         *,
-        user: int | None = None,
+        user: HasId | int | None = None,
         service: bool = False,
         at: str | None = None,
         options: ApiOptions | None = None,
@@ -218,6 +239,17 @@ class World:
         )
         self._stack.callback(lambda: self._run(aclient.aclose()))
         return AsyncFace(aclient, self._runner)
+
+    def close_api(self, at: str) -> None:
+        """Close what the clients of the API at `at` share."""
+        if self._runner is None:
+            api.close(self._sync_door(at))
+        else:
+            self._run(api.aclose(self._async_door(at, self._runner)))
+
+    def spare_door(self) -> ProcoreSignIn:
+        """Return a front door that nothing here holds on to. Close it."""
+        return ProcoreSignIn(**self._settings(self.emulator.url))
 
     def asked(self, path: str) -> list[dict[str, str]]:
         """Return the headers of each request that came to `path` at the emulator."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -144,3 +146,21 @@ def exchange_bytes() -> Callable[[Emulator, bytes], bytes]:
             return received
 
     return perform
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Find a program of this machine; without it the test is skipped, or fails where it must run.
+
+    `PROCORE_SIGNIN_REQUIRE_PROGRAMS=1` says that it must.
+    """
+
+    def find(name: str) -> str:
+        found = shutil.which(name)
+        if found is not None:
+            return found
+        if os.environ.get("PROCORE_SIGNIN_REQUIRE_PROGRAMS") == "1":
+            pytest.fail(f"{name} is not on this machine and the suite requires it", pytrace=False)
+        pytest.skip(f"{name} is not on this machine")
+
+    return find

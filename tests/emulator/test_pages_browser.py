@@ -550,7 +550,7 @@ def test_a_browser_signs_in_and_watches_an_emulator_that_is_mounted(
         page.goto(f"{server.url}/procore/oauth/authorize?{query}")
         log_in(page)
         assert allow(page)
-        inspector.get_by_role("link", name="POST /oauth/authorize, request").click()
+        inspector.get_by_role("link", name="POST /oauth/authorize").first.click()
         expect(inspector.locator("#details article")).to_contain_text("decision")
         inspector.get_by_role("button", name="Close").click()
         inspector.get_by_role("button", name="Clear").click()

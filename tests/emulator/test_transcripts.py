@@ -15,6 +15,16 @@ from procore_signin.emulator import Emulator
 
 TRANSCRIPTS = sorted((Path(__file__).parents[1] / "transcripts").glob("*.json"))
 
+WORD_FOR_WORD = {
+    "company-base-url-invalid",
+    "invalid-client",
+    "invalid-grant",
+    "me",
+    "missing-company",
+    "not-connected",
+    "revoke",
+}
+
 
 def placed(
     transcript: dict[str, Any], code: str, refresh_token: str, access_token: str
@@ -57,8 +67,10 @@ def test_E2_a_documented_request_gets_the_documented_response(
     transcript = json.loads(path.read_text())
     emulator = emulated(client_id="fake-client-id", client_secret="fake-client-secret")
     emulator.company(1, "ABC Drywall", members=frozenset({160586}))
+    emulator.company(3, "Not Installed", members=frozenset(), connected=False)
+    emulator.project(123456, 1, "Demo Account Project")
     for company in (8089, 562949953434271):  # the documented person is in one company only
-        emulator.company(company, "Another", members=frozenset())
+        emulator.company(company, "Another", members=frozenset(), zone="us02")
     emulator.person(160586, login="carl.contractor@example.com", name="Carl Contractor")
     http = http_of(emulator)
 
@@ -87,9 +99,12 @@ def test_E2_a_documented_request_gets_the_documented_response(
         # The API forbids storing in more words than the token endpoint.
         ("cache-control", expected["headers"].get("cache-control", ""))
     }
+    if path.stem in WORD_FOR_WORD:
+        assert expected["body"].encode() == answered.content
+        return
     documented, given = json.loads(expected["body"]), answered.json()
     if path.stem == "companies":
         documented[0]["logo_url"] = None  # the emulator has no logos to show
+    if path.stem == "projects":  # the page shows some of the members only, in its own order
+        given = [{name: given[0][name] for name in documented[0]}]
     assert shape(documented) == shape(given)
-    if path.stem in {"me", "invalid-grant", "invalid-client", "revoke"}:
-        assert expected["body"].encode() == answered.content

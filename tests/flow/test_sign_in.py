@@ -184,6 +184,16 @@ def test_C4_the_second_of_two_identical_callbacks_lands_in_the_same_place(
     assert len(procore.exchanges) == 1
 
 
+def test_C4_a_second_callback_after_signing_out_everywhere_lets_nobody_in(
+    door: ProcoreSignIn,
+) -> None:
+    attempt = begin(door)
+    first = finish(door, attempt)
+    door.store.end_sessions(first.user.id)
+    with pytest.raises(AttemptInvalid):
+        finish(door, attempt)
+
+
 def test_C4_twenty_callbacks_at_once_send_the_code_once(
     door: ProcoreSignIn, procore: ScriptedProcore
 ) -> None:

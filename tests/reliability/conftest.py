@@ -65,6 +65,14 @@ def report(request: pytest.FixtureRequest) -> Report:
     return tell
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the long runs the time they take on a busy machine."""
+    if LONG:
+        for item in items:
+            if item.path.parent == Path(__file__).parent:
+                item.add_marker(pytest.mark.timeout(900))
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:

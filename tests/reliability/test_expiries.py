@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import size
-from tests.reliability.world import ACCESS_TOKEN_LIFETIME, TOKEN_ENDPOINT, World
+from tests.reliability.world import ACCESS_TOKEN_LIFETIME, World
 
 PROCESSES: Final = 8
 EXPIRIES: Final = size(6, 100)
@@ -110,19 +110,23 @@ def test_R2_the_harness_sees_double_spends_where_a_lease_is_shorter_than_the_cal
     user = world.sign_in()
     for _ in range(ABLATED):
         world.worker(lease_seconds=0).ask("fresh", user=user)
-    world.emulator.fault(TOKEN_ENDPOINT, "latency", seconds=0.2, after_commit=True)
-    world.witness.look()
-    world.expire()
-    for worker in world.workers:
-        worker.tell("fresh", user=user)
-    answers = world.answers(world.workers).values()
-    sight = world.witness.look()
+    world.widen_the_race(0.2)
+    races, sight = 0, world.witness.look()
+    while not sight.double_spends and races < 10:
+        races += 1
+        world.expire()
+        for worker in world.workers:
+            worker.tell("fresh", user=user)
+        answers = world.answers(world.workers).values()
+        sight = world.witness.look()
     lost = sum(answer.get("error") == "GrantLost" for answer in answers)
     report(
         "ablation on {database}: with a lease of 0 seconds {processes} processes made"
-        " {double_spends} double spends of one token, and {lost} were told that the grant is lost",
+        " {double_spends} double spends in race {races}, and {lost} were told that the grant is"
+        " lost",
         database=world.database.kind,
         processes=ABLATED,
+        races=races,
         double_spends=sight.double_spends,
         invalid_grants=sight.invalid_grants,
         lost=lost,

@@ -25,7 +25,7 @@ from procore_signin.protocol.secret import Secret
 
 Answer = dict[str, Any]
 
-LONGEST_LIFE: Final = 300
+LONGEST_LIFE: Final = 900
 """Seconds after which a worker that nobody ended ends itself."""
 
 BROWSER: Final = Browser(user_agent="reliability", session_hash=None)

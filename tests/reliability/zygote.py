@@ -6,21 +6,26 @@ their own. It ends when its standard input does.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import socket
-import sqlite3  # noqa: F401 - to be there before the fork
 import sys
+from typing import Final
 
-import psycopg  # noqa: F401 - as above
-import pymysql  # noqa: F401 - as above
+from tests.reliability.settings import KEYS
 from tests.reliability.worker import work
+
+from procore_signin.store import KeyRing, Store
+
+LIKE_THESE: Final = ("sqlite:///none.db", "postgresql://127.0.0.1/none", "mariadb://127.0.0.1/none")
 
 
 def main(path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
+        _import_everything()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         while True:
@@ -35,6 +40,13 @@ def main(path: str) -> None:
                 work(connection)
                 os._exit(0)
             connection.close()
+
+
+def _import_everything() -> None:
+    """Make what every worker will need; opening a store connects to nothing."""
+    for url in LIKE_THESE:
+        Store(url, KeyRing.parse(KEYS)).close()
+    gc.freeze()
 
 
 def _leave_the_pipes_alone() -> None:

@@ -64,9 +64,18 @@ class Login:
         out = self.process.stdout.read()
         status = self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
-        self.process.stdout.close()
-        self.process.stderr.close()
         return Done(status, out, self.said)
+
+    def close(self) -> None:
+        """Leave nothing running and nothing open, however it ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(DEADLINE)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
 
 
 @dataclass
@@ -130,9 +139,7 @@ class Terminal:
         try:
             yield login
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            login.close()
             self.output.append(login.said)
 
     def code(self, address: str, login: str = DEMO_LOGIN) -> str:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from procore_signin import api
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.profile import Profile, Registration
+from procore_signin.cli.shown import plain
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import StoreUnavailable
 from procore_signin.flow.steps import Flow
@@ -109,6 +110,11 @@ def signed_in(profile: Profile) -> Iterator[tuple[PersonsSignIn, int]]:
         raise NotSignedIn
     with front_door(profile, registration) as door:
         yield door, registration.user_id
+
+
+def named(name: str | None, email: str) -> str:
+    """Return how a person is called: other people's text, which moves no cursor."""
+    return plain(email) if name is None else f"{plain(name)} <{plain(email)}>"
 
 
 def people_of(door: ProcoreSignIn) -> list[int]:

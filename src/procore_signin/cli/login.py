@@ -23,12 +23,12 @@ import typer
 from procore_signin.app.settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
 from procore_signin.cli import env_file
 from procore_signin.cli.failure import CommandFailed
-from procore_signin.cli.grants import PersonsSignIn, front_door, holds_grants, people_of
+from procore_signin.cli.grants import PersonsSignIn, front_door, holds_grants, named, people_of
 from procore_signin.cli.loopback import Loopback, is_loopback
 from procore_signin.cli.loopback_page import Told
 from procore_signin.cli.pasted import OUT_OF_BAND, pasted_code
 from procore_signin.cli.profile import Profile, Registration
-from procore_signin.cli.shown import plain, print_json
+from procore_signin.cli.shown import print_json
 from procore_signin.environments import EMULATOR_URL, NAMES, Environment, by_name
 from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused
 from procore_signin.flow import users
@@ -98,18 +98,13 @@ def run(profile: Profile, wishes: Wishes, *, as_json: bool) -> None:
     typer.echo(f"Signed in as {named(user.name, user.email)} ({user.environment}).")
 
 
-def named(name: str | None, email: str) -> str:
-    """Return how a person is called: other people's text, which moves no cursor."""
-    return plain(email) if name is None else f"{plain(name)} <{plain(email)}>"
-
-
 def registration(
     wishes: Wishes, settings: Mapping[str, str], before: Registration | None
 ) -> Registration:
     """Return the client to sign in with: from the options, the settings, or the profile.
 
     Settings and profile count only where they are for the same Procore: no client secret is ever
-    sent to another one.
+    sent to another one. Settings that name none are for any but the emulator, which needs none.
 
     Args:
         wishes: The options.
@@ -120,15 +115,16 @@ def registration(
         CommandFailed: Something is missing or wrong.
     """
     environment = _environment(wishes, settings, before)
-    if settings.get("PROCORE_ENVIRONMENT") != environment.name:
+    unnamed = "" if environment.name == "emulator" else environment.name
+    if settings.get("PROCORE_ENVIRONMENT", unnamed) != environment.name:
         settings = {}
     known = before if before is not None and before.environment == environment else None
     client_id = wishes.client_id or settings.get("PROCORE_CLIENT_ID")
     secret = wishes.client_secret or settings.get("PROCORE_CLIENT_SECRET")
     if known is not None and client_id in {None, known.client_id}:
         client_id, kept = known.client_id, known.client_secret
-    elif environment.name == "emulator":
-        client_id, kept = client_id or EMULATOR_CLIENT_ID, _secret(EMULATOR_CLIENT_SECRET)
+    elif environment.name == "emulator" and client_id in {None, EMULATOR_CLIENT_ID}:
+        client_id, kept = EMULATOR_CLIENT_ID, _secret(EMULATOR_CLIENT_SECRET)
     else:
         client_id, kept = client_id or _ask("Client ID", "--client-id"), None
     if secret is not None or kept is None:

@@ -30,5 +30,7 @@ def pasted_code(text: str) -> Secret | None:
         except ValueError:
             return None
         named = parse_qs(parts.query).get("code", [])
-        text = named[0] if len(named) == 1 else parts.path.partition(_PAGE)[2]
+        if len(named) > 1:
+            return None
+        text = named[0] if named else parts.path.partition(_PAGE)[2]
     return Secret(text, "code") if _CODE.fullmatch(text) else None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import typer
 
 from procore_signin.api import client_for, raise_for_procore
-from procore_signin.cli.grants import signed_in
-from procore_signin.cli.login import named
+from procore_signin.cli.grants import named, signed_in
 from procore_signin.cli.profile import Profile
 from procore_signin.cli.shown import print_json
 from procore_signin.protocol.me import parse_me_response

@@ -29,6 +29,8 @@ class Company:
 
     def __post_init__(self) -> None:
         _check("company", self.id, self.name)
+        for member in self.members or ():
+            _check("member", member, self.name)
 
     def has(self, person_id: int) -> bool:
         """Say whether the person is in this company's directory."""

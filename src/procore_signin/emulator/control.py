@@ -12,6 +12,7 @@
     POST /_emulator/deny        {"authorize_url"} → {"location"}
     POST /_emulator/revoke      {"login", "client_id", "token"} → {"revoked": number}
     POST /_emulator/reset
+    GET  /_emulator/openapi.json, /_emulator/openapi-procore.json
 
 A wrong request is answered with 400 and `{"error": "what is wrong and the cure"}`.
 """
@@ -26,6 +27,7 @@ from procore_signin.emulator.faults import Fault
 from procore_signin.emulator.journal import Exchange
 from procore_signin.emulator.members import number, only, optional_text, parse, text
 from procore_signin.emulator.messages import Reply, Request, json_reply
+from procore_signin.emulator.openapi import control_document, procore_document
 from procore_signin.emulator.parameters import Malformed, query_parameters
 from procore_signin.emulator.procore import LocalProcore
 from procore_signin.emulator.records import (
@@ -76,6 +78,8 @@ class Control:
             ("POST", "deny"): self._deny,
             ("POST", "revoke"): self._revoke,
             ("POST", "reset"): self._reset,
+            ("GET", "openapi.json"): lambda request: control_document(request.base),
+            ("GET", "openapi-procore.json"): lambda request: procore_document(request.base),
         }
 
     def answer(self, request: Request) -> Reply:
@@ -85,14 +89,22 @@ class Control:
             return Reply(308, (("location", f"{request.root}/_emulator/"), _NOT_STORED))
         route = self._routes.get((request.method, name))
         if route is None:
-            known = ", ".join(f"{method} /_emulator/{path}" for method, path in self._routes)
-            return json_reply(404, {"error": f"There is no such control. There are: {known}"})
+            return self._unknown(request.method, name)
         try:
             with self._procore.lock:
                 self._procore.changed |= request.method == "POST"
                 return json_reply(200, route(request), _NOT_STORED)
         except (ValueError, Malformed) as refused:
             return json_reply(400, {"error": str(refused)}, _NOT_STORED)
+
+    def _unknown(self, method: str, name: str) -> Reply:
+        allowed = sorted(known for known, path in self._routes if path == name)
+        if allowed:
+            error = f"{method} is none of its methods. There are: {', '.join(allowed)}"
+            return json_reply(405, {"error": error}, ("allow", ", ".join(allowed)), _NOT_STORED)
+        known = ", ".join(f"{method} /_emulator/{path}" for method, path in self._routes)
+        error = f"There is no such control. There are: {known}"
+        return json_reply(404, {"error": error}, _NOT_STORED)
 
     def _put_person(self, request: Request) -> Any:
         found = only(_body(request), "id", "login", "name", "password", "job_title")

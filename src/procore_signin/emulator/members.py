@@ -53,12 +53,14 @@ def only(members: object, *known: str) -> Members:
 
 
 def number(members: Members, name: str) -> int:
-    """Return a whole number.
+    """Return a whole number; 7.0 is one, since JSON knows no difference.
 
     Raises:
         EmulatorRefused: It is missing or something else.
     """
     value = members.get(name)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise EmulatorRefused(f"{name} is a whole number")
     return value

@@ -273,8 +273,10 @@ def _open_session(store: Store, user_id: int, session: NewSession, now: int) -> 
 
 def _latest_me_json(store: Store, user_id: int, now: int) -> str:
     """Return what `/me` answered at the newest sign-in of the user, moments ago."""
-    newest = max(store.sessions_of(user_id, now=now), key=lambda each: each.id)
-    return store.me_json(newest.id)
+    sessions = store.sessions_of(user_id, now=now)
+    if not sessions:
+        raise AttemptInvalid("The person has signed out meanwhile", reason="used")
+    return store.me_json(max(each.id for each in sessions))
 
 
 def _new_session(context: Context, browser: Browser, *, me_json: str) -> tuple[Secret, NewSession]:

@@ -31,8 +31,8 @@ from procore_signin.web.router import Paths, Router
 
 CALLBACK: Final = "/callback"
 STARTS_PER_MINUTE: Final = 120
-PERSONAL: Final = (("cache-control", "no-store"), ("vary", "Cookie"))
-"""The headers of whatever depends on who is signed in (row K7)."""
+NO_STORE: Final = "no-store"
+"""`Cache-Control` of whatever depends on who is signed in; see also `vary` (row K7)."""
 
 # Pages name static files with a hash of their content, so an answer never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
@@ -151,7 +151,7 @@ class Site:
             answer = self.sign_in.to_sign_in(request)
         else:  # what was posted is gone, and its address may have no page
             answer = see_other(self.router.paths.signin)
-        return answer.with_headers(*PERSONAL)
+        return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
 
     def problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
         """Return what to answer where `error` ended a request of the application's own.
@@ -169,7 +169,7 @@ class Site:
         shown = request if asks_for_page(request) else _by_program(request)
         return_to = _address(request) if request.is_read else None
         answer = self.router.problem(shown, problem, return_to=return_to)
-        return answer.with_headers(*PERSONAL)
+        return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
 
     def reply(self, request: BrowserRequest, answer: Answer) -> Reply:
         """Return `answer` as bytes."""
@@ -203,13 +203,12 @@ def prefix_of(redirect_uri: str) -> str:
     return path.removesuffix(CALLBACK)
 
 
-def check_place(redirect_uri: str, callback: str | None, cure: str) -> None:
+def check_place(redirect_uri: str, callback: str | None) -> None:
     """Make sure that people who come back from Procore find the callback page.
 
     Args:
         redirect_uri: Where Procore sends them.
         callback: The path at which the framework has the page, or None if it has none.
-        cure: How to mount it elsewhere in that framework; `{prefix}` stands for the right place.
 
     Raises:
         SettingsInvalid: It is another path. The message names both.
@@ -217,15 +216,23 @@ def check_place(redirect_uri: str, callback: str | None, cure: str) -> None:
     prefix, path = prefix_of(redirect_uri), urlsplit(redirect_uri).path
     if callback != path:
         found = "are mounted nowhere" if callback is None else f"have their callback at {callback}"
+        right = f"Mount them at {prefix}" if prefix else "Mount them without a prefix"
         raise _wrong_redirect_uri(
             f"leads to {path}, but the sign-in's routes {found}",
-            cure.format(prefix=prefix or "/") + " Or register the other address at Procore.",
+            f"{right}, or register the other address at Procore.",
         )
 
 
 def asks_for_page(request: BrowserRequest) -> bool:
     """Whether a browser wants a page: whatever fills a window or a frame asks for HTML."""
     return "text/html" in (request.header(b"accept") or "")
+
+
+def vary(before: str | None) -> str:
+    """Return a `Vary` header that names what it did before, and cookies (row K7)."""
+    names = [name.strip() for name in (before or "").split(",") if name.strip()]
+    known = {name.lower() for name in names}
+    return ", ".join(names if known & {"cookie", "*"} else [*names, "Cookie"])
 
 
 def _by_program(request: BrowserRequest) -> BrowserRequest:

@@ -36,7 +36,7 @@ from procore_signin.web.janitor import sweeping
 from procore_signin.web.raw import LONGEST_BODY, of_scope
 from procore_signin.web.router import Router
 from procore_signin.web.settings import front_door, read_settings
-from procore_signin.web.site import PERSONAL, Options, Reply, Site, check_place
+from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, vary
 
 LOGGER: Final = logging.getLogger("procore_signin")
 VISIT: Final = "procore_signin.visit"
@@ -94,11 +94,7 @@ class SignIn:
         Raises:
             SettingsInvalid: The routes are mounted elsewhere than the redirect URI leads.
         """
-        check_place(
-            self.procore.context.client.redirect_uri,
-            _callback_in(app),
-            'Mount them at "{prefix}".',
-        )
+        check_place(self.procore.context.client.redirect_uri, _callback_in(app))
         inside = app.middleware_stack or app.build_middleware_stack()
         # Whichever response is sent in the end, it has to say that it is somebody's (row K7); only
         # around everything else can that be seen to.
@@ -287,11 +283,9 @@ class _Visits:
 
 def _mark_personal(message: Message) -> None:
     headers = MutableHeaders(scope=message)
-    for name, value in PERSONAL:
-        if name == "vary":
-            headers.add_vary_header(value)
-        else:  # an application that says how long its answers may be kept knows why
-            headers.setdefault(name, value)
+    headers["vary"] = vary(headers.get("vary"))
+    # An application that says how long its answers may be kept knows why.
+    headers.setdefault("cache-control", NO_STORE)
 
 
 def _visit(connection: HTTPConnection) -> _Visit:

@@ -1,0 +1,1 @@
+"""Measures procore-signin beside what people use today: `make bench`, or `python -m harness`."""

@@ -1,0 +1,164 @@
+"""The floor: what a sign-in costs when everything is left out that can be.
+
+The same server, HTTP client and database as the application, two calls upstream, one durable
+transaction, three answers. Nothing is sealed, limited, checked for its form, rendered or retried;
+no real application could be this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+from pyreqwest.client import Client, ClientBuilder
+
+UPSTREAM = os.environ.get("BENCH_UPSTREAM", "")
+REDIRECT_URI = os.environ.get("BENCH_REDIRECT_URI", "")
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_database: sqlite3.Connection | None = None
+_client: Client | None = None
+_writer = ThreadPoolExecutor(1)
+
+
+def database() -> sqlite3.Connection:
+    global _database  # noqa: PLW0603  # one connection, as simple as can be
+    if _database is None:
+        _database = sqlite3.connect(
+            os.environ["BENCH_DATABASE"], check_same_thread=False, isolation_level=None
+        )
+        _database.executescript(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            "CREATE TABLE IF NOT EXISTS users"
+            " (id INTEGER PRIMARY KEY, procore_id INTEGER UNIQUE, email TEXT);"
+            "CREATE TABLE IF NOT EXISTS sessions"
+            " (id TEXT PRIMARY KEY, user_id INTEGER, access_token TEXT, refresh_token TEXT)"
+            " WITHOUT ROWID"
+        )
+    return _database
+
+
+def client() -> Client:
+    global _client  # noqa: PLW0603  # as above
+    if _client is None:
+        _client = ClientBuilder().build()
+    return _client
+
+
+def commit(session: str, me: dict[str, Any], tokens: dict[str, Any]) -> None:
+    writer = database()
+    writer.execute("BEGIN IMMEDIATE")
+    (user_id,) = writer.execute(
+        "INSERT INTO users (procore_id, email) VALUES (?, ?)"
+        " ON CONFLICT (procore_id) DO UPDATE SET email = excluded.email RETURNING id",
+        (me["id"], me["login"]),
+    ).fetchone()
+    writer.execute(
+        "INSERT INTO sessions VALUES (?, ?, ?, ?)",
+        (session, user_id, tokens["access_token"], tokens["refresh_token"]),
+    )
+    writer.execute("COMMIT")
+
+
+async def start(send: Send) -> None:
+    state = secrets.token_hex(32)
+    query = urlencode(
+        {
+            "client_id": "bench-client-id",
+            "response_type": "code",
+            "redirect_uri": REDIRECT_URI,
+            "state": state,
+        }
+    )
+    cookie = (b"set-cookie", f"state={state}; HttpOnly; Path=/".encode())
+    page = f'<a href="{UPSTREAM}/oauth/authorize?{query}">Sign Up with Procore</a>'
+    await answer(send, 200, page.encode(), cookie)
+
+
+async def callback(scope: dict[str, Any], send: Send) -> None:
+    query = parse_qs(scope["query_string"].decode())
+    if cookies(scope).get("state") != query["state"][0]:
+        await answer(send, 400, b"")
+        return
+    grant = {
+        "grant_type": "authorization_code",
+        "client_id": "bench-client-id",
+        "client_secret": "bench-client-secret",
+        "code": query["code"][0],
+        "redirect_uri": REDIRECT_URI,
+    }
+    response = await client().post(f"{UPSTREAM}/oauth/token").form(grant).build().send()
+    tokens = await response.json()
+    asked = client().get(f"{UPSTREAM}/rest/v1.0/me").bearer_auth(tokens["access_token"])
+    me = await (await asked.build().send()).json()
+    session = secrets.token_urlsafe(32)
+    work = partial(commit, session, me, tokens)
+    await asyncio.get_running_loop().run_in_executor(_writer, work)
+    cookie = (b"set-cookie", f"session={session}; HttpOnly; Path=/".encode())
+    await answer(send, 303, b"", cookie, (b"location", b"/home"))
+
+
+
+
+async def home(scope: dict[str, Any], send: Send) -> None:
+    row = (
+        database()
+        .execute(
+            "SELECT users.id, procore_id, email FROM sessions JOIN users ON users.id = user_id"
+            " WHERE sessions.id = ?",
+            (cookies(scope).get("session"),),
+        )
+        .fetchone()
+    )
+    if row is None:
+        await answer(send, 303, b"", (b"location", b"/login"))
+        return
+    await answer(send, 200, json.dumps(row).encode())
+
+
+def cookies(scope: dict[str, Any]) -> dict[str, str]:
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            pairs = (pair.partition("=") for pair in value.decode().split("; "))
+            return {key: text for key, _, text in pairs}
+    return {}
+
+
+async def answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def app(scope: dict[str, Any], _receive: object, send: Send) -> None:
+    match scope["path"]:
+        case "/login":
+            await start(send)
+        case "/callback":
+            await callback(scope, send)
+        case _:
+            await home(scope, send)
+
+
+if __name__ == "__main__":
+    Server(
+        "floor:app",
+        address="127.0.0.1",
+        port=int(sys.argv[1]),
+        interface=Interfaces.ASGINL,
+        websockets=False,
+        log_access=False,
+        log_level=LogLevels.error,
+    ).serve(target_loader=lambda: app, wrap_loader=False)

@@ -1,0 +1,127 @@
+"""The front door that `settings.py` describes, made once in each process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import SimpleLazyObject
+from django.utils.module_loading import import_string
+
+from procore_signin.client import ProcoreSignIn
+from procore_signin.errors import Problem, SettingsInvalid
+from procore_signin.flow.hooks import Hooks
+from procore_signin.store.records import User
+from procore_signin.web import settings
+from procore_signin.web.gevent import front_door_kind
+from procore_signin.web.janitor import Janitor
+from procore_signin.web.site import Options, Site, check_place
+
+SETTING: Final = "PROCORE_SIGNIN"
+OURS_ALONE: Final = ("FIRST_PAGE", "HOOKS", "RENDER", "DJANGO_USER")
+"""What only Django's settings have: a path, and dotted names of the project's own things."""
+
+DjangoUserFor = Callable[[User], Any]
+"""Returns the `django.contrib.auth` user of somebody who signed in, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a process has of the sign-in: nothing that belongs to one request.
+
+    Attributes:
+        procore: The front door.
+        site: The pages.
+        janitor: Clears up beside the application.
+        django_user: Finds the `django.contrib.auth` user to log in, or None to log nobody in.
+    """
+
+    procore: ProcoreSignIn
+    site: Site
+    janitor: Janitor
+    django_user: DjangoUserFor | None
+
+
+@cache
+def installed() -> Installed:
+    """Return the sign-in of this process.
+
+    Raises:
+        SettingsInvalid: Names every setting that is missing or wrong, with its cure.
+    """
+    given, own = _given(), _own()
+    read = settings.read_settings(given)
+    door = settings.front_door(front_door_kind(), read, hooks=own.pop("HOOKS", None) or Hooks())
+    django_user = own.pop("DJANGO_USER", None)
+    options = {name.lower(): value for name, value in own.items()}
+    site = Site(door.context, settings.options(read, **options))
+    return Installed(door, site, Janitor(door), django_user)
+
+
+def database_url() -> str:
+    """Return the address of the sign-in's database.
+
+    Raises:
+        SettingsInvalid: As `installed` does.
+    """
+    return settings.read_settings(_given()).database_url
+
+
+def check_urls() -> None:
+    """Make sure that `urls.py` has the callback page where the redirect URI leads.
+
+    Raises:
+        SettingsInvalid: It is elsewhere, or nowhere.
+    """
+    try:
+        place = reverse("procore_signin:callback")
+    except NoReverseMatch:
+        place = None
+    check_place(installed().procore.context.client.redirect_uri, place)
+
+
+def _setting() -> Mapping[str, Any]:
+    setting = getattr(django_settings, SETTING, {})
+    if not isinstance(setting, Mapping) or not all(isinstance(name, str) for name in setting):
+        what, cure = "is no dictionary of names", 'Write PROCORE_SIGNIN = {"ENVIRONMENT": …}.'
+        raise SettingsInvalid((Problem(SETTING, what, cure),))
+    return setting
+
+
+def _given() -> dict[str, object]:
+    """Return the settings under the names that the environment has for them."""
+    return {f"PROCORE_{key}": value for key, value in _setting().items() if key not in OURS_ALONE}
+
+
+def _own() -> dict[str, Any]:
+    """Return what only Django's settings have; a dotted name stands for what it names."""
+    own = {key: value for key, value in _setting().items() if key in OURS_ALONE}
+    problems = []
+    for key, value in own.items():
+        try:
+            if key == "FIRST_PAGE":
+                Options(first_page=value)
+            elif isinstance(value, str):
+                own[key] = import_string(value)
+        except (ImportError, ValueError) as error:
+            cure = "Name something that can be imported, or a path of this project."
+            problems.append(Problem(f"{SETTING}[{key!r}]", f"cannot be used: {error}", cure))
+    if problems:
+        raise SettingsInvalid(tuple(problems))
+    return own
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == SETTING:
+        installed.cache_clear()
+
+
+setting_changed.connect(_forget)
+
+procore: ProcoreSignIn = SimpleLazyObject(lambda: installed().procore)
+"""The front door, as in `procore.api(request.procore_user.id)`."""

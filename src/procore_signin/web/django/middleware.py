@@ -1,0 +1,65 @@
+"""Who is signed in, on every request: `request.procore_user`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
+from django.utils.functional import SimpleLazyObject
+
+from procore_signin.errors import ProcoreSignInError
+from procore_signin.web.django.installed import check_urls, installed
+from procore_signin.web.django.login import log_out_if_over
+from procore_signin.web.django.requests import (
+    SESSION,
+    auser_of,
+    browser_request,
+    response_to,
+    user_of,
+)
+from procore_signin.web.site import NO_STORE, vary
+
+NAME: Final = "procore_signin.web.django.middleware.SignInMiddleware"
+
+
+class SignInMiddleware(MiddlewareMixin):
+    """Sets `request.procore_user`, looked up when it is first used, and `request.aprocore_user`.
+
+    `procore_user` stands for a `User`, or for nobody: then it is false, though never `None` itself.
+    In an async view, write `user = await request.aprocore_user()`.
+
+    It needs to come after `AuthenticationMiddleware` when `DJANGO_USER` is set.
+
+    Raises:
+        SettingsInvalid: When the server starts, with all that is missing or wrong.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        super().__init__(get_response)
+        self._logs_in: Final = installed().django_user is not None
+        check_urls()
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Attach the person, and end Django's own session where ours has ended."""
+        request.procore_user = SimpleLazyObject(partial(user_of, request))
+        request.aprocore_user = partial(auser_of, request)
+        if self._logs_in:
+            log_out_if_over(request)
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Keep answers that depend on who is signed in out of every cache (row K7)."""
+        if hasattr(request, SESSION):
+            response["Vary"] = vary(response.get("Vary"))
+            # An application that says how long its answers may be kept knows why.
+            response.setdefault("Cache-Control", NO_STORE)
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer an error of ours that ended a view of the project's own."""
+        if not isinstance(error, ProcoreSignInError):
+            return None
+        site, asked = installed().site, browser_request(request)
+        return response_to(site.reply(asked, site.problem(asked, error)))

@@ -1,0 +1,20 @@
+"""A stand-in that gives the admin page its permissions. The people are in the sign-in's tables."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Person(models.Model):
+    """Somebody who signed in with Procore. No table of Django's: see `admin.py`."""
+
+    class Meta:
+        """No table, and the two permissions that there are."""
+
+        managed = False
+        default_permissions = ("view", "change")
+        verbose_name = "person"
+        verbose_name_plural = "people"
+
+    def __str__(self) -> str:
+        return f"person {self.pk}"

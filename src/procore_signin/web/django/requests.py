@@ -1,0 +1,70 @@
+"""Django's requests and responses, and ours."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponse
+from django.http.request import RawPostDataException
+from django.utils.asyncio import async_unsafe
+
+from procore_signin.store.records import Session, User
+from procore_signin.web.django.installed import installed
+from procore_signin.web.http import BrowserRequest
+from procore_signin.web.raw import LONGEST_BODY, of_environ, of_scope
+from procore_signin.web.site import Reply
+
+SESSION: Final = "_procore_signin_session"
+
+
+@async_unsafe("In an async view, write `await request.aprocore_user()`.")
+def user_of(request: HttpRequest) -> User | None:
+    """Return who sent this request, or None. The database is asked once for each request.
+
+    Raises:
+        StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
+    """
+    if not hasattr(request, SESSION):
+        here = installed()
+        here.janitor.start()
+        setattr(request, SESSION, here.procore.run(here.site.session(browser_request(request))))
+    session: Session | None = getattr(request, SESSION)
+    return None if session is None else session.user
+
+
+auser_of = sync_to_async(user_of, thread_sensitive=True)
+"""As `user_of`, for async views: the look-up runs on the request's own thread, as Django's ORM."""
+
+
+def browser_request(request: HttpRequest, path: str | None = None) -> BrowserRequest:
+    """Return the request as it came; `path` is that of a page of ours."""
+    body = b"" if path is None else _form(request)
+    scope: dict[str, Any] | None = getattr(request, "scope", None)
+    if scope is not None:
+        return of_scope(scope, path=path or request.path, body=body)
+    return of_environ(request.META, path=path or request.path, body=body)
+
+
+def _form(request: HttpRequest) -> bytes:
+    """Return a small form; a larger one counts as empty, and is not read."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if request.method != "POST" or not length.isdecimal() or int(length) > LONGEST_BODY:
+        return b""
+    try:
+        body: bytes = request.body
+    except RawPostDataException:  # a middleware looked at the form before us
+        body = request.POST.urlencode().encode()
+    return body
+
+
+def response_to(reply: Reply) -> HttpResponse:
+    """Return `reply` as Django sends it."""
+    response = HttpResponse(reply.body, status=reply.status)
+    for name, value in reply.headers:
+        if name == "set-cookie":
+            # Django's own jar would write other attributes, or none at all for a name like ours.
+            response.cookies.load(value)
+        else:
+            response[name] = value
+    return response

@@ -1,0 +1,106 @@
+"""The mapping for FastAPI: routes to include, and who is signed in as a dependency.
+
+```python
+procore = from_environment()
+app = FastAPI()
+app.include_router(sign_in_routes(procore), prefix="/procore")
+
+@app.get("/projects")
+async def projects(user: CurrentUser): ...
+```
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Security
+from fastapi.openapi.models import APIKey, APIKeyIn
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+
+from procore_signin.client import AsyncProcoreSignIn
+from procore_signin.store.records import User
+from procore_signin.web import starlette
+from procore_signin.web.cookies import cookie_name
+from procore_signin.web.endpoints import SESSION_COOKIE
+from procore_signin.web.site import Options
+from procore_signin.web.starlette import SignIn, answer_problem, from_environment
+
+__all__ = [
+    "CurrentUser",
+    "OptionalUser",
+    "Options",
+    "answer_problem",
+    "current_user",
+    "from_environment",
+    "optional_user",
+    "sign_in_routes",
+]
+
+
+def sign_in_routes(procore: AsyncProcoreSignIn, options: Options | None = None) -> APIRouter:
+    """Return the sign-in's pages, to include where the redirect URI says.
+
+    With the redirect URI `https://app.example.com/procore/callback` that is
+    `app.include_router(sign_in_routes(procore), prefix="/procore")`. FastAPI adds the router's
+    lifespan to the application's own: it opens and closes the front door, and refuses to start
+    where prefix and redirect URI do not fit.
+
+    Args:
+        procore: The front door.
+        options: What the application chooses; see `web.site.Options`.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+    """
+    sign_in = SignIn(procore, options)
+    router = APIRouter(lifespan=sign_in.lifespan)
+    router.routes.extend(sign_in.routes)
+    return router
+
+
+class SessionCookie(SecurityBase):
+    """How OpenAPI names what signs a person in: our session cookie.
+
+    It only describes. What the cookie is worth is asked of the database by `current_user`.
+    """
+
+    def __init__(self) -> None:
+        self.scheme_name = "ProcoreSignIn"
+        self.model = APIKey.model_validate(
+            {
+                "in": APIKeyIn.cookie,
+                "name": cookie_name(SESSION_COOKIE, secure=True),
+                "description": "Set by signing in with Procore, in a browser. On plain http, which "
+                "is for localhost only, its name is "
+                f"`{cookie_name(SESSION_COOKIE, secure=False)}`.",
+            }
+        )
+
+    async def __call__(self) -> None:
+        """Ask nothing: see the class."""
+
+
+_COOKIE: Final = SessionCookie()
+
+
+async def optional_user(
+    connection: HTTPConnection, _: Annotated[None, Security(_COOKIE)] = None
+) -> User | None:
+    """Return who is signed in, or None; see `web.starlette.optional_user`."""
+    return await starlette.optional_user(connection)
+
+
+async def current_user(
+    connection: HTTPConnection, _: Annotated[None, Security(_COOKIE)] = None
+) -> User:
+    """Return who is signed in, or turn the request away; see `web.starlette.current_user`."""
+    return await starlette.current_user(connection)
+
+
+CurrentUser = Annotated[User, Security(current_user)]
+"""Who is signed in. Nobody else comes in: browsers are sent to sign in, programs get 401."""
+
+OptionalUser = Annotated[User | None, Security(optional_user)]
+"""Who is signed in, or None."""

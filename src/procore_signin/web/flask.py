@@ -1,0 +1,256 @@
+"""The mapping for Flask: an extension, who is signed in, and `@signed_in`.
+
+```python
+app = Flask(__name__)
+SignIn(app)
+
+@app.get("/projects")
+@signed_in
+def projects():
+    return current_user.email
+```
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
+from urllib.parse import urlencode
+
+from flask import Blueprint, Flask, Response, current_app, g, request
+from flask.blueprints import BlueprintSetupState
+from flask.sansio.app import App
+from flask.typing import ResponseReturnValue
+from werkzeug.local import LocalProxy
+
+from procore_signin.client import ProcoreSignIn
+from procore_signin.errors import ProcoreSignInError
+from procore_signin.flow.hooks import Hooks
+from procore_signin.store.records import Session, User
+from procore_signin.web import settings
+from procore_signin.web.gevent import front_door_kind
+from procore_signin.web.http import BrowserRequest
+from procore_signin.web.janitor import Janitor
+from procore_signin.web.raw import LONGEST_BODY, of_environ
+from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
+
+LOGGER: Final = logging.getLogger("procore_signin")
+NAME: Final = "procore_signin"
+"""Of the blueprint, and of what the application's `extensions` hold of ours."""
+
+_ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_SESSION: Final = "_procore_signin_session"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What an application has of the sign-in: nothing that belongs to one request.
+
+    Attributes:
+        procore: The front door.
+        site: The pages.
+        janitor: Clears up beside the application.
+    """
+
+    procore: ProcoreSignIn
+    site: Site
+    janitor: Janitor
+
+
+class SignIn:
+    """The extension: it makes the front door from the configuration and registers the blueprint.
+
+    The settings are the `PROCORE_…` of `app.config`, else of the environment, else of `.env`. The
+    blueprint goes where the redirect URI leads.
+
+    Args:
+        app: The application, or None to call `init_app` later.
+        procore: A front door of your own, instead of one from the settings. On gevent, make it a
+            `web.gevent.GeventProcoreSignIn`.
+        hooks: Where the application has its say, when the front door is made here. Plain
+            functions: nobody awaits them.
+        options: What the application chooses. None takes the settings'.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        procore: ProcoreSignIn | None = None,
+        hooks: Hooks | None = None,
+        options: Options | None = None,
+    ) -> None:
+        self._procore = procore
+        self._hooks = hooks
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Add the sign-in to `app`.
+
+        Raises:
+            SettingsInvalid: Names every setting that is missing or wrong, with its cure.
+        """
+        procore, options = self._procore, self._options
+        if procore is None:
+            read = settings.read_settings(app.config)
+            hooks = self._hooks or Hooks()
+            procore = settings.front_door(front_door_kind(), read, hooks=hooks)
+            options = options or settings.options(read)
+        prefix = prefix_of(procore.context.client.redirect_uri).removeprefix(_root(app))
+        app.register_blueprint(sign_in_blueprint(procore, options), url_prefix=prefix or None)
+
+
+def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) -> Blueprint:
+    """Return the sign-in's pages as a blueprint, for a front door of your own.
+
+    Registering it refuses a `url_prefix` that does not fit the redirect URI. One application can
+    have one.
+
+    Args:
+        procore: The front door that waits.
+        options: What the application chooses; see `web.site.Options`.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+        TypeError: The front door is the one for asyncio.
+    """
+    if not isinstance(procore, ProcoreSignIn):
+        raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")
+    site = Site(procore.context, options or Options())
+    installed = Installed(procore, site, Janitor(procore))
+    blueprint = Blueprint(NAME, __name__)
+    for below, path in site.pages.items():
+        blueprint.add_url_rule(
+            below,
+            endpoint=below.strip("/").replace("/", "_").replace(".", "_"),
+            view_func=_page(installed, path),
+            methods=_ALL_METHODS,
+            provide_automatic_options=False,
+        )
+
+    def install(state: BlueprintSetupState) -> None:
+        place = f"{_root(state.app)}{state.url_prefix or ''}/callback"
+        check_place(procore.context.client.redirect_uri, place)
+        state.app.extensions[NAME] = installed
+
+    blueprint.record_once(install)
+    blueprint.after_app_request(_mark_personal)
+    blueprint.app_errorhandler(ProcoreSignInError)(_problem)
+    return blueprint
+
+
+def get_user() -> User | None:
+    """Return who sent this request, or None. The database is asked once for each request.
+
+    Raises:
+        StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
+        RuntimeError: There is no request, or the application has no sign-in.
+    """
+    if _SESSION not in g:
+        installed = _installed()
+        installed.janitor.start()
+        asked = installed.site.session(_browser_request())
+        setattr(g, _SESSION, installed.procore.run(asked))
+    session: Session | None = getattr(g, _SESSION)
+    return None if session is None else session.user
+
+
+def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+    """Let only people in who are signed in: below `@app.get(…)`, above the view.
+
+    A browser is sent to the sign-in page, and from there back; a program gets 401.
+    """
+
+    @wraps(view)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> ResponseReturnValue:
+        if get_user() is None:
+            asked = _browser_request()
+            site = _installed().site
+            return _response(site.reply(asked, site.not_signed_in(asked)))
+        shown: ResponseReturnValue = current_app.ensure_sync(view)(*args, **kwargs)
+        return shown
+
+    return guarded
+
+
+current_user: User = LocalProxy(get_user)  # type: ignore[assignment]  # as with Flask's own proxies
+"""Who is signed in: use it below `@signed_in`. Elsewhere it may stand for nobody: then it is false,
+though never `None` itself; `get_user()` returns a plain value."""
+
+procore: ProcoreSignIn = LocalProxy(lambda: _installed().procore)  # type: ignore[assignment]  # as above
+"""The front door of the application that answers, as in `procore.api(current_user.id)`."""
+
+
+def _page(installed: Installed, path: str) -> Callable[[], Response]:
+    """Return the view of the page at `path`."""
+    site = installed.site
+
+    def view() -> Response:
+        installed.janitor.start()
+        asked = _browser_request(path)
+        try:
+            reply = site.reply(asked, installed.procore.run(site.router.answer(asked)))
+        except Exception:  # the last resort (row O3): a page for the person, a trace for us
+            LOGGER.exception("Request %s failed", asked.request_id)
+            reply = site.failure(asked)
+        return _response(reply)
+
+    return view
+
+
+def _problem(error: ProcoreSignInError) -> Response:
+    """Answer an error of ours that ended a view of the application's own."""
+    site, asked = _installed().site, _browser_request()
+    return _response(site.reply(asked, site.problem(asked, error)))
+
+
+def _mark_personal(response: Response) -> Response:
+    """Keep answers that depend on who is signed in out of every cache (row K7)."""
+    if _SESSION in g:
+        response.headers["Vary"] = vary(", ".join(response.headers.getlist("Vary")))
+        # An application that says how long its answers may be kept knows why.
+        response.headers.setdefault("Cache-Control", NO_STORE)
+    return response
+
+
+def _installed() -> Installed:
+    installed = current_app.extensions.get(NAME)
+    if not isinstance(installed, Installed):
+        raise RuntimeError("This application has no sign-in: call SignIn(app) or init_app(app)")  # noqa: TRY004  # the application is wrong, not a value
+    return installed
+
+
+def _browser_request(path: str | None = None) -> BrowserRequest:
+    """Return the request as it came; `path` is that of a page of ours."""
+    if path is None:
+        return of_environ(request.environ, path=f"{request.root_path.rstrip('/')}{request.path}")
+    return of_environ(request.environ, path=path, body=_form())
+
+
+def _form() -> bytes:
+    """Return a small form; a larger one counts as empty, and is not read."""
+    if request.method != "POST" or (request.content_length or 0) > LONGEST_BODY:
+        return b""
+    if "form" in request.__dict__:  # somebody looked at the form before us, and so read the body
+        return urlencode(list(request.form.items(multi=True))).encode()
+    return request.stream.read(LONGEST_BODY + 1)
+
+
+def _response(reply: Reply) -> Response:
+    response = Response(reply.body, reply.status)
+    response.headers.clear()
+    response.headers.extend(reply.headers)
+    return response
+
+
+def _root(app: App) -> str:
+    """Return the path below which a proxy or another application has put this one."""
+    return str(app.config["APPLICATION_ROOT"]).rstrip("/")

@@ -1,0 +1,190 @@
+"""The OpenAPI documents: they tell what there is, and what they allow and forbid is answered.
+
+Schemathesis makes requests from them, good and bad ones, and sends them over a real socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case, CheckFunction, checks
+from schemathesis.core.failures import FailureGroup
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from procore_signin.emulator import Emulator, EmulatorApp, LocalProcore
+from procore_signin.emulator.api import _ROUTES
+from procore_signin.emulator.openapi import control_document, procore_document
+
+ORIGIN = "http://127.0.0.1:4568"
+CONTROL = schemathesis.openapi.from_dict(control_document(ORIGIN))
+PROCORE = schemathesis.openapi.from_dict(procore_document(ORIGIN))
+FEW = settings(
+    max_examples=5,
+    database=None,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+# Whether somebody or something exists is no matter of a schema: such a refusal is a 400 too.
+NEEDS_KNOWLEDGE: list[CheckFunction] = [openapi_checks.positive_data_acceptance]
+# Generation 4 answers with 200 whatever is wrong, and a route that Rails does not know with 404.
+AS_PROCORE_DOES: list[CheckFunction] = [
+    *NEEDS_KNOWLEDGE,
+    openapi_checks.negative_data_rejection,
+    openapi_checks.unsupported_method,
+]
+
+
+@pytest.fixture(scope="module", params=[4, 5])
+def fuzzed(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    with Emulator.started(doorkeeper=request.param) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def controlled() -> Iterator[Emulator]:
+    with Emulator.started() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def token(fuzzed: Emulator) -> str:
+    """A good access token of a person."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": "emulator-client-id",
+        "client_secret": "emulator-client-secret",
+    }
+    answered = httpx2.post(f"{fuzzed.url}/oauth/token", data=form, trust_env=False)
+    token: str = answered.json()["access_token"]
+    return token
+
+
+@CONTROL.parametrize()
+@FEW
+def test_the_control_api_answers_everything_as_its_document_says(
+    case: Case[Any], controlled: Emulator
+) -> None:
+    case.call_and_validate(base_url=controlled.url, excluded_checks=NEEDS_KNOWLEDGE)
+
+
+@PROCORE.parametrize()
+@FEW
+def test_procore_answers_everything_as_its_document_says(case: Case[Any], fuzzed: Emulator) -> None:
+    case.call_and_validate(base_url=fuzzed.url, excluded_checks=AS_PROCORE_DOES)
+
+
+@PROCORE.include(path_regex="^/rest/").parametrize()
+@FEW
+def test_the_api_answers_whoever_has_a_good_token_as_its_document_says(
+    case: Case[Any], fuzzed: Emulator, token: str
+) -> None:
+    case.call_and_validate(
+        base_url=fuzzed.url,
+        headers={"authorization": f"Bearer {token}"},
+        excluded_checks=[
+            *NEEDS_KNOWLEDGE,
+            openapi_checks.ignored_auth,
+            openapi_checks.negative_data_rejection,
+            openapi_checks.unsupported_method,
+        ],
+    )
+
+
+def test_a_fault_that_answers_5xx_is_what_schemathesis_would_find(emulator: Emulator) -> None:
+    """The check above can fail: here it does, because a 5xx was asked for."""
+    emulator.fault("/rest/*", "status", status=503, times=None)
+    case = PROCORE["/rest/v1.0/me"]["GET"].Case()
+    with pytest.raises(FailureGroup) as found:
+        case.call_and_validate(base_url=emulator.url, checks=[checks.not_a_server_error])
+    assert ["Server error"] == [str(failure) for failure in found.value.exceptions]
+
+
+def operations(document: dict[str, Any]) -> set[tuple[str, str]]:
+    return {
+        (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+    }
+
+
+def test_the_control_document_names_every_control_and_no_other() -> None:
+    app = EmulatorApp(LocalProcore())
+    answered = {(method, f"/_emulator/{name}") for method, name in app._control._routes}
+    documents = {route for route in answered if "openapi" in route[1]}
+    assert 2 == len(documents)
+    assert answered - documents == operations(control_document(ORIGIN))
+
+
+def test_the_document_of_procore_names_every_route_and_no_other() -> None:
+    documented = operations(procore_document(ORIGIN))
+    procore = LocalProcore()
+    shown = ("GET", "/oauth/authorize/{code}")
+    assert procore.provider._routes.keys() | {shown} == {
+        route for route in documented if not route[1].startswith("/rest/")
+    }
+    calls = {path.replace("{id}", "8089") for _, path in documented if path.startswith("/rest/")}
+    for pattern, _ in _ROUTES:
+        assert any(pattern.fullmatch(path) for path in calls)
+    for path in calls:
+        assert any(pattern.fullmatch(path) for pattern, _ in _ROUTES)
+
+
+@pytest.mark.parametrize("document", [control_document(ORIGIN), procore_document(ORIGIN)])
+def test_every_reference_leads_somewhere_and_every_schema_is_used(
+    document: dict[str, Any],
+) -> None:
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            yield from ([part["$ref"]] if "$ref" in part else [])
+            for inner in part.values():
+                yield from references(inner)
+        if isinstance(part, list):
+            for inner in part:
+                yield from references(inner)
+
+    used = {one.removeprefix("#/components/schemas/") for one in references(document)}
+    assert document["components"]["schemas"].keys() == used
+
+
+def test_both_documents_are_served_with_the_emulators_own_address(
+    emulator: Emulator, http: httpx2.Client
+) -> None:
+    for name, make in (
+        ("openapi.json", control_document),
+        ("openapi-procore.json", procore_document),
+    ):
+        answered = http.get(f"/_emulator/{name}")
+        assert make(emulator.url) == answered.json()
+        assert f"/_emulator/{name}" in http.get("/").text
+
+
+def test_the_examples_of_the_document_work(
+    emulator: Emulator,
+    http: httpx2.Client,
+    sign_in: Callable[..., dict[str, Any]],
+    bearer: Callable[[dict[str, Any]], dict[str, str]],
+) -> None:
+    headers = bearer(sign_in(emulator, http))
+    for path, methods in procore_document(emulator.url)["paths"].items():
+        for method, operation in methods.items():
+            sent: dict[str, dict[str, str]] = {"query": {}, "header": {}, "path": {}}
+            for parameter in operation.get("parameters", ()):
+                for value in parameter["schema"].get("examples", ()):
+                    sent[parameter["in"]][parameter["name"]] = str(value)
+            if path.startswith("/rest/") and method == "get":
+                answered = http.get(
+                    path.format(**sent["path"]),
+                    params=sent["query"],
+                    headers={**headers, **sent["header"]},
+                )
+                assert 200 == answered.status_code, path
+
+
+def test_a_control_is_asked_by_its_methods_only(http: httpx2.Client) -> None:
+    answered = http.delete("/_emulator/people")
+    assert (405, "GET, POST") == (answered.status_code, answered.headers["allow"])
+    assert ["error"] == list(answered.json())

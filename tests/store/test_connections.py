@@ -1,0 +1,201 @@
+"""Connections that break, are shared with a forked child, or are left open (rows C12, S7)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select, text
+
+from procore_signin.errors import StoreUnavailable
+from procore_signin.store import CompletedSignIn, KeyRing, Store
+from procore_signin.store.statement import Statement, Transaction
+
+NOW = 1_800_000_000
+ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+ON_SERVERS = pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
+Sql = Callable[..., list[tuple[Any, ...]]]
+SignIn = Callable[..., CompletedSignIn]
+
+
+@ON_SQLITE
+def test_a_transaction_that_has_only_read_so_far_keeps_other_writers_out(
+    new_store: Callable[..., Store],
+) -> None:
+    """Or SQLite refuses its first change at once with "database is locked", without a wait."""
+    first, second = new_store(), new_store(lock_timeout=0.1)
+
+    def work(transaction: Transaction) -> None:
+        transaction.one(first._statements.user, {"which_user": 1})
+        with pytest.raises(StoreUnavailable, match="locked or busy"):
+            second.end_sessions(1)
+
+    first._database.write(work)
+    assert second.end_sessions(1) == 0
+
+
+KILL = {
+    "postgresql": "SELECT pg_terminate_backend(:id)",
+    "mariadb": "KILL CONNECTION :id",
+}
+OWN_ID = {"postgresql": "pg_backend_pid", "mariadb": "connection_id"}
+
+
+@pytest.fixture
+def kill(kind: str, engine: Engine) -> Callable[[Transaction], None]:
+    """Kills the connection of a transaction, as an operator or a restart does."""
+
+    def run(transaction: Transaction) -> None:
+        own = Statement(select(getattr(func, OWN_ID[kind])()), engine.dialect, ())
+        row = transaction.one(own, {})
+        assert row is not None
+        with engine.begin() as connection:
+            connection.execute(text(KILL[kind].replace(":id", str(int(row[0])))))
+
+    return run
+
+
+@ON_SERVERS
+def test_C12_a_connection_that_breaks_in_a_transaction_is_replaced_and_the_work_done_once(
+    store: Store, sign_in: SignIn, sql: Sql, kill: Callable[[Transaction], None]
+) -> None:
+    user = sign_in().user
+    tries: list[int] = []
+    values = {"which_user": user.id, "email": "new@procore.com", "name": None}
+
+    def work(transaction: Transaction) -> int:
+        tries.append(1)
+        found = transaction.run(
+            store._statements.update_user, {**values, "last_signed_in_at": NOW + len(tries)}
+        )
+        if len(tries) == 1:
+            kill(transaction)
+            transaction.one(store._statements.user, {"which_user": user.id})
+        return found
+
+    assert store._database.write(work) == 1
+    assert len(tries) == 2
+    assert sql("SELECT last_signed_in_at FROM users") == [(NOW + 2,)]
+
+
+@ON_SERVERS
+def test_C12_a_connection_that_breaks_in_the_commit_is_told_and_the_work_not_repeated(
+    store: Store, sign_in: SignIn, kill: Callable[[Transaction], None]
+) -> None:
+    sign_in()
+    tries: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        tries.append(1)
+        transaction.run(store._statements.end_sessions, {"which_user": 0})
+        kill(transaction)
+
+    with pytest.raises(StoreUnavailable, match="closed the connection during a commit"):
+        store._database.write(work)
+    assert len(tries) == 1
+
+
+@ON_SERVERS
+def test_S7_a_restarted_server_costs_nobody_an_error(
+    store: Store, sign_in: SignIn, hashed: Any, kind: str, engine: Engine
+) -> None:
+    sign_in()
+    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is not None
+    with engine.begin() as connection:
+        if kind == "postgresql":
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+        else:
+            ids = connection.execute(
+                text(
+                    "SELECT id FROM information_schema.processlist"
+                    " WHERE db = database() AND id <> connection_id()"
+                )
+            ).scalars()
+            for number in ids:
+                connection.execute(text(f"KILL CONNECTION {int(number)}"))
+    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is not None
+    assert not sign_in(cookie="2").created
+
+
+FORK = """
+import os, sys
+from sqlalchemy import func, select
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+from procore_signin.store.statement import Statement
+
+store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
+database = store._database
+
+def use(name):
+    taken = store.take_attempt(name * 64, environment="emulator", now=1, expires_at=2)
+    assert taken is None, name
+    assert store.attempt(name * 64).status == "taken", name
+
+def connection():
+    if database.dialect.name == "sqlite":
+        return id(database._writer), id(database._idle[0])
+    own = func.pg_backend_pid() if database.dialect.name == "postgresql" else func.connection_id()
+    statement = Statement(select(own), database.dialect, ())
+    return database.write(lambda t: t.one(statement, {}))[0], database.one(statement, {})[0]
+
+use("a")
+before = connection()
+child = os.fork()
+if child == 0:
+    use("b")
+    assert not set(before) & set(connection()), "the child shares a connection with its parent"
+    store.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+use("c")
+assert before == connection(), "the child closed a connection of its parent"
+store.close()
+print("good")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_and_its_parent_both_go_on(url: str, sql: Sql) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORK, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("good\n", "")
+    assert sql("SELECT count(*) FROM sign_in_ledger") == [(3,)]
+
+
+def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -> None:
+    script = (
+        "import sys, threading\n"
+        "from procore_signin.protocol.secret import Secret\n"
+        "from procore_signin.store import KeyRing, Store\n"
+        "store = Store(sys.argv[1], KeyRing.parse(Secret('fake:' + 'A' * 42 + 'E', 'keys')))\n"
+        "threads = [threading.Thread(target=store.probe) for _ in range(3)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+        "store.purge(1)\n"
+        "store.close()\n"
+        "del store\n"
+    )
+    del keys
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", script, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), kind

@@ -1,0 +1,42 @@
+"""A Flask application that people sign in to, for the tests of its mapping."""
+
+from __future__ import annotations
+
+from flask import Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from procore_signin.web.flask import SignIn, current_user, get_user, procore, signed_in
+
+sign_in = SignIn()
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    sign_in.init_app(app)
+
+    @app.get("/")
+    def first_page() -> str:
+        return "The first page"
+
+    @app.get("/me")
+    @signed_in
+    def me() -> ResponseReturnValue:
+        return jsonify(current_user.email)
+
+    @app.post("/me")
+    @signed_in
+    def change_me() -> ResponseReturnValue:
+        return jsonify(request.form.get("name"))
+
+    @app.get("/who")
+    def who() -> ResponseReturnValue:
+        user = get_user()
+        return jsonify(None if user is None else user.email)
+
+    @app.get("/companies")
+    @signed_in
+    def companies() -> ResponseReturnValue:
+        with procore.api(current_user.id) as api:
+            return jsonify(api.get("/rest/v1.0/companies").json())
+
+    return app
