@@ -19,7 +19,8 @@ PACKAGES = [
     *(
         module.name
         for module in pkgutil.walk_packages(procore_signin.__path__, "procore_signin.")
-        if module.ispkg and ".migrations" not in module.name
+        # Django imports its own parts, when it is configured.
+        if module.ispkg and ".migrations" not in module.name and ".django" not in module.name
     ),
 ]
 

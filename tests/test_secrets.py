@@ -23,6 +23,8 @@ MAY_REVEAL = {
     "web/endpoints.py",  # the session's token, in its Set-Cookie header
     "cli/demo.py",  # the demo's key, into a file that only its owner reads
     "cli/init.py",  # a new key, into .env
+    "cli/keys.py",  # as above
+    "cli/profile.py",  # a profile's key, into a file that only its owner reads
 }
 
 

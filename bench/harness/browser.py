@@ -64,9 +64,8 @@ class _Connection(asyncio.Protocol):
         if length is not None:
             if len(body) < int(length[1]):
                 return
-        elif b"chunked" in head.lower():
-            if not body.endswith(b"0\r\n\r\n"):
-                return
+        elif b"chunked" in head.lower() and not body.endswith(b"0\r\n\r\n"):
+            return
         self._received = b""
         if b"connection: close" in head.lower():
             self.open = False
@@ -91,13 +90,11 @@ class Browser:
         """Ask for `path` and keep the cookies that come with the answer."""
         if self._connection is None or not self._connection.open:
             loop = asyncio.get_running_loop()
-            _, self._connection = await loop.create_connection(
-                _Connection, "127.0.0.1", self.port
-            )
+            _, self._connection = await loop.create_connection(_Connection, "127.0.0.1", self.port)
         cookies = "; ".join(f"{name}={text}" for name, text in self.cookies.items())
         reply = await self._connection.request(
             f"GET {path} HTTP/1.1\r\nhost: localhost:{self.port}\r\naccept: {accept}\r\n"
-            f"user-agent: bench\r\n{f'cookie: {cookies}' if cookies else 'x-none: 1'}\r\n\r\n".encode()
+            f"user-agent: bench\r\ncookie: {cookies or 'none=0'}\r\n\r\n".encode()
         )
         for name, text, rest in _COOKIE.findall(reply.head):
             if text == b"" or b"max-age=0" in rest.lower():

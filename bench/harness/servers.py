@@ -158,14 +158,17 @@ def running(contender: Contender, setting: Setting) -> Iterator[Running]:
     words = [word.format(port=port, threads=setting.threads) for word in contender.command]
     if contender.name == OURS and setting.workers > 1:
         words += ["--workers", str(setting.workers)]
+    log = (setting.folder / "server.log").open("wb")
     began = time.perf_counter()
     process = subprocess.Popen(
         [*on_core(*setting.cores), *words],
         cwd=contender.folder,
         env=_environment(setting, port),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
     )
+    log.close()
     try:
         wait_for(port, process)
         _await_page(port, contender.start)

@@ -7,8 +7,9 @@ import os
 from authlib.integrations.starlette_client import OAuth
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from people import People
 from starlette.middleware.sessions import SessionMiddleware
+
+from people import People
 
 UPSTREAM = os.environ["BENCH_UPSTREAM"]
 

@@ -7,6 +7,7 @@ import os
 from authlib.integrations.flask_client import OAuth
 from flask import Flask, jsonify, redirect, session
 from flask.typing import ResponseReturnValue
+
 from people import People
 
 UPSTREAM = os.environ["BENCH_UPSTREAM"]

@@ -110,8 +110,6 @@ async def callback(scope: dict[str, Any], send: Send) -> None:
     await answer(send, 303, b"", cookie, (b"location", b"/home"))
 
 
-
-
 async def home(scope: dict[str, Any], send: Send) -> None:
     row = (
         database()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import threading
 import time
 import zlib
@@ -138,6 +139,21 @@ def test_P5_a_server_that_does_not_read_ends_at_the_deadline(world: World, serve
     assert read_slowly.is_set()
     assert time.monotonic() - began < MUCH_LATER
     assert raised.value.ambiguous
+
+
+def test_P5_a_tls_handshake_that_never_ends_ends_at_the_deadline(
+    world: World, serve: Serve
+) -> None:
+    server = serve(drip(b""))
+    client = world.client(
+        at=f"https://127.0.0.1:{server.port}", options=SHORT, tls=ssl.create_default_context()
+    )
+    began = time.monotonic()
+
+    with pytest.raises(ApiUnreachable, match="was not sent") as raised:
+        client.get(ME)
+    assert time.monotonic() - began < MUCH_LATER
+    assert not raised.value.ambiguous
 
 
 def test_P5_a_connection_is_not_used_again_after_a_deadline(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -64,6 +65,22 @@ def test_R9_a_401_asks_for_another_token_once() -> None:
 
     assert Fetch(1) == flow.send(answered(401))
     assert request is flow.send(token(2))
+    with pytest.raises(StopIteration):
+        flow.send(answered(401))
+
+
+def test_R9_a_second_401_ends_the_call_however_long_it_took() -> None:
+    """Fails when only the memory of renewals, which fades after five minutes, ends it."""
+    times = iter(range(0, 100_000, 1_000))
+    around = replace(
+        surroundings(), options=ApiOptions(monotonic=lambda: next(times), patience=1e9)
+    )
+    flow, _ = begin(around)
+    next(flow)
+    flow.send(token(1))
+    flow.send(answered(401))
+    flow.send(token(2))
+
     with pytest.raises(StopIteration):
         flow.send(answered(401))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
+import httpx2
 import pytest
-from tests.api.conftest import Answering, NewWorld
+from tests.api.conftest import Answering, MakeAnswer, NewWorld
 from tests.api.world import ME, World
 
-from procore_signin.api import RateLimited, raise_for_procore
+from procore_signin.api import ApiOptions, RateLimited, raise_for_procore
+from procore_signin.api.bearer import AsyncBearer, Surroundings
 from procore_signin.api.rate_limit import (
     FIRST_IN_FLIGHT,
     POLL_SECONDS,
@@ -20,7 +23,10 @@ from procore_signin.api.rate_limit import (
     is_general,
     wait_before_retry,
 )
+from procore_signin.api.replay import Renewals
 from procore_signin.errors import ProcoreUnavailable
+from procore_signin.flow.tokens import FreshToken
+from procore_signin.protocol.secret import Secret
 
 NOW = 1_800_000_000
 
@@ -144,6 +150,32 @@ def test_P5_who_comes_after_a_429_waits_as_well(world: World) -> None:
     assert len(world.asked(ME)) == 2
 
 
+def test_P5_who_comes_after_a_429_without_numbers_waits_as_well(
+    world: World, answering: Answering, answer: MakeAnswer
+) -> None:
+    server = answering(answer(429, retry_after="300"))
+    client = world.client(at=server.origin, options=world.time.options())
+    client.get(ME)
+
+    with pytest.raises(RateLimited, match="was not sent"):
+        client.get("/rest/v1.0/other")
+    assert len(server.requests) == 1
+
+
+def test_a_429_of_one_endpoint_stops_nobody_elsewhere(
+    world: World, answering: Answering, answer: MakeAnswer
+) -> None:
+    soon = str(int(world.emulator.now()) + 1000)
+    numbers: dict[str, Any] = {"x_rate_limit_limit": "25", "x_rate_limit_remaining": "9"}
+    server = answering(
+        answer(429, retry_after="300", **numbers, x_rate_limit_reset=soon), answer(200, b"[]")
+    )
+    client = world.client(at=server.origin, options=world.time.options())
+    client.get(ME)
+
+    assert client.get("/rest/v1.0/other").status_code == 200
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_P5_a_call_that_does_something_is_not_sent_again(
@@ -203,6 +235,34 @@ def test_a_call_that_fails_gives_its_place_back(world: World, answering: Answeri
             client.get(ME)
 
     assert world.time.slept == []
+
+
+def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
+    around = Surroundings("somebody", Pace(), Renewals(), ApiOptions(), lambda: NOW)
+
+    async def tokens(_: int | None) -> FreshToken:
+        return FreshToken(Secret("fake-access", "access token"), 1, 5400)
+
+    async def cancel() -> None:
+        asked = asyncio.Event()
+
+        async def answer(_: httpx2.Request) -> httpx2.Response:
+            asked.set()
+            await asyncio.Event().wait()
+            return httpx2.Response(200)
+
+        transport = httpx2.MockTransport(answer)
+        async with httpx2.AsyncClient(
+            auth=AsyncBearer(around, tokens), transport=transport
+        ) as client:
+            call = asyncio.create_task(client.get("https://api.procore.com/rest/v1.0/me"))
+            await asked.wait()
+            assert around.pace._in_flight == 1
+            call.cancel()
+            await asyncio.wait([call])
+
+    asyncio.run(cancel())
+    assert around.pace._in_flight == 0
 
 
 # The pace by itself.

@@ -180,6 +180,16 @@ def test_R9_a_call_that_does_something_is_not_sent_twice(world: World, method: s
     assert (200, 1) == (world.statuses(ME)[-1], world.token_requests)
 
 
+def test_R9_a_call_that_does_something_renews_once_as_well(world: World) -> None:
+    world.emulator.fault(f"POST {ME}", "status", times=None, status=401)
+    client = world.client()
+    for _ in range(5):
+        client.request("POST", ME)
+
+    assert [200, *[401] * 5] == world.statuses(ME)
+    assert world.token_requests == 1
+
+
 def test_R9_a_call_with_an_idempotency_token_is(world: World) -> None:
     world.emulator.fault(f"POST {ME}", "status", status=401)
     world.client().request("POST", ME, json={"a": 1}, headers={"Idempotency-Token": "fake-1"})

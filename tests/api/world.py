@@ -247,6 +247,16 @@ class World:
         else:
             self._run(api.aclose(self._async_door(at, self._runner)))
 
+    def settle(self) -> None:
+        """Let finish what a front door does beside its answers."""
+
+        async def finish(door: AsyncProcoreSignIn) -> None:
+            while door._runner._unfinished:
+                await asyncio.wait(door._runner._unfinished)
+
+        for door in self._async_doors.values():
+            self._run(finish(door))
+
     def spare_door(self) -> ProcoreSignIn:
         """Return a front door that nothing here holds on to. Close it."""
         return ProcoreSignIn(**self._settings(self.emulator.url))

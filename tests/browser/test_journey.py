@@ -253,7 +253,9 @@ def test_S6_disconnecting_revokes_the_tokens_at_procore(
     assert len(emulator.live_grants()) == 1
     page.goto(f"{app.url}/sessions")
     page.get_by_role("button", name="Disconnect").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(re.compile("disconnected", re.IGNORECASE))
+    expect(page.get_by_role("heading", level=1)).to_contain_text(
+        re.compile("disconnected", re.IGNORECASE)
+    )
     assert emulator.live_grants() == []
 
 

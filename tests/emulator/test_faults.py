@@ -46,7 +46,7 @@ def answers_again(http: httpx2.Client, path: str) -> httpx2.Response:
     while time.monotonic() < deadline:
         try:
             return http.get(path)
-        except httpx2.ConnectError:
+        except httpx2.TransportError:
             time.sleep(0.01)  # nothing tells us when it is back
     pytest.fail("the emulator did not come back")
 

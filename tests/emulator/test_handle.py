@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from procore_signin.emulator import Emulator, EmulatorRefused
+from procore_signin.emulator.control import Control
 
 
 def test_the_people_of_the_seed_can_log_in(
@@ -239,3 +240,36 @@ def test_the_journal_keeps_its_newest_thousand(emulator: Emulator, http: httpx2.
     for _ in range(1005):
         http.get("/rest/v1.0/me")
     assert [6, 1005] == [emulator.requests[0].number, emulator.requests[-1].number]
+
+
+def test_the_handle_lists_what_there_is(emulator: Emulator) -> None:
+    emulator.person(7, login="ada@example.com", job_title="Countess")
+    emulator.client("b", "b-secret", "http://localhost:1/b", name="B")
+    emulator.company(70, "Seventy")
+    emulator.project(700, 70, "Mill")
+    assert (7, "Countess") == (emulator.people[-1].id, emulator.people[-1].job_title)
+    assert ["emulator-client-id", "b"] == [client.client_id for client in emulator.clients]
+    assert "Seventy" == emulator.companies[-1].name
+    assert "Mill" == emulator.projects[-1].name
+
+
+def test_it_has_a_verb_for_every_control(emulator: Emulator) -> None:
+    verbs = {
+        "people": ("people", "person"),
+        "people/remove": ("remove_person",),
+        "clients": ("clients", "client"),
+        "companies": ("companies", "company"),
+        "projects": ("projects", "project"),
+        "clock": ("now", "advance"),
+        "grants": ("live_grants",),
+        "requests": ("requests",),
+        "faults": ("faults", "fault"),
+        "faults/clear": ("clear_faults",),
+        "approve": ("approve",),
+        "deny": ("deny",),
+        "revoke": ("revoke",),
+        "reset": ("reset",),
+    }
+    controls = {name for _, name in Control(emulator._procore)._routes if "openapi" not in name}
+    assert controls == verbs.keys()
+    assert all(hasattr(emulator, verb) for names in verbs.values() for verb in names)

@@ -67,7 +67,8 @@ def test_E2_a_documented_request_gets_the_documented_response(
     transcript = json.loads(path.read_text())
     emulator = emulated(client_id="fake-client-id", client_secret="fake-client-secret")
     emulator.company(1, "ABC Drywall", members=frozenset({160586}))
-    emulator.company(3, "Not Installed", members=frozenset(), connected=False)
+    if path.stem == "not-connected":
+        emulator.company(3, "Not Installed", members=frozenset({160586}), connected=False)
     emulator.project(123456, 1, "Demo Account Project")
     for company in (8089, 562949953434271):  # the documented person is in one company only
         emulator.company(company, "Another", members=frozenset(), zone="us02")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
 from typing import Final
 
 import pytest
@@ -14,6 +15,9 @@ from tests.reliability.world import TOKEN_ENDPOINT, World
 PROCESSES: Final = size(4, 8)
 EXPIRIES: Final = size(7, 100)
 PROBABILITY: Final = 0.2
+SEED: Final = 75
+"""Chosen so that both answers of one refresh are lost, in the short run too."""
+
 ROUNDS: Final = 6
 """How often everybody tries again, after as long as they were told to wait."""
 
@@ -43,6 +47,7 @@ def test_R5_a_fifth_of_all_answers_lost_costs_no_more_than_it_must(
     user = world.sign_in()
     for _ in range(PROCESSES):
         world.worker()
+    chance = Random(SEED)  # noqa: S311 - it must repeat, not be secret
     count: Counter[str] = Counter()
     for turn in range(EXPIRIES):
         world.emulator.clear_faults()
@@ -51,7 +56,7 @@ def test_R5_a_fifth_of_all_answers_lost_costs_no_more_than_it_must(
             "drop-after-commit",
             times=None,
             probability=PROBABILITY,
-            seed=world.chance.randrange(2**32),
+            seed=chance.randrange(2**32),
             reset=turn % 2 == 0,
         )
         world.expire()

@@ -16,11 +16,10 @@ def pass_the_lease(world: World) -> None:
         world.clock.advance(LEASE_SECONDS + 1)
 
 
-@pytest.mark.parametrize("rotation", ["immediate", "grace"])
 def test_R2_a_process_that_slept_past_its_lease_before_it_asked_does_not_ask(
-    new_world: NewWorld, report: Report, rotation: str
+    new_world: NewWorld, report: Report
 ) -> None:
-    world = new_world(rotation=rotation)
+    world = new_world()
     user = world.sign_in()
     sleeper, other = world.worker(), world.worker()
     world.expire()
@@ -33,10 +32,9 @@ def test_R2_a_process_that_slept_past_its_lease_before_it_asked_does_not_ask(
     answer = sleeper.hear()
     sight = world.witness.look()
     report(
-        "a process on {database} slept past its lease before it asked, rotation {rotation}:"
+        "a process on {database} slept past its lease before it asked:"
         " {double_spends} double spends",
         database=world.database.kind,
-        rotation=rotation,
         double_spends=sight.double_spends,
         invalid_grants=sight.invalid_grants,
     )

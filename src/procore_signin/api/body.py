@@ -27,13 +27,10 @@ class Gunzip:
     def take(self, data: bytes) -> Iterator[bytes]:
         """Yield what `data`, the next part of the body, stands for. Raises `zlib.error`."""
         self._began = True
-        full = False
-        while data or full:
+        while data:
             if self._inflater.eof:  # RFC 1952 §2.2: several members are one body
                 self._inflater = zlib.decompressobj(_GZIP)
             piece = self._inflater.decompress(data, _PIECE)
-            # A full piece may be followed by more, even where nothing of `data` is left.
-            full = len(piece) == _PIECE and not self._inflater.eof
             data = self._inflater.unconsumed_tail or self._inflater.unused_data
             yield piece
 

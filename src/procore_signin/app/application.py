@@ -27,6 +27,8 @@ from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
 from procore_signin.web import pages
 from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
+from procore_signin.web.forward_auth import ForwardAuthEndpoint
+from procore_signin.web.forwarded import ForwardedClients
 from procore_signin.web.http import Page
 from procore_signin.web.limits import RateLimit
 from procore_signin.web.router import Paths, Router
@@ -71,6 +73,7 @@ def create_app(settings: Settings) -> Starlette:
     if settings.choose_company:
         CompanyEndpoints(router, sign_in)
     HomeEndpoints(router, sign_in)
+    ForwardAuthEndpoint(router, sign_in)
     ServiceEndpoints(router)
     MetricsEndpoint(router, procore.context, metrics, settings.metrics_token)
 
@@ -78,7 +81,11 @@ def create_app(settings: Settings) -> Starlette:
         return pages.render(page.name, page.values)
 
     return Starlette(
-        routes=[Mount("/", SignInApp(procore, router, render))],
+        routes=[
+            Mount(
+                "/", ForwardedClients(SignInApp(procore, router, render), settings.trusted_proxies)
+            )
+        ],
         lifespan=_lifespan(procore, metrics),
     )
 

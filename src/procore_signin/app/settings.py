@@ -19,6 +19,7 @@ from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.protocol.secret import Secret
 from procore_signin.store.address import parse_address
 from procore_signin.store.keyring import KeyRing
+from procore_signin.web.forwarded import TrustedProxies
 
 EMULATOR_CLIENT_ID: Final = "emulator-client-id"
 EMULATOR_CLIENT_SECRET: Final = "emulator-client-secret"  # noqa: S105  # the emulator's, no secret
@@ -70,6 +71,7 @@ class Settings:
         session_absolute: Seconds after its sign-in at which a session ends, used or not.
         log_level: The lowest level that is logged. No level shows a secret.
         choose_company: Whether a person with several companies is asked for one after signing in.
+        trusted_proxies: Whose word is taken for where a request came from.
         metrics_token: The bearer token that `/metrics` asks for, or None to ask for none.
     """
 
@@ -86,6 +88,7 @@ class Settings:
     log_level: str
     metrics_token: Secret | None
     choose_company: bool
+    trusted_proxies: TrustedProxies
 
     @classmethod
     def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -131,6 +134,7 @@ class Settings:
             log_level=_log_level(values),
             metrics_token=_metrics_token(values),
             choose_company=_choose_company(values),
+            trusted_proxies=_trusted_proxies(values),
         )
 
     @property
@@ -344,6 +348,14 @@ def _log_level(values: _Values) -> str:
     return level
 
 
+def _trusted_proxies(values: _Values) -> TrustedProxies:
+    try:
+        return TrustedProxies.parse(values.get("PROCORE_TRUSTED_PROXIES", ""))
+    except ValueError as error:
+        cure = "Write the addresses of your own proxies, such as 127.0.0.1, 10.0.0.0/8."
+        raise _WrongError(str(error), cure) from None
+
+
 def _choose_company(values: _Values) -> bool:
     answer = values["PROCORE_CHOOSE_COMPANY"]
     if answer not in {"yes", "no"}:
@@ -391,4 +403,5 @@ _PARSERS: Final[dict[str, Callable[[_Values], object]]] = {
     "PROCORE_LOG_LEVEL": _log_level,
     "PROCORE_METRICS_TOKEN": _metrics_token,
     "PROCORE_CHOOSE_COMPANY": _choose_company,
+    "PROCORE_TRUSTED_PROXIES": _trusted_proxies,
 }

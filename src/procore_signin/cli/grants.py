@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final, TypeVar
 
-from procore_signin import api
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.profile import Profile, Registration
 from procore_signin.cli.shown import plain
@@ -86,11 +85,8 @@ def front_door(profile: Profile, registration: Registration) -> Iterator[Persons
             cure="Set XDG_DATA_HOME to a folder without unusual characters in its name.",
         ) from None
     with door:
-        try:
-            _bring_up_to_date(door, profile)
-            yield door
-        finally:
-            api.close(door)
+        _bring_up_to_date(door, profile)
+        yield door
 
 
 @contextmanager

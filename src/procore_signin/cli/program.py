@@ -12,7 +12,6 @@ import typer
 
 from procore_signin.cli import administration, person
 from procore_signin.cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
-from procore_signin.cli.ports import choose_port
 from procore_signin.errors import ProcoreSignInError
 
 app = typer.Typer(
@@ -185,19 +184,42 @@ def emulator(
     spike_limit: Annotated[
         int | None, typer.Option(min=1, help="API requests in 10 seconds.  [default: no limit]")
     ] = None,
+    company_header: Annotated[
+        Literal["documented", "always"],
+        typer.Option(
+            help="Where Procore-Company-Id is needed: as documented, or for projects too."
+        ),
+    ] = "documented",
+    reuse_access_token: Annotated[
+        bool,
+        typer.Option("--reuse-access-token", help="Signing in again brings the token that lives."),
+    ] = False,
     link_keeps_query: Annotated[
         bool, typer.Option("--link-keeps-query", help="Keep other parameters in Link URLs.")
     ] = False,
     seed: Annotated[
         int | None, typer.Option(help="Make codes, tokens and ids repeat from run to run.")
     ] = None,
+    seed_file: Annotated[
+        Path | None,
+        typer.Option(help="People, companies, projects, clients: YAML or JSON.  [default: demo]"),
+    ] = None,
+    state_file: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state here over a restart.  [default: in memory]"),
+    ] = None,
+    environments: Annotated[
+        bool,
+        typer.Option(
+            "--environments", help="Run all four, at this port and the three that follow."
+        ),
+    ] = False,
     as_child: AsChild = False,
 ) -> None:
     """Run a local Procore: log-in, consent, tokens and API, without account or network."""
     from procore_signin.cli import local_procore  # noqa: PLC0415
 
     local_procore.refuse_in_production()
-    port = choose_port(host, port, option="emulator --port")
     options = local_procore.options(
         client_id=client_id,
         client_secret=client_secret,
@@ -213,10 +235,20 @@ def emulator(
         me_name=me_name,
         hourly_limit=hourly_limit,
         spike_limit=spike_limit,
+        company_header=company_header,
+        reuse_access_token=reuse_access_token,
         link_keeps_query=link_keeps_query,
         seed=seed,
     )
-    local_procore.run(options, host=host, port=port, as_child=as_child)
+    local_procore.run(
+        options,
+        host=host,
+        port=port,
+        environments=environments,
+        seed_file=seed_file,
+        state_file=state_file,
+        as_child=as_child,
+    )
 
 
 @app.command(short_help="Write or complete .env.")

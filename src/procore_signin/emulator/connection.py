@@ -205,6 +205,7 @@ class Connection(asyncio.Protocol):
             try:
                 await self._app(outgoing.scope(), outgoing.receive, outgoing.send)
             except ConnectionDropped as dropped:
+                # The one whose connection is reset must already be refused when it tries again.
                 self._close(reset=dropped.reset)
                 if dropped.refuse_for is not None:
                     self._host.refuse_for(dropped.refuse_for)

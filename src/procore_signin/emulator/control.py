@@ -56,16 +56,15 @@ class Control:
     def __init__(self, procore: LocalProcore) -> None:
         self._procore = procore
         self._verbs = Verbs(procore)
-        directory = procore.state.directory
         self._routes: dict[tuple[str, str], Callable[[Request], Any]] = {
-            ("GET", "people"): lambda _: [person_json(p) for p in directory.people.values()],
+            ("GET", "people"): lambda _: [person_json(p) for p in self._verbs.people()],
             ("POST", "people"): self._put_person,
             ("POST", "people/remove"): self._remove_person,
-            ("GET", "clients"): lambda _: [client_json(c) for c in directory.clients.values()],
+            ("GET", "clients"): lambda _: [client_json(c) for c in self._verbs.clients()],
             ("POST", "clients"): self._put_client,
-            ("GET", "companies"): lambda _: [company_json(c) for c in directory.companies.values()],
+            ("GET", "companies"): lambda _: [company_json(c) for c in self._verbs.companies()],
             ("POST", "companies"): self._put_company,
-            ("GET", "projects"): lambda _: [project_json(p) for p in directory.projects.values()],
+            ("GET", "projects"): lambda _: [project_json(p) for p in self._verbs.projects()],
             ("POST", "projects"): self._put_project,
             ("GET", "clock"): lambda _: {"now": self._verbs.now()},
             ("POST", "clock"): self._advance,

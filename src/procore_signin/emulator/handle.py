@@ -35,6 +35,7 @@ class Emulator:
 
     Attributes:
         url: Its origin: login and API in one.
+        app: The same as an ASGI application, for clients in this process.
         options: How it behaves.
     """
 
@@ -43,6 +44,7 @@ class Emulator:
         self._verbs = Verbs(procore)
         self._server = server
         self.url = server.url
+        self.app = server.app
         self.options = procore.state.options
 
     @classmethod
@@ -112,8 +114,8 @@ class Emulator:
         return self._verbs.deny(authorize_url, base=self.url)
 
     def person(self, person_id: int, **changes: str | None) -> Person:
-        """Add a person or change `login`, `name` or `password`; see `Verbs.person`."""
-        known = {"login", "name", "password"}
+        """Add a person, or change `login`, `name`, `password`, `job_title`; see `Verbs.person`."""
+        known = {"login", "name", "password", "job_title"}
         if not known.issuperset(changes):
             raise TypeError(f"A person has {', '.join(sorted(known))}")
         return self._verbs.person(person_id, **changes)
@@ -143,6 +145,26 @@ class Emulator:
         project = Project(project_id, company_id, name, **more)
         self._verbs.project(project)
         return project
+
+    @property
+    def people(self) -> list[Person]:
+        """Everybody who can log in."""
+        return self._verbs.people()
+
+    @property
+    def clients(self) -> list[Client]:
+        """Every registered client."""
+        return self._verbs.clients()
+
+    @property
+    def companies(self) -> list[Company]:
+        """Every company."""
+        return self._verbs.companies()
+
+    @property
+    def projects(self) -> list[Project]:
+        """Every project of every company."""
+        return self._verbs.projects()
 
     def now(self) -> float:
         """Return the emulator's time, UTC unix seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -14,20 +15,23 @@ from procore_signin.emulator.messages import Headers, Reply
 VERSION: Final = version("procore-signin")
 
 
+@cache
+def _templates() -> Environment:
+    """Return the templates. All emulators of a process compile them once: tests start hundreds."""
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class Pages:
     """Renders the templates that stand beside this file."""
 
-    __slots__ = ("_templates",)
-
-    def __init__(self) -> None:
-        self._templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+    __slots__ = ()
 
     def reply(
         self,
@@ -51,7 +55,7 @@ class Pages:
             note: For the journal.
             values: What the template needs.
         """
-        page = self._templates.get_template(template)
+        page = _templates().get_template(template)
         body = page.render(emulator_version=VERSION, root=root, **values)
         return Reply(
             status,

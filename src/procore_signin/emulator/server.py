@@ -146,7 +146,7 @@ class Server:
 
         For the thread that serves.
         """
-        self._stay_away()
+        self._close()
         self._returning = self._loop.create_task(self._return_after(seconds))
 
     def _from_outside(self, work: Coroutine[None, None, None]) -> None:
@@ -158,6 +158,10 @@ class Server:
         )
 
     async def _refuse(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Stop listening, and end every connection."""
         self._stay_away()
         if self._listening.is_serving():
             self._listening.close()
@@ -166,13 +170,12 @@ class Server:
             connection.kill()
 
     async def _return_after(self, seconds: float) -> None:
-        await self._refuse()
         await asyncio.sleep(seconds)
         await self._open()
 
     def _stay_away(self) -> None:
         """Do not come back by itself from a refusal that is under way."""
-        if self._returning is not None and self._returning is not asyncio.current_task():
+        if self._returning is not None:
             self._returning.cancel()
 
     def http_date(self) -> bytes:

@@ -138,6 +138,26 @@ class Verbs:
             directory.put_person(person)
             return person
 
+    def people(self) -> list[Person]:
+        """Return everybody who can log in."""
+        with self.procore.lock:
+            return list(self.procore.state.directory.people.values())
+
+    def clients(self) -> list[Client]:
+        """Return every registered client."""
+        with self.procore.lock:
+            return list(self.procore.state.directory.clients.values())
+
+    def companies(self) -> list[Company]:
+        """Return every company."""
+        with self.procore.lock:
+            return list(self.procore.state.directory.companies.values())
+
+    def projects(self) -> list[Project]:
+        """Return every project of every company."""
+        with self.procore.lock:
+            return list(self.procore.state.directory.projects.values())
+
     def remove_person(self, person_id: int) -> None:
         """Remove a person; their tokens stop working at the API.
 

@@ -75,7 +75,7 @@ class SignIn:
             `web.gevent.GeventProcoreSignIn`.
         hooks: Where the application has its say, when the front door is made here. Plain
             functions: nobody awaits them.
-        options: What the application chooses. None takes the settings'.
+        options: What the application chooses; see `web.site.Options`.
     """
 
     def __init__(
@@ -98,14 +98,12 @@ class SignIn:
         Raises:
             SettingsInvalid: Names every setting that is missing or wrong, with its cure.
         """
-        procore, options = self._procore, self._options
+        procore = self._procore
         if procore is None:
-            read = settings.read_settings(app.config)
-            hooks = self._hooks or Hooks()
+            read, hooks = settings.read_settings(app.config), self._hooks or Hooks()
             procore = settings.front_door(front_door_kind(), read, hooks=hooks)
-            options = options or settings.options(read)
         prefix = prefix_of(procore.context.client.redirect_uri).removeprefix(_root(app))
-        app.register_blueprint(sign_in_blueprint(procore, options), url_prefix=prefix or None)
+        app.register_blueprint(sign_in_blueprint(procore, self._options), url_prefix=prefix or None)
 
 
 def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) -> Blueprint:
@@ -124,7 +122,7 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     """
     if not isinstance(procore, ProcoreSignIn):
         raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")
-    site = Site(procore.context, options or Options())
+    site = Site(procore.context, settings.completed(procore, options))
     installed = Installed(procore, site, Janitor(procore))
     blueprint = Blueprint(NAME, __name__)
     for below, path in site.pages.items():
@@ -138,7 +136,7 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
 
     def install(state: BlueprintSetupState) -> None:
         place = f"{_root(state.app)}{state.url_prefix or ''}/callback"
-        check_place(procore.context.client.redirect_uri, place)
+        check_place(procore.context.client.redirect_uri, place, outside="APPLICATION_ROOT")
         state.app.extensions[NAME] = installed
 
     blueprint.record_once(install)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from procore_signin.app.settings import Settings
 from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
@@ -20,11 +22,9 @@ ENV_FILE: Final = Path(".env")
 FrontDoorT = TypeVar("FrontDoorT", ProcoreSignIn, AsyncProcoreSignIn)
 
 
-class FromSettings(TypedDict, total=False):
-    """Those of `Options` that have a setting."""
-
-    starts_per_minute: int
-    choose_company: bool
+_MADE_FROM: Final[WeakKeyDictionary[ProcoreSignIn | AsyncProcoreSignIn, Settings]] = (
+    WeakKeyDictionary()
+)
 
 
 def read_settings(
@@ -63,7 +63,7 @@ def front_door(kind: type[FrontDoorT], settings: Settings, **more: Any) -> Front
     Raises:
         SettingsInvalid: See `read_settings`.
     """
-    return kind(
+    door = kind(
         environment=settings.environment,
         client_id=settings.client_id,
         client_secret=settings.client_secret,
@@ -74,10 +74,18 @@ def front_door(kind: type[FrontDoorT], settings: Settings, **more: Any) -> Front
         session_absolute=settings.session_absolute,
         **more,
     )
+    _MADE_FROM[door] = settings
+    return door
 
 
-def options(settings: Settings, **more: Any) -> Options:
-    """Return the options that `settings` describe; `more` are those of the application."""
-    return Options(
-        starts_per_minute=settings.rate_limit, choose_company=settings.choose_company, **more
+def completed(door: ProcoreSignIn | AsyncProcoreSignIn, options: Options | None) -> Options:
+    """Return `options`, with the settings that `door` was made from where they say nothing."""
+    options, made_from = options or Options(), _MADE_FROM.get(door)
+    if made_from is None:
+        return options
+    starts, choose = options.starts_per_minute, options.choose_company
+    return replace(
+        options,
+        starts_per_minute=made_from.rate_limit if starts is None else starts,
+        choose_company=made_from.choose_company if choose is None else choose,
     )

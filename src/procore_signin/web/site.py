@@ -54,22 +54,27 @@ class Options:
     Attributes:
         first_page: The application's own first page: where people land who signed in without a
             page in mind, and where a problem page sends them.
+        root_path: What a proxy or server in front takes from the beginning of every path, such as
+            `/app`, where the framework cannot know it when it starts.
         render: Turns the sign-in's pages into HTML; None for the ones that come with it.
-        starts_per_minute: How many sign-ins one address may begin in a minute, in each process;
-            0 for no limit.
+        starts_per_minute: How many sign-ins one address may begin in a minute, in each process; 0
+            for no limit. None takes PROCORE_RATE_LIMIT where the front door came from settings,
+            else 120.
         choose_company: Whether a person with several companies is asked for one after signing in.
+            None takes PROCORE_CHOOSE_COMPANY where the front door came from settings, else no.
 
     Raises:
         ValueError: `first_page` is no path of this application.
     """
 
     first_page: str = "/"
+    root_path: str = ""
     render: Render | None = None
-    starts_per_minute: int = STARTS_PER_MINUTE
-    choose_company: bool = False
+    starts_per_minute: int | None = None
+    choose_company: bool | None = None
 
     def __post_init__(self) -> None:
-        if safe_return_to(self.first_page, default="") != self.first_page:
+        if safe_return_to(self.first_page, default="/") != self.first_page:
             raise ValueError(f"first_page must be a path such as /projects, not {self.first_page}")
 
 
@@ -117,12 +122,13 @@ class Site:
         first_page = options.first_page
         paths = replace(Paths.under(self.prefix), landing=first_page, home=first_page)
         self.router: Final = Router(context, paths)
-        limits = [RateLimit(options.starts_per_minute, time.monotonic) for _ in range(2)]
+        starts = options.starts_per_minute
+        per_minute = STARTS_PER_MINUTE if starts is None else starts
         self.sign_in: Final = SignInEndpoints(
             self.router,
-            starts=limits[0],
-            callbacks=limits[1],
-            choose_company=options.choose_company,
+            starts=RateLimit(per_minute, time.monotonic),
+            callbacks=RateLimit(per_minute, time.monotonic),
+            choose_company=bool(options.choose_company),
         )
         if options.choose_company:
             CompanyEndpoints(self.router, self.sign_in)
@@ -203,12 +209,13 @@ def prefix_of(redirect_uri: str) -> str:
     return path.removesuffix(CALLBACK)
 
 
-def check_place(redirect_uri: str, callback: str | None) -> None:
+def check_place(redirect_uri: str, callback: str | None, *, outside: str) -> None:
     """Make sure that people who come back from Procore find the callback page.
 
     Args:
         redirect_uri: Where Procore sends them.
         callback: The path at which the framework has the page, or None if it has none.
+        outside: Where that framework is told what a proxy takes from the beginning of every path.
 
     Raises:
         SettingsInvalid: It is another path. The message names both.
@@ -219,7 +226,8 @@ def check_place(redirect_uri: str, callback: str | None) -> None:
         right = f"Mount them at {prefix}" if prefix else "Mount them without a prefix"
         raise _wrong_redirect_uri(
             f"leads to {path}, but the sign-in's routes {found}",
-            f"{right}, or register the other address at Procore.",
+            f"{right}, or register the other address at Procore. If a proxy in front takes the "
+            f"beginning of every path away, name that in {outside}.",
         )
 
 

@@ -14,10 +14,10 @@ async def projects(request: Request) -> Response:
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Mount, NoMatchFound, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from procore_signin.client import AsyncProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
@@ -35,7 +35,7 @@ from procore_signin.web.http import Answer, BrowserRequest, Render, rendered
 from procore_signin.web.janitor import sweeping
 from procore_signin.web.raw import LONGEST_BODY, of_scope
 from procore_signin.web.router import Router
-from procore_signin.web.settings import front_door, read_settings
+from procore_signin.web.settings import completed, front_door, read_settings
 from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, vary
 
 LOGGER: Final = logging.getLogger("procore_signin")
@@ -49,8 +49,6 @@ _NOT_STARTED: Final = (
     "`app.include_router(sign_in_routes(procore))` adds; Starlette when it is given "
     "`lifespan=sign_in.lifespan`. In a test, write `with TestClient(app) as client:`."
 )
-
-Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 
 def from_environment(*, hooks: Hooks | None = None) -> AsyncProcoreSignIn:
@@ -81,7 +79,9 @@ class SignIn:
         if not isinstance(procore, AsyncProcoreSignIn):
             raise TypeError("An ASGI application needs AsyncProcoreSignIn, not ProcoreSignIn")
         self.procore: Final = procore
-        self.site: Final = Site(procore.context, options or Options())
+        options = completed(procore, options)
+        self.site: Final = Site(procore.context, options)
+        self._root_path: Final = options.root_path
         self.routes: Final = [
             Route(below, _Endpoint(self, path), name=_name(below), include_in_schema=False)
             for below, path in self.site.pages.items()
@@ -94,7 +94,9 @@ class SignIn:
         Raises:
             SettingsInvalid: The routes are mounted elsewhere than the redirect URI leads.
         """
-        check_place(self.procore.context.client.redirect_uri, _callback_in(app))
+        callback = _callback_in(app)
+        place = None if callback is None else f"{self._root_path}{callback}"
+        check_place(self.procore.context.client.redirect_uri, place, outside="Options(root_path=…)")
         inside = app.middleware_stack or app.build_middleware_stack()
         # Whichever response is sent in the end, it has to say that it is somebody's (row K7); only
         # around everything else can that be seen to.
@@ -105,13 +107,13 @@ class SignIn:
         finally:
             app.middleware_stack = inside
 
-    def lifespan_with(self, own: Lifespan) -> Lifespan:
+    def lifespan_with(self, own: Lifespan[Starlette]) -> Lifespan[Starlette]:
         """Return a lifespan that is both: the sign-in's around the application's `own`."""
 
         @asynccontextmanager
-        async def both(app: Starlette) -> AsyncIterator[Mapping[str, Any] | None]:
+        async def both(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
             async with self.lifespan(app), own(app) as state:
-                yield state
+                yield cast("Mapping[str, Any]", state)  # or None, which Starlette takes as well
 
         return both
 
@@ -332,12 +334,12 @@ def _name(below: str) -> str:
 
 
 def _callback_in(app: Starlette) -> str | None:
-    """Return the path, seen from outside, at which `app` has the callback page."""
+    """Return the path at which `app` has the callback page, or None."""
     mounts = [route.name for route in app.routes if isinstance(route, Mount) and route.name]
     for place in ("", *(f"{name}:" for name in mounts)):
         try:
             path = app.url_path_for(f"{place}{_name('/callback')}")
         except NoMatchFound:
             continue
-        return f"{getattr(app, 'root_path', '')}{path}"
+        return str(path)
     return None

@@ -58,8 +58,8 @@ def installed() -> Installed:
     read = settings.read_settings(given)
     door = settings.front_door(front_door_kind(), read, hooks=own.pop("HOOKS", None) or Hooks())
     django_user = own.pop("DJANGO_USER", None)
-    options = {name.lower(): value for name, value in own.items()}
-    site = Site(door.context, settings.options(read, **options))
+    options = Options(**{name.lower(): value for name, value in own.items()})
+    site = Site(door.context, settings.completed(door, options))
     return Installed(door, site, Janitor(door), django_user)
 
 
@@ -82,7 +82,8 @@ def check_urls() -> None:
         place = reverse("procore_signin:callback")
     except NoReverseMatch:
         place = None
-    check_place(installed().procore.context.client.redirect_uri, place)
+    redirect_uri = installed().procore.context.client.redirect_uri
+    check_place(redirect_uri, place, outside="FORCE_SCRIPT_NAME")
 
 
 def _setting() -> Mapping[str, Any]:

@@ -1,0 +1,328 @@
+"""Each measurement: runs contenders under load and returns plain figures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.cpu import memory_megabytes
+from harness.load import Figures, Load, run_load
+from harness.place import (
+    APPLICATION_PYTHON,
+    BENCH,
+    MEASURED_CORE,
+    OTHER_CORE,
+    ROOT,
+    on_core,
+)
+from harness.servers import CONTENDERS, OURS, Contender, Running, Setting, running
+from harness.stub import slow_stub, stub
+
+JSON: Final = "application/json"
+SLOW_MILLISECONDS: Final = 200
+UNDER_WAY: Final = 500
+BUSY_FOR_MINUTES: Final = frozenset({"FastAPI + Authlib", "Django + allauth"})
+"""Not measured with 500 sign-ins under way: at a dozen a second nothing else would come of it."""
+
+CALLERS: Final = 1000
+SIZES: Final = {
+    "10³ people, 10³ sessions": (10**3, 10**3),
+    "10⁵ people, 10⁵ sessions": (10**5, 10**5),
+    "10⁷ people, 10⁶ sessions": (10**7, 10**6),
+}
+POSTGRESQL: Final = os.environ.get("BENCH_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
+POSTGRESQL_DATABASE: Final = "procore_signin_bench"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long to measure.
+
+    Attributes:
+        rounds: How often each contender has its turn; they alternate.
+        seconds: Length of a turn.
+        sizes: Names of the databases of the growth measurement.
+        folder: For databases; it is emptied by whoever made it.
+        say: Told what happens.
+    """
+
+    rounds: int
+    seconds: float
+    sizes: tuple[str, ...]
+    folder: Path
+    say: Say
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Return the median, the smallest and the largest."""
+    listed = sorted(values)
+    return {"median": statistics.median(listed), "least": listed[0], "most": listed[-1]}
+
+
+def contenders() -> tuple[list[Contender], dict[str, str]]:
+    """Return who can run here, and for the others what is missing."""
+    missing = {each.name: each.missing() for each in CONTENDERS}
+    absent = {name: need for name, need in missing.items() if need is not None}
+    return [each for each in CONTENDERS if each.name not in absent], absent
+
+
+def side_by_side(plan: Plan) -> dict[str, Any]:
+    """Measure sign-ins and pages of every contender, in alternating rounds."""
+    present, absent = contenders()
+    turns: dict[str, dict[str, list[Figures]]] = {}
+    memory: dict[str, dict[str, float]] = {}
+    with ExitStack() as stack:
+        procore = stack.enter_context(stub(plan.folder))
+        started: list[Running] = []
+        for each in present:
+            setting = Setting(procore.new, _folder(plan, each.name))
+            started.append(stack.enter_context(running(each, setting)))
+        for server in started:
+            memory[server.contender.name] = {"at rest": memory_megabytes(server.pid)}
+        for number in range(plan.rounds + 1):
+            plan.say(f"round {number} of {plan.rounds}" if number else "warm-up")
+            for server in started:
+                kinds = turns.setdefault(server.contender.name, {})
+                for kind, load in _loads(plan, server).items():
+                    figures = run_load(load, server.pid)
+                    if number:
+                        kinds.setdefault(kind, []).append(figures)
+        for server in started:
+            memory[server.contender.name]["after the load"] = memory_megabytes(server.pid)
+    return {
+        "absent": absent,
+        "contenders": {
+            name: {
+                "memory": memory[name],
+                **{kind: _summary(figures) for kind, figures in kinds.items()},
+            }
+            for name, kinds in turns.items()
+        },
+    }
+
+
+def _loads(plan: Plan, each: Running) -> dict[str, Load]:
+    start, seconds = each.contender.start, plan.seconds
+    loads = {
+        "sign-in": Load(each.port, "sign-in", seconds, start=start),
+        "page": Load(each.port, "page", seconds / 2, start=start),
+    }
+    if each.contender.name == OURS:
+        loads["row"] = Load(each.port, "page", seconds / 2, start=start, accept=JSON)
+    return loads
+
+
+def _summary(figures: list[Figures]) -> dict[str, Any]:
+    return {
+        "cpu_microseconds": spread(each.cpu_microseconds for each in figures),
+        "per_second": spread(each.rate for each in figures),
+        "p50_milliseconds": spread(each.milliseconds["p50"] for each in figures),
+        "p99_milliseconds": spread(each.milliseconds["p99"] for each in figures),
+        "failures": sum(each.failures for each in figures),
+    }
+
+
+def slow_upstream(plan: Plan) -> dict[str, Any]:
+    """Measure what is added to an upstream of 200 ms with 500 sign-ins under way."""
+    present, _ = contenders()
+    found: dict[str, Any] = {}
+    with slow_stub(SLOW_MILLISECONDS) as upstream:
+        for each in present:
+            if each.name in BUSY_FOR_MINUTES:
+                continue
+            folder = _folder(plan, f"slow-{each.name}")
+            with running(each, Setting(upstream, folder, threads=UNDER_WAY)) as server:
+                load = Load(
+                    server.port,
+                    "sign-in",
+                    max(plan.seconds, 1.5),
+                    browsers=UNDER_WAY,
+                    start=each.start,
+                )
+                run_load(load, server.pid)
+                figures = run_load(load, server.pid)
+            plan.say(f"{each.name}: {figures.rate:.0f} sign-ins/s with {UNDER_WAY} under way")
+            waited = 2 * SLOW_MILLISECONDS
+            found[each.name] = {
+                "added_p50": figures.milliseconds["p50"] - waited,
+                "added_p99": figures.milliseconds["p99"] - waited,
+                "per_second": figures.rate,
+                "failures": figures.failures,
+            }
+    return found
+
+
+def starts(plan: Plan, times: int) -> dict[str, Any]:
+    """Measure the time from a process's start to its first page; each database exists before."""
+    present, _ = contenders()
+    found: dict[str, list[float]] = {}
+    with stub(plan.folder) as procore:
+        for number in range(times + 1):
+            for each in present:
+                setting = Setting(procore.new, _folder(plan, f"start-{each.name}"))
+                with running(each, setting) as server:
+                    if number:
+                        found.setdefault(each.name, []).append(server.first_page_seconds)
+    return {name: spread(values) for name, values in found.items()}
+
+
+def imports(times: int) -> dict[str, Any]:
+    """Measure `import procore_signin`, and with it the asynchronous front door, in seconds."""
+    asked = {
+        "import procore_signin": "import procore_signin",
+        "from procore_signin import AsyncProcoreSignIn": "import procore_signin;"
+        "procore_signin.AsyncProcoreSignIn",
+    }
+    timed = "import time; t=time.perf_counter(); {}; print(time.perf_counter() - t)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    found = {}
+    for name, statement in asked.items():
+        command = [*on_core(MEASURED_CORE), APPLICATION_PYTHON, "-c", timed.format(statement)]
+        values = [
+            float(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
+            for _ in range(times + 1)
+        ]
+        found[name] = spread(values[1:])
+    return found
+
+
+def storm(plan: Plan, times: int) -> dict[str, Any]:
+    """Have 1,000 callers ask for one expired token, several times over."""
+    runs = []
+    with slow_stub(SLOW_MILLISECONDS) as upstream:
+        for number in range(times):
+            database = plan.folder / f"storm-{number}.db"
+            runs.append(json.loads(_ours("storm.py", upstream, str(database), str(CALLERS))))
+    return {
+        "callers": CALLERS,
+        "upstream_milliseconds": SLOW_MILLISECONDS,
+        "refreshes": [run["refreshes"] for run in runs],
+        "p99_milliseconds": spread(run["p99"] for run in runs),
+    }
+
+
+def growth(plan: Plan) -> dict[str, Any]:
+    """Measure sign-ins of new people and pages of random sessions in ever larger databases."""
+    turns: dict[str, dict[str, list[Figures]]] = {}
+    with ExitStack() as stack:
+        procore = stack.enter_context(stub(plan.folder))
+        ours = next(each for each in CONTENDERS if each.name == OURS)
+        started: list[tuple[str, int, Running]] = []
+        for name in plan.sizes:
+            people, sessions = SIZES[name]
+            folder = _folder(plan, f"growth-{people}")
+            began = time.monotonic()
+            _ours("fill.py", str(folder / "bench.db"), str(people), str(sessions))
+            plan.say(f"filled {name} in {time.monotonic() - began:.0f} s")
+            server = stack.enter_context(running(ours, Setting(procore.new, folder)))
+            started.append((name, sessions, server))
+        for number in range(plan.rounds + 1):
+            for name, sessions, server in started:
+                loads = {
+                    "sign-in": Load(server.port, "sign-in", plan.seconds, start="/"),
+                    "page": Load(server.port, "seeded-page", plan.seconds / 2, seeded=sessions),
+                }
+                for kind, load in loads.items():
+                    figures = run_load(load, server.pid)
+                    if number:
+                        turns.setdefault(name, {}).setdefault(kind, []).append(figures)
+    return {
+        name: {kind: _summary(figures) for kind, figures in kinds.items()}
+        for name, kinds in turns.items()
+    }
+
+
+def workers(plan: Plan) -> dict[str, Any] | None:
+    """Measure one worker and two on PostgreSQL; None where there is no PostgreSQL.
+
+    Two workers need two cores, and on a machine that has no more the load generator, the stub and
+    the database share them: the figures tell of the whole machine.
+    """
+    with _postgresql() as url:
+        if url is None:
+            return None
+        ours = next(each for each in CONTENDERS if each.name == OURS)
+        found: dict[str, Any] = {}
+        with ExitStack() as stack:
+            procore = stack.enter_context(stub(plan.folder))
+            turns: dict[int, list[Figures]] = {}
+            pages: dict[int, list[Figures]] = {}
+            started = {
+                count: stack.enter_context(
+                    running(
+                        ours,
+                        Setting(
+                            procore.new,
+                            _folder(plan, f"workers-{count}"),
+                            database_url=url,
+                            workers=count,
+                            cores=(MEASURED_CORE, OTHER_CORE),
+                        ),
+                    )
+                )
+                for count in (1, 2)
+            }
+            for number in range(min(plan.rounds, 3) + 1):
+                for count, server in started.items():
+                    load = Load(server.port, "sign-in", plan.seconds, start="/", browsers=32)
+                    page = Load(server.port, "page", plan.seconds / 2, start="/", browsers=32)
+                    for kind, each in ((turns, load), (pages, page)):
+                        figures = run_load(each, server.pid)
+                        if number:
+                            kind.setdefault(count, []).append(figures)
+            for count in started:
+                found[str(count)] = {
+                    "sign-in": _summary(turns[count]),
+                    "page": _summary(pages[count]),
+                }
+        return found
+
+
+@contextmanager
+def _postgresql() -> Iterator[str | None]:
+    psql = shutil.which("psql")
+    if psql is None or not _sql(psql, f"CREATE DATABASE {POSTGRESQL_DATABASE}"):
+        yield None
+        return
+    try:
+        yield f"{POSTGRESQL}/{POSTGRESQL_DATABASE}"
+    finally:
+        _sql(psql, f"DROP DATABASE {POSTGRESQL_DATABASE} WITH (FORCE)")
+
+
+def _sql(psql: str, statement: str) -> bool:
+    command = [psql, "--quiet", "--command", statement, f"{POSTGRESQL}/postgres"]
+    ended = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
+    return ended.returncode == 0
+
+
+def _ours(program: str, *arguments: str) -> str:
+    """Run one of the harness's programs with the application's Python and return its output."""
+    command = [*on_core(MEASURED_CORE), APPLICATION_PYTHON, program, *arguments]
+    return subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=BENCH / "harness",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    ).stdout
+
+
+def _folder(plan: Plan, name: str) -> Path:
+    folder = plan.folder / name.replace(" ", "-")
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    return folder

@@ -1,0 +1,96 @@
+"""Many callers, one expired token: run with the application's own Python, prints JSON.
+
+    python storm.py <upstream origin> <database> <callers>
+
+The callers begin at the same moment on one event loop. Who comes first refreshes, the others wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from procore_signin import AsyncProcoreSignIn, Secret, environments
+from procore_signin.protocol.me import Me
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store import KeyRing, Store
+from procore_signin.store.migrate import upgrade
+from procore_signin.store.records import NewSession, User
+from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
+
+KEYS = Secret("k1:" + "A" * 43, "keys")
+
+
+class Counting:
+    """Counts what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._transport = AsyncPyreqwestTransport()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send and count."""
+        self.sent += 1
+        return await self._transport.send(request)
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+def somebody(url: str) -> User:
+    """Return a user whose token set expired a second ago."""
+    upgrade(url)
+    store = Store(url, KeyRing.parse(KEYS))
+    now = int(time.time())
+    store.take_attempt("0" * 64, environment="emulator", now=now, expires_at=now + 60)
+    tokens = TokenSet(Secret("old", "access token"), Secret("old", "refresh token"), now - 1)
+    store.escrow("0" * 64, tokens, now=now)
+    completed = store.complete_sign_in(
+        "0" * 64,
+        me=Me(11111, "joe@example.com", "Joe", "{}"),
+        environment="emulator",
+        tokens=tokens,
+        session=NewSession("1" * 64, "{}", None, now + 60, now + 60),
+        replaces=None,
+        now=now,
+    )
+    store.close()
+    return completed.user
+
+
+async def storm(upstream: str, url: str, callers: int) -> dict[str, object]:
+    """Return how many refreshes there were and how long the callers took."""
+    user = somebody(url)
+    transport = Counting()
+    async with AsyncProcoreSignIn(
+        environment=environments.emulator(upstream),
+        client_id="bench-client-id",
+        client_secret=Secret("bench-client-secret", "client secret"),
+        redirect_uri="http://localhost:4567/callback",
+        keys=KEYS,
+        database_url=url,
+        transport=transport,
+    ) as procore:
+
+        async def caller() -> tuple[float, int]:
+            began = time.perf_counter()
+            fresh = await procore.fresh_tokens(user)
+            return (time.perf_counter() - began) * 1000, fresh.generation
+
+        took = sorted(await asyncio.gather(*(caller() for _ in range(callers))))
+    return {
+        "callers": callers,
+        "refreshes": transport.sent,
+        "generations": len({generation for _, generation in took}),
+        "p50": took[len(took) // 2][0],
+        "p99": took[int(len(took) * 0.99)][0],
+        "max": took[-1][0],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(storm(sys.argv[1], f"sqlite:///{sys.argv[2]}", int(sys.argv[3])))))

@@ -1,0 +1,142 @@
+"""Who the client is when proxies stand in front: `X-Forwarded-For`, as far as it can be believed.
+
+Anybody can send the header. Each proxy adds, at its right end, the address that it was asked from.
+So only what our own proxies added counts: read from the right, the first address that is none of
+them is the client (row O4).
+
+Nothing else is ever taken from a forwarding header: where this application is reached comes from
+the redirect URI in the settings (row A10).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Any, Final
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+
+HEADER: Final = b"x-forwarded-for"
+MOST_HOPS: Final = 32
+"""A longer chain is nobody's: no more of it is read."""
+
+_WITH_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
+
+
+class TrustedProxies:
+    """The addresses of our own proxies.
+
+    Args:
+        networks: Single addresses are networks of one.
+    """
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, networks: Sequence[Network] = ()) -> None:
+        self._networks: Final = tuple(networks)
+
+    @classmethod
+    def parse(cls, text: str) -> TrustedProxies:
+        """Read the setting `PROCORE_TRUSTED_PROXIES`.
+
+        Args:
+            text: Addresses and networks such as `10.0.0.0/8` or `::1`, separated by commas; empty
+                for none.
+
+        Raises:
+            ValueError: One is neither, or a network of everybody. The message names the rule.
+        """
+        networks = []
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            try:
+                network = ip_network(entry)
+            except ValueError:
+                raise ValueError("has an entry that is no address and no network") from None
+            if network.prefixlen == 0:
+                raise ValueError("trusts everybody, so that anybody could be anybody")
+            networks.append(network)
+        return cls(networks)
+
+    def client_address(self, peer: str, forwarded: Iterable[bytes]) -> str:
+        """Return the address of the client.
+
+        Args:
+            peer: Who is connected to us, as the server says.
+            forwarded: The values of the header `X-Forwarded-For`, in the order in which they came.
+
+        Returns:
+            `peer`, unless it is one of ours: then the right-most address that is none of ours.
+            Where an entry cannot be read, nobody can say what stands to its left: then the proxy
+            that passed it on.
+        """
+        client = _address(peer)
+        if client is None or not self._trusts(client):
+            return peer
+        hops = b",".join(forwarded).decode("latin-1").split(",")
+        for hop in reversed(hops[-MOST_HOPS:]):
+            before = _address(hop.strip(" \t"))
+            if before is None:
+                break
+            client = before
+            if not self._trusts(client):
+                break
+        return str(client)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrustedProxies) and self._networks == other._networks
+
+    def __hash__(self) -> int:
+        return hash(self._networks)
+
+    def __repr__(self) -> str:
+        return f"<trusted proxies: {', '.join(map(str, self._networks)) or 'none'}>"
+
+
+class ForwardedClients:
+    """Around an ASGI application: shows it the client in place of a trusted proxy.
+
+    Args:
+        inside: The application.
+        trusted: Our own proxies.
+    """
+
+    def __init__(self, inside: App, trusted: TrustedProxies) -> None:
+        self._inside = inside
+        self._trusted = trusted
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Pass one connection on."""
+        if self._trusted and scope.get("client"):
+            forwarded = (value for name, value in scope.get("headers", ()) if name == HEADER)
+            peer, port = scope["client"]
+            address = self._trusted.client_address(peer, forwarded)
+            scope = {**scope, "client": (address, port if address == peer else 0)}
+        await self._inside(scope, receive, send)
+
+
+def _address(text: str) -> Address | None:
+    """Return the address in `text`, which may carry a port, or None where it is none."""
+    found = _WITH_PORT.fullmatch(text)
+    text = text if found is None else found[1] or found[2]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

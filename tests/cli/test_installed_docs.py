@@ -1,0 +1,66 @@
+"""The page about scripts, followed to the letter."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+
+from procore_signin.cli.json_query import compile_query
+from procore_signin.emulator import Emulator
+
+PAGE = (Path(__file__).parents[2] / "docs/installed-applications.md").read_text(encoding="utf-8")
+DOCUMENT = [{"id": 1, "name": "A", "company": {"id": 8089}}]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    with Emulator.started() as emulator:
+        yield Terminal(emulator, tmp_path)
+
+
+def test_its_commands_do_what_they_say_in_their_order(terminal: Terminal) -> None:
+    block = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    assert block
+    lines = [shlex.split(line) for line in block[1].splitlines()]
+    assert {line[0] for line in lines} == {"procore-signin"}
+    login, *others, logout = [line[1:] for line in lines]
+    assert login == ["login", "--environment", "emulator"]
+
+    assert terminal.log_in().status == 0
+    done = [terminal.run(*words) for words in (*others, logout)]
+
+    assert [each.status for each in done] == [0] * len(done)
+    assert done[-2].out == '{"id":2783683,"name":"Sandbox Test Project"}\n'
+    assert terminal.emulator.live_grants() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (".[0].name", ["A"]),
+        (".[].company.id", [8089]),
+        (".[-1]", DOCUMENT),
+        ('.[0]["name"]', ["A"]),
+        ('.[0]."name"', ["A"]),
+        (".[] | {id, company: .company.id}", [{"id": 1, "company": 8089}]),
+        ("length", [1]),
+        (".[0] | keys", [["company", "id", "name"]]),
+    ],
+)
+def test_its_queries_are_right(query: str, found: list[object]) -> None:
+    assert f"`{query}`".replace("|", "\\|") in PAGE
+    assert list(compile_query(query)(DOCUMENT)) == found
+
+
+def test_it_names_every_option_of_api(terminal: Terminal) -> None:
+    shown = set(re.findall(r"--[a-z-]+", terminal.run("api", "--help").out)) - {"--help"}
+
+    long_names = {"--header": "-H", "--raw-field": "-f", "--field": "-F"}
+    assert [
+        name for name in shown if f"{long_names.get(name, name)} " not in PAGE.replace("`", " ")
+    ] == []

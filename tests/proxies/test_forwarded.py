@@ -1,0 +1,141 @@
+"""Who the client is when proxies stand in front, and when somebody says that they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from procore_signin.app.settings import Settings
+from procore_signin.errors import SettingsInvalid
+from procore_signin.web.forwarded import MOST_HOPS, ForwardedClients, TrustedProxies
+
+OURS = TrustedProxies.parse("10.0.0.0/8, 192.0.2.1, fd00::/8")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        # the peer is nobody of ours: whatever it sends is its own word
+        ("203.0.113.9", [b"198.51.100.7"], "203.0.113.9"),
+        ("203.0.113.9", [b"10.0.0.1"], "203.0.113.9"),
+        ("192.0.2.2", [b"198.51.100.7"], "192.0.2.2"),
+        ("", [b"198.51.100.7"], ""),
+        ("unix:", [b"198.51.100.7"], "unix:"),
+        # one proxy of ours
+        ("10.0.0.1", [b"198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", [b""], "10.0.0.1"),
+        ("fd00::1", [b"2001:db8::5"], "2001:db8::5"),
+        # what the client sent itself stands to the left, and is not believed
+        ("10.0.0.1", [b"1.2.3.4, 198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", [b"1.2.3.4", b"198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", [b"10.9.9.9, 198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", [b"garbage, 198.51.100.7"], "198.51.100.7"),
+        # several proxies of ours
+        ("10.0.0.1", [b"1.2.3.4, 198.51.100.7, 192.0.2.1,10.0.0.2"], "198.51.100.7"),
+        ("10.0.0.1", [b"198.51.100.7, 192.0.2.9, 10.0.0.2"], "192.0.2.9"),
+        ("10.0.0.1", [b"10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        # forms of an address
+        ("10.0.0.1", [b"198.51.100.7:4711"], "198.51.100.7"),
+        ("10.0.0.1", [b"[2001:db8::5]:4711"], "2001:db8::5"),
+        ("10.0.0.1", [b"[2001:db8::5]"], "2001:db8::5"),
+        ("10.0.0.1", [b"2001:DB8:0::5"], "2001:db8::5"),
+        ("::ffff:10.0.0.1", [b"::ffff:198.51.100.7"], "198.51.100.7"),
+        # what cannot be read ends the reading: the proxy that passed it on is all that is known
+        ("10.0.0.1", [b"198.51.100.7, unknown"], "10.0.0.1"),
+        ("10.0.0.1", [b"198.51.100.7, _hidden, 10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", [b"198.51.100.7, , 10.0.0.2"], "10.0.0.2"),
+        ("10.0.0.1", [b"198.51.100.7\n"], "10.0.0.1"),
+        ("10.0.0.1", [b"\xff"], "10.0.0.1"),
+        ("10.0.0.1", [b"1.2.3.4, " + b"10.0.0.2," * MOST_HOPS + b"10.0.0.3"], "10.0.0.2"),
+    ],
+)
+def test_O4_the_client_is_the_right_most_address_that_is_none_of_ours(
+    peer: str, forwarded: list[bytes], client: str
+) -> None:
+    assert OURS.client_address(peer, forwarded) == client
+
+
+def test_O4_without_a_list_the_peer_is_the_client() -> None:
+    assert TrustedProxies().client_address("127.0.0.1", [b"198.51.100.7"]) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("10.0.0.0/33", "no address and no network"),
+        ("10.0.0.1/8", "no address and no network"),
+        ("localhost", "no address and no network"),
+        ("10.0.0.1 10.0.0.2", "no address and no network"),
+        ("0.0.0.0/0", "trusts everybody"),
+        ("127.0.0.1, ::/0", "trusts everybody"),
+    ],
+)
+def test_O4_a_list_that_would_trust_anybody_by_mistake_is_refused(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        TrustedProxies.parse(text)
+
+
+def settings(**more: str) -> Settings:
+    given = {"PROCORE_ENVIRONMENT": "emulator", "PROCORE_KEYS": "k1:" + "A" * 43, **more}
+    return Settings.load(given, None)
+
+
+def test_the_list_is_a_setting_and_empty_by_default() -> None:
+    assert settings().trusted_proxies == TrustedProxies()
+    named = settings(PROCORE_TRUSTED_PROXIES="127.0.0.1,::1")
+    assert named.trusted_proxies == TrustedProxies.parse("127.0.0.1, ::1")
+
+
+def test_a_wrong_list_is_named_with_its_cure() -> None:
+    with pytest.raises(SettingsInvalid) as invalid:
+        settings(PROCORE_TRUSTED_PROXIES="nginx")
+
+    problem = invalid.value.problems[0]
+    assert (problem.setting, problem.what) == (
+        "PROCORE_TRUSTED_PROXIES",
+        "has an entry that is no address and no network",
+    )
+
+
+def seen_by_the_application(scope: dict[str, Any], trusted: TrustedProxies) -> Any:
+    seen: list[MutableMapping[str, Any]] = []
+
+    async def inside(inner: MutableMapping[str, Any], _receive: Any, _send: Any) -> None:
+        seen.append(inner)
+
+    asyncio.run(ForwardedClients(inside, trusted)(scope, None, None))
+    return seen[0]
+
+
+def test_O4_the_application_sees_the_client_and_everything_else_as_it_was() -> None:
+    scope = {
+        "type": "http",
+        "client": ("10.0.0.1", 4711),
+        "headers": [(b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-host", b"evil.example")],
+        "scheme": "http",
+    }
+
+    seen = seen_by_the_application(scope, OURS)
+
+    assert seen == scope | {"client": ("198.51.100.7", 0)}
+    assert scope["client"] == ("10.0.0.1", 4711)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"type": "lifespan"},
+        {"type": "http", "client": None, "headers": []},
+        {
+            "type": "http",
+            "client": ("203.0.113.9", 1),
+            "headers": [(b"x-forwarded-for", b"1.2.3.4")],
+        },
+    ],
+)
+def test_a_connection_that_no_proxy_of_ours_made_is_left_alone(scope: dict[str, Any]) -> None:
+    assert seen_by_the_application(scope, OURS) == scope

@@ -1,0 +1,498 @@
+"""FastAPI and Starlette: what the mapping adds to an application, without a network.
+
+That it answers alike on real servers is shown in `test_same_verdict.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from fastapi.responses import HTMLResponse
+from scripted import KEYS, Clock, ScriptedProcore, front_door
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from procore_signin import environments
+from procore_signin.client import AsyncProcoreSignIn
+from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store.migrate import upgrade
+from procore_signin.store.records import User
+from procore_signin.web import starlette
+from procore_signin.web.fastapi import (
+    CurrentUser,
+    OptionalUser,
+    Options,
+    answer_problem,
+    current_user,
+    sign_in_routes,
+)
+from procore_signin.web.starlette import SignIn
+
+ORIGIN = "http://localhost:4567"
+HTML = {"accept": "text/html"}
+SOCKET = "ws://localhost:4567/socket"
+
+
+class AsyncScripted:
+    """A good Procore, for tasks."""
+
+    def __init__(self) -> None:
+        self.inside = ScriptedProcore()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        return self.inside.send(request)
+
+    async def aclose(self) -> None:
+        pass
+
+
+MakeDoor = Callable[..., AsyncProcoreSignIn]
+
+
+@pytest.fixture
+def make_door(tmp_path: Path) -> MakeDoor:
+    def make(callback: str = "/procore/callback", **changes: Any) -> AsyncProcoreSignIn:
+        url = f"sqlite:///{tmp_path / 'test.db'}"
+        upgrade(url)
+        settings: dict[str, Any] = {
+            "environment": environments.emulator(),
+            "client_id": "fake-client-id",
+            "client_secret": Secret("fake-client-secret", "client secret"),
+            "redirect_uri": f"{ORIGIN}{callback}",
+            "keys": KEYS,
+            "database_url": url,
+            "transport": AsyncScripted(),
+        }
+        return AsyncProcoreSignIn(**(settings | changes))
+
+    return make
+
+
+@pytest.fixture
+def app(make_door: MakeDoor) -> FastAPI:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> str:
+        return user.email
+
+    @app.get("/page")
+    async def page(user: OptionalUser) -> HTMLResponse:
+        return HTMLResponse(f"<p>{user.email if user else 'nobody'}</p>")
+
+    @app.get("/kept")
+    async def kept(_: OptionalUser) -> Response:
+        return PlainTextResponse("kept", headers={"cache-control": "private, max-age=60"})
+
+    @app.get("/public")
+    async def public() -> Response:
+        return PlainTextResponse("for everybody")
+
+    @app.websocket("/socket")
+    async def socket(websocket: WebSocket, user: CurrentUser) -> None:
+        await websocket.accept()
+        await websocket.send_text(user.email)
+        await websocket.close()
+
+    return app
+
+
+@pytest.fixture
+def client(app: FastAPI) -> Iterator[TestClient]:
+    with visiting(app) as client:
+        yield client
+
+
+def visiting(app: Starlette) -> TestClient:
+    return TestClient(app, base_url=ORIGIN, headers=HTML, follow_redirects=False)
+
+
+def sign_in(client: TestClient, prefix: str = "/procore") -> str:
+    """Go through a whole sign-in and return where it ended."""
+    page = client.get(f"{prefix}/signin").text
+    state = page.split("state=", 1)[1].split("&", 1)[0]
+    back = client.get(f"{prefix}/callback?code=fake-code&state={state}")
+    assert back.status_code == 303
+    return back.headers["location"]
+
+
+def test_signing_in_makes_somebody_the_current_user(client: TestClient) -> None:
+    assert client.get("/me").headers["location"] == "/procore/signin?return_to=/me"
+    assert sign_in(client) == "/"
+    assert client.get("/me").json() == "joecontractor@procore.com"
+    assert client.get("/page").text == "<p>joecontractor@procore.com</p>"
+
+
+def test_a_program_that_is_not_signed_in_is_told_so_in_fastapis_words(client: TestClient) -> None:
+    answer = client.get("/me", headers={"accept": "application/json"})
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Not signed in"})
+
+
+def test_openapi_names_the_cookie_on_the_routes_that_ask_for_it(app: FastAPI) -> None:
+    document = app.openapi()
+    [(name, scheme)] = document["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["in"]) == ("apiKey", "cookie")
+    assert scheme["name"] == "__Host-procore_signin_session"
+    secured = {path for path, item in document["paths"].items() if "security" in item["get"]}
+    assert secured == {"/me", "/page", "/kept"}
+    assert document["paths"]["/me"]["get"]["security"] == [{name: []}]
+    assert "parameters" not in document["paths"]["/me"]["get"]
+
+
+def test_openapi_does_not_list_the_pages_of_the_sign_in(app: FastAPI) -> None:
+    assert not [path for path in app.openapi()["paths"] if path.startswith("/procore")]
+
+
+@pytest.mark.parametrize("path", ["/me", "/page"])
+def test_K7_an_answer_that_depends_on_somebody_is_marked_whoever_built_it(
+    client: TestClient, path: str
+) -> None:
+    sign_in(client)
+    headers = client.get(path).headers
+    assert (headers["cache-control"], headers["vary"]) == ("no-store", "Cookie")
+
+
+def test_K7_an_application_may_say_itself_how_long_an_answer_is_kept(client: TestClient) -> None:
+    headers = client.get("/kept").headers
+    assert (headers["cache-control"], headers["vary"]) == ("private, max-age=60", "Cookie")
+
+
+def test_K7_an_answer_for_everybody_is_left_alone(client: TestClient) -> None:
+    headers = client.get("/public").headers
+    assert "cache-control" not in headers
+    assert "vary" not in headers
+
+
+def test_a_test_can_say_who_is_signed_in_without_a_sign_in(app: FastAPI) -> None:
+    ann = User(1, 2, "ann@example.com", None, "emulator", 0, 0, None)
+    app.dependency_overrides[current_user] = lambda: ann
+    assert visiting(app).get("/me").json() == "ann@example.com"
+
+
+def test_without_its_lifespan_nobody_is_taken_for_signed_in_or_out(app: FastAPI) -> None:
+    with pytest.raises(RuntimeError, match="lifespan of the sign-in has not begun"):
+        visiting(app).get("/me")
+
+
+@pytest.mark.parametrize(
+    ("callback", "prefix", "named"),
+    [
+        ("/callback", "/procore", ["/callback,", "/procore/callback", "without a prefix"]),
+        (
+            "/procore/callback",
+            "",
+            ["at /callback.", "Mount them at /procore,"],
+        ),
+        ("/a/callback", "/b", ["/a/callback,", "/b/callback", "Mount them at /a"]),
+    ],
+)
+def test_a_prefix_that_does_not_fit_the_redirect_uri_stops_the_start_and_names_both(
+    make_door: MakeDoor, callback: str, prefix: str, named: list[str]
+) -> None:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door(callback)), prefix=prefix)
+    with pytest.raises(SettingsInvalid) as refused, visiting(app):
+        pass
+    for words in ["PROCORE_REDIRECT_URI", *named]:
+        assert words in str(refused.value)
+
+
+def test_a_redirect_uri_that_leads_to_no_callback_is_refused_when_the_routes_are_made(
+    make_door: MakeDoor,
+) -> None:
+    with pytest.raises(SettingsInvalid, match="has the path /oauth/return"):
+        sign_in_routes(make_door("/oauth/return"))
+
+
+def test_a_front_door_that_waits_is_refused(tmp_path: Path) -> None:
+    door = front_door(tmp_path, ScriptedProcore(), Clock())
+    with door, pytest.raises(TypeError, match="needs AsyncProcoreSignIn"):
+        sign_in_routes(door)  # type: ignore[arg-type]  # what somebody may do by mistake
+
+
+def included(door: AsyncProcoreSignIn) -> Starlette:
+    app = FastAPI()
+    app.include_router(sign_in_routes(door), prefix="/a/b")
+    return app
+
+
+def included_twice(door: AsyncProcoreSignIn) -> Starlette:
+    outer, app = APIRouter(), FastAPI()
+    outer.include_router(sign_in_routes(door), prefix="/b")
+    app.include_router(outer, prefix="/a")
+    return app
+
+
+def mounted(door: AsyncProcoreSignIn) -> Starlette:
+    sign_in = SignIn(door)
+    return Starlette(routes=[Mount("/a/b", routes=sign_in.routes)], lifespan=sign_in.lifespan)
+
+
+def mounted_by_name(door: AsyncProcoreSignIn) -> Starlette:
+    sign_in = SignIn(door)
+    routes = [Mount("/a/b", routes=sign_in.routes, name="auth")]
+    return Starlette(routes=routes, lifespan=sign_in.lifespan)
+
+
+def mounted_in_fastapi(door: AsyncProcoreSignIn) -> Starlette:
+    sign_in = SignIn(door)
+    app = FastAPI(lifespan=sign_in.lifespan)
+    app.mount("/a/b", Starlette(routes=sign_in.routes))
+    return app
+
+
+@pytest.mark.parametrize(
+    "build",
+    [included, included_twice, mounted, mounted_by_name, mounted_in_fastapi],
+)
+def test_the_routes_can_be_included_or_mounted_anywhere(
+    make_door: MakeDoor, build: Callable[[AsyncProcoreSignIn], Starlette]
+) -> None:
+    with visiting(build(make_door("/a/b/callback"))) as client:
+        assert sign_in(client, "/a/b") == "/"
+        assert client.get("/a/b/sessions").status_code == 200
+
+
+@pytest.mark.parametrize("seen", ["", "/a"])
+def test_behind_a_proxy_that_takes_the_beginning_of_the_path_away_people_come_back_to_it(
+    make_door: MakeDoor, seen: str
+) -> None:
+    """A server that knows its root path puts it back before the path; an older one does not."""
+    app = FastAPI()
+    routes = sign_in_routes(make_door("/a/b/callback"), Options(root_path="/a", first_page="/a/"))
+    app.include_router(routes, prefix="/b")
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> str:
+        return user.email
+
+    with TestClient(
+        app, base_url=ORIGIN, headers=HTML, root_path="/a", follow_redirects=False
+    ) as client:
+        sent = client.get(f"{seen}/me").headers["location"]
+        assert sent == "/a/b/signin?return_to=/a/me"
+        assert sign_in(client, f"{seen}/b") == "/a/"
+        assert client.get(f"{seen}/me").status_code == 200
+
+
+def test_at_the_root_the_applications_own_pages_stay_its_own(make_door: MakeDoor) -> None:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door("/callback")))
+
+    @app.get("/home")
+    async def home() -> str:
+        return "ours"
+
+    with visiting(app) as client:
+        assert client.get("/home").json() == "ours"
+        assert sign_in(client, "") == "/"
+        assert client.get("/").status_code == 404
+
+
+def test_the_applications_own_lifespan_goes_on_working(make_door: MakeDoor) -> None:
+    happened: list[str] = []
+
+    @asynccontextmanager
+    async def own(_app: FastAPI) -> AsyncIterator[dict[str, str]]:
+        happened.append("begun")
+        yield {"own": "state"}
+        happened.append("ended")
+
+    app = FastAPI(lifespan=own)
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+
+    @app.get("/own")
+    async def show(request: Request, _: OptionalUser) -> str:
+        return str(request.state.own)
+
+    with visiting(app) as client:
+        assert client.get("/own").json() == "state"
+    assert happened == ["begun", "ended"]
+
+
+def test_starlettes_own_lifespan_can_be_joined_to_the_sign_ins(make_door: MakeDoor) -> None:
+    @asynccontextmanager
+    async def own(_app: Starlette) -> AsyncIterator[dict[str, str]]:
+        yield {"own": "state"}
+
+    async def show(request: Request) -> Response:
+        await starlette.optional_user(request)
+        return PlainTextResponse(request.state.own)
+
+    sign_in = SignIn(make_door())
+    routes = [Mount("/procore", routes=sign_in.routes), Route("/own", show)]
+    with visiting(Starlette(routes=routes, lifespan=sign_in.lifespan_with(own))) as client:
+        assert client.get("/own").text == "state"
+
+
+def test_routes_that_are_mounted_nowhere_stop_the_start(make_door: MakeDoor) -> None:
+    app = Starlette(lifespan=SignIn(make_door()).lifespan)
+    with pytest.raises(SettingsInvalid, match="routes are mounted nowhere"), visiting(app):
+        pass
+
+
+def test_it_works_beside_the_applications_own_session_and_cors(make_door: MakeDoor) -> None:
+    app = FastAPI()
+    app.add_middleware(SessionMiddleware, secret_key="fake-session-secret")
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["https://friend.example"], allow_credentials=True
+    )
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+
+    @app.get("/visits")
+    async def visits(request: Request, user: CurrentUser) -> int:
+        count: int = request.session.get(str(user.id), 0) + 1
+        request.session[str(user.id)] = count
+        return count
+
+    with visiting(app) as client:
+        sign_in(client)
+        assert [client.get("/visits").json() for _ in range(3)] == [1, 2, 3]
+        friend = {"origin": "https://friend.example"}
+        asked = friend | {"access-control-request-method": "GET"}
+        assert client.options("/visits", headers=asked).status_code == 200
+        shown = client.get("/visits", headers=friend).headers
+        assert shown["access-control-allow-origin"] == "https://friend.example"
+        assert {name.strip() for name in shown["vary"].split(",")} == {"Cookie", "Origin"}
+        own = {"sec-fetch-site": "same-origin"}
+        assert client.post("/procore/sign-out", headers=own).status_code == 200
+        assert client.get("/visits").status_code == 303
+        assert "session" in client.cookies  # the application's own session is its own affair
+
+
+def test_the_database_is_asked_once_for_each_request(make_door: MakeDoor) -> None:
+    door = make_door()
+    app = FastAPI()
+    app.include_router(sign_in_routes(door), prefix="/procore")
+    asked: list[str] = []
+    look_up = door.store.session
+
+    def counted(id_hash: str, **more: Any) -> Any:
+        asked.append(id_hash)
+        return look_up(id_hash, **more)
+
+    door.store.session = counted  # type: ignore[method-assign]  # to count
+
+    @app.get("/me", dependencies=[Depends(current_user)])
+    async def me(request: Request, user: OptionalUser) -> None:
+        assert user == await starlette.optional_user(request)
+
+    with visiting(app) as client:
+        sign_in(client)
+        asked.clear()
+        assert client.get("/me").status_code == 200
+    assert len(asked) == 1
+
+
+def test_somebody_who_is_signed_in_can_open_a_websocket(client: TestClient) -> None:
+    sign_in(client)
+    with client.websocket_connect(SOCKET) as socket:
+        assert socket.receive_text() == "joecontractor@procore.com"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost:1", "null"])
+def test_K8_a_page_of_another_origin_opens_no_websocket_as_somebody(
+    client: TestClient, origin: str
+) -> None:
+    sign_in(client)
+    with (
+        pytest.raises(WebSocketDisconnect) as closed,
+        client.websocket_connect(SOCKET, headers={"origin": origin}),
+    ):
+        pass
+    assert closed.value.code == 1008
+    with client.websocket_connect(SOCKET, headers={"origin": ORIGIN}) as socket:
+        assert socket.receive_text()
+
+
+def test_nobody_opens_no_websocket(client: TestClient) -> None:
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(SOCKET):
+        pass
+    assert closed.value.code == 1008
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (GrantLost("gone"), 403, "no longer lets this application act for you"),
+        (ProcoreUnavailable("slow", ambiguous=True), 503, "Procore is not answering"),
+        (ProcoreSignInError("odd"), 500, "Something went wrong on our side"),
+    ],
+)
+def test_an_error_of_ours_in_a_handler_becomes_a_page_or_json(
+    make_door: MakeDoor, error: ProcoreSignInError, status: int, words: str
+) -> None:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+    app.add_exception_handler(ProcoreSignInError, answer_problem)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise error
+
+    with visiting(app) as client:
+        page = client.get("/broken")
+        told = client.get("/broken", headers={"accept": "application/json"})
+    assert (page.status_code, told.status_code) == (status, status)
+    assert words in page.text
+    assert told.headers["content-type"] == "application/problem+json"
+    assert words in told.json()["title"]
+
+
+def test_the_application_chooses_its_first_page_its_look_and_its_limit(
+    make_door: MakeDoor,
+) -> None:
+    options = Options(
+        first_page="/projects?all=1",
+        render=lambda page: f"OUR LOOK {page.name} {json.dumps(page.values, default=str)}",
+        starts_per_minute=2,
+    )
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door(), options), prefix="/procore")
+    with visiting(app) as client:
+        assert sign_in(client) == "/projects?all=1"
+        assert client.get("/procore/signin").text.startswith("OUR LOOK signin")
+        assert client.get("/procore/signin").status_code == 429
+
+
+@pytest.mark.parametrize("path", ["projects", "//evil.example", "https://evil.example", ""])
+def test_A8_the_first_page_is_a_path_of_the_application(path: str) -> None:
+    with pytest.raises(ValueError, match="first_page must be a path"):
+        Options(first_page=path)
+
+
+def test_a_front_door_from_settings_brings_their_limit_and_the_choice_of_companies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'test.db'}")
+    settings = {
+        "PROCORE_ENVIRONMENT": "emulator",
+        "PROCORE_REDIRECT_URI": f"{ORIGIN}/procore/callback",
+        "PROCORE_KEYS": KEYS.reveal(),
+        "PROCORE_RATE_LIMIT": "1",
+        "PROCORE_CHOOSE_COMPANY": "yes",
+    }
+    (tmp_path / ".env").write_text("".join(f"{name}={text}\n" for name, text in settings.items()))
+    monkeypatch.chdir(tmp_path)
+    app = FastAPI()
+    app.include_router(sign_in_routes(starlette.from_environment()), prefix="/procore")
+    with visiting(app) as client:
+        statuses = [client.get("/procore/signin").status_code for _ in range(2)]
+        company = client.get("/procore/company").status_code
+    assert statuses == [200, 429]
+    assert company == 303  # to sign in, and not 404
