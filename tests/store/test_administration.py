@@ -402,6 +402,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "find_users": lambda store: store.find_users(),
     "token_states": lambda store: store.token_states(1, now=NOW),
     "disable_user": lambda store: store.disable_user(1, now=NOW),
+    "disconnect_user": lambda store: store.disconnect_user(1, now=NOW),
     "enable_user": lambda store: store.enable_user(1),
     "delete_user": lambda store: store.delete_user(1, now=NOW),
     "escrows_of": lambda store: store.escrows_of(1),

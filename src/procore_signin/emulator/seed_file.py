@@ -85,7 +85,7 @@ def _section(
 
 def _yaml(content: bytes) -> object:
     try:
-        import yaml  # type: ignore[import-untyped] # noqa: PLC0415 - only who writes YAML needs it
+        import yaml  # noqa: PLC0415 - only who writes YAML needs it
     except ImportError:
         raise EmulatorRefused(
             'YAML needs PyYAML: install "procore-signin[emulator]", or write JSON and end the '

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from procore_signin.errors import VaultSealed
 from procore_signin.events import Event, emit
+from procore_signin.flow import users
 from procore_signin.flow.context import Context
 from procore_signin.flow.hooks import tell
-from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.sign_in import hash_session_token
 from procore_signin.flow.steps import Flow, read, write
 from procore_signin.store.records import Session
@@ -82,16 +81,11 @@ class Disconnected:
 def disconnect(context: Context, session: Session) -> Flow[Disconnected]:
     """Revoke the user's tokens at Procore, forget them, and end every session.
 
-    The tokens are forgotten first: whatever happens after that, this application will not use
-    them again.
+    The tokens are forgotten first, and kept in escrow until they are revoked: whatever happens
+    after that, this application will not use them again.
     """
+    outcome = yield from users.disconnect(context, session.user.id)
+    revoked = outcome is None or outcome.revocation in {"none", "confirmed"}
     environment = context.environment.name
-    yield from write(lambda store: store.end_sessions(session.user.id))
-    try:
-        tokens = yield from write(lambda store: store.forget_tokens(session.user.id, environment))
-        revoked = tokens is None or (yield from revoke_tokens(context, tokens))
-    except VaultSealed:
-        # Nobody can use these tokens here, and nobody can hand them in: the person still can.
-        revoked = False
     emit(Event.DISCONNECTED, user=session.user.id, environment=environment, revoked=revoked)
     return Disconnected(revoked=revoked)

@@ -24,6 +24,7 @@ from procore_signin.flow.context import Context
 from procore_signin.flow.hooks import Candidate, tell
 from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, call, later, read, send, shield, wait, write
+from procore_signin.flow.withdraw import withdraw
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.companies import companies_request, parse_companies_response
 from procore_signin.protocol.me import Me, me_request, parse_me_response
@@ -35,7 +36,7 @@ from procore_signin.protocol.token_endpoint import (
 )
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import Store
-from procore_signin.store.records import NewSession, User
+from procore_signin.store.records import Escrow, NewSession, User
 
 JOIN_SECONDS: Final = 5.0
 """How long the second of two identical callbacks waits for the first."""
@@ -179,7 +180,9 @@ def _admit(
         )
     )
     if completed.replaced_tokens is not None:
-        yield from later(_return_replaced(context, attempt, completed.replaced_tokens))
+        # No row holds the replaced set any more but the escrow of this attempt (row R11).
+        replaced = Escrow(attempt.state_hash, context.environment.name, completed.replaced_tokens)
+        yield from later(withdraw(context, replaced))
     emit(
         Event.SIGN_IN_SUCCEEDED,
         attempt=attempt.state_hash[:8],
@@ -210,12 +213,6 @@ def _tell_application(context: Context, user: User, *, created: bool) -> Flow[No
     if created:
         yield from tell(hooks.on_sign_up, user)
     yield from tell(hooks.on_sign_in, user)
-
-
-def _return_replaced(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[None]:
-    """Revoke the token set that this sign-in replaced, which no row holds any more (row R11)."""
-    if (yield from revoke_tokens(context, tokens)):
-        yield from write(lambda store: store.clear_escrow(attempt.state_hash))
 
 
 def _abandon(

@@ -68,6 +68,23 @@ def _disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
     return (yield from _revoke(context, ended))
 
 
+def disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    """End every session of a user, forget the tokens, and revoke them at Procore.
+
+    The user may sign in again. Crash-safe, as `disable`.
+
+    Raises:
+        StoreUnavailable: Nothing was changed, or the janitor goes on. Repeat it.
+    """
+    return (yield from shield(_disconnect(context, user_id)))
+
+
+def _disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    now = context.now()
+    ended = yield from write(lambda store: store.disconnect_user(user_id, now=now))
+    return None if ended is None else (yield from _revoke(context, ended))
+
+
 def enable(user_id: int) -> Flow[User | None]:
     """Let a user sign in again. They have to: sessions and tokens do not come back.
 

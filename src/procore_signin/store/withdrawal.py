@@ -23,8 +23,8 @@ from procore_signin.store.refresh import database_now
 from procore_signin.store.schema import sign_in_ledger, token_sets, users
 from procore_signin.store.statement import Statement, Transaction
 
-DISABLED: Final = "user_disabled"
-"""The outcome of a ledger row that holds the tokens of a person who was disabled."""
+DISABLED: Final = "access_ended"
+"""The outcome of a ledger row that holds the tokens of a person whose access was ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class EndedAccess:
     """What ending a person's access found.
 
     Attributes:
-        user: The person, disabled.
+        user: The person, as stored now.
         sessions: How many sessions ended.
         withdrawn: How many token sets went into escrow: revoke them.
         lost: Whether a grant was lost before: its tokens are known to nobody, and may live.
@@ -124,6 +124,26 @@ class Withdrawals(Ledger):
 
         return self._database.write(work)
 
+    def disconnect_user(self, user_id: int, *, now: int) -> EndedAccess | None:
+        """End all sessions of a person and forget the tokens, which go into escrow to be revoked.
+
+        The person may sign in again. Tokens that cannot be opened stay as they are.
+
+        Returns:
+            What was found; None where there is no such person.
+        """
+
+        def work(transaction: Transaction) -> EndedAccess | None:
+            user = self._lock_user(transaction, user_id)
+            if user is None:
+                return None
+            ended = self._end_access(transaction, user, now, disable=False)
+            if not ended.sealed:
+                transaction.run(self._withdrawal.delete_token_sets, {"which_user": user_id})
+            return ended
+
+        return self._database.write(work)
+
     def enable_user(self, user_id: int) -> User | None:
         """Let a person sign in again. Their tokens are gone: they have to.
 
@@ -206,9 +226,11 @@ class Withdrawals(Ledger):
         row = transaction.one(self._withdrawal.lock_user, {"which_user": user_id})
         return None if row is None else User(*row)
 
-    def _end_access(self, transaction: Transaction, user: User, now: int) -> EndedAccess:
+    def _end_access(
+        self, transaction: Transaction, user: User, now: int, *, disable: bool = True
+    ) -> EndedAccess:
         who = {"which_user": user.id, "now": now}
-        if user.disabled_at is None:
+        if disable and user.disabled_at is None:
             transaction.run(self._withdrawal.disable, who)
             user = replace(user, disabled_at=now)
         ended = transaction.run(self._statements.end_sessions, who)

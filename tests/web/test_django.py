@@ -1,0 +1,717 @@
+"""Django: the app, its middleware, checks, bridge, command and admin page, in one process.
+
+That it answers alike on real servers is shown in `test_same_verdict.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.exceptions import SynchronousOnlyOperation
+from django.core.management import CommandError, call_command
+from django.http import HttpRequest, HttpResponse
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils.decorators import method_decorator
+from django.views import View
+from hosts import FOLDER
+from scripted import KEYS
+
+from procore_signin.emulator import Emulator
+from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
+from procore_signin.store.migrate import upgrade
+from procore_signin.store.records import User
+
+ORIGIN = "http://localhost:4567"
+OUR_FORM = {"sec-fetch-site": "same-origin"}
+JOE = "joecontractor@procore.com"
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[Emulator]:
+    with Emulator.started(redirect_uris=(f"{ORIGIN}/procore/callback",)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: Emulator) -> Emulator:
+    running_emulator.reset()
+    return running_emulator
+
+
+@pytest.fixture(scope="module")
+def host(running_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Django, set up as the host's module sets it up; it can be set up once in a process."""
+    folder = tmp_path_factory.mktemp("django")
+    settings = {
+        "DJANGO_FOLDER": str(folder),
+        "PROCORE_ENVIRONMENT": "emulator",
+        "PROCORE_EMULATOR_URL": running_emulator.url,
+        "PROCORE_REDIRECT_URI": f"{ORIGIN}/procore/callback",
+        "PROCORE_DATABASE_URL": f"sqlite:///{folder / 'test.db'}",
+        "PROCORE_KEYS": KEYS.reveal(),
+        "PROCORE_RATE_LIMIT": "0",
+    }
+    upgrade(settings["PROCORE_DATABASE_URL"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(FOLDER)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        module = importlib.import_module("django_host")
+        call_command("migrate", verbosity=0)
+        yield module
+        sys.modules["procore_signin.web.django"].procore.close()
+
+
+@pytest.fixture(autouse=True)
+def _as_if_new(host: Any) -> Iterator[None]:
+    """Let each test have its own process's sign-in, made from whatever settings it overrides."""
+    del host
+    installed = importlib.import_module("procore_signin.web.django.installed").installed
+    installed.cache_clear()
+    yield
+    if installed.cache_info().currsize:
+        installed().procore.close()
+    installed.cache_clear()
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Client:
+    del emulator
+    return browser()
+
+
+def browser(**more: Any) -> Client:
+    return Client(headers={"host": "localhost:4567", "accept": "text/html"}, **more)
+
+
+def sign_in(client: Client, emulator: Emulator, login: str = JOE, page: str = "") -> HttpResponse:
+    """Go through a whole sign-in and return the callback's answer."""
+    shown = client.get(f"/procore/signin{page}").content.decode()
+    button = shown.split('href="http', 1)[1]
+    url = "http" + button[button.index("://") :].split('"', 1)[0].replace("&amp;", "&")
+    back = urlsplit(emulator.approve(url, login=login))
+    answer: HttpResponse = client.get(f"{back.path}?{back.query}")
+    assert answer.status_code == 303, answer.content
+    return answer
+
+
+def test_signing_in_makes_somebody_the_requests_user(client: Client, emulator: Emulator) -> None:
+    assert client.get("/who").json() is None
+    assert client.get("/me")["location"] == "/procore/signin?return_to=/me"
+    assert sign_in(client, emulator, page="?return_to=/me")["location"] == "/me"
+    assert client.get("/me").json() == JOE
+    assert client.get("/who").json() == JOE
+
+
+def test_a_program_that_is_not_signed_in_is_told_so(client: Client) -> None:
+    answer = client.get("/me", headers={"accept": "*/*"})
+    assert (answer.status_code, answer["content-type"]) == (401, "application/problem+json")
+
+
+def test_an_async_view_awaits_the_user(client: Client, emulator: Emulator) -> None:
+    sign_in(client, emulator)
+    cookies = "; ".join(f"{name}={each.value}" for name, each in client.cookies.items())
+
+    async def visit() -> list[tuple[int, str]]:
+        asked = {"accept": "text/html"}
+        answers = [
+            await AsyncClient().get("/ame", headers=asked | {"cookie": cookies}),
+            await AsyncClient().get("/ame", headers=asked),
+            await AsyncClient().get("/me", headers=asked | {"cookie": cookies}),
+        ]
+        return [(answer.status_code, answer.content.decode()) for answer in answers]
+
+    expected = (200, f'"{JOE}"')
+    with override_settings(ALLOWED_HOSTS=["testserver"]):  # the only one that this client names
+        found = asyncio.run(visit())
+    assert found == [expected, (303, ""), expected]
+
+
+def test_an_async_view_that_would_block_the_loop_is_told_what_to_write(
+    client: Client, emulator: Emulator
+) -> None:
+    del client, emulator
+
+    async def visit() -> None:
+        await AsyncClient().get("/blocking")
+
+    with (
+        override_settings(ALLOWED_HOSTS=["testserver"]),
+        pytest.raises(SynchronousOnlyOperation, match=r"await request\.aprocore_user"),
+    ):
+        asyncio.run(visit())
+
+
+def test_a_class_can_be_guarded(client: Client, emulator: Emulator, host: Any) -> None:
+    from django.urls import path  # noqa: PLC0415  # once Django is set up
+
+    @method_decorator(importlib.import_module(ACCESS).signed_in, name="dispatch")
+    class Page(View):  # type: ignore[misc]  # Django has no types
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse(request.procore_user.email)
+
+    with patterns(host, path("page", Page.as_view())):
+        assert client.get("/page").status_code == 303
+        sign_in(client, emulator)
+        assert client.get("/page").content.decode() == JOE
+
+
+ACCESS = "procore_signin.web.django.access"
+
+
+def patterns(host: Any, *more: Any) -> Any:
+    """Return a context in which the project has more URLs."""
+    urlconf: Any = ModuleType("urls_of_a_test")
+    urlconf.urlpatterns = [*more, *host.urlpatterns]
+    sys.modules["urls_of_a_test"] = urlconf
+    return override_settings(ROOT_URLCONF="urls_of_a_test")
+
+
+def test_K7_what_a_view_says_itself_about_caching_is_kept(
+    client: Client, emulator: Emulator, host: Any
+) -> None:
+    from django.urls import path  # noqa: PLC0415  # as above
+    from django.views.decorators.cache import cache_control  # noqa: PLC0415  # as above
+
+    view = cache_control(private=True, max_age=60)(host.who)
+    with patterns(host, path("kept", view)):
+        sign_in(client, emulator)
+        kept, marked = client.get("/kept"), client.get("/who")
+    assert kept["cache-control"] == "private, max-age=60"
+    assert (marked["cache-control"], marked["vary"]) == ("no-store", "Cookie")
+    assert not client.get("/").has_header("cache-control")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (GrantLost("gone"), 403, "no longer lets this application act for you"),
+        (ProcoreUnavailable("slow", ambiguous=True), 503, "Procore is not answering"),
+        (ProcoreSignInError("odd"), 500, "Something went wrong on our side"),
+    ],
+)
+def test_an_error_of_ours_in_a_view_becomes_a_page_or_json(
+    client: Client, host: Any, error: ProcoreSignInError, status: int, words: str
+) -> None:
+    from django.urls import path  # noqa: PLC0415  # as above
+
+    def broken(_: HttpRequest) -> HttpResponse:
+        raise error
+
+    with patterns(host, path("broken", broken)):
+        page = client.get("/broken")
+        told = client.get("/broken", headers={"accept": "*/*"})
+    assert (page.status_code, told.status_code) == (status, status)
+    assert words in page.content.decode()
+    assert words in told.json()["title"]
+
+
+def test_a_form_that_somebody_read_before_us_is_understood(
+    client: Client, emulator: Emulator, host: Any
+) -> None:
+    def looking(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+        def look(request: HttpRequest) -> HttpResponse:
+            assert request.POST is not None
+            return get_response(request)
+
+        return look
+
+    host.looking = looking
+    others = [browser(), browser()]
+    for each in (client, *others):
+        sign_in(each, emulator)
+    page = client.get("/procore/sessions").content.decode()
+    newest = sorted(re.findall(r'name="session_id" value="([0-9]+)"', page), key=int)[-2:]
+    urlencoded = {"content_type": "application/x-www-form-urlencoded"}
+    with override_settings(MIDDLEWARE=["django_host.looking", *host.MIDDLEWARE]):
+        looked_at = browser()  # a client keeps the middleware of its first request
+        looked_at.cookies = client.cookies
+        for data, more in (
+            ({"session_id": newest[0]}, {}),  # multipart, which cannot be read twice
+            (f"session_id={newest[1]}", urlencoded),
+        ):
+            answer = looked_at.post("/procore/sessions/end", data, headers=OUR_FORM, **more)
+            assert answer.status_code == 303
+    assert [each.get("/me").status_code for each in others] == [303, 303]
+
+
+# Settings and checks.
+
+
+def found(**settings: Any) -> list[tuple[str, str, str]]:
+    """Return what `manage.py check` says with these settings: number, sentence, hint."""
+    from django.core.checks import run_checks  # noqa: PLC0415  # as above
+
+    with override_settings(**settings):
+        return [
+            (str(each.id), each.msg, each.hint or "")
+            for each in run_checks()
+            if str(each.id).startswith("procore_signin")
+        ]
+
+
+def test_a_project_that_is_set_up_well_has_nothing_to_say() -> None:
+    assert found() == []
+
+
+def test_every_problem_of_the_settings_is_told_at_once_and_where_to_cure_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ENVIRONMENT", "KEYS", "EMULATOR_URL", "DATABASE_URL"):
+        monkeypatch.delenv(f"PROCORE_{name}")
+    setting = {
+        "ENVIRONMENT": "sandbocks",
+        "CLIENT_ID": "<client id>",
+        "DATABASE_URL": "oracle://x",
+        "CLIENT_SECRT": "fake",
+        "REDIRECT_URI": "http://app.example.com/callback",
+        "SESSION_IDLE_SECONDS": 1,
+    }
+    told = found(PROCORE_SIGNIN=setting)
+    names = {sentence.split(" ", 1)[0] for _, sentence, _ in told}
+    assert {number for number, _, _ in told} == {"procore_signin.E001"}
+    assert names == {
+        "PROCORE_ENVIRONMENT",
+        "PROCORE_CLIENT_ID",
+        "PROCORE_CLIENT_SECRET",
+        "PROCORE_CLIENT_SECRT",
+        "PROCORE_DATABASE_URL",
+        "PROCORE_KEYS",
+        "PROCORE_REDIRECT_URI",
+        "PROCORE_SESSION_IDLE_SECONDS",
+    }
+    for _, sentence, hint in told:
+        assert f'PROCORE_SIGNIN["{sentence.split(" ", 1)[0].removeprefix("PROCORE_")}"]' in hint
+    assert "fake" not in str(told)
+
+
+def test_the_settings_of_the_project_beat_the_environment() -> None:
+    from procore_signin.web.django import procore  # noqa: PLC0415  # as above
+
+    assert procore.context.client.client_id == "emulator-client-id"
+    with override_settings(PROCORE_SIGNIN={"CLIENT_ID": "of-the-project"}):
+        installed = importlib.import_module("procore_signin.web.django.installed").installed
+        assert installed().procore.context.client.client_id == "of-the-project"
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("sandbox", "PROCORE_SIGNIN is no dictionary"),
+        ({1: 2}, "PROCORE_SIGNIN is no dictionary"),
+        ({"HOOKS": "nowhere.to.be.found"}, "PROCORE_SIGNIN['HOOKS'] cannot be used"),
+        ({"DJANGO_USER": "django_host.nothing"}, "PROCORE_SIGNIN['DJANGO_USER'] cannot be used"),
+        ({"FIRST_PAGE": "https://evil.example"}, "PROCORE_SIGNIN['FIRST_PAGE'] cannot be used"),
+    ],
+)
+def test_a_setting_that_only_django_has_is_checked_too(setting: object, named: str) -> None:
+    [(number, sentence, hint)] = found(PROCORE_SIGNIN=setting)
+    assert number == "procore_signin.E001"
+    assert sentence.startswith(named)
+    assert hint
+
+
+def test_urls_elsewhere_than_the_redirect_uri_leads_are_told_and_both_are_named(
+    host: Any,
+) -> None:
+    setting = {"REDIRECT_URI": f"{ORIGIN}/auth/callback"}
+    [(number, sentence, hint)] = found(PROCORE_SIGNIN=setting)
+    assert number == "procore_signin.E002"
+    assert "leads to /auth/callback, but" in sentence
+    assert "have their callback at /procore/callback" in sentence
+    assert "Mount them at /auth," in hint
+    with patterns(host):
+        del sys.modules["urls_of_a_test"].urlpatterns[0]
+        [(_, sentence, _)] = found()
+    assert "mounted nowhere" in sentence
+
+
+def test_a_server_that_is_not_set_up_well_does_not_start(host: Any) -> None:
+    with (
+        override_settings(PROCORE_SIGNIN={"REDIRECT_URI": f"{ORIGIN}/auth/callback"}),
+        pytest.raises(SettingsInvalid, match="leads to /auth/callback"),
+    ):
+        host.get_wsgi_application()
+
+
+def test_below_a_path_that_a_proxy_takes_away_the_redirect_uri_has_it() -> None:
+    from django.urls import set_script_prefix  # noqa: PLC0415  # as above
+
+    setting = {"REDIRECT_URI": f"{ORIGIN}/app/procore/callback"}
+    set_script_prefix("/app/")  # as Django does at its start where FORCE_SCRIPT_NAME says so
+    try:
+        assert found(PROCORE_SIGNIN=setting, FORCE_SCRIPT_NAME="/app") == []
+    finally:
+        set_script_prefix("/")
+
+
+def test_a_missing_middleware_is_told(host: Any) -> None:
+    [(number, _, hint)] = found(MIDDLEWARE=host.MIDDLEWARE[:-1])
+    assert number == "procore_signin.W001"
+    assert host.MIDDLEWARE[-1] in hint
+
+
+def test_a_bridge_before_djangos_own_users_is_told(host: Any) -> None:
+    order = [host.MIDDLEWARE[-1], *host.MIDDLEWARE[:-1]]
+    setting = {"DJANGO_USER": lambda _: None}
+    [(number, _, hint)] = found(MIDDLEWARE=order, PROCORE_SIGNIN=setting)
+    assert number == "procore_signin.E003"
+    assert "AuthenticationMiddleware" in hint
+
+
+def test_A10_a_host_that_django_would_refuse_is_told() -> None:
+    [(number, sentence, _)] = found(ALLOWED_HOSTS=["app.example.com"])
+    assert number == "procore_signin.E004"
+    assert "localhost" in sentence
+
+
+def test_tables_that_are_missing_are_told_and_made_by_the_command(tmp_path: Path) -> None:
+    from django.core.checks import run_checks  # noqa: PLC0415  # as above
+
+    with override_settings(PROCORE_SIGNIN={"DATABASE_URL": f"sqlite:///{tmp_path / 'new.db'}"}):
+        [told] = run_checks(databases=["default"])
+        assert told.id == "procore_signin.W002"
+        assert "procore_signin_upgrade" in told.hint
+        said = StringIO()
+        call_command("procore_signin_upgrade", stdout=said)
+        importlib.import_module("procore_signin.web.django.installed").installed().procore.close()
+        importlib.import_module("procore_signin.web.django.installed").installed.cache_clear()
+        assert run_checks(databases=["default"]) == []
+    assert "up to date" in said.getvalue()
+
+
+def test_the_command_says_what_is_wrong_with_the_settings() -> None:
+    with (
+        override_settings(PROCORE_SIGNIN={"ENVIRONMENT": "nowhere"}),
+        pytest.raises(CommandError, match="PROCORE_ENVIRONMENT"),
+    ):
+        call_command("procore_signin_upgrade")
+
+
+def test_django_makes_no_migrations_for_the_sign_in() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+# The bridge to django.contrib.auth.
+
+
+def of_procore(user: User) -> Any:
+    """Find the Django user of somebody by Procore's number, as a project does."""
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    return get_user_model().objects.filter(username=f"procore-{user.procore_id}").first()
+
+
+@pytest.fixture
+def bridged(host: Any) -> Iterator[None]:
+    with override_settings(PROCORE_SIGNIN={"DJANGO_USER": of_procore}):
+        yield
+    del host
+
+
+@pytest.fixture
+def joe() -> Iterator[Any]:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    user = get_user_model().objects.create_user("procore-11111", is_staff=True)
+    yield user
+    user.delete()
+
+
+def django_user(client: Client) -> str | None:
+    """Return who Django says it is, by a page of its admin."""
+    page = client.get("/admin/")
+    found = re.search(r"<strong>(.*)</strong>", page.content.decode())
+    return found[1] if page.status_code == 200 and found else None
+
+
+@pytest.mark.usefixtures("bridged", "joe")
+def test_the_project_says_which_django_user_is_logged_in(
+    client: Client, emulator: Emulator
+) -> None:
+    assert django_user(client) is None
+    sign_in(client, emulator)
+    assert django_user(client) == "procore-11111"
+
+
+@pytest.mark.usefixtures("bridged", "joe")
+def test_K2_S2_logging_in_gives_djangos_session_a_new_key(
+    client: Client, emulator: Emulator
+) -> None:
+    session = client.session
+    session["planted"] = "yes"
+    session.save()
+    before = session.session_key
+    sign_in(client, emulator)
+    assert client.session.session_key != before
+
+
+@pytest.mark.usefixtures("bridged", "joe")
+@pytest.mark.parametrize("path", ["/procore/sign-out", "/procore/disconnect"])
+def test_S3_signing_out_logs_the_django_user_out(
+    client: Client, emulator: Emulator, path: str
+) -> None:
+    sign_in(client, emulator)
+    assert client.post(path, headers=OUR_FORM).status_code == 200
+    assert django_user(client) is None
+
+
+@pytest.mark.usefixtures("bridged", "joe")
+def test_S3_I5_whatever_ends_the_sign_in_ends_djangos_session(
+    client: Client, emulator: Emulator
+) -> None:
+    sign_in(client, emulator)
+    other = browser()
+    sign_in(other, emulator)
+    other.post("/procore/sign-out-everywhere", headers=OUR_FORM)
+    assert django_user(client) is None
+
+
+@pytest.mark.usefixtures("bridged", "joe")
+def test_djangos_session_without_the_cookie_of_the_sign_in_is_nobodys(
+    client: Client, emulator: Emulator
+) -> None:
+    sign_in(client, emulator)
+    del client.cookies["procore_signin_session"]
+    assert django_user(client) is None
+
+
+@pytest.mark.usefixtures("bridged", "joe")
+def test_I2_nobody_is_matched_by_email(client: Client, emulator: Emulator, joe: Any) -> None:
+    joe.email = "mallory@example.com"
+    joe.save()
+    emulator.person(666, login="mallory@example.com", name="Mallory")
+    sign_in(client, emulator, login="mallory@example.com")
+    assert django_user(client) is None
+
+
+@pytest.mark.usefixtures("bridged")
+def test_an_inactive_django_user_is_not_logged_in(
+    client: Client, emulator: Emulator, joe: Any
+) -> None:
+    joe.is_active = False
+    joe.save()
+    sign_in(client, emulator)
+    assert django_user(client) is None
+    assert client.get("/me").status_code == 200
+
+
+@pytest.mark.usefixtures("joe")
+def test_without_a_bridge_django_logs_nobody_in(client: Client, emulator: Emulator) -> None:
+    sign_in(client, emulator)
+    assert django_user(client) is None
+
+
+def test_a_django_user_who_logged_in_otherwise_stays(client: Client, bridged: None) -> None:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    del bridged
+    admin = get_user_model().objects.create_superuser("by-password")
+    client.force_login(admin)
+    assert django_user(client) == "by-password"
+    admin.delete()
+
+
+def test_O3_a_bridge_that_breaks_signs_nobody_in(
+    client: Client, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: User) -> Any:
+        raise ZeroDivisionError("secret of the project")
+
+    with override_settings(PROCORE_SIGNIN={"DJANGO_USER": broken}):
+        shown = client.get("/procore/signin").content.decode()
+        url = shown.split('class="button" href="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
+        back = urlsplit(emulator.approve(url))
+        answer = client.get(f"{back.path}?{back.query}")
+        assert answer.status_code == 500
+        assert "procore_signin_session" not in client.cookies
+    assert "secret of the project" not in answer.content.decode()
+    assert "ZeroDivisionError" in caplog.text
+
+
+# The admin's pages.
+
+
+@pytest.fixture
+def staff(emulator: Emulator) -> Iterator[Callable[..., Client]]:
+    """Return a function that opens the browser of a member of staff with these permissions."""
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+    from django.contrib.auth.models import Permission  # noqa: PLC0415  # as above
+
+    del emulator
+    made: list[Any] = []
+
+    def enter(*permissions: str) -> Client:
+        user = get_user_model().objects.create_user(f"staff-{len(made)}", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        made.append(user)
+        client = browser(enforce_csrf_checks=True)
+        client.force_login(user)
+        return client
+
+    yield enter
+    for user in made:
+        user.delete()
+
+
+PEOPLE = "/admin/procore_signin/person/"
+
+
+def person_page(staff: Client, email: str) -> str:
+    page = staff.get(PEOPLE, {"q": email}).content.decode()
+    [address] = re.findall(rf'href="({PEOPLE}[0-9]+/)"', page)
+    return str(address)
+
+
+def act(staff: Client, page: str, **form: str) -> HttpResponse:
+    """Press a button of the page, with the token that the page carries."""
+    token = staff.get(page).content.decode().split('csrfmiddlewaretoken" value="', 1)[1][:64]
+    answer: HttpResponse = staff.post(page, {"csrfmiddlewaretoken": token, **form}, follow=True)
+    return answer
+
+
+def test_the_admin_lists_people_and_finds_them(
+    client: Client, emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    emulator.person(22222, login="ann@procore.com", name="<b>Ann</b>")
+    sign_in(client, emulator)
+    sign_in(browser(), emulator, login="ann@procore.com")
+    looker = staff("view_person")
+    assert PEOPLE in looker.get("/admin/").content.decode()
+    everybody = looker.get(PEOPLE).content.decode()
+    assert JOE in everybody
+    assert "&lt;b&gt;Ann&lt;/b&gt;" in everybody
+    for wanted in ("22222", "ANN@procore.com"):
+        only_ann = looker.get(PEOPLE, {"q": wanted}).content.decode()
+        assert "ann@procore.com" in only_ann
+        assert JOE not in only_ann
+    assert "Nobody of that" in looker.get(PEOPLE, {"q": "nobody@example.com"}).content.decode()
+
+
+def test_the_admin_turns_the_page_after_a_hundred_people(
+    staff: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, emulator: Emulator
+) -> None:
+    for number in range(3):
+        emulator.person(70 + number, login=f"many{number}@procore.com", name=None)
+        sign_in(browser(), emulator, login=f"many{number}@procore.com")
+    monkeypatch.setattr("procore_signin.web.django.admin.PAGE", 1)
+    looker, address, seen = staff("view_person"), PEOPLE, ""
+    for _ in range(50):
+        page = looker.get(address).content.decode()
+        seen += page
+        if "More people" not in page:
+            break
+        address = PEOPLE + re.findall(r'href="([?]after=[0-9]+)"', page)[0]
+    assert all(f"many{number}@procore.com" in seen for number in range(3))
+
+
+def test_I5_the_admin_disables_somebody_whose_tokens_are_then_revoked(
+    emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    emulator.person(50, login="leaver@procore.com", name="Leaver")
+    leaver = browser()
+    sign_in(leaver, emulator, login="leaver@procore.com")
+    keeper = staff("view_person", "change_person")
+    page = person_page(keeper, "leaver@procore.com")
+    said = act(keeper, page, act="disable").content.decode()
+    assert "1 session(s) ended" in said
+    assert "honours no token of this person any more" in said
+    assert leaver.get("/me").status_code == 303
+    assert emulator.live_grants() == []
+    assert "Let this person sign in again" in said
+    act(keeper, page, act="enable")
+    sign_in(leaver, emulator, login="leaver@procore.com")
+    assert leaver.get("/me").status_code == 200
+
+
+def test_S6_the_admin_ends_one_session_or_all(
+    emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    emulator.person(60, login="three@procore.com", name="Three Browsers")
+    browsers = [browser() for _ in range(3)]
+    for each in browsers:
+        sign_in(each, emulator, login="three@procore.com")
+    keeper = staff("view_person", "change_person")
+    page = person_page(keeper, "three@procore.com")
+    shown = keeper.get(page).content.decode()
+    number = shown.split('name="session_id" value="', 1)[1].split('"', 1)[0]
+    act(keeper, page, act="end_session", session_id=number)
+    assert sorted(each.get("/me").status_code for each in browsers) == [200, 200, 303]
+    assert (
+        "That session was over"
+        in act(keeper, page, act="end_session", session_id=number).content.decode()
+    )
+    assert "2 session(s) ended" in act(keeper, page, act="end_sessions").content.decode()
+    assert {each.get("/me").status_code for each in browsers} == {303}
+
+
+def test_what_the_admin_did_stands_in_its_history(
+    client: Client, emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    from django.contrib.admin.models import LogEntry  # noqa: PLC0415  # as above
+
+    sign_in(client, emulator)
+    keeper = staff("view_person", "change_person")
+    page = person_page(keeper, JOE)
+    act(keeper, page, act="end_sessions")
+    newest = LogEntry.objects.latest("pk")
+    assert "session(s) ended" in newest.change_message
+    assert page == f"{PEOPLE}{newest.object_id}/"
+
+
+def test_who_may_only_look_can_do_nothing_and_others_see_nothing(
+    client: Client, emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    sign_in(client, emulator)
+    looker, other = staff("view_person"), staff()
+    page = person_page(looker, JOE)
+    assert 'name="act"' not in looker.get(page).content.decode()
+    bold = Client(headers={"host": "localhost:4567"})
+    bold.cookies = looker.cookies
+    assert bold.post(page, {"act": "disable"}).status_code == 403
+    assert other.get(PEOPLE).status_code == 403
+    assert other.get(page).status_code == 403
+    assert client.get(PEOPLE).status_code == 302  # to the admin's own login
+    assert client.get("/me").status_code == 200
+
+
+def test_K8_the_admins_buttons_need_the_page_they_stand_on(
+    client: Client, emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    sign_in(client, emulator)
+    keeper = staff("view_person", "change_person")
+    page = person_page(keeper, JOE)
+    assert keeper.post(page, {"act": "disable"}).status_code == 403
+    assert client.get("/me").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["999999/", "0/"])
+def test_the_admin_knows_no_page_for_nobody(staff: Callable[..., Client], path: str) -> None:
+    assert staff("view_person").get(f"{PEOPLE}{path}").status_code == 404
+
+
+def test_an_act_of_nobodys_is_refused(
+    client: Client, emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    sign_in(client, emulator)
+    keeper = staff("view_person", "change_person")
+    assert act(keeper, person_page(keeper, JOE), act="promote").status_code == 404
+
+
+def test_C2_the_raw_query_is_read_under_both_gateways(host: Any) -> None:
+    """Django's own `request.GET` has the last of two values; the bytes have both."""
+    requests = importlib.import_module("procore_signin.web.django.requests")
+    wsgi = RequestFactory().get("/procore/callback?state=a&state=b")
+    assert requests.browser_request(wsgi, "/procore/callback").query == b"state=a&state=b"
+    del host

@@ -1,0 +1,134 @@
+"""Clearing up beside an application: orphaned tokens are revoked without anybody asking."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from pathlib import Path
+
+import pytest
+from scripted import KEYS, Clock, ScriptedProcore, front_door
+
+from procore_signin import environments
+from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin.flow.janitor import ORPHANED_AFTER
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store.migrate import upgrade
+from procore_signin.web import janitor
+from procore_signin.web.janitor import Janitor, sweeping
+
+ORPHAN = "a" * 64
+
+
+def leave_an_orphan(door: ProcoreSignIn | AsyncProcoreSignIn, clock: Clock) -> None:
+    """Leave what a process leaves that dies between the exchange and the commit."""
+    now = int(clock())
+    door.store.take_attempt(ORPHAN, environment="emulator", now=now, expires_at=now + 9999)
+    tokens = TokenSet(Secret("fake-access", "a"), Secret("fake-refresh", "r"), now + 5400)
+    door.store.escrow(ORPHAN, tokens, now=now)
+    clock.advance(ORPHANED_AFTER + 1)
+
+
+class Waited(ScriptedProcore):
+    """A Procore that says when tokens were revoked at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = threading.Event()
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        response = super().send(request)
+        if request.url.endswith("/oauth/revoke"):
+            self.told.set()
+        return response
+
+
+def test_C12_the_thread_revokes_what_a_dead_process_left(tmp_path: Path) -> None:
+    procore, clock = Waited(), Clock()
+    with front_door(tmp_path, procore, clock) as door:
+        leave_an_orphan(door, clock)
+        Janitor(door, seconds=0.01).start()
+        assert procore.told.wait(20)
+        assert "fake-access" in procore.revoked
+
+
+def test_one_thread_sweeps_in_a_process_however_often_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+    with front_door(tmp_path, ScriptedProcore(), Clock()) as door:
+        sweeper = Janitor(door)
+        for _ in range(3):
+            sweeper.start()
+        assert started == ["procore-signin-janitor"]
+        monkeypatch.setattr(janitor.os, "getpid", lambda: -1)  # as in a process forked from here
+        sweeper.start()
+        assert started == ["procore-signin-janitor"] * 2
+
+
+def test_the_thread_ends_when_the_front_door_is_gone(tmp_path: Path) -> None:
+    door = front_door(tmp_path, ScriptedProcore(), Clock())
+    Janitor(door, seconds=0.01).start()
+    [thread] = [each for each in threading.enumerate() if each.name == "procore-signin-janitor"]
+    door.close()
+    del door
+    gc.collect()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+class AsyncWaited:
+    def __init__(self) -> None:
+        self.inside = Waited()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        return self.inside.send(request)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_C12_the_task_revokes_what_a_dead_process_left_and_ends_with_the_block(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, clock, procore = f"sqlite:///{tmp_path / 'test.db'}", Clock(), AsyncWaited()
+    upgrade(url)
+
+    async def run() -> None:
+        async with AsyncProcoreSignIn(
+            environment=environments.emulator(),
+            client_id="fake-client-id",
+            client_secret=Secret("fake-client-secret", "client secret"),
+            redirect_uri="http://localhost:4567/callback",
+            keys=KEYS,
+            database_url=url,
+            transport=procore,
+            clock=clock,
+        ) as door:
+            leave_an_orphan(door, clock)
+            async with sweeping(door, seconds=0.01):
+                while not procore.inside.told.is_set():
+                    await asyncio.sleep(0.01)
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+    assert "fake-access" in procore.inside.revoked
+    assert caplog.text == ""
+
+
+def test_a_database_that_does_not_answer_stops_no_janitor(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    procore, clock = Waited(), Clock()
+    with front_door(tmp_path, procore, clock) as door:
+        leave_an_orphan(door, clock)
+        hidden = (tmp_path / "test.db").rename(tmp_path / "hidden.db")
+        door.store.close()
+        Janitor(door, seconds=0.01).start()
+        while "The janitor will try again" not in caplog.text:
+            assert not procore.told.is_set()
+        hidden.rename(tmp_path / "test.db")
