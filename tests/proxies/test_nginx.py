@@ -18,8 +18,9 @@ from procore_signin.emulator import DEMO_LOGIN, Emulator
 Enter = Callable[..., Person]
 ARCHITECT = "sandbox+arch@example.com"
 CACHE = "proxy_cache_path {folder}/cache keys_zone=all:1m;\n"
+# As careless as a cache can be that still reads Cache-Control.
 CACHING = (
-    "proxy_cache all;\nproxy_cache_valid any 10m;\n"
+    "proxy_cache all;\nproxy_cache_valid any 10m;\nproxy_ignore_headers Vary Set-Cookie;\n"
     "add_header X-Cache $upstream_cache_status always;\n"
 )
 

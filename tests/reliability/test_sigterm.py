@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
+import pytest
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.processes import Answer, Worker
 from tests.reliability.settings import size
 from tests.reliability.world import World, until
+
+from procore_signin.flow.tokens import LEASE_SECONDS
 
 TIMES: Final = size(5, 100)
 SIGN_INS: Final = size(4, 25)
@@ -80,6 +84,28 @@ def test_R12_sigterm_during_a_refresh_loses_no_grant(new_world: NewWorld, report
     assert interrupted > 0
     assert refreshed > TIMES // 2
     assert (sight.double_spends, sight.invalid_grants) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_R12_a_server_that_waits_for_another_process_ends_without_waiting_on(
+    new_world: NewWorld,
+) -> None:
+    """It would wait for as long as a lease lasts, and be killed in the refresh after that."""
+    world = new_world()
+    user = world.sign_in()
+    world.expire()
+    holder, server = world.worker(), world.worker()
+    holder.ask("pause_at", point="after take_lease")
+    assert holder.ask("fresh", user=user) == {"paused": True}
+    server.tell("serve", user=user, callers=CALLERS)
+    assert server.hear() == {"serving": True}
+    server.send_signal(signal.SIGTERM)
+    ready, _, _ = select.select([server], [], [], LEASE_SECONDS / 4)
+    assert ready, "it still waits for a lease that it does not hold"
+    assert world.witness.look().refresh_tokens.total() == 0
+    server.hear()
+    holder.tell("go_on")
+    assert holder.hear()["api"] == 200
 
 
 def test_C13_sigterm_during_a_sign_in_strands_no_grant(new_world: NewWorld, report: Report) -> None:

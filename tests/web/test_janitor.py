@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from scripted import KEYS, Clock, ScriptedProcore, front_door
 
 from procore_signin import environments
 from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin.errors import StoreUnavailable
 from procore_signin.flow.janitor import ORPHANED_AFTER
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store.migrate import upgrade
-from procore_signin.web import janitor
+from procore_signin.store.records import Escrow
 from procore_signin.web.janitor import Janitor, sweeping
 
 ORPHAN = "a" * 64
@@ -65,7 +67,7 @@ def test_one_thread_sweeps_in_a_process_however_often_it_is_started(
         for _ in range(3):
             sweeper.start()
         assert started == ["procore-signin-janitor"]
-        monkeypatch.setattr(janitor.os, "getpid", lambda: -1)  # as in a process forked from here
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a process forked from here
         sweeper.start()
         assert started == ["procore-signin-janitor"] * 2
 
@@ -84,9 +86,13 @@ def test_the_thread_ends_when_the_front_door_is_gone(tmp_path: Path) -> None:
 class AsyncWaited:
     def __init__(self) -> None:
         self.inside = Waited()
+        self.told = asyncio.Event()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        return self.inside.send(request)
+        response = self.inside.send(request)
+        if self.inside.told.is_set():
+            self.told.set()
+        return response
 
     async def aclose(self) -> None:
         pass
@@ -110,10 +116,10 @@ def test_C12_the_task_revokes_what_a_dead_process_left_and_ends_with_the_block(
             clock=clock,
         ) as door:
             leave_an_orphan(door, clock)
+            before = asyncio.all_tasks()
             async with sweeping(door, seconds=0.01):
-                while not procore.inside.told.is_set():
-                    await asyncio.sleep(0.01)
-            assert len(asyncio.all_tasks()) == 1
+                await procore.told.wait()
+            assert asyncio.all_tasks() == before
 
     asyncio.run(asyncio.wait_for(run(), 20))
     assert "fake-access" in procore.inside.revoked
@@ -121,14 +127,18 @@ def test_C12_the_task_revokes_what_a_dead_process_left_and_ends_with_the_block(
 
 
 def test_a_database_that_does_not_answer_stops_no_janitor(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     procore, clock = Waited(), Clock()
     with front_door(tmp_path, procore, clock) as door:
         leave_an_orphan(door, clock)
-        hidden = (tmp_path / "test.db").rename(tmp_path / "hidden.db")
-        door.store.close()
+        look = door.store.escrowed
+
+        def down(older_than: int) -> list[Escrow]:
+            monkeypatch.setattr(door.store, "escrowed", look)
+            raise StoreUnavailable(f"down at {older_than}")
+
+        monkeypatch.setattr(door.store, "escrowed", down)
         Janitor(door, seconds=0.01).start()
-        while "The janitor will try again" not in caplog.text:
-            assert not procore.told.is_set()
-        hidden.rename(tmp_path / "test.db")
+        assert procore.told.wait(20)
+    assert "The janitor will try again: down at" in caplog.text

@@ -15,7 +15,6 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from procore_signin.errors import StoreUnavailable
 from procore_signin.flow.return_to import safe_return_to
 from procore_signin.flow.steps import Flow
 from procore_signin.store.records import User
@@ -57,12 +56,10 @@ class ForwardAuthEndpoint:
     def verify(self, request: BrowserRequest) -> Flow[Answer]:
         """Say whose session the request carries.
 
-        When the store fails the answer is 503: nobody is let in or signed out (row S7).
+        Raises:
+            StoreUnavailable: Nobody can tell. The router answers 503 (row S7).
         """
-        try:
-            session = yield from self._sign_in.session(request)
-        except StoreUnavailable:
-            return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, body=b"Try again later.\n")
+        session = yield from self._sign_in.session(request)
         if session is not None:
             return Answer(status=HTTPStatus.OK, headers=identity_headers(session.user))
         if "text/html" not in (request.header(b"accept") or ""):
