@@ -319,11 +319,21 @@ def test_the_browser_is_opened_with_the_address(terminal: Terminal, tmp_path: Pa
     assert "Your browser opens Procore" in err
 
 
-@pytest.mark.parametrize("uri", ["https://app.example.com/callback", "http://example.com/", "oob"])
-def test_a_redirect_uri_that_leads_elsewhere_is_refused(terminal: Terminal, uri: str) -> None:
-    done = terminal.run("login", "--environment", "emulator", "--redirect-uri", uri)
-
-    assert (done.status, "No answer can come back" in done.err) == (1, True)
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("https://app.example.com/callback", "https://localhost:4567/callback", "oob", ""),
+        *("http://example.com/", "http://localhost:99999/", "http://localhost:0/", "http://[::1/"),
+        *(
+            "http://joe@localhost:4567/",
+            "http://localhost:4567/?a",
+            "http://127.0.0.1.evil.example/",
+        ),
+    ],
+)
+def test_a_redirect_uri_that_leads_elsewhere_is_refused(uri: str) -> None:
+    with pytest.raises(CommandFailed, match="No answer can come back"):
+        registration(Wishes("emulator", redirect_uri=uri), {}, None)
 
 
 def test_S1_no_session_is_left_in_the_store(terminal: Terminal) -> None:
@@ -361,31 +371,25 @@ def test_everything_that_is_kept_is_the_persons_alone(terminal: Terminal) -> Non
     assert {"profile.json", "grants.db", "key"} <= {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize(
-    ("place", "mode"),
-    [
-        (".", 0o750),
-        ("default", 0o701),
-        ("default/key", 0o640),
-        ("default/grants.db", 0o604),
-        ("default/profile.json", 0o602),
-    ],
-)
-def test_V1_wider_permissions_are_refused_until_they_are_narrowed(
-    terminal: Terminal, place: str, mode: int
-) -> None:
+def test_V1_wider_permissions_are_refused_until_they_are_narrowed(terminal: Terminal) -> None:
     terminal.log_in()
-    path = terminal.data / place
-    narrow = stat.S_IMODE(path.stat().st_mode)
-    path.chmod(mode)
     asked = len(terminal.emulator.requests)
-
-    for words in (("whoami",), ("api", "/rest/v1.0/me"), ("logout",), ("login",)):
+    for place, mode, words in (
+        (".", 0o750, ("whoami",)),
+        ("default", 0o701, ("api", "/rest/v1.0/me")),
+        ("default/key", 0o640, ("logout",)),
+        ("default/grants.db", 0o604, ("login",)),
+        ("default/profile.json", 0o602, ("logout", "--force")),
+    ):
+        path = terminal.data / place
+        narrow = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(mode)
         done = terminal.run(*words)
+        path.chmod(narrow)
         assert (done.status, "Others may read or change" in done.err) == (1, True)
-        assert f"chmod {narrow:o} " in done.err
+        assert f"chmod {narrow:o} {path.resolve()}. " in done.err
+
     assert len(terminal.emulator.requests) == asked
-    path.chmod(narrow)
     assert terminal.run("whoami").status == 0
 
 
@@ -522,10 +526,9 @@ def test_profiles_are_apart(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", ".hidden", "ä", "x" * 65])
-def test_a_profiles_name_never_leads_out_of_its_folder(terminal: Terminal, name: str) -> None:
-    done = terminal.run("whoami", "--profile", name)
-
-    assert (done.status, "no name for a profile" in done.err) == (1, True)
+def test_a_profiles_name_never_leads_out_of_its_folder(name: str) -> None:
+    with pytest.raises(CommandFailed, match="no name for a profile"):
+        Profile(name, {})
 
 
 def test_V7_a_profile_that_holds_a_grant_is_not_given_to_another_client(
@@ -723,6 +726,24 @@ def test_R6_a_grant_revoked_at_procore_says_log_in_again(terminal: Terminal) -> 
 
     assert (done.status, done.out) == (3, "")
     assert "Run: procore-signin login --profile mine" in done.err
+
+
+@pytest.mark.parametrize("word", ["login", "logout", "whoami", "api"])
+def test_each_command_explains_itself_and_prints_json_too(terminal: Terminal, word: str) -> None:
+    shown = terminal.run(word, "--help")
+
+    assert (shown.status, shown.err) == (0, "")
+    assert {"--profile", "--json"} <= set(shown.out.split())
+
+
+def test_a_login_prints_json_and_nothing_else_on_its_output(terminal: Terminal) -> None:
+    assert json.loads(terminal.log_in("--json").out) == {
+        "profile": "default",
+        "environment": "emulator",
+        "procore_id": 11111,
+        "login": DEMO_LOGIN,
+        "name": "Joe Contractor",
+    }
 
 
 def test_names_move_no_cursor(terminal: Terminal) -> None:

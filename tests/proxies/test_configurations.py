@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # it ships no types
 from proxied import IDENTITY
 
 from procore_signin.store.records import User
@@ -20,6 +20,7 @@ VERIFY = verify_path(Paths.under("/procore"))
 
 
 def traefik() -> Any:
+    yaml: Any = import_module("yaml")  # it ships no types
     return yaml.safe_load((ROOT / "deploy/traefik.yml").read_text())["http"]
 
 

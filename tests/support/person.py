@@ -65,3 +65,8 @@ class Person:
     @property
     def signed_in(self) -> bool:
         return self.row().status_code == httpx2.codes.OK
+
+
+def exchanges(emulator: Emulator) -> int:
+    """Return how often a code was sent. Tokens of an earlier test may still be given back."""
+    return sum(each.grant_type == "authorization_code" for each in emulator.token_requests)
