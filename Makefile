@@ -6,13 +6,14 @@ ARGS =
 PYTHON =
 export PYTHON
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint lock bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
 	@echo "make test    lint, type check and run every test"
 	@echo "make lint    lint and type check only"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
+	@echo "make bench   measure against peers (ten minutes; Linux, nginx, taskset)"
 	@echo "make clean   remove what make made; keeps test.db and .env"
 	@echo ""
 	@echo 'Options go through ARGS: make demo ARGS="--port 8080"'
@@ -32,6 +33,9 @@ lint:
 lock:
 	@sh scripts/lock
 
+bench:
+	@sh scripts/environment test && sh bench/prepare && cd bench && exec .venv/bin/python -m harness $(ARGS)
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
+	rm -rf .venv bench/.venv bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

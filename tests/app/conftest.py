@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from person import Person
-from running import Application, application, free_port
+from running import Application, application, forget_tokens, free_port
 
 from procore_signin.emulator import Emulator
 
@@ -33,7 +33,8 @@ def app(
 
 
 @pytest.fixture
-def emulator(running_emulator: Emulator) -> Emulator:
+def emulator(running_emulator: Emulator, app: Application) -> Emulator:
+    forget_tokens(app)
     running_emulator.reset()
     return running_emulator
 

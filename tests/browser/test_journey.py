@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
 from person import exchanges
-from running import Application, application, free_port
+from playwright.sync_api import Page, expect
+from running import Application, application, forget_tokens, free_port
 
 from procore_signin.emulator import Emulator
 
@@ -39,8 +39,9 @@ def app(
 
 
 @pytest.fixture(autouse=True)
-def _as_if_new(emulator: Emulator) -> None:
+def _as_if_new(emulator: Emulator, app: Application) -> None:
     """Let nobody be remembered from the test before: neither consent nor people nor faults."""
+    forget_tokens(app)
     emulator.reset()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -109,3 +110,14 @@ def _wait_until_ready(running: Application) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(f"The application did not start:\n{running.output.decode()}")
+
+
+def forget_tokens(running: Application) -> None:
+    """Let the application hold no tokens, as if nobody had signed in before.
+
+    Otherwise it would give back those of an earlier test, and meet this test's faults with it.
+    """
+    with contextlib.closing(sqlite3.connect(running.folder / "test.db", timeout=30)) as database:
+        database.execute("DELETE FROM token_sets")
+        database.execute("UPDATE sign_in_ledger SET escrow = NULL, escrowed_at = NULL")
+        database.commit()

@@ -11,7 +11,8 @@ import os
 import socket
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -61,8 +62,13 @@ _ARRIVED: Final = Told(HTTPStatus.OK, "The answer has arrived", "Look at the ter
 
 def is_loopback(redirect_uri: str) -> bool:
     """Whether answers to this redirect URI can be caught here: plain http, on this machine."""
-    parts = urlsplit(redirect_uri)
-    return parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
+    try:
+        parts = urlsplit(redirect_uri)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = parts.username is None and not parts.query and not parts.fragment and port != 0
+    return plain and parts.scheme == "http" and parts.hostname in LOOPBACK_HOSTS
 
 
 class Loopback:
@@ -165,7 +171,8 @@ class Loopback:
         return True
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(ThreadingTCPServer):
+    # Not `http.server`'s: that one asks the network for the machine's name.
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share the port

@@ -179,7 +179,8 @@ def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRet
     return guarded
 
 
-current_user: User = LocalProxy(get_user)  # type: ignore[assignment]  # as with Flask's own proxies
+# Looked up by name each time, so that a test can put somebody in its place.
+current_user: User = LocalProxy(lambda: get_user())  # type: ignore[assignment]  # noqa: PLW0108  # as above
 """Who is signed in: use it below `@signed_in`. Elsewhere it may stand for nobody: then it is false,
 though never `None` itself; `get_user()` returns a plain value."""
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 
+from procore_signin.web.django import requests
 from procore_signin.web.django.installed import installed
-from procore_signin.web.django.requests import auser_of, browser_request, response_to, user_of
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -25,7 +25,7 @@ def signed_in(view: View) -> View:
 
         @wraps(view)
         async def aguarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            if await auser_of(request) is None:
+            if await requests.auser_of(request) is None:
                 return turned_away(request)
             return await view(request, *args, **kwargs)
 
@@ -33,7 +33,7 @@ def signed_in(view: View) -> View:
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if user_of(request) is None:
+        if requests.user_of(request) is None:
             return turned_away(request)
         return view(request, *args, **kwargs)
 
@@ -42,5 +42,5 @@ def signed_in(view: View) -> View:
 
 def turned_away(request: HttpRequest) -> HttpResponse:
     """Return what somebody gets who is not signed in."""
-    site, asked = installed().site, browser_request(request)
-    return response_to(site.reply(asked, site.not_signed_in(asked)))
+    site, asked = installed().site, requests.browser_request(request)
+    return requests.response_to(site.reply(asked, site.not_signed_in(asked)))

@@ -11,15 +11,9 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
 from procore_signin.errors import ProcoreSignInError
+from procore_signin.web.django import requests
 from procore_signin.web.django.installed import check_urls, installed
 from procore_signin.web.django.login import log_out_if_over
-from procore_signin.web.django.requests import (
-    SESSION,
-    auser_of,
-    browser_request,
-    response_to,
-    user_of,
-)
 from procore_signin.web.site import NO_STORE, vary
 
 NAME: Final = "procore_signin.web.django.middleware.SignInMiddleware"
@@ -44,14 +38,14 @@ class SignInMiddleware(MiddlewareMixin):
 
     def process_request(self, request: HttpRequest) -> None:
         """Attach the person, and end Django's own session where ours has ended."""
-        request.procore_user = SimpleLazyObject(partial(user_of, request))
-        request.aprocore_user = partial(auser_of, request)
+        request.procore_user = SimpleLazyObject(partial(requests.user_of, request))
+        request.aprocore_user = partial(requests.auser_of, request)
         if self._logs_in:
             log_out_if_over(request)
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Keep answers that depend on who is signed in out of every cache (row K7)."""
-        if hasattr(request, SESSION):
+        if hasattr(request, requests.SESSION):
             response["Vary"] = vary(response.get("Vary"))
             # An application that says how long its answers may be kept knows why.
             response.setdefault("Cache-Control", NO_STORE)
@@ -61,5 +55,5 @@ class SignInMiddleware(MiddlewareMixin):
         """Answer an error of ours that ended a view of the project's own."""
         if not isinstance(error, ProcoreSignInError):
             return None
-        site, asked = installed().site, browser_request(request)
-        return response_to(site.reply(asked, site.problem(asked, error)))
+        site, asked = installed().site, requests.browser_request(request)
+        return requests.response_to(site.reply(asked, site.problem(asked, error)))

@@ -33,8 +33,10 @@ def user_of(request: HttpRequest) -> User | None:
     return None if session is None else session.user
 
 
-auser_of = sync_to_async(user_of, thread_sensitive=True)
-"""As `user_of`, for async views: the look-up runs on the request's own thread, as Django's ORM."""
+async def auser_of(request: HttpRequest) -> User | None:
+    """As `user_of`, for async views: it runs on the request's own thread, as Django's ORM does."""
+    user: User | None = await sync_to_async(user_of, thread_sensitive=True)(request)
+    return user
 
 
 def browser_request(request: HttpRequest, path: str | None = None) -> BrowserRequest:
