@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ IDS = {f"{letter}{number}" for letter, most in COUNTS.items() for number in rang
 ROW = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (holds|part|waits) \| ?(.*?) ?\|$", re.MULTILINE)
 
 
+@cache
 def listed_rows() -> dict[str, tuple[str, str]]:
     text = (ROOT / "docs/security-rows.md").read_text()
     return {row: (state, note) for row, _, state, note in ROW.findall(text)}
 
 
+@cache
 def rows_of_tests() -> dict[str, list[str]]:
     found = defaultdict(list)
     for path in (ROOT / "tests").rglob("test_*.py"):

@@ -148,6 +148,30 @@ def exchange_bytes() -> Callable[[Emulator, bytes], bytes]:
     return perform
 
 
+@pytest.fixture
+def me(
+    emulator: Emulator, http: httpx2.Client, sign_in: Callable[..., dict[str, Any]]
+) -> tuple[bytes, dict[str, str]]:
+    """A request for `/me` as bytes, and its headers."""
+    token = sign_in(emulator, http)["access_token"]
+    sent = b"GET /rest/v1.0/me HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %b\r\n\r\n"
+    return sent % token.encode(), {"authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def code(emulator: Emulator, authorize: Callable[..., str], code_in: Callable[[str], str]) -> str:
+    """A code that was not exchanged yet."""
+    return code_in(emulator.approve(authorize()))
+
+
+@pytest.fixture
+def is_spent(
+    http: httpx2.Client, code_form: Callable[..., dict[str, str]]
+) -> Callable[[str], bool]:
+    """Say whether the emulator carried out an exchange of this code before."""
+    return lambda code: http.post("/oauth/token", data=code_form(code)).status_code == 401
+
+
 @pytest.fixture(scope="session")
 def program() -> Callable[[str], str]:
     """Find a program of this machine; without it the test is skipped, or fails where it must run.

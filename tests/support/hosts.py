@@ -26,11 +26,13 @@ READY_SECONDS = 60
 # gunicorn itself answers 414 to a request line over 4,094 bytes; here our own limit is to be seen.
 GUNICORN = "gunicorn --no-control-socket --limit-request-line 0 --bind 127.0.0.1:{port}"
 UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level error"
+EVERYWHERE = ("starlette", "fastapi", "flask", "flask-gevent", "django", "django-asgi")
 COMMANDS = {
     "starlette": f"{UVICORN} starlette_host:app",
     "fastapi": "granian --interface asgi --host 127.0.0.1 --port {port} --no-ws fastapi_host:app",
     "flask": f"{GUNICORN} --worker-class gthread --threads 8 flask_host:create_app()",
     "flask-gevent": f"{GUNICORN} --worker-class gevent flask_host:create_app()",
+    "flask-gevent-preloaded": f"{GUNICORN} --worker-class gevent --preload flask_host:create_app()",
     "django": f"{GUNICORN} --worker-class gthread --threads 8 django_host:wsgi",
     "django-asgi": f"{UVICORN} --lifespan off django_host:asgi",
 }

@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, g, request
 from flask.testing import FlaskClient
-from hosts import hosts
+from hosts import Host, hosts
 from person import Person
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
@@ -35,7 +34,7 @@ from procore_signin.web.flask import (
     sign_in_blueprint,
     signed_in,
 )
-from procore_signin.web.gevent import GeventProcoreSignIn, front_door_kind
+from procore_signin.web.gevent import GeventProcoreSignIn
 from procore_signin.web.site import Options
 
 ORIGIN = "http://localhost:4567"
@@ -356,13 +355,14 @@ def test_nothing_of_one_request_is_left_for_the_next(app: Flask, client: FlaskCl
     assert [each is None for each in seen] == [False, True]
 
 
-def test_threads_have_the_front_door_that_waits_in_its_own_thread() -> None:
-    assert front_door_kind() is ProcoreSignIn
-
-
-def test_gevents_front_door_sends_from_another_thread(tmp_path: Path) -> None:
+@pytest.mark.parametrize("patched", [True, False])
+def test_only_where_gevent_has_patched_requests_are_sent_from_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, patched: bool
+) -> None:
     """With greenlets but without patches, so that the test's own threads stay what they are."""
     gevent = importlib.import_module("gevent")
+    monkey = importlib.import_module("gevent.monkey")
+    monkeypatch.setattr(monkey, "is_module_patched", lambda name: patched and name == "socket")
     sent_from = []
 
     class Noting(ScriptedProcore):
@@ -370,26 +370,23 @@ def test_gevents_front_door_sends_from_another_thread(tmp_path: Path) -> None:
             sent_from.append(threading.get_ident())
             return super().send(request)
 
+    monkeypatch.setattr("procore_signin.client.PyreqwestTransport", Noting)
     url = f"sqlite:///{tmp_path / 'test.db'}"
     upgrade(url)
-
-    door = GeventProcoreSignIn(
+    with GeventProcoreSignIn(
         environment=environments.emulator(),
         client_id="fake-client-id",
         client_secret=Secret("fake-client-secret", "client secret"),
         redirect_uri=f"{ORIGIN}/procore/callback",
         keys=KEYS,
         database_url=url,
-    )
-    transport: Any = door._transport
-    transport._inside = Noting()
-    app = Flask(__name__)
-    SignIn(app, procore=door)
-    greenlet = gevent.spawn(sign_in, browser_of(app))
-    assert greenlet.get() == "/"
+    ) as door:
+        app = Flask(__name__)
+        SignIn(app, procore=door)
+        greenlet = gevent.spawn(sign_in, browser_of(app))
+        assert greenlet.get() == "/"
     assert sent_from
-    assert threading.get_ident() not in sent_from
-    door.close()
+    assert (threading.get_ident() in sent_from) is not patched
 
 
 @pytest.fixture(scope="module")
@@ -398,16 +395,24 @@ def emulator() -> Iterator[Emulator]:
         yield emulator
 
 
-@pytest.mark.parametrize("name", ["flask", "flask-gevent"])
+WORKERS = ("flask", "flask-gevent", "flask-gevent-preloaded")
+
+
+@pytest.fixture(scope="module")
+def workers(
+    emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Host]]:
+    with hosts(emulator, tmp_path_factory.mktemp("workers"), *WORKERS) as started:
+        yield started
+
+
+@pytest.mark.parametrize("name", WORKERS)
 def test_while_procore_takes_its_time_others_are_answered(
-    emulator: Emulator, tmp_path: Path, name: str
+    emulator: Emulator, workers: dict[str, Host], name: str
 ) -> None:
     """One gunicorn worker. Without a thread of its own, gevent's hub stood still for it all."""
-    with (
-        hosts(emulator, tmp_path, name) as started,
-        Person(started[name].url, emulator) as joe,
-        Person(started[name].url, emulator) as ann,
-    ):
+    url = workers[name].url
+    with Person(url, emulator) as joe, Person(url, emulator) as ann:
         joe.sign_in("/procore/signin")
         address = ann.callback_address("/procore/signin")
         emulator.fault("POST /oauth/token", "latency", seconds=2.0)

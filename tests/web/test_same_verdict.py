@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hosts import COMMANDS, Host, hosts
+from hosts import EVERYWHERE, Host, hosts
 from person import Person
 
 from procore_signin.emulator import Emulator
@@ -34,7 +34,7 @@ def emulator() -> Iterator[Emulator]:
 def everywhere(
     emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Host]]:
-    with hosts(emulator, tmp_path_factory.mktemp("hosts"), *COMMANDS) as started:
+    with hosts(emulator, tmp_path_factory.mktemp("hosts"), *EVERYWHERE) as started:
         yield started
 
 

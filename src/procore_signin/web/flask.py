@@ -31,7 +31,7 @@ from procore_signin.errors import ProcoreSignInError
 from procore_signin.flow.hooks import Hooks
 from procore_signin.store.records import Session, User
 from procore_signin.web import settings
-from procore_signin.web.gevent import front_door_kind
+from procore_signin.web.gevent import GeventProcoreSignIn
 from procore_signin.web.http import BrowserRequest
 from procore_signin.web.janitor import Janitor
 from procore_signin.web.raw import LONGEST_BODY, of_environ
@@ -101,7 +101,7 @@ class SignIn:
         procore = self._procore
         if procore is None:
             read, hooks = settings.read_settings(app.config), self._hooks or Hooks()
-            procore = settings.front_door(front_door_kind(), read, hooks=hooks)
+            procore = settings.front_door(GeventProcoreSignIn, read, hooks=hooks)
         prefix = prefix_of(procore.context.client.redirect_uri).removeprefix(_root(app))
         app.register_blueprint(sign_in_blueprint(procore, self._options), url_prefix=prefix or None)
 

@@ -18,7 +18,7 @@ from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.flow.hooks import Hooks
 from procore_signin.store.records import User
 from procore_signin.web import settings
-from procore_signin.web.gevent import front_door_kind
+from procore_signin.web.gevent import GeventProcoreSignIn
 from procore_signin.web.janitor import Janitor
 from procore_signin.web.site import Options, Site, check_place
 
@@ -56,7 +56,7 @@ def installed() -> Installed:
     """
     given, own = _given(), _own()
     read = settings.read_settings(given)
-    door = settings.front_door(front_door_kind(), read, hooks=own.pop("HOOKS", None) or Hooks())
+    door = settings.front_door(GeventProcoreSignIn, read, hooks=own.pop("HOOKS", None) or Hooks())
     django_user = own.pop("DJANGO_USER", None)
     options = Options(**{name.lower(): value for name, value in own.items()})
     site = Site(door.context, settings.completed(door, options))
