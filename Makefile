@@ -6,13 +6,14 @@ ARGS =
 PYTHON =
 export PYTHON
 
-.PHONY: help demo test lint lock bench clean
+.PHONY: help demo test lint lock soak bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
 	@echo "make test    lint, type check and run every test"
 	@echo "make lint    lint and type check only"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
+	@echo "make soak    the long races and crashes of docs/reliability.md (five minutes)"
 	@echo "make bench   measure against peers (ten minutes; Linux, nginx, taskset)"
 	@echo "make clean   remove what make made; keeps test.db and .env"
 	@echo ""
@@ -32,6 +33,10 @@ lint:
 
 lock:
 	@sh scripts/lock
+
+soak:
+	@sh scripts/environment test
+	@PROCORE_SIGNIN_SOAK=long PROCORE_SIGNIN_REQUIRE_DATABASES=1 .venv/bin/python -m pytest -s tests/reliability $(ARGS)
 
 bench:
 	@sh scripts/environment test && sh bench/prepare && cd bench && exec .venv/bin/python -m harness $(ARGS)
