@@ -54,6 +54,8 @@ def examples(
         for host in started.values():
             wait_until_ready(host)
         yield started
+        for host in started.values():
+            host.process.terminate()  # all at once, before each is waited for
 
 
 def test_every_example_is_tried() -> None:

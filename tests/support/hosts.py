@@ -121,6 +121,8 @@ def hosts(emulator: Emulator, folder: Path, *names: str, **more: str) -> Iterato
         for host in started.values():
             wait_until_ready(host)
         yield started
+        for host in started.values():
+            host.process.terminate()  # all at once, before each is waited for
 
 
 def wait_until_ready(host: Host, path: str = "/") -> None:
