@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -20,9 +17,7 @@ from procore_signin.app.metrics import Metrics, MetricsEndpoint, TimedTransport
 from procore_signin.app.service import ServiceEndpoints
 from procore_signin.app.settings import Settings
 from procore_signin.client import AsyncProcoreSignIn
-from procore_signin.errors import ProcoreSignInError
 from procore_signin.events import listen
-from procore_signin.flow.janitor import sweep
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
 from procore_signin.web import pages
 from procore_signin.web.company import CompanyEndpoints
@@ -30,12 +25,10 @@ from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.forward_auth import ForwardAuthEndpoint
 from procore_signin.web.forwarded import ForwardedClients
 from procore_signin.web.http import Page
+from procore_signin.web.janitor import sweeping
 from procore_signin.web.limits import RateLimit
 from procore_signin.web.router import Paths, Router
 from procore_signin.web.starlette import SignInApp
-
-LOGGER: Final = logging.getLogger("procore_signin")
-SWEEP_SECONDS: Final = 60.0
 
 
 def from_environment() -> Starlette:
@@ -96,23 +89,10 @@ def _lifespan(
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         stop_counting = listen(metrics.count)
-        async with procore:
-            janitor = asyncio.create_task(_sweep_forever(procore))
-            try:
+        try:
+            async with procore, sweeping(procore):
                 yield
-            finally:
-                janitor.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await janitor
-                stop_counting()
+        finally:
+            stop_counting()
 
     return lifespan
-
-
-async def _sweep_forever(procore: AsyncProcoreSignIn) -> None:
-    while True:
-        try:
-            await procore.run(sweep(procore.context))
-        except ProcoreSignInError as error:
-            LOGGER.warning("The janitor will try again: %s", error)
-        await asyncio.sleep(SWEEP_SECONDS)
