@@ -51,7 +51,6 @@ def usable(world: World, user: int) -> bool:
 
 
 @pytest.mark.parametrize("commit", [1, 2], ids=["take_lease", "commit_refresh"])
-@pytest.mark.xfail(strict=False, reason="a known fault: docs/known-faults.md")
 def test_R3_a_refresh_survives_a_commit_whose_answer_is_lost(
     new_world: NewWorld, proxy: Proxy, commit: int
 ) -> None:
@@ -112,7 +111,6 @@ def test_R3_a_database_that_stays_away_costs_no_more_than_a_crash(
     [("first", 3), ("again", 1), ("again", 2), ("again", 3), ("again", 4)],
     ids=["first-complete", "take", "escrow", "complete", "clear"],
 )
-@pytest.mark.xfail(strict=False, reason="a known fault: docs/known-faults.md")
 def test_C12_a_sign_in_strands_no_grant_when_the_answer_to_a_commit_is_lost(
     new_world: NewWorld, proxy: Proxy, which: str, commit: int
 ) -> None:

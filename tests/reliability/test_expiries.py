@@ -91,7 +91,6 @@ def test_R1_processes_whose_clocks_differ_by_twenty_minutes_spend_no_refresh_tok
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
 @pytest.mark.parametrize("skew", [-600.0, 600.0])
-@pytest.mark.xfail(strict=False, reason="a known fault: docs/known-faults.md")
 def test_T6_a_sign_in_by_a_process_with_a_wrong_clock_stores_the_true_lifetime(
     new_world: NewWorld, skew: float
 ) -> None:

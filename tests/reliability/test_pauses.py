@@ -16,7 +16,6 @@ def pass_the_lease(world: World) -> None:
         world.clock.advance(LEASE_SECONDS + 1)
 
 
-@pytest.mark.xfail(strict=False, reason="a known fault: docs/known-faults.md")
 def test_R2_a_process_that_slept_past_its_lease_before_it_asked_does_not_ask(
     new_world: NewWorld, report: Report
 ) -> None:

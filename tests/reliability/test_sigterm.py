@@ -87,7 +87,6 @@ def test_R12_sigterm_during_a_refresh_loses_no_grant(new_world: NewWorld, report
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
-@pytest.mark.xfail(strict=False, reason="a known fault: docs/known-faults.md")
 def test_R12_a_server_that_waits_for_another_process_ends_without_waiting_on(
     new_world: NewWorld,
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pairs import pair
 
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
@@ -113,7 +114,7 @@ def test_V3_everything_is_sealed_anew_with_the_active_key_and_opens(
     retired = new_store(keys=ring("new"))
     assert retired.unknown_key_ids() == ()
     for tag, user_id in people.items():
-        assert tokens(tag) == retired.tokens(user_id, "emulator")
+        assert pair(tokens(tag)) == pair(retired.tokens(user_id, "emulator"))
     kept = {each.state_hash: each.tokens for each in retired.escrowed(NOW + 1)}
     assert kept == {hashed(name): tokens(name) for name in "xyz"}
     assert list(after.rewrap()) == []
@@ -131,8 +132,8 @@ def test_V3_a_rewrap_that_was_cut_short_goes_on_where_it_stopped(
     again = new_store(keys=ring("new", "old"))
     assert [each.done for each in again.rewrap(limit=2)] == [2, 2, 1]
     assert totals(again) == {"new": 14, "old": 0}
-    assert [again.tokens(user_id, "emulator") for user_id in people] == [
-        tokens(str(number)) for number in range(1, 8)
+    assert [pair(again.tokens(user_id, "emulator")) for user_id in people] == [
+        pair(tokens(str(number))) for number in range(1, 8)
     ]
 
 
@@ -168,7 +169,7 @@ def test_V3_a_rewrap_that_is_killed_loses_nothing_and_goes_on(
     assert sum(each.done for each in after.rewrap()) == left
     assert totals(after) == {"new": 80, "old": 0}
     for number, user_id in enumerate(people, start=1):
-        assert tokens(str(number)) == after.tokens(user_id, "emulator")
+        assert pair(tokens(str(number))) == pair(after.tokens(user_id, "emulator"))
 
 
 @pytest.mark.parametrize("who", ["a sign-in", "a refresh", "a disabling", "another rewrap"])
@@ -301,7 +302,7 @@ def test_V4_what_cannot_be_opened_is_named_and_left_and_stops_nobody_else(
     stored = sql("SELECT access_token, refresh_token FROM token_sets ORDER BY user_id")
     assert (stored[0], stored[2]) == (damaged[0], damaged[2])
     for index in (1, 3):
-        assert tokens(str(index + 1)) == after.tokens(people[index], "emulator")
+        assert pair(tokens(str(index + 1))) == pair(after.tokens(people[index], "emulator"))
     kept = {each.state_hash: each.tokens for each in after.escrowed(NOW + 1)}
     assert kept == {hashed("a"): None, hashed("b"): tokens("b")}
 
@@ -332,7 +333,7 @@ def test_V3_a_lost_key_can_be_given_up_and_harms_nobody_else(
     assert given_up == [GivenUp(tuple(lost[:2]), 1), GivenUp(tuple(lost[2:]), 0)]
     assert given_up[0].token_sets == 3
     assert store.unknown_key_ids() == ()
-    assert tokens("9") == store.tokens(safe, "emulator")
+    assert pair(tokens("9")) == pair(store.tokens(safe, "emulator"))
     assert [store.tokens(user_id, "emulator") for user_id in lost] == [None] * 3
     assert store.user(lost[0]) is not None
     assert store.escrowed(NOW + 1) == []
@@ -353,7 +354,7 @@ def test_V3_a_sign_in_that_comes_in_between_is_not_given_up(
 
     store._database.write = slow  # type: ignore[method-assign]
     store.give_up("old")
-    assert tokens("2") == store.tokens(user.id, "emulator")
+    assert pair(tokens("2")) == pair(store.tokens(user.id, "emulator"))
 
 
 def test_V6_a_rewrap_shows_no_token(before: Store, after: Store, sign_in: SignIn) -> None:

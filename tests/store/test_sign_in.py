@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pairs import pair
 
 from procore_signin.errors import AttemptInvalid, SignInRefused
 from procore_signin.protocol.me import Me
@@ -193,7 +195,7 @@ def test_R10_a_new_sign_in_takes_the_row_from_a_refresh_under_way(
     )
     assert store.tokens(user.id, "emulator") is None
     sign_in(cookie="2", tag="new")
-    assert tokens("new") == store.tokens(user.id, "emulator")
+    assert pair(tokens("new")) == pair(store.tokens(user.id, "emulator"))
     row = sql("SELECT generation, status, lease_owner, lease_until, ambiguous FROM token_sets")
     assert row == [(2, "ok", None, None, 0)]
 
@@ -203,8 +205,8 @@ def test_R11_the_tokens_that_are_replaced_are_handed_back_to_be_revoked(
 ) -> None:
     user = sign_in(tag="old").user
     done = sign_in(cookie="2", tag="new")
-    assert tokens("old") == done.replaced_tokens
-    assert tokens("new") == store.tokens(user.id, "emulator")
+    assert pair(tokens("old")) == pair(done.replaced_tokens)
+    assert pair(tokens("new")) == pair(store.tokens(user.id, "emulator"))
 
 
 def test_R11_replaced_tokens_wait_in_escrow_until_they_are_revoked(
@@ -213,7 +215,7 @@ def test_R11_replaced_tokens_wait_in_escrow_until_they_are_revoked(
     sign_in(tag="old")
     sign_in(cookie="2", tag="new")
     (kept,) = store.escrowed(NOW + 1)
-    assert ("emulator", tokens("old")) == (kept.environment, kept.tokens)
+    assert ("emulator", pair(tokens("old"))) == (kept.environment, pair(kept.tokens))
     assert not store.fail_attempt(kept.state_hash, "orphaned", now=NOW)
     store.clear_escrow(kept.state_hash)
     assert store.escrowed(NOW + 1) == []
@@ -239,9 +241,10 @@ def test_tokens_without_a_refresh_token_are_kept_and_replaced(
 ) -> None:
     bare = tokens("bare", refreshable=False)
     user = sign_in(tokens=bare).user
-    assert bare == store.tokens(user.id, "emulator")
+    assert pair(bare) == pair(store.tokens(user.id, "emulator"))
     also_bare = tokens("next", refreshable=False)
-    assert bare == sign_in(cookie="2", tokens=also_bare).replaced_tokens
+    replaced = sign_in(cookie="2", tokens=also_bare).replaced_tokens
+    assert pair(bare) == pair(replaced)
 
 
 def test_I5_a_disabled_person_does_not_get_in_and_nothing_but_the_ledger_changes(
@@ -253,7 +256,7 @@ def test_I5_a_disabled_person_does_not_get_in_and_nothing_but_the_ledger_changes
         sign_in(cookie="2", tag="after", login="changed@procore.com", now=NOW + 5)
     assert counts(sql) == [1, 1, 1]
     assert sql("SELECT email, last_signed_in_at FROM users") == [("joe@procore.com", NOW)]
-    assert tokens("before") == store.tokens(user.id, "emulator")
+    assert pair(tokens("before")) == pair(store.tokens(user.id, "emulator"))
     entry = store.attempt(hashed("state for 2 after"))
     assert entry is not None
     assert ("failed", "user_disabled", NOW + 5) == (
@@ -308,3 +311,31 @@ def test_a_person_with_tokens_cannot_be_deleted_before_they_are_revoked(
     sign_in()
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         sql("DELETE FROM users")
+
+
+@pytest.mark.parametrize("wrong", [-600, 600])
+def test_T6_a_lifetime_counts_by_the_clock_that_all_share_and_not_by_this_hosts(
+    store: Store, sign_in: SignIn, tokens: Callable[..., TokenSet], wrong: int
+) -> None:
+    """SQLite has no clock of its own: there, this host's is the one that all share."""
+    granted = tokens("1")
+    user = sign_in(tokens=replace(granted, expires_at=NOW + wrong + 5400), now=NOW + wrong).user
+    row = store.token_row(user.id, "emulator", now=NOW + wrong)
+    assert row is not None
+    assert 5340 < row.expires_in <= row.lifetime == 5400
+
+
+def test_R3_a_commit_whose_answer_was_lost_is_recognised_when_it_is_repeated(
+    store: Store, sign_in: SignIn, tokens: Callable[..., TokenSet]
+) -> None:
+    user = sign_in().user
+    row = store.token_row(user.id, "emulator", now=NOW)
+    assert row is not None
+    committed = store.commit_refresh(row, tokens("2"), now=NOW)
+    again = store.commit_refresh(row, tokens("2"), now=NOW)
+    assert committed is not None
+    assert again is not None
+    assert (again.generation, pair(again.tokens)) == (2, pair(tokens("2")))
+    assert store.commit_refresh(row, tokens("of somebody else"), now=NOW) is None
+    assert store.commit_refresh(again, tokens("3"), now=NOW) is not None
+    assert store.commit_refresh(row, tokens("2"), now=NOW) is None

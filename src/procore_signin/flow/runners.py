@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.steps import Call, Flow, Later, Once, Send, Shield, Step, Work
+from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
+from procore_signin.flow.steps import Call, Flow, Later, Once, Send, Shield, Step, Wait, Work
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
 
@@ -163,6 +163,7 @@ class AsyncRunner:
         )
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
+        self._closing = False
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
@@ -194,7 +195,14 @@ class AsyncRunner:
             case Later(flow=flow):
                 return self._start(flow).add_done_callback(_log_failure)
             case _:
-                return await self._sleep(step.seconds)
+                return await self._let_pass(step)
+
+    async def _let_pass(self, step: Wait) -> None:
+        await self._sleep(step.seconds)
+        if step.idle and self._closing:
+            raise ProcoreUnavailable(
+                "This process is ending; another one goes on", retry_after=1, ambiguous=False
+            )
 
     async def _call(self, step: Call) -> Any:
         """Await an async function; keep a plain one, which may block, off the event loop."""
@@ -230,7 +238,8 @@ class AsyncRunner:
         return task
 
     async def aclose(self) -> None:
-        """Wait for what must not be lost, then end the threads."""
+        """Wait for what must not be lost, and for nobody else, then end the threads."""
+        self._closing = True
         while self._unfinished:
             await asyncio.wait(self._unfinished)
         self._threads.shutdown()

@@ -131,20 +131,29 @@ def finish_sign_in(
 def _exchange_and_commit(
     context: Context, attempt: SignInAttempt, code: Secret, browser: Browser
 ) -> Flow[SignedIn]:
-    tokens = None
+    tokens = me = None
     try:
         tokens = yield from _exchange(context, attempt, code)
-        return (yield from _admit(context, attempt, tokens, browser))
+        me = yield from _admit(context, attempt, tokens)
+        return (yield from _complete(context, attempt, tokens, me, browser))
     except ProcoreSignInError as error:
+        reason = type(error).__name__
+        undo: bool | None = True
+        if me is not None and isinstance(error, StoreUnavailable):
+            # Perhaps the answer to the commit was lost, and not the commit.
+            undo = yield from _end(context, attempt, outcome=reason)
+            if undo is False:
+                return (yield from _join(context, attempt, browser))
         emit(
             Event.SIGN_IN_FAILED,
             attempt=attempt.state_hash[:8],
             environment=context.environment.name,
-            reason=type(error).__name__,
+            reason=reason,
             error=error.error,
             procore_request_id=error.request_id,
         )
-        yield from _abandon(context, attempt, tokens, outcome=type(error).__name__)
+        if undo:
+            yield from _abandon(context, attempt, tokens, outcome=reason)
         raise
 
 
@@ -160,13 +169,19 @@ def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[To
     return parse_token_response(response, received_at=asked_at)
 
 
-def _admit(
-    context: Context, attempt: SignInAttempt, tokens: TokenSet, browser: Browser
-) -> Flow[SignedIn]:
+def _admit(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[Me]:
+    """Put the tokens into escrow, and learn whose they are and whether they are admitted."""
     yield from write(lambda store: store.escrow(attempt.state_hash, tokens, now=context.now()))
     response = yield from send(me_request(context.environment.api_origin, tokens.access_token))
     me = parse_me_response(response, received_at=context.clock())
     yield from _ask_application(context, tokens, me)
+    return me
+
+
+def _complete(
+    context: Context, attempt: SignInAttempt, tokens: TokenSet, me: Me, browser: Browser
+) -> Flow[SignedIn]:
+    """Make it true in one transaction, and tell whoever wants to know."""
     session_token, session = _new_session(context, browser, me_json=me.json)
     completed = yield from write(
         lambda store: store.complete_sign_in(
@@ -220,16 +235,29 @@ def _abandon(
 ) -> Flow[None]:
     """Leave nothing behind: no live grant at Procore, no open attempt in the ledger."""
     revoked = tokens is not None and (yield from revoke_tokens(context, tokens))
-    try:
-        yield from write(
-            lambda store: store.fail_attempt(attempt.state_hash, outcome, now=context.now())
-        )
-        if revoked:
+    if (yield from _end(context, attempt, outcome=outcome)) is not None and revoked:
+        try:
             yield from write(lambda store: store.clear_escrow(attempt.state_hash))
+        except StoreUnavailable:
+            return  # the janitor will find that they are revoked
+
+
+def _end(context: Context, attempt: SignInAttempt, *, outcome: str) -> Flow[bool | None]:
+    """End an attempt that shall not become a sign-in any more.
+
+    Returns:
+        True when this ended it; False when it had ended before; None when nobody knows, because
+        the database fails. Then the janitor finds an escrow that was written before that, and the
+        attempt expires by itself.
+    """
+    try:
+        return (
+            yield from write(
+                lambda store: store.fail_attempt(attempt.state_hash, outcome, now=context.now())
+            )
+        )
     except StoreUnavailable:
-        # The database is what failed. The janitor finds an escrow that was written before that,
-        # and the attempt expires by itself.
-        return
+        return None
 
 
 def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[SignedIn]:

@@ -38,9 +38,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let this many seconds pass."""
+    """Let this many seconds pass.
+
+    Attributes:
+        seconds: How many.
+        idle: True when nothing is lost if this flow ends here: others do the work, and a process
+            that is ending does not wait for them.
+    """
 
     seconds: float
+    idle: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +108,13 @@ def write(do: Callable[[Store], T]) -> Flow[T]:
     return outcome
 
 
-def wait(seconds: float) -> Flow[None]:
-    """Let `seconds` pass."""
-    yield Wait(seconds)
+def wait(seconds: float, *, idle: bool = False) -> Flow[None]:
+    """Let `seconds` pass.
+
+    Raises:
+        ProcoreUnavailable: `idle`, and this process is ending: nothing is lost.
+    """
+    yield Wait(seconds, idle)
 
 
 def shield(flow: Flow[T]) -> Flow[T]:

@@ -160,15 +160,16 @@ def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
                 retry_after=row.retry_in,
                 ambiguous=False,
             )
+        began = context.clock()  # before the lease: a process that sleeps after it sees that it did
         taken = yield from _take(context, row, owner)
-        renewed = None if taken is None else (yield from _hold(context, taken, owner))
+        renewed = None if taken is None else (yield from _hold(context, taken, owner, began))
         if renewed is not None:
             return renewed
         if waited > 2 * LEASE_SECONDS:
             raise ProcoreUnavailable(
                 "Another process has been refreshing this grant for too long", ambiguous=False
             )
-        yield from wait(pause)
+        yield from wait(pause, idle=True)
         waited += pause
         pause = min(2 * pause, LONGEST_POLL_SECONDS)
         newer = yield from _row(context, row.user_id)
@@ -188,13 +189,18 @@ def _take(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
     )
 
 
-def _hold(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
+def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[TokenRow | None]:
     """Refresh while the lease is ours: ask, ask once more if the outcome is unknown, commit.
+
+    Args:
+        context: The surroundings.
+        row: The row as it was taken.
+        owner: Whose lease it is.
+        began: A time before the lease began, by this process's clock.
 
     Returns:
         The row with the new pair; None when the row went on without us: look again.
     """
-    began = context.clock()
     refresh_token = row.tokens.refresh_token
     if refresh_token is None:
         yield from write(lambda store: store.end_grant(row, owner=owner, now=context.now()))

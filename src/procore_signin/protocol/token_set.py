@@ -14,7 +14,8 @@ class TokenSet:
     Attributes:
         access_token: For the API, in an `Authorization: Bearer` header only.
         refresh_token: Single use; None where the grant has none, as with client credentials.
-        expires_at: When the access token ends: UTC, seconds since 1970, by our own clock.
+        expires_at: When the access token ends: UTC, seconds since 1970, by the clock of the host
+            that received it; in a row of a database server, by that server's.
     """
 
     access_token: Secret

@@ -10,8 +10,8 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.engine import Dialect
 
+from procore_signin.store.clock import database_now
 from procore_signin.store.records import GrantStatus, Session, User
-from procore_signin.store.refresh import database_now
 from procore_signin.store.schema import sessions, token_sets, users
 from procore_signin.store.seal import VERSION
 from procore_signin.store.statement import Statement, Transaction

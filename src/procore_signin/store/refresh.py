@@ -1,7 +1,6 @@
 """The lease on a token set: who may refresh it, what is known of the outcome, and the new pair.
 
-Leases are told by the database's own clock where it is a server, because the clocks of its users
-may differ by more than a lease lasts. On SQLite all users share one machine and its clock.
+Leases and lifetimes are told by the clock that all users of the database share (`clock.py`).
 
 A lease has an owner. A row whose lease has no owner is in a pause: Procore did not answer a moment
 ago, and nobody is to ask again before it is over.
@@ -13,14 +12,8 @@ from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import (
-    BigInteger,
-    BindParameter,
-    ColumnElement,
     bindparam,
     case,
-    cast,
-    extract,
-    func,
     or_,
     select,
     update,
@@ -29,19 +22,10 @@ from sqlalchemy.engine import Dialect
 
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.base import StoreBase
+from procore_signin.store.clock import database_now
 from procore_signin.store.records import GrantStatus, TokenRow
 from procore_signin.store.schema import token_sets, users
 from procore_signin.store.statement import Statement, Transaction
-
-
-def database_now(dialect: Dialect) -> ColumnElement[Any]:
-    """Return the expression for the unix second by the clock that every user of the row shares."""
-    if dialect.name == "postgresql":
-        return cast(extract("epoch", func.clock_timestamp()), BigInteger)
-    if dialect.name == "sqlite":
-        now: BindParameter[Any] = bindparam("now")
-        return now
-    return func.unix_timestamp()
 
 
 class _Statements:
@@ -201,7 +185,8 @@ class Refreshes(StoreBase):
     def commit_refresh(self, row: TokenRow, tokens: TokenSet, *, now: int) -> TokenRow | None:
         """Replace the pair of `row` by `tokens`, if it is still the generation that was refreshed.
 
-        Whoever holds the lease by now, the newest pair is kept (row R4).
+        Whoever holds the lease by now, the newest pair is kept (row R4). May be repeated when the
+        answer to the commit was lost: a row that holds this very pair already is returned as it is.
 
         Args:
             row: The row as it was taken.
@@ -229,10 +214,13 @@ class Refreshes(StoreBase):
         }
 
         def work(transaction: Transaction) -> TokenRow | None:
-            if transaction.run(self._refresh.commit, values) != 1:
+            changed = transaction.run(self._refresh.commit, values) == 1
+            found = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
+            if found is None or found[_COLUMNS.index("generation")] != row.generation + 1:
                 return None
-            renewed = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
-            return None if renewed is None else self._token_row(renewed)
+            renewed = self._token_row(found)
+            ours = renewed.tokens.access_token == tokens.access_token
+            return renewed if changed or ours else None
 
         return self._database.write(work)
 

@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
+from procore_signin.store.clock import database_now
 from procore_signin.store.schema import VERSION_TABLE, sessions, sign_in_ledger, token_sets, users
 from procore_signin.store.statement import Statement
 
@@ -118,14 +119,16 @@ class Statements:
         self.lock_tokens = made(
             select(token_sets.c.id, *_token_columns).where(*_tokens_of_user).with_for_update()
         )
-        grant = ("generation", "access_token", "refresh_token", "expires_at", "status")
+        grant = ("generation", "access_token", "refresh_token", "status")
         lease = ("lease_owner", "lease_until", "ambiguous")
+        shared_now = database_now(dialect)
+        written = {"expires_at": shared_now + bindparam("seconds"), "updated_at": shared_now}
         self.insert_tokens = made(
-            insert(token_sets).inline(),
-            *("user_id", "environment", *grant, *lease, "created_at", "updated_at"),
+            insert(token_sets).inline().values(**written, created_at=shared_now),
+            *("user_id", "environment", *grant, *lease),
         )
         self.update_tokens = made(
-            update(token_sets).where(_this_token_set), *grant, *lease, "updated_at"
+            update(token_sets).where(_this_token_set).values(**written), *grant, *lease
         )
         self.delete_tokens = made(delete(token_sets).where(_this_token_set))
 

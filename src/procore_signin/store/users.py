@@ -102,10 +102,12 @@ class Users(StoreBase):
             "lease_owner": None,
             "lease_until": None,
             "ambiguous": 0,
-            "updated_at": now,
+            # What is left by this host's clock, which may be wrong, is added to the shared one.
+            "seconds": max(0, tokens.expires_at - now),
+            "now": now,
         }
         if row is None:
-            owner = {"user_id": user.id, "environment": user.environment, "created_at": now}
+            owner = {"user_id": user.id, "environment": user.environment}
             transaction.run(self._statements.insert_tokens, {**values, **owner})
             return None, False
         transaction.run(self._statements.update_tokens, {**values, "which_tokens": row[0]})

@@ -17,9 +17,9 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
+from procore_signin.store.clock import database_now
 from procore_signin.store.ledger import Ledger
 from procore_signin.store.records import Escrow, User
-from procore_signin.store.refresh import database_now
 from procore_signin.store.schema import sign_in_ledger, token_sets, users
 from procore_signin.store.statement import Statement, Transaction
 
