@@ -26,7 +26,7 @@ from procore_signin.errors import (
 )
 from procore_signin.events import Event, listen
 from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin.flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin.flow.runners import AsyncRunner
 from procore_signin.flow.sessions import current_session
 from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in
@@ -34,6 +34,7 @@ from procore_signin.flow.steps import Flow
 from procore_signin.flow.users import AccessEnded, delete, disable, enable, end_sessions
 from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
 from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store import Store
 from procore_signin.store.records import User
@@ -196,6 +197,45 @@ def test_I5_disabling_again_tries_at_once_what_is_pending(
     assert disabled(door, user).revocation == "confirmed"
     assert disabled(door, user).revocation == "none"
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
+
+
+def test_V4_tokens_that_nobody_can_revoke_here_keep_the_janitor_from_no_others(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, tmp_path: Path, user: User
+) -> None:
+    """More than one page of each: of a key that is lost, and of another environment."""
+    keys = Secret("other:" + "C" * 42 + "E", "keys")
+    with (
+        front_door(tmp_path, procore, clock, keys=keys) as sealed,
+        front_door(tmp_path, procore, clock, environment=environments.SANDBOX) as elsewhere,
+    ):
+        for number in range(101):
+            strand(sealed, f"{number:064x}")
+            strand(elsewhere, f"{number + 101:064x}")
+    clock.advance(1)
+    procore.next("/oauth/revoke", DOWN)
+    assert disabled(door, user).revocation == "pending"
+    clock.advance(ORPHANED_AFTER + 1)
+    assert door.run(sweep(door.context)) == 1
+    assert door.store.escrows_of(user.id) == []
+
+
+def strand(door: ProcoreSignIn, state_hash: str) -> None:
+    """Leave tokens in escrow, as a process does that dies before it completes a sign-in."""
+    name, now = door.context.environment.name, door.context.now()
+    door.store.take_attempt(state_hash, environment=name, now=now, expires_at=now + 1800)
+    door.store.escrow(state_hash, TokenSet(Secret("fake", "t"), None, now + 5400), now=now)
+
+
+def test_R7_a_sweep_ends_when_procore_confirms_nothing(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    for number in range(2 * FAILURES_AT_ONCE + 1):
+        strand(door, f"{number:064x}")
+        procore.next("/oauth/token/info", DOWN)
+    clock.advance(ORPHANED_AFTER + 1)
+    procore.requests.clear()
+    assert door.run(sweep(door.context)) == 0
+    assert len(procore.requests) == FAILURES_AT_ONCE
 
 
 @pytest.mark.parametrize("how", [disable, delete])

@@ -200,6 +200,21 @@ def test_C12_the_oldest_escrows_come_first_and_no_more_than_asked_for(
     assert [hashed("1"), hashed("2")] == [each.state_hash for each in found]
 
 
+def test_C12_escrows_of_one_environment_are_turned_page_by_page(
+    store: Store, hashed: Any, tokens: Callable[..., TokenSet]
+) -> None:
+    for number, environment in enumerate(["emulator", "monthly", "emulator", "emulator"]):
+        take(store, hashed(str(number)), environment)
+        store.escrow(hashed(str(number)), tokens(str(number)), now=NOW)
+    seen: list[str] = []
+    page = store.escrowed_in("emulator", NOW + 1, limit=1)
+    while page:
+        seen += [each.state_hash for each in page]
+        page = store.escrowed_in("emulator", NOW + 1, after=page[-1], limit=1)
+    assert seen == sorted(hashed(str(number)) for number in (0, 2, 3))
+    assert store.escrowed_in("emulator", NOW) == []
+
+
 def test_an_attempt_ends_once(store: Store, state: str) -> None:
     assert not store.fail_attempt(state, "denied", now=NOW)
     take(store, state)

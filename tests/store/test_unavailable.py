@@ -35,6 +35,7 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
     "attempt": lambda s, _t, _n: s.attempt("0" * 64),
     "escrow": lambda s, t, _n: s.escrow("0" * 64, t(), now=NOW),
     "escrowed": lambda s, _t, _n: s.escrowed(NOW),
+    "escrowed_in": lambda s, _t, _n: s.escrowed_in("emulator", NOW),
     "clear_escrow": lambda s, _t, _n: s.clear_escrow("0" * 64),
     "fail_attempt": lambda s, _t, _n: s.fail_attempt("0" * 64, "denied", now=NOW),
     "complete_sign_in": lambda s, t, n: s.complete_sign_in(

@@ -132,13 +132,13 @@ def test_a_database_that_does_not_answer_stops_no_janitor(
     procore, clock = Waited(), Clock()
     with front_door(tmp_path, procore, clock) as door:
         leave_an_orphan(door, clock)
-        look = door.store.escrowed
+        look = door.store.escrowed_in
 
-        def down(older_than: int) -> list[Escrow]:
-            monkeypatch.setattr(door.store, "escrowed", look)
-            raise StoreUnavailable(f"down at {older_than}")
+        def down(environment: str, older_than: int, *, after: Escrow | None) -> list[Escrow]:
+            monkeypatch.setattr(door.store, "escrowed_in", look)
+            raise StoreUnavailable(f"down at {older_than} for {environment} after {after}")
 
-        monkeypatch.setattr(door.store, "escrowed", down)
+        monkeypatch.setattr(door.store, "escrowed_in", down)
         Janitor(door, seconds=0.01).start()
         assert procore.told.wait(20)
     assert "The janitor will try again: down at" in caplog.text

@@ -12,6 +12,10 @@ from procore_signin.store.records import Escrow
 ORPHANED_AFTER: Final = 300
 """Seconds after which tokens in escrow belong to nobody: a sign-in takes ten at the longest."""
 
+REVOKED_AT_ONCE: Final = 100
+FAILURES_AT_ONCE: Final = 100
+"""After so many that Procore did not confirm it is the next sweep's turn: it may be away."""
+
 ROWS_AT_ONCE: Final = 500
 
 
@@ -27,18 +31,26 @@ def sweep(context: Context) -> Flow[int]:
         StoreUnavailable: Nothing is lost; the next sweep finds the same rows.
     """
     now = context.now()
-    escrows = yield from read(lambda store: store.escrowed(now - ORPHANED_AFTER))
-    revoked = 0
-    for escrow in escrows:
-        if escrow.environment != context.environment.name or escrow.tokens is None:
-            continue
-        revoked += yield from _give_back(context, escrow)
+    revoked = failed = 0
+    page = yield from _page(context, now, None)
+    while page and revoked < REVOKED_AT_ONCE and failed < FAILURES_AT_ONCE:
+        for escrow in page:
+            if escrow.tokens is not None:
+                confirmed = yield from _give_back(context, escrow)
+                revoked += confirmed
+                failed += not confirmed
+        page = yield from _page(context, now, page[-1])
     yield from write(lambda store: store.purge(now, ROWS_AT_ONCE))
     return revoked
 
 
-def _give_back(context: Context, escrow: Escrow) -> Flow[int]:
+def _page(context: Context, now: int, after: Escrow | None) -> Flow[list[Escrow]]:
+    environment, before = context.environment.name, now - ORPHANED_AFTER
+    return (yield from read(lambda store: store.escrowed_in(environment, before, after=after)))
+
+
+def _give_back(context: Context, escrow: Escrow) -> Flow[bool]:
     """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile."""
     now = context.now()
     yield from write(lambda store: store.fail_attempt(escrow.state_hash, "orphaned", now=now))
-    return int((yield from withdraw(context, escrow)) == "confirmed")
+    return (yield from withdraw(context, escrow)) == "confirmed"

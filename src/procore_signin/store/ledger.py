@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from procore_signin.errors import VaultSealed
@@ -93,6 +94,28 @@ class Ledger(StoreBase):
         )
         return [self._open_escrow(*row) for row in rows]
 
+    def escrowed_in(
+        self, environment: str, older_than: int, *, after: Escrow | None = None, limit: int = 100
+    ) -> list[Escrow]:
+        """Return a page of `escrowed` for one environment.
+
+        Args:
+            environment: Whose tokens: only its processes can revoke them.
+            older_than: As for `escrowed`.
+            after: The last one of the page before. So one that stays, because it cannot be opened,
+                keeps nobody from those behind it.
+            limit: The most of one page.
+        """
+        place = {
+            "which_environment": environment,
+            "before": older_than,
+            "after": 0 if after is None else after.escrowed_at,
+            "after_state": "" if after is None else after.state_hash,
+            "limit": limit,
+        }
+        rows = self._database.many(self._statements.escrowed_in, place)
+        return [self._open_escrow(*row) for row in rows]
+
     def clear_escrow(self, state_hash: str) -> None:
         """Forget the tokens in escrow, after they were revoked."""
         values = {"which_state": state_hash}
@@ -120,12 +143,13 @@ class Ledger(StoreBase):
         row = transaction.one(self._statements.attempt, {"which_state": state_hash})
         return None if row is None else LedgerEntry(*row)
 
-    def _open_escrow(self, state_hash: str, environment: str, sealed: str) -> Escrow:
-        try:
+    def _open_escrow(
+        self, state_hash: str, environment: str, sealed: str, escrowed_at: int
+    ) -> Escrow:
+        tokens = None
+        with suppress(VaultSealed):
             tokens = self._seal.open_escrow(sealed, state_hash=state_hash, environment=environment)
-        except VaultSealed:
-            return Escrow(state_hash, environment, None)
-        return Escrow(state_hash, environment, tokens)
+        return Escrow(state_hash, environment, tokens, escrowed_at)
 
 
 def failed(state_hash: str, outcome: str, now: int) -> Mapping[str, object]:

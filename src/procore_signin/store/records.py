@@ -128,11 +128,13 @@ class Escrow:
         state_hash: Which attempt.
         environment: Where to revoke them.
         tokens: The tokens, or None where the seal cannot be opened (row V4): tell the operator.
+        escrowed_at: Since when, where it was read from the store.
     """
 
     state_hash: str = field(repr=False)
     environment: str
     tokens: TokenSet | None
+    escrowed_at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,12 @@ _session_columns: Final = (
 _attempt_columns: Final = tuple(
     column for column in sign_in_ledger.c if column.name not in {"escrow", "escrowed_at"}
 )
+_escrow_columns: Final = (
+    sign_in_ledger.c.state_hash,
+    sign_in_ledger.c.environment,
+    sign_in_ledger.c.escrow,
+    sign_in_ledger.c.escrowed_at,
+)
 _token_columns: Final = (
     token_sets.c.access_token,
     token_sets.c.refresh_token,
@@ -196,16 +202,26 @@ class Statements:
             update(sign_in_ledger).where(_this_attempt, sign_in_ledger.c.status == "taken"),
             *("status", "escrow", "escrowed_at"),
         )
-        self.escrowed = made(
-            select(
-                sign_in_ledger.c.state_hash, sign_in_ledger.c.environment, sign_in_ledger.c.escrow
-            )
+        escrowed = (
+            select(*_escrow_columns)
             .where(
                 sign_in_ledger.c.escrowed_at < bindparam("before"),
                 sign_in_ledger.c.escrow.is_not(None),
             )
-            .order_by(sign_in_ledger.c.escrowed_at)
+            .order_by(sign_in_ledger.c.escrowed_at, sign_in_ledger.c.state_hash)
             .limit(_limit)
+        )
+        self.escrowed = made(escrowed)
+        after: BindParameter[Any] = bindparam("after")
+        self.escrowed_in = made(
+            escrowed.where(
+                sign_in_ledger.c.environment == _which_environment,
+                sign_in_ledger.c.escrowed_at >= after,
+                or_(
+                    sign_in_ledger.c.escrowed_at > after,
+                    sign_in_ledger.c.state_hash > bindparam("after_state"),
+                ),
+            )
         )
         self.clear_escrow = made(
             update(sign_in_ledger).where(_this_attempt).values(escrow=None, escrowed_at=None)

@@ -79,7 +79,10 @@ class _Statements:
         )
         self.escrows_of = made(
             select(
-                sign_in_ledger.c.state_hash, sign_in_ledger.c.environment, sign_in_ledger.c.escrow
+                sign_in_ledger.c.state_hash,
+                sign_in_ledger.c.environment,
+                sign_in_ledger.c.escrow,
+                sign_in_ledger.c.escrowed_at,
             ).where(
                 sign_in_ledger.c.user_id == bindparam("which_user"),
                 sign_in_ledger.c.escrow.is_not(None),
