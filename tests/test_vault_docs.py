@@ -61,7 +61,7 @@ def sign_in(procore: ProcoreSignIn, emulator: Emulator, login: str) -> User:
 
 def examples() -> str:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     return "\n".join(blocks)
 
 
@@ -84,3 +84,5 @@ def test_the_examples_run_and_the_nightly_job_survives_a_lost_grant(
     assert [person.id for person in names["ask_again"]] == [lost.id]
     assert names["try_later"] == []
     assert names["companies"]
+    assert names["ended"].certain
+    assert [person.id for person in procore.users(disabled=True)] == [lost.id]

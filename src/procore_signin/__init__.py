@@ -29,10 +29,12 @@ if TYPE_CHECKING:
         UnexpectedResponse,
         VaultSealed,
     )
+    from procore_signin.flow.users import AccessEnded
     from procore_signin.protocol.secret import Secret
     from procore_signin.store.records import Session, User
 
 _HOMES: Final = {
+    "AccessEnded": "flow.users",
     "AsyncProcoreSignIn": "client",
     "AttemptInvalid": "errors",
     "ClientMisconfigured": "errors",
@@ -61,6 +63,7 @@ __all__ = [
     "MONTHLY",
     "PRODUCTION",
     "SANDBOX",
+    "AccessEnded",
     "AsyncProcoreSignIn",
     "AttemptInvalid",
     "ClientMisconfigured",

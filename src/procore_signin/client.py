@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from procore_signin.environments import Environment
+from procore_signin.flow import users as access
 from procore_signin.flow.context import (
     NO_HOOKS,
     SESSION_ABSOLUTE_SECONDS,
@@ -21,6 +22,7 @@ from procore_signin.flow.hooks import Hooks
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.steps import Flow, read
 from procore_signin.flow.tokens import FreshToken, fresh_tokens
+from procore_signin.flow.users import AccessEnded
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import Client
 from procore_signin.store import Store
@@ -132,8 +134,11 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
         return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
-    def users(self) -> Iterator[User]:
-        """Return everybody who signed in to this environment and is not disabled, page by page.
+    def users(self, *, disabled: bool = False) -> Iterator[User]:
+        """Return everybody who signed in to this environment, page by page.
+
+        Args:
+            disabled: Whether to return those too who are disabled.
 
         Raises:
             StoreUnavailable: Try again.
@@ -141,7 +146,27 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         after = 0
         while page := self.run(_page_of_users(self.context, after)):
             after = page[-1].id
-            yield from (user for user in page if user.disabled_at is None)
+            yield from (user for user in page if disabled or user.disabled_at is None)
+
+    def disable(self, user: User | int) -> AccessEnded | None:
+        """End all access of `user` from this moment on, in every process; see `flow.users`."""
+        return self.run(access.disable(self.context, _id_of(user)))
+
+    def enable(self, user: User | int) -> User | None:
+        """Let `user` sign in again, who has to; see `flow.users.enable`."""
+        return self.run(access.enable(_id_of(user)))
+
+    def disconnect(self, user: User | int) -> AccessEnded | None:
+        """End the sessions of `user`, forget and revoke the tokens; see `flow.users.disconnect`."""
+        return self.run(access.disconnect(self.context, _id_of(user)))
+
+    def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
+        """Disable `user`, and erase all that is kept of them; see `flow.users.delete`."""
+        return self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
+
+    def end_sessions(self, user: User | int) -> int:
+        """End every session of `user`, and return how many there were. The tokens stay."""
+        return self.run(access.end_sessions(_id_of(user)))
 
     def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.Client:
         """Return a client of Procore's API that acts for `user`; see `api.client_for`.
@@ -200,14 +225,34 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
         return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
-    async def users(self) -> AsyncIterator[User]:
+    async def users(self, *, disabled: bool = False) -> AsyncIterator[User]:
         """Return everybody who signed in, as `ProcoreSignIn.users`."""
         after = 0
         while page := await self.run(_page_of_users(self.context, after)):
             after = page[-1].id
             for user in page:
-                if user.disabled_at is None:
+                if disabled or user.disabled_at is None:
                     yield user
+
+    async def disable(self, user: User | int) -> AccessEnded | None:
+        """End all access of `user`, as `ProcoreSignIn.disable`."""
+        return await self.run(access.disable(self.context, _id_of(user)))
+
+    async def enable(self, user: User | int) -> User | None:
+        """Let `user` sign in again, as `ProcoreSignIn.enable`."""
+        return await self.run(access.enable(_id_of(user)))
+
+    async def disconnect(self, user: User | int) -> AccessEnded | None:
+        """Forget and revoke the tokens of `user`, as `ProcoreSignIn.disconnect`."""
+        return await self.run(access.disconnect(self.context, _id_of(user)))
+
+    async def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
+        """Erase all that is kept of `user`, as `ProcoreSignIn.delete`."""
+        return await self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
+
+    async def end_sessions(self, user: User | int) -> int:
+        """End every session of `user`, as `ProcoreSignIn.end_sessions`."""
+        return await self.run(access.end_sessions(_id_of(user)))
 
     def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.AsyncClient:
         """Return a client of Procore's API that acts for `user`; see `ProcoreSignIn.api`."""
