@@ -41,6 +41,7 @@ class Event(StrEnum):
     USER_ENABLED = "user.enabled"
     USER_DELETED = "user.deleted"
     KEY_GENERATED = "key.generated"
+    KEY_PROMOTED = "key.promoted"
     KEYS_REWRAPPED = "key.rewrapped"
     KEY_RETIRED = "key.retired"
     KEY_GIVEN_UP = "key.given_up"

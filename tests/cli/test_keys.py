@@ -79,6 +79,48 @@ def test_V3_where_the_process_environment_has_the_keys_the_line_is_printed_and_n
     assert (command.folder / ".env").read_bytes() == before
 
 
+def test_V3_a_key_that_only_opens_is_put_behind_and_promoted_later(command: Command) -> None:
+    write_settings(command.folder)
+
+    made = command.process("keys", "generate", "--open-only")
+    older, new = ring(keys_in(command.folder)).ids
+    promoted = command.process("keys", "promote", new)
+    again = command.process("keys", "promote", new)
+
+    assert (made.status, older) == (0, "old")
+    assert f"procore-signin keys promote {new}" in made.out
+    assert (promoted.status, ring(keys_in(command.folder)).ids) == (0, (new, "old"))
+    assert "procore-signin keys rotate" in promoted.out
+    assert '"event": "key.promoted"' in promoted.err
+    assert (again.status, "active one already" in again.out) == (0, True)
+    assert ring(keys_in(command.folder)).ids == (new, "old")
+
+
+def test_V3_a_key_that_the_ring_lacks_is_not_promoted(command: Command) -> None:
+    write_settings(command.folder)
+
+    done = command.process("keys", "promote", "new")
+
+    assert (done.status, keys_in(command.folder)) == (1, OLD)
+    assert "There is no key new" in done.err
+
+
+def test_V3_where_the_process_environment_has_the_keys_promoting_prints_the_line(
+    command: Command,
+) -> None:
+    before = write_settings(command.folder).read_bytes()
+
+    done = command.process("keys", "promote", "new", PROCORE_KEYS=f"{OLD},{NEW}")
+    document = json.loads(
+        command.process("keys", "promote", "new", "--json", PROCORE_KEYS=f"{OLD},{NEW}").out
+    )
+
+    assert f"PROCORE_KEYS={NEW},{OLD}\n" in done.out
+    assert NEW not in done.err
+    assert (document["file"], document["line"]) == (None, f"PROCORE_KEYS={NEW},{OLD}")
+    assert (command.folder / ".env").read_bytes() == before
+
+
 def test_V3_a_ring_that_breaks_a_rule_is_not_made_worse(command: Command) -> None:
     write_settings(command.folder, keys="old:tooshort")
 

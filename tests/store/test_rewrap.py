@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from os import urandom
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, KeyRing, Store
 from procore_signin.store.rewrap import GivenUp, KeyUse, Rewrapped
+from procore_signin.store.seal import Seal
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -245,6 +247,31 @@ def test_V3_a_sign_in_that_empties_an_escrow_meanwhile_wins(
     monkeypatch.setattr(after, "_seal", slow)
     assert list(after.rewrap()) == [Rewrapped(0, 1)]
     assert after.escrowed(NOW + 1) == []
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        (("old",), ("old", "new")),  # the new key is given to all, and only opens
+        (("old", "new"), ("new", "old")),  # it is promoted
+        (("new", "old"), ("new",)),  # everything is sealed anew, and the old one is retired
+    ],
+)
+def test_V3_at_each_step_of_a_rolling_change_each_process_opens_what_the_others_seal(
+    new_store: NewStore,
+    sign_in: SignIn,
+    tokens: Tokens,
+    older: tuple[str, ...],
+    newer: tuple[str, ...],
+) -> None:
+    rings = ring(*older), ring(*newer)
+    list(new_store(keys=rings[0]).rewrap())
+    for tag, (writer, reader) in {"forth": rings, "back": rings[::-1]}.items():
+        user = sign_in(cookie=tag, tag=tag, through=new_store(keys=writer)).user
+        assert pair(new_store(keys=reader).tokens(user.id, "emulator")) == pair(tokens(tag))
+        cookie = Seal(writer, purpose="attempt", random_bytes=urandom).seal("x", context=("a",))
+        opened = Seal(reader, purpose="attempt", random_bytes=urandom).open(cookie, context=("a",))
+        assert opened == b"x"
 
 
 def test_V3_rotation_under_load_loses_nobodys_tokens(

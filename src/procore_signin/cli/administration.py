@@ -180,14 +180,37 @@ def revoke_sessions(
 
 
 @keys.command("generate", short_help="Make a key.")
-def generate_key(*, as_json: AsJson = False) -> None:
+def generate_key(
+    *,
+    open_only: Annotated[
+        bool,
+        typer.Option("--open-only", help="Put it behind the others, to be promoted later."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Make a key and put it in front, in .env: it seals, the older ones only open.
+
+    Where several processes are not all stopped at once, --open-only: give it to all, then promote.
+    Where the process environment sets PROCORE_KEYS, the new line is printed instead. It is secret.
+    """
+    from procore_signin.cli import keys as work  # noqa: PLC0415
+
+    work.generate(open_only=open_only, as_json=as_json)
+
+
+@keys.command("promote", short_help="Put a key in front, so that it seals.")
+def promote_key(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as keys list shows it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Put a key in front, in .env, once every process of the application has it: it seals then.
 
     Where the process environment sets PROCORE_KEYS, the new line is printed instead. It is secret.
     """
     from procore_signin.cli import keys as work  # noqa: PLC0415
 
-    work.generate(as_json=as_json)
+    work.promote(key_id, as_json=as_json)
 
 
 @keys.command("list", short_help="List keys and what needs them.")

@@ -84,8 +84,12 @@ class RingText:
         return None
 
 
-def generate(*, as_json: bool) -> None:
+def generate(*, open_only: bool, as_json: bool) -> None:
     """Make a key and put it in front: it seals from the next start on, the older ones only open.
+
+    Args:
+        open_only: Put it behind the others instead, so that it only opens until it is promoted.
+        as_json: Print JSON.
 
     Raises:
         CommandFailed: The present setting breaks a rule.
@@ -95,17 +99,61 @@ def generate(*, as_json: bool) -> None:
     ring = RingText.read()
     key_id = _unused_id(ring.ids)
     key = KeyRing.generate(secrets.token_bytes, key_id=key_id).reveal()
-    line = ring.store((key, *ring.entries))
+    line = ring.store((*ring.entries, key) if open_only else (key, *ring.entries))
     emit(Event.KEY_GENERATED, key=key_id)
     if as_json:
         print_json({"key": key_id, "file": _written(line), "line": line})
         return
     typer.echo(f"Made the key {key_id}.")
     _tell_where(line)
+    if not ring.entries:
+        typer.echo("It is the first one.")
+    elif open_only:
+        typer.echo(
+            "It seals nothing yet. Start every process of the application again, one after the "
+            f"other if you like, and then run: procore-signin keys promote {key_id}"
+        )
+    else:
+        typer.echo(
+            "Now stop every process of the application, start them again, and then run: "
+            "procore-signin keys rotate. What a process seals with the new key, one that still "
+            "runs with the older setting cannot open. Where they do not all stop at once, make "
+            "the key with --open-only."
+        )
+
+
+def promote(key_id: str, *, as_json: bool) -> None:
+    """Put a key of the ring in front: it seals from the next start on, the others only open.
+
+    Raises:
+        CommandFailed: It is not in the ring, or the present setting breaks a rule.
+        OSError: The file cannot be written.
+    """
+    configure_logs()
+    ring = RingText.read()
+    if key_id not in ring.ids:
+        raise CommandFailed(
+            f"There is no key {key_id} in {SETTING}.",
+            why="Only a key that every process has already can be put in front.",
+            cure="Make one first: procore-signin keys generate --open-only",
+        )
+    if key_id == ring.ids[0]:
+        if as_json:
+            print_json({"key": key_id, "file": None, "line": None})
+        else:
+            typer.echo(f"The key {key_id} is the active one already.")
+        return
+    chosen = ring.entries[ring.ids.index(key_id)]
+    line = ring.store((chosen, *(entry for entry in ring.entries if entry != chosen)))
+    emit(Event.KEY_PROMOTED, key=key_id)
+    if as_json:
+        print_json({"key": key_id, "file": _written(line), "line": line})
+        return
+    typer.echo(f"The key {key_id} is in front.")
+    _tell_where(line)
     typer.echo(
-        "Now start every process of the application again, and then run: procore-signin keys rotate"
-        if ring.entries
-        else "It is the first one."
+        "Start every process of the application again, one after the other if you like, and then "
+        "run: procore-signin keys rotate"
     )
 
 
