@@ -10,23 +10,20 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.templating import Jinja2Templates
 
-from procore_signin import ProcoreSignInError
+from procore_signin import AsyncProcoreSignIn
 from procore_signin.api import apaginate
 from procore_signin.web.fastapi import (
     CurrentUser,
     OptionalUser,
     Options,
-    answer_problem,
-    from_environment,
     sign_in_routes,
 )
 
-procore = from_environment()
+procore = AsyncProcoreSignIn.from_env()
 pages = Jinja2Templates(Path(__file__).parent / "templates")
 
 app = FastAPI(title="My projects")
 app.include_router(sign_in_routes(procore, Options(choose_company=True)), prefix="/procore")
-app.add_exception_handler(ProcoreSignInError, answer_problem)
 
 
 @app.get("/", include_in_schema=False)

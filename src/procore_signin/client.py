@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from procore_signin.environments import Environment
 from procore_signin.flow import users as access
@@ -35,12 +37,25 @@ from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, Pyreqwes
 if TYPE_CHECKING:
     import httpx2
 
+    from procore_signin.settings import Settings
+
 T = TypeVar("T")
 TransportT = TypeVar("TransportT")
+
+ENV_FILE: Final = Path(".env")
 
 
 class _FrontDoor(Generic[TransportT]):
     """What both front doors are made of. They differ only in how they wait.
+
+    A front door is open when it is made. Once it was closed, `open()` opens it again, and so does
+    a `with` or `async with` block.
+
+    Attributes:
+        context: The surroundings of every flow.
+        store: The database.
+        settings: What it was made from, or None where each argument was given by itself.
+        closed: Set when the front door is closed; another one belongs to each time that it opens.
 
     Args:
         environment: The Procore to sign in with, from `procore_signin.environments`.
@@ -93,8 +108,61 @@ class _FrontDoor(Generic[TransportT]):
             session_absolute=session_absolute,
             hooks=hooks,
         )
-        self.store = Store(database_url, ring)
+        self._new_store: Final = partial(Store, database_url, ring)
+        self.store = self._new_store()
         self._transport = self._new_transport() if transport is None else transport
+        self.settings: Settings | None = None
+        self.closed = threading.Event()
+
+    @classmethod
+    def from_env(cls, *, env_file: Path | None = ENV_FILE, **more: Any) -> Self:
+        """Return a front door with the settings of the environment and of `.env`.
+
+        They are those of `procore-signin serve`, by the same rules: `procore-signin init` writes
+        them, `procore-signin doctor` checks them, `.env.example` lists them.
+
+        Args:
+            env_file: Where `.env` is, or None to read no file. A file that is not there is fine.
+            more: Arguments of the front door that are no settings, such as `hooks`.
+
+        Raises:
+            SettingsInvalid: Names every setting that is missing or wrong, with its cure.
+        """
+        from procore_signin.settings import read_settings  # noqa: PLC0415  # not every door has any
+
+        return cls.from_settings(read_settings(env_file=env_file), **more)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, **more: Any) -> Self:
+        """Return a front door that `settings` describe.
+
+        Args:
+            settings: Of the room `settings`.
+            more: As in `from_env`.
+
+        Raises:
+            ValueError: The database's driver is not installed.
+        """
+        door = cls(
+            environment=settings.environment,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            redirect_uri=settings.redirect_uri,
+            keys=settings.keys,
+            database_url=settings.database_url,
+            session_idle=settings.session_idle,
+            session_absolute=settings.session_absolute,
+            **more,
+        )
+        door.settings = settings
+        return door
+
+    def open(self) -> None:
+        """Open the front door again, if it was closed. It connects when it is used."""
+        if self.closed.is_set():
+            self.__dict__.pop("_runner", None)  # its threads have ended, and its store is closed
+            self.store = self._new_store()
+            self.closed = threading.Event()
 
     def _new_transport(self) -> TransportT:
         raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")
@@ -187,12 +255,14 @@ class ProcoreSignIn(_FrontDoor[Transport]):
 
     def close(self) -> None:
         """Close the connections to Procore and to the database."""
+        self.closed.set()
         if "procore_signin.api" in sys.modules:
             sys.modules["procore_signin.api"].close(self)
         self._transport.close()
         self.store.close()
 
     def __enter__(self) -> Self:
+        self.open()
         return self
 
     def __exit__(
@@ -207,7 +277,8 @@ class ProcoreSignIn(_FrontDoor[Transport]):
 class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     """The front door for asyncio: Starlette, FastAPI, Django under ASGI.
 
-    Belongs to one event loop. Use it as an async context manager, or await `aclose()`.
+    Belongs to one event loop from opening to closing. Use it as an async context manager, or await
+    `aclose()`.
     """
 
     def _new_transport(self) -> AsyncTransport:
@@ -268,13 +339,17 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
 
     async def aclose(self) -> None:
         """Let refreshes and sign-ins under way finish, then close every connection."""
+        self.closed.set()
         if "procore_signin.api" in sys.modules:
             await sys.modules["procore_signin.api"].aclose(self)
-        await self._runner.aclose()
+        runner: AsyncRunner | None = self.__dict__.pop("_runner", None)
+        if runner is not None:
+            await runner.aclose()
         await self._transport.aclose()
         self.store.close()
 
     async def __aenter__(self) -> Self:
+        self.open()
         return self
 
     async def __aexit__(

@@ -9,6 +9,7 @@ ProcoreSignInError
 ├── ProcoreUnavailable    no answer, 5xx, 429                  → try again later
 ├── UnexpectedResponse    the answer breaks the protocol       → report it
 ├── StoreUnavailable      the database did not answer          → try again later
+├── ApiError              a call to Procore's API did not succeed → see `api.errors` for each
 ├── VaultSealed           a sealed value cannot be opened      → operator: wrong or retired key
 └── SettingsInvalid       settings are missing or wrong        → correct them all, start again
 ```
@@ -18,8 +19,10 @@ No message, attribute or repr of these errors carries a secret or a response bod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 
 class ProcoreSignInError(Exception):
@@ -141,6 +144,73 @@ class StoreUnavailable(ProcoreSignInError):
 
 class VaultSealed(ProcoreSignInError):
     """A sealed value cannot be opened: wrong or retired key, or a moved or damaged row."""
+
+
+class ApiError(ProcoreSignInError):
+    """Base of every error of a call to Procore's API.
+
+    Attributes:
+        status: The HTTP status, or None when there is no answer.
+        method: Such as `GET`.
+        path: The path without the query, which may hold personal data.
+        error_description: Procore's words, cleaned and bounded, or None. Escape before showing.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        method: str = "",
+        path: str = "",
+        **more: Any,
+    ) -> None:
+        super().__init__(message, **more)
+        self.status = status
+        self.method = method
+        self.path = path
+
+
+class NotSent(ApiError):
+    """The request was refused here, before anything was sent. Report it: a bug, or an attack."""
+
+
+class Unauthorized(ApiError):
+    """Procore refuses even a fresh token (401).
+
+    Procore's documentation names this status also for an app that is not installed in the company.
+    Do not try in a loop.
+    """
+
+
+class NotConnected(ApiError):
+    """The app is not connected to this company. An administrator of the company must install it."""
+
+
+class Forbidden(ApiError):
+    """The person, or the service account, has no permission for this in Procore (403)."""
+
+
+class NotFound(ApiError):
+    """There is no such thing, or the person may not know of it (404, 410)."""
+
+
+class Invalid(ApiError):
+    """Procore does not accept the request as it is (400, 422 and other 4xx). Correct it.
+
+    Attributes:
+        fields: What Procore said of each field, where it did so.
+    """
+
+    def __init__(
+        self, message: str, *, fields: Mapping[str, tuple[str, ...]] | None = None, **more: Any
+    ) -> None:
+        super().__init__(message, **more)
+        self.fields = MappingProxyType(dict(fields or {}))
+
+
+class Conflict(ApiError):
+    """It changed meanwhile, or there is one already (409). Read it again, then decide."""
 
 
 @dataclass(frozen=True, slots=True)

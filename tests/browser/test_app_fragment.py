@@ -46,7 +46,12 @@ def answer_to(path: str, query: str) -> tuple[bytes, str] | None:
         return pages.static_file(path.removeprefix("/static/"))
     answered = parse_qs(query, keep_blank_values=True).keys() & ANSWERS
     if path.endswith("/callback") and (not answered or "fragment_page_anyway" in query):
-        values = {"paths": PATHS, "environment": "emulator", "signed_in": None}
+        values = {
+            "app_name": "Site Diary",
+            "paths": PATHS,
+            "environment": "emulator",
+            "signed_in": None,
+        }
         html = pages.render("fragment", {**values, "sign_in_url": AUTHORIZE})
     else:
         html = "<!doctype html><html data-answer=arrived><title>Arrived</title>"

@@ -189,7 +189,14 @@ class Preview:
 def scene_html(name: str) -> str:
     page_name, values = SCENES[name]
     return pages.render(
-        page_name, {"paths": PATHS, "environment": "emulator", "signed_in": None, **values}
+        page_name,
+        {
+            "app_name": "Site Diary",
+            "paths": PATHS,
+            "environment": "emulator",
+            "signed_in": None,
+            **values,
+        },
     )
 
 
@@ -359,7 +366,7 @@ class TestHostileValues:
         page = new_page(width=360, height=640)
         page.goto(server.scene("home-hostile"))
 
-        expect(page).to_have_title("Home · Sample application")
+        expect(page).to_have_title("Home · Site Diary")
         expect(page.locator("h1 bdi")).to_have_text(HOSTILE_NAME)
         # In the header one long name takes one line, so that the rest stays where it always is.
         person = page.locator(".person").bounding_box()

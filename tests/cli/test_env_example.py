@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from procore_signin.app.settings import _PARSERS
 from procore_signin.cli import env_file
 from procore_signin.cli.init import Given, answers
+from procore_signin.settings.parsers import PARSERS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / ".env.example"
 def test_the_example_names_every_setting_and_no_other() -> None:
     named = re.findall(r"^#?(PROCORE_[A-Z_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert sorted(named) == sorted(_PARSERS)
+    assert sorted(named) == sorted(PARSERS)
 
 
 def test_the_example_has_a_place_for_each_secret_and_holds_none() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin.app.env_file import read_env_file
 from procore_signin.cli import env_file
 from procore_signin.cli.failure import CommandFailed
+from procore_signin.settings.env_file import read_env_file
 
 HAND_WRITTEN = """\
 # My settings

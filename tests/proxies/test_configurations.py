@@ -11,12 +11,12 @@ import pytest
 from proxied import IDENTITY
 
 from procore_signin.store.records import User
-from procore_signin.web.forward_auth import REDIRECT, identity_headers, verify_path
+from procore_signin.web.forward_auth import REDIRECT, identity_headers
 from procore_signin.web.router import Paths
 
 ROOT = Path(__file__).parents[2]
 FILES = ("nginx.conf", "Caddyfile", "traefik.yml")
-VERIFY = verify_path(Paths.under("/procore"))
+VERIFY = Paths.under("/procore").verify
 
 
 def traefik() -> Any:

@@ -15,7 +15,7 @@ from procore_signin.flow.sign_in import hash_session_token
 from procore_signin.store import Store
 from procore_signin.store.records import Session
 from procore_signin.web.endpoints import SignInEndpoints
-from procore_signin.web.forward_auth import ForwardAuthEndpoint, verify_path
+from procore_signin.web.forward_auth import ForwardAuthEndpoint
 from procore_signin.web.http import Answer
 from procore_signin.web.limits import RateLimit
 from procore_signin.web.router import Paths, Router
@@ -264,4 +264,4 @@ def test_what_is_no_session_is_never_looked_for_by_its_own_name(browser: Browser
 
 
 def test_it_lives_below_the_prefix_of_the_other_pages() -> None:
-    assert verify_path(Paths.under("/procore")) == "/procore/auth/verify"
+    assert Paths.under("/procore").verify == "/procore/auth/verify"

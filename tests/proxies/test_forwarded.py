@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import MutableMapping
-from typing import Any
-
 import pytest
 
-from procore_signin.app.settings import Settings
 from procore_signin.errors import SettingsInvalid
-from procore_signin.web.forwarded import MOST_HOPS, ForwardedClients, TrustedProxies
+from procore_signin.settings import Settings
+from procore_signin.settings.trusted_proxies import MOST_HOPS, TrustedProxies
+from procore_signin.web.http import BrowserRequest
+from procore_signin.web.raw import of_environ, of_scope
 
 OURS = TrustedProxies.parse("10.0.0.0/8, 192.0.2.1, fd00::/8")
 
@@ -101,41 +99,35 @@ def test_a_wrong_list_is_named_with_its_cure() -> None:
     )
 
 
-def seen_by_the_application(scope: dict[str, Any], trusted: TrustedProxies) -> Any:
-    seen: list[MutableMapping[str, Any]] = []
-
-    async def inside(inner: MutableMapping[str, Any], _receive: Any, _send: Any) -> None:
-        seen.append(inner)
-
-    asyncio.run(ForwardedClients(inside, trusted)(scope, None, None))
-    return seen[0]
-
-
-def test_O4_the_application_sees_the_client_and_everything_else_as_it_was() -> None:
+def of_both_gateways(peer: str, **headers: str) -> list[BrowserRequest]:
+    """Return what came from `peer`, through an ASGI server and through a WSGI server."""
     scope = {
-        "type": "http",
-        "client": ("10.0.0.1", 4711),
-        "headers": [(b"x-forwarded-for", b"198.51.100.7"), (b"x-forwarded-host", b"evil.example")],
-        "scheme": "http",
+        "client": (peer, 4711) if peer else None,
+        "headers": [(n.replace("_", "-").encode(), v.encode()) for n, v in headers.items()],
     }
-
-    seen = seen_by_the_application(scope, OURS)
-
-    assert seen == scope | {"client": ("198.51.100.7", 0)}
-    assert scope["client"] == ("10.0.0.1", 4711)
+    environ = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+    environ |= {"REQUEST_METHOD": "GET", "REMOTE_ADDR": peer}
+    return [
+        of_scope(scope, path="/", trusted=OURS),
+        of_environ(environ, path="/", trusted=OURS),
+    ]
 
 
 @pytest.mark.parametrize(
-    "scope",
-    [
-        {"type": "lifespan"},
-        {"type": "http", "client": None, "headers": []},
-        {
-            "type": "http",
-            "client": ("203.0.113.9", 1),
-            "headers": [(b"x-forwarded-for", b"1.2.3.4")],
-        },
-    ],
+    ("peer", "client"),
+    [("10.0.0.1", "198.51.100.7"), ("203.0.113.9", "203.0.113.9"), ("", "")],
 )
-def test_a_connection_that_no_proxy_of_ours_made_is_left_alone(scope: dict[str, Any]) -> None:
-    assert seen_by_the_application(scope, OURS) == scope
+def test_O4_behind_every_gateway_the_client_is_the_one_that_our_proxy_names(
+    peer: str, client: str
+) -> None:
+    forwarded = "1.2.3.4, 198.51.100.7"
+    seen = of_both_gateways(peer, x_forwarded_for=forwarded, x_forwarded_host="evil.example")
+
+    assert [request.client_address for request in seen] == [client, client]
+    assert [request.header(b"x-forwarded-for") for request in seen] == [forwarded, forwarded]
+
+
+def test_O4_nobody_is_believed_where_no_proxy_is_named() -> None:
+    scope = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", b"198.51.100.7")]}
+
+    assert of_scope(scope, path="/").client_address == "127.0.0.1"

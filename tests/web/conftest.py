@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,6 +7,17 @@ from neutral import Browser, router_of
 from scripted import Clock, ScriptedProcore, front_door
 
 from procore_signin.client import ProcoreSignIn
+from procore_signin.web.janitor import THREAD_NAME
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """See that no janitor outlives its front door, and so that each test closes its own."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == THREAD_NAME:
+            thread.join(timeout=20)
+            assert not thread.is_alive(), "a test left a front door open"
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def test_K7_what_a_view_says_itself_about_caching_is_kept(
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (GrantLost("gone"), 403, "no longer lets this application act for you"),
+        (GrantLost("gone"), 401, "no longer lets this application act for you"),
         (ProcoreUnavailable("slow", ambiguous=True), 503, "Procore is not answering"),
         (ProcoreSignInError("odd"), 500, "Something went wrong on our side"),
     ],

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from procore_signin import environments
@@ -429,7 +430,7 @@ def test_nobody_opens_no_websocket(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (GrantLost("gone"), 403, "no longer lets this application act for you"),
+        (GrantLost("gone"), 401, "no longer lets this application act for you"),
         (ProcoreUnavailable("slow", ambiguous=True), 503, "Procore is not answering"),
         (ProcoreSignInError("odd"), 500, "Something went wrong on our side"),
     ],
@@ -439,7 +440,6 @@ def test_an_error_of_ours_in_a_handler_becomes_a_page_or_json(
 ) -> None:
     app = FastAPI()
     app.include_router(sign_in_routes(make_door()), prefix="/procore")
-    app.add_exception_handler(ProcoreSignInError, answer_problem)
 
     @app.get("/broken")
     async def broken() -> None:
@@ -452,6 +452,57 @@ def test_an_error_of_ours_in_a_handler_becomes_a_page_or_json(
     assert words in page.text
     assert told.headers["content-type"] == "application/problem+json"
     assert words in told.json()["title"]
+
+
+def test_the_applications_own_handler_for_our_errors_goes_first(make_door: MakeDoor) -> None:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise GrantLost("gone")
+
+    @app.exception_handler(ProcoreSignInError)
+    async def ours(_request: Request, _error: ProcoreSignInError) -> Response:
+        return PlainTextResponse("in our own words", 409)
+
+    with visiting(app) as client:
+        answer = client.get("/broken")
+    assert (answer.status_code, answer.text) == (409, "in our own words")
+
+
+class Closed:
+    """A middleware that shows nobody what is inside it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._inside = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._inside(scope, receive, send)
+
+
+def test_where_a_middleware_hides_the_stack_the_handler_can_be_registered_by_hand(
+    make_door: MakeDoor,
+) -> None:
+    app = FastAPI()
+    app.add_middleware(Closed)
+    app.add_exception_handler(ProcoreSignInError, answer_problem)
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise GrantLost("gone")
+
+    with visiting(app) as client:
+        assert client.get("/broken").status_code == 401
+
+
+def test_a_lifespan_may_begin_again_with_the_same_front_door(app: FastAPI) -> None:
+    """As in a test suite whose tests each begin the lifespan of one application."""
+    for _ in range(2):
+        with visiting(app) as client:
+            sign_in(client)
+            assert client.get("/me").status_code == 200
 
 
 def test_the_application_chooses_its_first_page_its_look_and_its_limit(
@@ -490,7 +541,7 @@ def test_a_front_door_from_settings_brings_their_limit_and_the_choice_of_compani
     (tmp_path / ".env").write_text("".join(f"{name}={text}\n" for name, text in settings.items()))
     monkeypatch.chdir(tmp_path)
     app = FastAPI()
-    app.include_router(sign_in_routes(starlette.from_environment()), prefix="/procore")
+    app.include_router(sign_in_routes(AsyncProcoreSignIn.from_env()), prefix="/procore")
     with visiting(app) as client:
         statuses = [client.get("/procore/signin").status_code for _ in range(2)]
         company = client.get("/procore/company").status_code

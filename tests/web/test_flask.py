@@ -136,6 +136,8 @@ def test_the_factory_pattern_serves_two_applications_with_one_extension(tmp_path
             assert procore.context.client.client_id == f"client-{app.name}"
         found = browser_of(app).get(f"/{app.name}/signin", base_url=ORIGIN)
         assert f"client_id=client-{app.name}" in found.text
+        with app.app_context():
+            procore.close()
 
 
 def test_settings_that_are_missing_are_all_named_at_once(
@@ -294,7 +296,7 @@ def test_the_database_is_asked_once_for_each_request(
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (GrantLost("gone"), 403, "no longer lets this application act for you"),
+        (GrantLost("gone"), 401, "no longer lets this application act for you"),
         (ProcoreUnavailable("slow", ambiguous=True), 503, "Procore is not answering"),
         (ProcoreSignInError("odd"), 500, "Something went wrong on our side"),
     ],

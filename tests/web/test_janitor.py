@@ -20,7 +20,7 @@ from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store.migrate import upgrade
 from procore_signin.store.records import Escrow
-from procore_signin.web.janitor import Janitor, sweeping
+from procore_signin.web.janitor import THREAD_NAME, Janitor, sweeping
 
 ORPHAN = "a" * 64
 
@@ -72,12 +72,47 @@ def test_one_thread_sweeps_in_a_process_however_often_it_is_started(
         assert started == ["procore-signin-janitor"] * 2
 
 
+def janitors() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == THREAD_NAME]
+
+
+def test_the_thread_ends_when_the_front_door_closes_though_somebody_still_holds_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    door = front_door(tmp_path, ScriptedProcore(), Clock())
+    sweeper = Janitor(door, seconds=0.01)
+    sweeper.start()
+    [thread] = janitors()
+    door.close()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert "was closed" not in caplog.text
+
+
+def test_the_thread_starts_again_with_the_first_request_after_the_door_opened_again(
+    tmp_path: Path,
+) -> None:
+    procore, clock = Waited(), Clock()
+    door = front_door(tmp_path, procore, clock)
+    sweeper = Janitor(door, seconds=0.01)
+    sweeper.start()
+    door.close()
+    sweeper.start()  # a request that came too late
+    for thread in janitors():
+        thread.join(timeout=20)
+    assert janitors() == []
+    with door:
+        leave_an_orphan(door, clock)
+        sweeper.start()
+        assert procore.told.wait(20)
+    assert "fake-access" in procore.revoked
+
+
 def test_the_thread_ends_when_the_front_door_is_gone(tmp_path: Path) -> None:
     door = front_door(tmp_path, ScriptedProcore(), Clock())
     others = set(threading.enumerate())
-    Janitor(door, seconds=0.01).start()
+    Janitor(door).start()
     [thread] = set(threading.enumerate()) - others
-    door.close()
     del door
     gc.collect()
     thread.join(timeout=20)

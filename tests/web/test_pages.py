@@ -30,7 +30,12 @@ PATHS: Final = {
     "company": "/in/company",
     "static": "/in/static",
 }
-COMMON: Final = {"paths": PATHS, "environment": "production", "signed_in": None}
+COMMON: Final = {
+    "app_name": "Site Diary",
+    "paths": PATHS,
+    "environment": "production",
+    "signed_in": None,
+}
 PROCORE: Final = "https://login.procore.com/oauth/authorize?client_id=fake&state=fake"
 JOE: Final = SimpleNamespace(
     id=1,
@@ -180,7 +185,7 @@ def test_a_page_has_a_language_a_title_one_heading_and_landmarks(name: str) -> N
     elements = rendered(name)
 
     assert elements[0].attributes == {"lang": "en"}
-    assert next(find(elements, "title")).text.endswith(" · Sample application")
+    assert next(find(elements, "title")).text.endswith(" · Site Diary")
     assert len(list(find(elements, "main"))) == 1
     assert len(list(find(elements, "header"))) == 1
     # The fragment page has one heading for each of its two faces; only one is ever displayed.

@@ -454,7 +454,7 @@ def test_a_grant_that_was_lost_is_said_so_and_a_new_sign_in_offered(
             lost.sign_in("/procore/signin")
             emulator.revoke(login="lost@procore.com")
             page = lost.http.get("/companies")
-            assert page.status_code == 403, name
+            assert page.status_code == 401, name
             assert "Procore no longer lets this application act for you" in page.text, name
             assert lost.sign_in("/companies").headers["location"] == "/companies", name
             assert lost.http.get("/companies").status_code == 200, name

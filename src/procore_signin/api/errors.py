@@ -22,80 +22,35 @@ own words are cut, cleaned and without anything that is as long as a token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
-
 import httpx2
 
-from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
+from procore_signin.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotConnected,
+    NotFound,
+    NotSent,
+    ProcoreUnavailable,
+    Unauthorized,
+    UnexpectedResponse,
+)
 
-
-class ApiError(ProcoreSignInError):
-    """Base of every error of a call to Procore's API.
-
-    Attributes:
-        status: The HTTP status, or None when there is no answer.
-        method: Such as `GET`.
-        path: The path without the query, which may hold personal data.
-        error_description: Procore's words, cleaned and bounded, or None. Escape before showing.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        method: str = "",
-        path: str = "",
-        **more: Any,
-    ) -> None:
-        super().__init__(message, **more)
-        self.status = status
-        self.method = method
-        self.path = path
-
-
-class NotSent(ApiError):
-    """The request was refused here, before anything was sent. Report it: a bug, or an attack."""
-
-
-class Unauthorized(ApiError):
-    """Procore refuses even a fresh token (401).
-
-    Procore's documentation names this status also for an app that is not installed in the company.
-    Do not try in a loop.
-    """
-
-
-class NotConnected(ApiError):
-    """The app is not connected to this company. An administrator of the company must install it."""
-
-
-class Forbidden(ApiError):
-    """The person, or the service account, has no permission for this in Procore (403)."""
-
-
-class NotFound(ApiError):
-    """There is no such thing, or the person may not know of it (404, 410)."""
-
-
-class Invalid(ApiError):
-    """Procore does not accept the request as it is (400, 422 and other 4xx). Correct it.
-
-    Attributes:
-        fields: What Procore said of each field, where it did so.
-    """
-
-    def __init__(
-        self, message: str, *, fields: Mapping[str, tuple[str, ...]] | None = None, **more: Any
-    ) -> None:
-        super().__init__(message, **more)
-        self.fields = MappingProxyType(dict(fields or {}))
-
-
-class Conflict(ApiError):
-    """It changed meanwhile, or there is one already (409). Read it again, then decide."""
+__all__ = [
+    "ApiError",
+    "ApiUnavailable",
+    "ApiUnreachable",
+    "Conflict",
+    "Forbidden",
+    "Invalid",
+    "NotConnected",
+    "NotFound",
+    "NotSent",
+    "RateLimited",
+    "Unauthorized",
+    "UnexpectedAnswer",
+]
 
 
 class RateLimited(ApiError, ProcoreUnavailable):

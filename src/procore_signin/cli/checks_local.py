@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from procore_signin.app.settings import Settings
 from procore_signin.cli import env_file
 from procore_signin.cli.finding import Finding
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import SettingsInvalid, StoreUnavailable, VaultSealed
+from procore_signin.settings import Settings
 from procore_signin.store import KeyRing, Store
 from procore_signin.store.address import parse_address
 from procore_signin.store.schema import token_sets

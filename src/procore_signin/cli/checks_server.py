@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from procore_signin.app.settings import Settings
 from procore_signin.cli.finding import Finding
 from procore_signin.cli.tls import Handshake
 from procore_signin.errors import (
@@ -33,6 +32,7 @@ from procore_signin.protocol.token_endpoint import (
     token_request,
 )
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.settings import Settings
 from procore_signin.transport.contract import Transport
 
 Clock = Callable[[], float]

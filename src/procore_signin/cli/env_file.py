@@ -1,7 +1,7 @@
 """The file `.env`: read as the settings read it, completed without losing a line.
 
-`procore_signin.app.env_file` reads it too, and names what is wrong in it. Here it is read before
-the application is imported, because `demo` has to decide quickly what to start.
+`procore_signin.settings.env_file` reads it too, and names what is wrong in it. Here it is read
+before the application is imported, because `demo` has to decide quickly what to start.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ from typing import Final
 import typer
 
 from procore_signin import environments
-from procore_signin.app.settings import (
-    EMULATOR_CLIENT_ID,
-    EMULATOR_CLIENT_SECRET,
-    Settings,
-)
 from procore_signin.cli import env_file
 from procore_signin.cli.demo import new_key_id
 from procore_signin.cli.failure import INTERRUPTED, CommandFailed
 from procore_signin.errors import Problem, SettingsInvalid
+from procore_signin.settings import (
+    EMULATOR_CLIENT_ID,
+    EMULATOR_CLIENT_SECRET,
+    Settings,
+)
 from procore_signin.store.keyring import KeyRing
 
 REDIRECT_URI: Final = "http://localhost:4567/callback"

@@ -20,7 +20,6 @@ from typing import Final
 
 import typer
 
-from procore_signin.app.settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
 from procore_signin.cli import env_file
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.grants import PersonsSignIn, front_door, holds_grants, named, people_of
@@ -37,6 +36,7 @@ from procore_signin.flow.janitor import sweep
 from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.secret import Secret
+from procore_signin.settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
 
 PASTES: Final = 3
 _CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,512}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from procore_signin.app.settings import Settings
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.client import ProcoreSignIn
+from procore_signin.settings import Settings, read_settings
 from procore_signin.store import KeyRing, Store
 
 
@@ -44,14 +42,7 @@ def open_door(settings: Settings) -> Iterator[ProcoreSignIn]:
 
     configure_logs(level=settings.log_level)
     try:
-        door = ProcoreSignIn(
-            environment=settings.environment,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            redirect_uri=settings.redirect_uri,
-            keys=settings.keys,
-            database_url=settings.database_url,
-        )
+        door = ProcoreSignIn.from_settings(settings)
     except ValueError as error:
         raise unusable(error) from None
     with door:
@@ -65,7 +56,7 @@ def load_settings() -> Settings:
     Raises:
         SettingsInvalid: Names every setting that is missing or wrong.
     """
-    return Settings.load(os.environ, Path(".env"))
+    return read_settings()
 
 
 def unusable(error: ValueError) -> CommandFailed:

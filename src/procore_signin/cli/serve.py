@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import typer
 
 from procore_signin.app import server
-from procore_signin.app.settings import Settings
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.lifeline import stop_when_standard_input_ends
 from procore_signin.cli.ports import choose_port
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import StoreUnavailable
+from procore_signin.settings import Settings
 from procore_signin.store import KeyRing, Store
 
 CHILD_STOP_SECONDS: Final = 2

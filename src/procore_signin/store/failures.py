@@ -108,7 +108,10 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "full": ("has no room left", "Make room on its disk."),
     "read_only": ("cannot be written to", "Give this process the right to write, or its primary."),
     "damaged": ("is damaged, or is no database", "Name another one, or restore it."),
-    "closed": ("was closed by this application", "Open the store again."),
+    "closed": (
+        "was closed by this application",
+        "Open the front door again: `with procore:`, `async with procore:` or `procore.open()`.",
+    ),
     "unavailable": ("did not answer", "Start it, or correct PROCORE_DATABASE_URL."),
 }
 

@@ -118,12 +118,17 @@ class SignInEndpoints:
             values={"return_to": return_to if wanted == return_to else None, "notice": None},
         )
 
-    def to_sign_in(self, request: BrowserRequest) -> Answer:
-        """Send somebody who is not signed in to the sign-in page, and from there back here."""
+    def to_sign_in(self, request: BrowserRequest, *, return_to: str | None = None) -> Answer:
+        """Send somebody who is not signed in to the sign-in page, and from there back.
+
+        Args:
+            request: What came.
+            return_to: The page to come back to, where the address of `request` is none.
+        """
         if request.wants_json:
             return self._router.problem(request, problems.NOT_SIGNED_IN)
         query = f"?{request.query.decode('latin-1')}" if request.query else ""
-        return_to = safe_return_to(request.path + query, default=self._paths.home)
+        return_to = safe_return_to(return_to or request.path + query, default=self._paths.home)
         return see_other(f"{self._paths.signin}?return_to={quote(return_to, safe='/')}")
 
     def callback(self, request: BrowserRequest) -> Flow[Answer]:
@@ -214,7 +219,7 @@ class SignInEndpoints:
         """End one other session of the person."""
         session = yield from self.session(request)
         if session is None:
-            return self.to_sign_in(request)
+            return self.to_sign_in(request, return_to=self._paths.sessions)
         session_id = whole_number(request.body, "session_id")
         if session_id is None or not (yield from sessions.end_session(session, session_id)):
             return self._router.problem(request, problems.NO_SUCH_SESSION)
@@ -238,7 +243,7 @@ class SignInEndpoints:
         """Revoke the person's tokens at Procore, forget them, and sign out everywhere."""
         session = yield from self.session(request)
         if session is None:
-            return self.to_sign_in(request)
+            return self.to_sign_in(request, return_to=self._paths.sessions)
         outcome = yield from sessions.disconnect(self._context, session)
         return self._signed_out(request, "disconnected", {"revoked": outcome.revoked})
 

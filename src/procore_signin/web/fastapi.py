@@ -1,7 +1,7 @@
 """The mapping for FastAPI: routes to include, and who is signed in as a dependency.
 
 ```python
-procore = from_environment()
+procore = AsyncProcoreSignIn.from_env()
 app = FastAPI()
 app.include_router(sign_in_routes(procore), prefix="/procore")
 
@@ -25,7 +25,7 @@ from procore_signin.web import starlette
 from procore_signin.web.cookies import cookie_name
 from procore_signin.web.endpoints import SESSION_COOKIE
 from procore_signin.web.site import Options
-from procore_signin.web.starlette import SignIn, answer_problem, from_environment
+from procore_signin.web.starlette import SignIn, answer_problem
 
 __all__ = [
     "CurrentUser",
@@ -33,7 +33,6 @@ __all__ = [
     "Options",
     "answer_problem",
     "current_user",
-    "from_environment",
     "optional_user",
     "sign_in_routes",
 ]

@@ -29,12 +29,13 @@ from werkzeug.local import LocalProxy
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.flow.hooks import Hooks
+from procore_signin.settings import read_settings
 from procore_signin.store.records import Session, User
-from procore_signin.web import settings
 from procore_signin.web.gevent import GeventProcoreSignIn
 from procore_signin.web.http import BrowserRequest
 from procore_signin.web.janitor import Janitor
 from procore_signin.web.raw import LONGEST_BODY, of_environ
+from procore_signin.web.settings import completed
 from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
 
 LOGGER: Final = logging.getLogger("procore_signin")
@@ -100,8 +101,9 @@ class SignIn:
         """
         procore = self._procore
         if procore is None:
-            read, hooks = settings.read_settings(app.config), self._hooks or Hooks()
-            procore = settings.front_door(GeventProcoreSignIn, read, hooks=hooks)
+            procore = GeventProcoreSignIn.from_settings(
+                read_settings(app.config), hooks=self._hooks or Hooks()
+            )
         prefix = prefix_of(procore.context.client.redirect_uri).removeprefix(_root(app))
         app.register_blueprint(sign_in_blueprint(procore, self._options), url_prefix=prefix or None)
 
@@ -122,7 +124,7 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     """
     if not isinstance(procore, ProcoreSignIn):
         raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")
-    site = Site(procore.context, settings.completed(procore, options))
+    site = Site(procore.context, completed(procore, options))
     installed = Installed(procore, site, Janitor(procore))
     blueprint = Blueprint(NAME, __name__)
     for below, path in site.pages.items():
@@ -229,9 +231,9 @@ def _installed() -> Installed:
 
 def _browser_request(path: str | None = None) -> BrowserRequest:
     """Return the request as it came; `path` is that of a page of ours."""
-    if path is None:
-        return of_environ(request.environ, path=f"{request.root_path.rstrip('/')}{request.path}")
-    return of_environ(request.environ, path=path, body=_form())
+    body = b"" if path is None else _form()
+    place = path or f"{request.root_path.rstrip('/')}{request.path}"
+    return of_environ(request.environ, path=place, body=body, trusted=_installed().site.trusted)
 
 
 def _form() -> bytes:

@@ -20,7 +20,7 @@ from procore_signin.flow.steps import Flow
 from procore_signin.store.records import User
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.http import Answer, BrowserRequest
-from procore_signin.web.router import Paths, Router
+from procore_signin.web.router import Router
 
 REDIRECT: Final = b"signed-out=redirect"
 """The query for a proxy that shows our answer to the browser as it is (Caddy, Traefik)."""
@@ -31,11 +31,6 @@ SIGN_IN: Final = "x-procore-sign-in"
 _METHOD: Final = b"x-forwarded-method"
 _ADDRESS: Final = b"x-forwarded-uri"
 _IN_EMAIL: Final = "@!#$&'*+/=?^`{|}~"  # RFC 5322 §3.2.3: e-mail addresses stay as they are
-
-
-def verify_path(paths: Paths) -> str:
-    """Return where the endpoint is."""
-    return f"{paths.signin.removesuffix('/signin')}/auth/verify"
 
 
 class ForwardAuthEndpoint:
@@ -51,7 +46,7 @@ class ForwardAuthEndpoint:
         self._origin: Final = router.origin
         self._sign_in_page: Final = router.paths.signin
         self._sign_in: Final = sign_in
-        router.add("GET", verify_path(router.paths), self.verify, any_host=True)
+        router.add("GET", router.paths.verify, self.verify, any_host=True)
 
     def verify(self, request: BrowserRequest) -> Flow[Answer]:
         """Say whose session the request carries.

@@ -23,7 +23,8 @@ class BrowserRequest:
         query: The raw bytes after the question mark.
         headers: Raw names, in lower case, and values, in the order they came.
         body: The whole body, already capped.
-        client_address: The address of the peer; never what a header claims (row O4).
+        client_address: The address of the peer, or of whoever our own proxies say that they were
+            asked by; never what anybody else claims in a header (row O4).
         request_id: Names this request in the log and on a problem page.
     """
 

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import threading
-import time
 import weakref
 from collections.abc import AsyncIterator
 from typing import Final
@@ -18,6 +17,7 @@ from procore_signin.flow.janitor import sweep
 
 LOGGER: Final = logging.getLogger("procore_signin")
 SWEEP_SECONDS: Final = 60.0
+THREAD_NAME: Final = "procore-signin-janitor"
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +44,7 @@ async def _sweep_on_loop(procore: AsyncProcoreSignIn, seconds: float) -> None:
 
 
 class Janitor:
-    """Sweeps in a thread of its own, which ends with the process or with the front door.
+    """Sweeps in a thread of its own, which ends when the front door is closed or gone.
 
     Args:
         procore: The front door.
@@ -52,40 +52,45 @@ class Janitor:
     """
 
     def __init__(self, procore: ProcoreSignIn, *, seconds: float = SWEEP_SECONDS) -> None:
-        self._procore: Final = weakref.ref(procore)
+        self._procore: Final = procore
         self._seconds: Final = seconds
         self._lock: Final = threading.Lock()
-        self._process: int | None = None
+        self._started: tuple[int, threading.Event] | None = None
 
     def start(self) -> None:
-        """Start sweeping in this process, unless it has been started here.
+        """Start sweeping in this process, unless it has been started since the front door opened.
 
         Call it when a request comes, not when the application is made: a server may fork in
         between, and threads do not survive that.
         """
-        if self._process == os.getpid():
+        closed = self._procore.closed
+        now = (os.getpid(), closed)
+        if self._started == now:
             return
         with self._lock:
-            if self._process != os.getpid():
-                self._process = os.getpid()
+            if self._started != now:
+                self._started = now
+                door = weakref.ref(self._procore, lambda _: closed.set())
                 threading.Thread(
                     target=_sweep_in_thread,
-                    args=(self._procore, self._seconds),
-                    name="procore-signin-janitor",
+                    args=(door, closed, self._seconds),
+                    name=THREAD_NAME,
                     daemon=True,
                 ).start()
 
 
-def _sweep_in_thread(found: weakref.ref[ProcoreSignIn], seconds: float) -> None:
-    while True:
-        time.sleep(seconds)
+def _sweep_in_thread(
+    found: weakref.ref[ProcoreSignIn], closed: threading.Event, seconds: float
+) -> None:
+    while not closed.wait(seconds):
         procore = found()
         if procore is None:
             return
         try:
             procore.run(sweep(procore.context))
         except ProcoreSignInError as error:
-            _log(error)
+            if not closed.is_set():  # it was closed in the middle of the sweep
+                _log(error)
         del procore  # so that it can go while this thread sleeps
 
 

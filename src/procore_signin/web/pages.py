@@ -143,8 +143,9 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
     Args:
         page_name: One of `PageName`.
         values: Those of the page (see its template's first lines), and for every page `paths` (the
-            application's absolute paths by name), `environment` (its name) and `signed_in` (None,
-            or whoever is signed in, with `email` and `name`). Times are UTC unix seconds.
+            application's absolute paths by name), `app_name`, `environment` (its name) and
+            `signed_in` (None, or whoever is signed in, with `email` and `name`). Times are UTC
+            unix seconds.
 
     Raises:
         jinja2.TemplateNotFound: There is no page of that name.

@@ -17,21 +17,27 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from procore_signin.settings.trusted_proxies import HEADER, TrustedProxies
 from procore_signin.web.http import BrowserRequest
 
 LONGEST_BODY: Final = 16 * 1024
 """Bytes of a form. Ours hold one number; a larger body counts as empty."""
 
+NOBODY: Final = TrustedProxies()
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-def of_scope(scope: Mapping[str, Any], *, path: str, body: bytes = b"") -> BrowserRequest:
+def of_scope(
+    scope: Mapping[str, Any], *, path: str, body: bytes = b"", trusted: TrustedProxies = NOBODY
+) -> BrowserRequest:
     """Return the request of an ASGI HTTP or WebSocket scope.
 
     Args:
         scope: As the server made it.
         path: Where it is, seen from outside: a mount or a proxy may have changed the scope's own.
         body: What was read of the body.
+        trusted: Our own proxies, whose word is taken for who the client is (row O4).
     """
     client = scope.get("client")
     return _request(
@@ -40,11 +46,14 @@ def of_scope(scope: Mapping[str, Any], *, path: str, body: bytes = b"") -> Brows
         query=scope.get("query_string", b""),
         headers=_folded(scope["headers"]),
         body=body,
-        client_address=client[0] if client else "",
+        peer=client[0] if client else "",
+        trusted=trusted,
     )
 
 
-def of_environ(environ: Mapping[str, Any], *, path: str, body: bytes = b"") -> BrowserRequest:
+def of_environ(
+    environ: Mapping[str, Any], *, path: str, body: bytes = b"", trusted: TrustedProxies = NOBODY
+) -> BrowserRequest:
     """Return the request of a WSGI environment; the arguments are those of `of_scope`."""
     headers = tuple(
         (name[5:].replace("_", "-").lower().encode(), _bytes(value))
@@ -59,20 +68,29 @@ def of_environ(environ: Mapping[str, Any], *, path: str, body: bytes = b"") -> B
         query=_bytes(query),
         headers=headers,
         body=body,
-        client_address=environ.get("REMOTE_ADDR", ""),
+        peer=environ.get("REMOTE_ADDR", ""),
+        trusted=trusted,
     )
 
 
 def _request(
-    *, method: str, path: str, query: bytes, headers: Headers, body: bytes, client_address: str
+    *,
+    method: str,
+    path: str,
+    query: bytes,
+    headers: Headers,
+    body: bytes,
+    peer: str,
+    trusted: TrustedProxies,
 ) -> BrowserRequest:
+    forwarded = [value for name, value in headers if name == HEADER] if trusted else []
     return BrowserRequest(
         method=method,
         path=path,
         query=query,
         headers=headers,
         body=body if len(body) <= LONGEST_BODY else b"",
-        client_address=client_address,
+        client_address=trusted.client_address(peer, forwarded) if trusted else peer,
         request_id=secrets.token_hex(6),
     )
 

@@ -25,6 +25,8 @@ from procore_signin.web.problems import Problem
 _LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and the escapes that are there already
 
+APP_NAME: Final = "Sample application"
+
 Endpoint = Callable[[BrowserRequest], Flow[Answer]]
 
 
@@ -42,6 +44,7 @@ class Paths:
     sign_out_everywhere: str
     disconnect: str
     company: str
+    verify: str
     static: str
 
     @classmethod
@@ -58,6 +61,7 @@ class Paths:
             sign_out_everywhere=f"{prefix}/sign-out-everywhere",
             disconnect=f"{prefix}/disconnect",
             company=f"{prefix}/company",
+            verify=f"{prefix}/auth/verify",
             static=f"{prefix}/static",
         )
 
@@ -68,11 +72,13 @@ class Router:
     Args:
         context: The surroundings of every flow.
         paths: Where the pages live.
+        app_name: What the application is called on them.
     """
 
-    def __init__(self, context: Context, paths: Paths) -> None:
+    def __init__(self, context: Context, paths: Paths, *, app_name: str = APP_NAME) -> None:
         self.context: Final = context
         self.paths: Final = paths
+        self._app_name: Final = app_name
         redirect_uri = urlsplit(context.client.redirect_uri)
         self._host: Final = redirect_uri.netloc.lower()
         self.origin: Final = f"{redirect_uri.scheme}://{redirect_uri.netloc}"
@@ -157,6 +163,7 @@ class Router:
     ) -> Answer:
         """Return the page called `name`, for the person of `session` if there is one."""
         common = {
+            "app_name": self._app_name,
             "environment": self.context.environment.name,
             "signed_in": None if session is None else session.user,
             "paths": self.paths,

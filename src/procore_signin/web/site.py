@@ -5,30 +5,35 @@ A site is made once from a front door. It holds nothing of any one request or pe
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
+from http import HTTPStatus
+from math import ceil
 from typing import Final
 from urllib.parse import urlsplit
 
 from procore_signin.errors import (
-    GrantLost,
     Problem,
     ProcoreSignInError,
     ProcoreUnavailable,
     SettingsInvalid,
-    SignInRefused,
 )
+from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
 from procore_signin.flow.return_to import safe_return_to
 from procore_signin.flow.steps import Flow
+from procore_signin.settings.trusted_proxies import TrustedProxies
 from procore_signin.store.records import Session
 from procore_signin.web import pages, problems
 from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
+from procore_signin.web.forward_auth import ForwardAuthEndpoint
 from procore_signin.web.http import Answer, BrowserRequest, Page, Render, rendered, see_other
 from procore_signin.web.limits import RateLimit
-from procore_signin.web.router import Paths, Router
+from procore_signin.web.router import APP_NAME, Paths, Router
 
+LOGGER: Final = logging.getLogger("procore_signin")
 CALLBACK: Final = "/callback"
 STARTS_PER_MINUTE: Final = 120
 NO_STORE: Final = "no-store"
@@ -36,15 +41,8 @@ NO_STORE: Final = "no-store"
 
 # Pages name static files with a hash of their content, so an answer never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
-_API_UNAVAILABLE: Final = problems.Problem(
-    "procore_unavailable",
-    503,
-    "Procore is not answering",
-    "This page shows what Procore knows, and Procore did not answer in time.",
-    None,
-    "Wait a moment, then try again.",
-    sign_in=False,
-)
+_RETRY_SECONDS: Final = 10
+"""When to come back where Procore does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,10 @@ class Options:
             else 120.
         choose_company: Whether a person with several companies is asked for one after signing in.
             None takes PROCORE_CHOOSE_COMPANY where the front door came from settings, else no.
+        trusted_proxies: Whose word is taken for who the client is. None takes
+            PROCORE_TRUSTED_PROXIES where the front door came from settings, else nobody's.
+        app_name: What the application is called on the sign-in's pages. None takes
+            PROCORE_APP_NAME where the front door came from settings, else "Sample application".
 
     Raises:
         ValueError: `first_page` is no path of this application.
@@ -72,6 +74,8 @@ class Options:
     render: Render | None = None
     starts_per_minute: int | None = None
     choose_company: bool | None = None
+    trusted_proxies: TrustedProxies | None = None
+    app_name: str | None = None
 
     def __post_init__(self) -> None:
         if safe_return_to(self.first_page, default="/") != self.first_page:
@@ -112,16 +116,26 @@ class Site:
     Args:
         context: Of the front door. Its redirect URI says where the pages are.
         options: What the application chose.
+        own_pages: Whether the application answers at `landing` and `home` of the router's paths,
+            instead of at a first page of its own.
+
+    Attributes:
+        prefix: The path below which the pages are: empty, or such as `/procore`.
+        router: Finds the endpoint for a request.
+        sign_in: Knows whose session a request carries.
+        trusted: Our own proxies.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
     """
 
-    def __init__(self, context: Context, options: Options) -> None:
+    def __init__(self, context: Context, options: Options, *, own_pages: bool = False) -> None:
         self.prefix: Final = prefix_of(context.client.redirect_uri)
-        first_page = options.first_page
-        paths = replace(Paths.under(self.prefix), landing=first_page, home=first_page)
-        self.router: Final = Router(context, paths)
+        self.trusted: Final = options.trusted_proxies or TrustedProxies()
+        paths = Paths.under(self.prefix)
+        if not own_pages:
+            paths = replace(paths, landing=options.first_page, home=options.first_page)
+        self.router: Final = Router(context, paths, app_name=options.app_name or APP_NAME)
         starts = options.starts_per_minute
         per_minute = STARTS_PER_MINUTE if starts is None else starts
         self.sign_in: Final = SignInEndpoints(
@@ -132,6 +146,7 @@ class Site:
         )
         if options.choose_company:
             CompanyEndpoints(self.router, self.sign_in)
+        ForwardAuthEndpoint(self.router, self.sign_in)
         for name in pages.STATIC_NAMES:
             self.router.add("GET", f"{paths.static}/{name}", self._static_file)
         self._render: Final = options.render or _shipped
@@ -162,19 +177,21 @@ class Site:
     def problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
         """Return what to answer where `error` ended a request of the application's own.
 
-        Where only a new sign-in helps, the page offers one that leads back here.
+        Where only a new sign-in helps, the page offers one that leads back here, and a program is
+        told with 401. Where waiting helps, `Retry-After` says how long.
         """
-        if isinstance(error, GrantLost):
-            problem = problems.GRANT_LOST
-        elif isinstance(error, SignInRefused):
-            problem = problems.of_sign_in(error)
-        elif isinstance(error, ProcoreUnavailable):
-            problem = _API_UNAVAILABLE
-        else:
-            problem = problems.of_any(error)
+        problem = problems.of_view(error)
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            number, reason = request.request_id, type(error).__name__
+            emit(Event.REQUEST_FAILED, request=number, path=request.path, reason=reason)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            LOGGER.error("Request %s failed", request.request_id, exc_info=error)
         shown = request if asks_for_page(request) else _by_program(request)
         return_to = _address(request) if request.is_read else None
         answer = self.router.problem(shown, problem, return_to=return_to)
+        if isinstance(error, ProcoreUnavailable):
+            seconds = _RETRY_SECONDS if error.retry_after is None else ceil(error.retry_after)
+            answer = answer.with_headers(("retry-after", str(max(seconds, 1))))
         return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
 
     def reply(self, request: BrowserRequest, answer: Answer) -> Reply:

@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException, WebSocketException
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Mount, NoMatchFound, Route
@@ -29,13 +30,11 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from procore_signin.client import AsyncProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.hooks import Hooks
 from procore_signin.store.records import Session, User
-from procore_signin.web.http import Answer, BrowserRequest, Render, rendered
+from procore_signin.web.http import Answer, BrowserRequest
 from procore_signin.web.janitor import sweeping
 from procore_signin.web.raw import LONGEST_BODY, of_scope
-from procore_signin.web.router import Router
-from procore_signin.web.settings import completed, front_door, read_settings
+from procore_signin.web.settings import completed
 from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, vary
 
 LOGGER: Final = logging.getLogger("procore_signin")
@@ -49,18 +48,6 @@ _NOT_STARTED: Final = (
     "`app.include_router(sign_in_routes(procore))` adds; Starlette when it is given "
     "`lifespan=sign_in.lifespan`. In a test, write `with TestClient(app) as client:`."
 )
-
-
-def from_environment(*, hooks: Hooks | None = None) -> AsyncProcoreSignIn:
-    """Return a front door with the settings of the environment and of `.env`.
-
-    Args:
-        hooks: Where the application has its say.
-
-    Raises:
-        SettingsInvalid: Names every setting that is missing or wrong, with its cure.
-    """
-    return front_door(AsyncProcoreSignIn, read_settings(), hooks=hooks or Hooks())
 
 
 class SignIn:
@@ -83,7 +70,12 @@ class SignIn:
         self.site: Final = Site(procore.context, options)
         self._root_path: Final = options.root_path
         self.routes: Final = [
-            Route(below, _Endpoint(self, path), name=_name(below), include_in_schema=False)
+            Route(
+                below,
+                SignInApp(procore, self.site, path),
+                name=_name(below),
+                include_in_schema=False,
+            )
             for below, path in self.site.pages.items()
         ]
 
@@ -98,6 +90,7 @@ class SignIn:
         place = None if callback is None else f"{self._root_path}{callback}"
         check_place(self.procore.context.client.redirect_uri, place, outside="Options(root_path=…)")
         inside = app.middleware_stack or app.build_middleware_stack()
+        _answer_problems(app, inside)
         # Whichever response is sent in the end, it has to say that it is somebody's (row K7); only
         # around everything else can that be seen to.
         app.middleware_stack = _Visits(inside, self)
@@ -153,7 +146,7 @@ async def current_user(connection: HTTPConnection) -> User:
 async def answer_problem(request: Request, error: Exception) -> Response:
     """Answer an error of ours that ended a request of the application's own.
 
-    Register it: `app.add_exception_handler(ProcoreSignInError, answer_problem)`.
+    The lifespan registers it, unless the application answers `ProcoreSignInError` itself.
     """
     if not isinstance(error, ProcoreSignInError):
         raise error
@@ -161,48 +154,28 @@ async def answer_problem(request: Request, error: Exception) -> Response:
 
 
 class SignInApp:
-    """An ASGI application that answers with the router's endpoints, wherever it is mounted.
+    """The pages of a site, as an ASGI application.
 
     Args:
         procore: The front door whose runner performs the endpoints' steps.
-        router: Which endpoint answers.
-        render: Turns a page into HTML.
+        site: The pages.
+        path: Of the one page that this is, or None for whichever the request asks for.
     """
 
-    def __init__(self, procore: AsyncProcoreSignIn, router: Router, render: Render) -> None:
+    def __init__(self, procore: AsyncProcoreSignIn, site: Site, path: str | None = None) -> None:
         self._procore = procore
-        self._router = router
-        self._render = render
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
-        request = await _browser_request(scope, receive, scope["path"])
-        try:
-            answer = await self._procore.run(self._router.answer(request))
-            reply = self._reply(request, answer)
-        except Exception:  # the last resort (row O3): a page for the person, a trace for us
-            LOGGER.exception("Request %s failed", request.request_id)
-            reply = self._reply(request, self._router.failure(request))
-        await _send(reply, send)
-
-    def _reply(self, request: BrowserRequest, answer: Answer) -> Reply:
-        return Reply.to(request, answer, *rendered(answer, self._render))
-
-
-class _Endpoint:
-    """One page of the sign-in, as an ASGI application."""
-
-    def __init__(self, sign_in: SignIn, path: str) -> None:
-        self._sign_in = sign_in
+        self._site = site
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        site = self._sign_in.site
-        request = await _browser_request(scope, receive, self._path)
+        """Answer one HTTP request."""
+        body = await _body(scope, receive) if scope["method"] == "POST" else b""
+        path, site = self._path or scope["path"], self._site
+        request = of_scope(scope, path=path, body=body, trusted=site.trusted)
         try:
-            answer = await self._sign_in.procore.run(site.router.answer(request))
+            answer = await self._procore.run(site.router.answer(request))
             reply = site.reply(request, answer)
-        except Exception:  # the last resort (row O3), as above
+        except Exception:  # the last resort (row O3): a page for the person, a trace for us
             LOGGER.exception("Request %s failed", request.request_id)
             reply = site.failure(request)
         await _send(reply, send)
@@ -232,7 +205,8 @@ class _Visit:
 
     @property
     def request(self) -> BrowserRequest:
-        return of_scope(self.scope, path=_outside_path(self.scope))
+        trusted = self.sign_in.site.trusted
+        return of_scope(self.scope, path=_outside_path(self.scope), trusted=trusted)
 
     def turned_away(self) -> HTTPException | WebSocketException:
         return self._exception(self.sign_in.site.not_signed_in(self.request), "Not signed in")
@@ -297,11 +271,6 @@ def _visit(connection: HTTPConnection) -> _Visit:
     return visit
 
 
-async def _browser_request(scope: Scope, receive: Receive, path: str) -> BrowserRequest:
-    body = await _body(scope, receive) if scope["method"] == "POST" else b""
-    return of_scope(scope, path=path, body=body)
-
-
 async def _body(scope: Scope, receive: Receive) -> bytes:
     """Read a small form; a larger body is cut, and then holds nothing that we look for."""
     body = b""
@@ -331,6 +300,15 @@ def _outside_path(scope: Scope) -> str:
 
 def _name(below: str) -> str:
     return _ROUTE_NAME.format(below.replace("/", "_"))
+
+
+def _answer_problems(app: Starlette, stack: ASGIApp) -> None:
+    """Let `answer_problem` answer our errors, inside the stack that is built already."""
+    layer: ASGIApp | None = stack
+    while layer is not None and not isinstance(layer, ExceptionMiddleware):
+        layer = getattr(layer, "app", None)  # where a middleware keeps what is inside it
+    if layer is not None and ProcoreSignInError not in app.exception_handlers:
+        layer.add_exception_handler(ProcoreSignInError, answer_problem)
 
 
 def _callback_in(app: Starlette) -> str | None:

@@ -97,6 +97,13 @@ def companies(request: HttpRequest) -> HttpResponse:
         return JsonResponse(api.get("/rest/v1.0/companies").json(), safe=False)
 
 
+def projects(request: HttpRequest) -> HttpResponse:
+    company_id = int(request.GET["company_id"])
+    with procore.api(request.procore_user, company_id=company_id) as api:
+        asked = api.get("/rest/v1.1/projects", params={"company_id": company_id})
+    return JsonResponse(raise_for_procore(asked).json(), safe=False)
+
+
 if not settings.configured:
     configure()
 
@@ -104,6 +111,7 @@ if not settings.configured:
 from django.contrib import admin  # noqa: E402
 from django.views.decorators.csrf import csrf_exempt  # noqa: E402
 
+from procore_signin.api import raise_for_procore  # noqa: E402
 from procore_signin.web.django import procore, signed_in  # noqa: E402
 
 urlpatterns = [
@@ -115,6 +123,7 @@ urlpatterns = [
     path("who", who),
     path("blocking", blocking),
     path("companies", signed_in(companies)),
+    path("projects", signed_in(projects)),
 ]
 
 wsgi = get_wsgi_application()

@@ -11,16 +11,15 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from procore_signin.errors import ProcoreSignInError
+from procore_signin import AsyncProcoreSignIn
+from procore_signin.api import raise_for_procore
 from procore_signin.web.fastapi import (
     CurrentUser,
     OptionalUser,
-    answer_problem,
-    from_environment,
     sign_in_routes,
 )
 
-procore = from_environment()
+procore = AsyncProcoreSignIn.from_env()
 app = FastAPI()
 app.add_middleware(SessionMiddleware, secret_key="fake-session-secret")
 app.add_middleware(
@@ -28,7 +27,6 @@ app.add_middleware(
     allow_origins=["https://friend.example"],
     allow_credentials=True,
 )
-app.add_exception_handler(ProcoreSignInError, answer_problem)
 app.include_router(sign_in_routes(procore), prefix="/procore")
 
 
@@ -52,6 +50,13 @@ async def companies(user: CurrentUser) -> Any:
     async with procore.api(user) as api:
         answer = await api.get("/rest/v1.0/companies")
     return answer.json()
+
+
+@app.get("/projects")
+async def projects(user: CurrentUser, company_id: int) -> Any:
+    async with procore.api(user, company_id=company_id) as api:
+        asked = await api.get("/rest/v1.1/projects", params={"company_id": company_id})
+    return raise_for_procore(asked).json()
 
 
 @app.get("/visits")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from procore_signin.api import raise_for_procore
 from procore_signin.web.flask import SignIn, current_user, get_user, procore, signed_in
 
 sign_in = SignIn()
@@ -38,5 +39,13 @@ def create_app() -> Flask:
     def companies() -> ResponseReturnValue:
         with procore.api(current_user.id) as api:
             return jsonify(api.get("/rest/v1.0/companies").json())
+
+    @app.get("/projects")
+    @signed_in
+    def projects() -> ResponseReturnValue:
+        company_id = int(request.args["company_id"])
+        with procore.api(current_user, company_id=company_id) as api:
+            asked = api.get("/rest/v1.1/projects", params={"company_id": company_id})
+        return jsonify(raise_for_procore(asked).json())
 
     return app

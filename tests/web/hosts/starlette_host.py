@@ -7,16 +7,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from procore_signin.errors import ProcoreSignInError
+from procore_signin import AsyncProcoreSignIn
+from procore_signin.api import raise_for_procore
 from procore_signin.web.starlette import (
     SignIn,
-    answer_problem,
     current_user,
-    from_environment,
     optional_user,
 )
 
-procore = from_environment()
+procore = AsyncProcoreSignIn.from_env()
 sign_in = SignIn(procore)
 
 
@@ -41,6 +40,13 @@ async def companies(request: Request) -> Response:
     return JSONResponse(answer.json())
 
 
+async def projects(request: Request) -> Response:
+    user, company_id = await current_user(request), int(request.query_params["company_id"])
+    async with procore.api(user, company_id=company_id) as api:
+        asked = await api.get("/rest/v1.1/projects", params={"company_id": company_id})
+    return JSONResponse(raise_for_procore(asked).json())
+
+
 app = Starlette(
     routes=[
         Mount("/procore", routes=sign_in.routes),
@@ -48,7 +54,7 @@ app = Starlette(
         Route("/me", me, methods=["GET", "POST"]),
         Route("/who", who),
         Route("/companies", companies),
+        Route("/projects", projects),
     ],
-    exception_handlers={ProcoreSignInError: answer_problem},
     lifespan=sign_in.lifespan,
 )

@@ -16,10 +16,11 @@ from django.utils.module_loading import import_string
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.flow.hooks import Hooks
+from procore_signin.settings import read_settings
 from procore_signin.store.records import User
-from procore_signin.web import settings
 from procore_signin.web.gevent import GeventProcoreSignIn
 from procore_signin.web.janitor import Janitor
+from procore_signin.web.settings import completed
 from procore_signin.web.site import Options, Site, check_place
 
 SETTING: Final = "PROCORE_SIGNIN"
@@ -55,11 +56,12 @@ def installed() -> Installed:
         SettingsInvalid: Names every setting that is missing or wrong, with its cure.
     """
     given, own = _given(), _own()
-    read = settings.read_settings(given)
-    door = settings.front_door(GeventProcoreSignIn, read, hooks=own.pop("HOOKS", None) or Hooks())
+    door = GeventProcoreSignIn.from_settings(
+        read_settings(given), hooks=own.pop("HOOKS", None) or Hooks()
+    )
     django_user = own.pop("DJANGO_USER", None)
     options = Options(**{name.lower(): value for name, value in own.items()})
-    site = Site(door.context, settings.completed(door, options))
+    site = Site(door.context, completed(door, options))
     return Installed(door, site, Janitor(door), django_user)
 
 
@@ -69,7 +71,7 @@ def database_url() -> str:
     Raises:
         SettingsInvalid: As `installed` does.
     """
-    return settings.read_settings(_given()).database_url
+    return read_settings(_given()).database_url
 
 
 def check_urls() -> None:
@@ -118,7 +120,8 @@ def _own() -> dict[str, Any]:
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting == SETTING:
+    if setting == SETTING and installed.cache_info().currsize:
+        installed().procore.close()
         installed.cache_clear()
 
 

@@ -42,10 +42,11 @@ async def auser_of(request: HttpRequest) -> User | None:
 def browser_request(request: HttpRequest, path: str | None = None) -> BrowserRequest:
     """Return the request as it came; `path` is that of a page of ours."""
     body = b"" if path is None else _form(request)
+    place, trusted = path or request.path, installed().site.trusted
     scope: dict[str, Any] | None = getattr(request, "scope", None)
     if scope is not None:
-        return of_scope(scope, path=path or request.path, body=body)
-    return of_environ(request.META, path=path or request.path, body=body)
+        return of_scope(scope, path=place, body=body, trusted=trusted)
+    return of_environ(request.META, path=place, body=body, trusted=trusted)
 
 
 def _form(request: HttpRequest) -> bytes:

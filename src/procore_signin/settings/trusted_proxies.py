@@ -11,7 +11,7 @@ the redirect URI in the settings (row A10).
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -20,11 +20,10 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Any, Final
+from typing import Final
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 HEADER: Final = b"x-forwarded-for"
 MOST_HOPS: Final = 32
@@ -106,28 +105,6 @@ class TrustedProxies:
 
     def __repr__(self) -> str:
         return f"<trusted proxies: {', '.join(map(str, self._networks)) or 'none'}>"
-
-
-class ForwardedClients:
-    """Around an ASGI application: shows it the client in place of a trusted proxy.
-
-    Args:
-        inside: The application.
-        trusted: Our own proxies.
-    """
-
-    def __init__(self, inside: App, trusted: TrustedProxies) -> None:
-        self._inside = inside
-        self._trusted = trusted
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Pass one connection on."""
-        if self._trusted and scope.get("client"):
-            forwarded = (value for name, value in scope.get("headers", ()) if name == HEADER)
-            peer, port = scope["client"]
-            address = self._trusted.client_address(peer, forwarded)
-            scope = {**scope, "client": (address, port if address == peer else 0)}
-        await self._inside(scope, receive, send)
 
 
 def _address(text: str) -> Address | None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin.app.settings import Settings
 from procore_signin.environments import PRODUCTION, emulator
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.protocol.secret import Secret
+from procore_signin.settings import Settings
 from procore_signin.store.keyring import KeyRing
 
 KEYS = KeyRing.generate(lambda count: b"\x07" * count, key_id="k20270131").reveal()
@@ -168,6 +168,17 @@ class TestClient:
         self, name: str, text: str
     ) -> None:
         assert problem_of(**{name: text}).what.startswith("is the local emulator's")
+
+
+class TestAppName:
+    def test_it_has_a_name_that_nobody_chose_until_somebody_does(self) -> None:
+        assert Settings.load(GOOD, None).app_name == "Sample application"
+        chosen = Settings.load(GOOD | {"PROCORE_APP_NAME": " Site Diary "}, None)
+        assert chosen.app_name == "Site Diary"
+
+    @pytest.mark.parametrize("text", ["  ", "x" * 61, "two\nlines", "turned \u202e round"])
+    def test_what_would_not_fit_on_a_page_is_refused(self, text: str) -> None:
+        assert problem_of(PROCORE_APP_NAME=text).what == "is no name that fits on a page"
 
 
 class TestRedirectUri:

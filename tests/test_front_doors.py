@@ -1,0 +1,139 @@
+"""The two front doors: made from settings, closed, and opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scripted import KEYS, Clock, ScriptedProcore, front_door
+
+from procore_signin import AsyncProcoreSignIn, ProcoreSignIn, SettingsInvalid, StoreUnavailable
+from procore_signin.flow.hooks import Hooks
+from procore_signin.flow.steps import read, write
+from procore_signin.store.migrate import upgrade
+from procore_signin.store.records import Purged
+
+Door = type[ProcoreSignIn] | type[AsyncProcoreSignIn]
+BOTH = pytest.mark.parametrize("kind", [ProcoreSignIn, AsyncProcoreSignIn])
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `.env` in the working directory, with a database that is migrated."""
+    url = f"sqlite:///{tmp_path / 'own.db'}"
+    upgrade(url)
+    settings = {
+        "PROCORE_ENVIRONMENT": "emulator",
+        "PROCORE_REDIRECT_URI": "http://localhost:8000/procore/callback",
+        "PROCORE_DATABASE_URL": url,
+        "PROCORE_KEYS": KEYS.reveal(),
+        "PROCORE_SESSION_IDLE_SECONDS": "600",
+    }
+    path = tmp_path / ".env"
+    path.write_text("".join(f"{name}={text}\n" for name, text in settings.items()))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+@BOTH
+def test_a_front_door_is_made_from_the_environment_and_the_file(
+    kind: Door, env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert env_file.exists()
+    monkeypatch.setenv("PROCORE_SESSION_IDLE_SECONDS", "900")
+    hooks = Hooks(on_sign_in=print)
+    door = kind.from_env(hooks=hooks)
+
+    assert isinstance(door, kind)
+    assert door.context.environment.name == "emulator"
+    assert door.context.client.redirect_uri == "http://localhost:8000/procore/callback"
+    assert (door.context.session_idle, door.context.session_absolute) == (900, 1_209_600)
+    assert door.context.hooks is hooks
+    assert door.settings is not None
+    assert door.settings.rate_limit == 120
+
+
+@BOTH
+def test_a_front_door_reads_no_file_when_it_is_told_so(kind: Door, env_file: Path) -> None:
+    assert env_file.exists()
+    with pytest.raises(SettingsInvalid) as invalid:
+        kind.from_env(env_file=None)
+
+    assert "PROCORE_ENVIRONMENT" in {each.setting for each in invalid.value.problems}
+
+
+def test_making_a_front_door_from_settings_imports_no_framework(env_file: Path) -> None:
+    program = (
+        "import sys; from procore_signin import ProcoreSignIn; ProcoreSignIn.from_env();"
+        "print({'starlette', 'flask', 'django', 'jinja2', 'httpx2'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=env_file.parent,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == "set()\n"
+
+
+def test_a_front_door_that_waits_can_be_entered_again(tmp_path: Path) -> None:
+    door = front_door(tmp_path, ScriptedProcore(), Clock())
+    for _ in range(2):
+        with door:
+            assert door.run(read(lambda store: store.user(1))) is None
+            assert list(door.users()) == []
+
+
+def test_a_closed_front_door_says_how_it_is_opened_again(tmp_path: Path) -> None:
+    door = front_door(tmp_path, ScriptedProcore(), Clock())
+    door.close()
+    door.close()
+
+    with pytest.raises(StoreUnavailable, match=r"closed by this application.*with procore"):
+        door.run(read(lambda store: store.user(1)))
+    door.open()
+    door.open()
+    assert door.run(read(lambda store: store.user(1))) is None
+    door.close()
+
+
+def test_a_front_door_for_asyncio_can_be_entered_again_on_another_event_loop(
+    env_file: Path,
+) -> None:
+    assert env_file.exists()
+    door = AsyncProcoreSignIn.from_env()
+
+    async def use() -> Purged:
+        async with door:
+            assert await door.run(read(lambda store: store.user(1))) is None
+            return await door.run(write(lambda store: store.purge(0)))
+
+    first, second = asyncio.run(use()), asyncio.run(use())
+
+    assert first == second
+
+
+def test_a_closed_front_door_for_asyncio_says_how_it_is_opened_again(env_file: Path) -> None:
+    assert env_file.exists()
+    door = AsyncProcoreSignIn.from_env()
+
+    async def use_too_late() -> None:
+        async with door:
+            pass
+        for work in (read, write):
+            with pytest.raises(StoreUnavailable, match=r"closed by this application.*async with"):
+                await door.run(work(lambda store: store.purge(0)))
+
+    asyncio.run(use_too_late())
+
+
+def test_the_api_clients_of_a_front_door_work_after_it_opened_again(tmp_path: Path) -> None:
+    door = front_door(tmp_path, ScriptedProcore(), Clock())
+    for _ in range(2):
+        with door, door.api(1) as api:
+            assert str(api.base_url).startswith("http://127.0.0.1:4568")

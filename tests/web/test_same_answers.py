@@ -1,0 +1,230 @@
+"""What an application's own pages answer is the same in every framework, on real servers.
+
+Procore says no, a proxy stands in front, the application has a name: one table each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hosts import EVERYWHERE, Host, hosts
+from person import Person
+
+from procore_signin.emulator import Emulator
+
+JSON = {"accept": "application/json"}
+COMPANY = 8089
+ELSEWHERE = 8090
+PAGE = f"/projects?company_id={COMPANY}"
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[Emulator]:
+    with Emulator.started() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def everywhere(
+    running_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Host]]:
+    more = {
+        "PROCORE_TRUSTED_PROXIES": "127.0.0.1",
+        "PROCORE_RATE_LIMIT": "3",
+        "PROCORE_APP_NAME": "<b>Fun</b> & Co",
+    }
+    folder = tmp_path_factory.mktemp("hosts")
+    with hosts(running_emulator, folder, *EVERYWHERE, **more) as started:
+        yield started
+
+
+@pytest.fixture
+def emulator(running_emulator: Emulator) -> Iterator[Emulator]:
+    yield running_emulator
+    running_emulator.clear_faults()
+
+
+def client_at(host: Host, emulator: Emulator, address: str) -> Person:
+    """Open a browser that a proxy on this machine says to be at `address`."""
+    person = Person(host.url, emulator)
+    person.http.headers["x-forwarded-for"] = address
+    return person
+
+
+@pytest.fixture(scope="module")
+def joes(everywhere: dict[str, Host], running_emulator: Emulator) -> Iterator[dict[str, Person]]:
+    """Somebody who is signed in at each host."""
+    with ExitStack() as stack:
+        found = {}
+        for name, host in everywhere.items():
+            joe = stack.enter_context(client_at(host, running_emulator, "198.51.100.1"))
+            assert joe.sign_in("/procore/signin").status_code == 303
+            found[name] = joe
+        yield found
+
+
+Seen = tuple[int, str, str | None]
+
+
+def seen_by_a_browser(joes: dict[str, Person], page: str) -> dict[str, Seen]:
+    """Return status, title and `Retry-After` of a page at each host."""
+    found = {}
+    for name, joe in joes.items():
+        answer = joe.http.get(page)
+        title = re.search(r"<h1[^>]*>\s*(.*?)\s*</h1>", answer.text, re.DOTALL)
+        assert title, (name, answer.text)
+        found[name] = (answer.status_code, title[1], answer.headers.get("retry-after"))
+    return found
+
+
+def told_to_a_program(joes: dict[str, Person], page: str) -> dict[str, tuple[int, str, str]]:
+    """Return status, media type and code of a page at each host."""
+    found = {}
+    for name, joe in joes.items():
+        answer = joe.http.get(page, headers=JSON)
+        told = (answer.headers["content-type"], answer.json()["code"])
+        found[name] = (answer.status_code, *told)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "code"),
+    [
+        (
+            {"status": 403},
+            (403, "Procore does not let you do that", None),
+            "forbidden_in_procore",
+        ),
+        (
+            {"status": 404, "body": '{"message": "App is not connected to this company."}'},
+            (403, "This application is not connected to that company", None),
+            "not_connected",
+        ),
+        (
+            {"status": 404},
+            (404, "Procore does not show you that", None),
+            "not_found_in_procore",
+        ),
+        (
+            {"status": 409},
+            (409, "It has changed meanwhile", None),
+            "conflict_in_procore",
+        ),
+        (
+            {"status": 422},
+            (500, "Something went wrong on our side", None),
+            "failed",
+        ),
+        (
+            {"status": 503},
+            (503, "Procore is not answering", "10"),
+            "procore_unavailable",
+        ),
+        (
+            {"status": 503, "headers": {"Retry-After": "77"}},
+            (503, "Procore is not answering", "77"),
+            "procore_unavailable",
+        ),
+        (
+            {"status": 307, "headers": {"Location": "https://elsewhere.invalid/"}},
+            (502, "Procore answered in a way we do not understand", None),
+            "unexpected_response",
+        ),
+    ],
+)
+def test_what_procores_api_refuses_becomes_the_same_page_everywhere(
+    joes: dict[str, Person],
+    emulator: Emulator,
+    answer: dict[str, object],
+    expected: Seen,
+    code: str,
+) -> None:
+    emulator.fault("GET /rest/v1.1/projects", "status", times=None, **answer)
+
+    assert seen_by_a_browser(joes, PAGE) == dict.fromkeys(joes, expected)
+    assert told_to_a_program(joes, PAGE) == dict.fromkeys(
+        joes, (expected[0], "application/problem+json", code)
+    )
+
+
+def test_a_company_without_the_application_is_named_as_such(
+    joes: dict[str, Person], emulator: Emulator
+) -> None:
+    emulator.company(ELSEWHERE, "Not Ours", connected=False, members=[11111])
+    found = seen_by_a_browser(joes, f"/projects?company_id={ELSEWHERE}")
+
+    expected = (403, "This application is not connected to that company", None)
+    assert found == dict.fromkeys(joes, expected)
+
+
+def test_a_lost_grant_leads_a_person_back_here_and_tells_a_program_to_sign_in(
+    everywhere: dict[str, Host], emulator: Emulator
+) -> None:
+    emulator.person(55555, login="lost@procore.com", name="Lost")
+    emulator.company(ELSEWHERE + 1, "Lost's", members=[55555])
+    page = f"/projects?company_id={ELSEWHERE + 1}"
+    for name, host in everywhere.items():
+        with client_at(host, emulator, "198.51.100.2") as lost:
+            lost.login = "lost@procore.com"
+            lost.sign_in("/procore/signin")
+            emulator.revoke(login="lost@procore.com")
+            told = lost.http.get(page, headers=JSON)
+            assert (told.status_code, told.json()["code"]) == (401, "grant_lost"), name
+            # the button of the problem page leads through Procore, and back to this page
+            assert lost.sign_in(page).headers["location"] == page, name
+            assert lost.http.get(page).status_code == 200, name
+
+
+def test_O4_behind_our_proxy_each_client_has_a_limit_of_its_own(
+    everywhere: dict[str, Host], emulator: Emulator
+) -> None:
+    for name, host in everywhere.items():
+        statuses = {}
+        for address in ("203.0.113.1", "203.0.113.2"):
+            with client_at(host, emulator, f"1.2.3.4, {address}") as person:
+                statuses[address] = [
+                    person.http.get("/procore/signin").status_code for _ in range(4)
+                ]
+        expected = [200, 200, 200, 429]
+        assert statuses == {"203.0.113.1": expected, "203.0.113.2": expected}, name
+
+
+def test_a_proxy_can_ask_every_framework_who_sent_a_request(
+    everywhere: dict[str, Host], joes: dict[str, Person], emulator: Emulator
+) -> None:
+    for name, host in everywhere.items():
+        allowed = joes[name].http.get("/procore/auth/verify")
+        assert (allowed.status_code, allowed.headers["x-procore-id"]) == (200, "11111"), name
+        with client_at(host, emulator, "198.51.100.3") as nobody:
+            about = {"x-forwarded-uri": "/wiki?page=2", "x-forwarded-method": "GET"}
+            refused = nobody.http.get("/procore/auth/verify", headers=about)
+        assert refused.status_code == 401, name
+        sign_in = f"{host.url}/procore/signin?return_to=/wiki%3Fpage%3D2"
+        assert refused.headers["x-procore-sign-in"] == sign_in, name
+        assert refused.headers["cache-control"] == "no-store", name
+
+
+def test_I6_the_pages_bear_the_applications_name_and_it_is_escaped(
+    everywhere: dict[str, Host], emulator: Emulator
+) -> None:
+    for name, host in everywhere.items():
+        with client_at(host, emulator, "198.51.100.4") as person:
+            page = person.http.get("/procore/signin").text
+        escaped = "&lt;b&gt;Fun&lt;/b&gt; &amp; Co"
+        assert page.count(escaped) == 2, name
+        assert f"· {escaped}</title>" in page, name
+        assert "Sample application" not in page, name
+
+
+def test_a_button_that_is_pressed_after_the_session_ended_leads_back_to_its_page(
+    everywhere: dict[str, Host], emulator: Emulator
+) -> None:
+    for name, host in everywhere.items():
+        with client_at(host, emulator, "198.51.100.5") as person:
+            for button in ("/procore/sessions/end", "/procore/disconnect"):
+                sent = person.post(button, session_id="1")
+                where = "/procore/signin?return_to=/procore/sessions"
+                assert (sent.status_code, sent.headers["location"]) == (303, where), name
