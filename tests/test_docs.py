@@ -213,6 +213,22 @@ def test_the_addition_is_under_ten_lines_and_all_that_matters_is_on_one_screen(n
     assert 0 < len(ours) < 10
 
 
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_what_the_readme_shows_of_an_adapter_is_what_its_page_has_people_do(name: str) -> None:
+    """The page's own blocks are executed above."""
+    [shown] = [
+        block
+        for block in blocks_of(ROOT / "README.md")
+        if block.words == ["python", f"from={name}"]
+    ]
+    blocks = blocks_of(ROOT / "docs" / f"{name}.md")
+    executed = "".join(block.text for block in blocks if block.title is not None).splitlines()
+    left = iter(executed)
+
+    lines = [line for line in shown.text.splitlines() if line and not line.startswith("#")]
+    assert [line for line in lines if line not in left] == []
+
+
 def test_the_snippets_of_all_other_pages_run(tmp_path: Path) -> None:
     """Each page's with the settings of an application that signs in at the local Procore."""
     for page in PAGES:
