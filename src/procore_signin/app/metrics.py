@@ -22,7 +22,7 @@ from procore_signin.app.server import METRICS_FOLDER
 from procore_signin.errors import ProcoreSignInError, StoreUnavailable
 from procore_signin.events import Event, Field
 from procore_signin.flow.context import Context
-from procore_signin.flow.steps import Flow, write
+from procore_signin.flow.steps import Flow, long_work
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.transport.contract import AsyncTransport
@@ -173,8 +173,7 @@ class MetricsEndpoint:
             return self._router.problem(request, problems.NOT_FOUND)
         now = self._context.now()
         try:
-            # A long read: it goes where the writes go, off the event loop.
-            sessions = yield from write(lambda store: store.count_sessions(now=now))
+            sessions = yield from long_work(lambda store: store.count_sessions(now=now))
         except StoreUnavailable:
             sessions = -1
         return Answer(status=200, body=self._metrics.text(sessions), content_type=CONTENT_TYPE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -99,7 +100,11 @@ def _load(stop_seconds: int) -> ASGIApp:
 
     _leave_the_terminal()
     _stop_with_the_server(stop_seconds)
-    return from_environment()
+    app = from_environment()
+    # What is there now stays: the collector need not look at it again (decision 21).
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _leave_the_terminal() -> None:

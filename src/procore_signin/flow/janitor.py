@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from procore_signin.flow.context import Context
-from procore_signin.flow.steps import Flow, read, write
+from procore_signin.flow.steps import Flow, long_work, read, write
 from procore_signin.flow.withdraw import withdraw
 from procore_signin.store.records import Escrow
 
@@ -40,7 +40,7 @@ def sweep(context: Context) -> Flow[int]:
                 revoked += confirmed
                 failed += not confirmed
         page = yield from _page(context, now, page[-1])
-    yield from write(lambda store: store.purge(now, ROWS_AT_ONCE))
+    yield from long_work(lambda store: store.purge(now, ROWS_AT_ONCE))
     return revoked
 
 

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
+from procore_signin.flow.group_commit import GroupCommit
 from procore_signin.flow.steps import Call, Flow, Later, Once, Send, Shield, Step, Wait, Work
+from procore_signin.flow.waiters import copy_of
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
 
@@ -117,29 +120,19 @@ def _called(step: Call) -> Any:
 
 
 def _outcome(future: Future[Any]) -> Any:
-    """Return what a shared flow returned, or raise a copy of what it raised.
-
-    One error raised by a thousand waiters would collect all of their frames.
-    """
+    """Return what a shared flow returned, or raise a copy of what it raised."""
     error = future.exception()
     if error is not None:
-        raise _copy_of(error)
+        raise copy_of(error)
     return future.result()
-
-
-def _copy_of(error: BaseException) -> BaseException:
-    copy = type(error).__new__(type(error))
-    copy.args = error.args
-    copy.__dict__.update(error.__dict__)
-    copy.__cause__ = error
-    return copy
 
 
 class AsyncRunner:
     """Runs flows on an asyncio event loop.
 
     SQLite is read on the loop, because a look-up costs less than a change of thread, and written
-    on one thread, because it admits one writer. A network database is used on worker threads.
+    in groups, because it admits one writer: see `group_commit.py`. A network database is used on
+    worker threads.
 
     Args:
         store: Where work is done.
@@ -160,6 +153,10 @@ class AsyncRunner:
         self._threads = ThreadPoolExecutor(
             max_workers=1 if store.single_writer else NETWORK_DATABASE_THREADS,
             thread_name_prefix="procore-signin-store",
+        )
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="procore-signin-flush")
+        self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, GroupCommit] = (
+            WeakKeyDictionary()
         )
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
@@ -215,7 +212,13 @@ class AsyncRunner:
         if self._store.reads_inline and not step.writes:
             return step.do(self._store)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, step.do, self._store)
+        if step.long or not self._store.single_writer:
+            return await loop.run_in_executor(self._threads, step.do, self._store)
+        group_commit = self._groups.get(loop)
+        if group_commit is None:
+            group_commit = GroupCommit(self._store, self._threads, self._flusher)
+            self._groups[loop] = group_commit
+        return await group_commit.do(step.do)
 
     async def _share(self, key: Hashable, flow: Flow[Any]) -> Any:
         """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
@@ -227,7 +230,7 @@ class AsyncRunner:
         await asyncio.wait([task])
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            raise _copy_of(error)
+            raise copy_of(error)
         return task.result()
 
     def _start(self, flow: Flow[Any]) -> asyncio.Task[Any]:
@@ -242,7 +245,11 @@ class AsyncRunner:
         self._closing = True
         while self._unfinished:
             await asyncio.wait(self._unfinished)
+        writes = self._groups.get(asyncio.get_running_loop())
+        if writes is not None:
+            await writes.drained()
         self._threads.shutdown()
+        self._flusher.shutdown()
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -30,10 +30,12 @@ class Work:
     Attributes:
         do: Called with the store, on whichever thread suits the database.
         writes: True when it changes rows: SQLite wants its writes in one line.
+        long: True when it takes more than a moment: nothing else waits for it.
     """
 
     do: Callable[[Store], Any]
     writes: bool
+    long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,12 @@ def read(do: Callable[[Store], T]) -> Flow[T]:
 def write(do: Callable[[Store], T]) -> Flow[T]:
     """Return what `do` returns after changing the store."""
     outcome: T = yield Work(do, writes=True)
+    return outcome
+
+
+def long_work(do: Callable[[Store], T]) -> Flow[T]:
+    """Return what `do` returns, which reads or changes many rows."""
+    outcome: T = yield Work(do, writes=True, long=True)
     return outcome
 
 

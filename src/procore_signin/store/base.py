@@ -10,7 +10,7 @@ from typing import Any, Final
 from procore_signin.errors import AttemptInvalid, SignInRefused
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.address import Address, parse_address
-from procore_signin.store.database import Database, Patience
+from procore_signin.store.database import Database, Group, Patience
 from procore_signin.store.keyring import KeyRing
 from procore_signin.store.seal import Seal
 from procore_signin.store.server import ServerDatabase
@@ -49,6 +49,10 @@ class StoreBase:
     def single_writer(self) -> bool:
         """True where writers only queue behind one another, so that one thread suffices: SQLite."""
         return self._on_file
+
+    def group(self) -> Group | None:
+        """Begin a transaction for works of several callers: see `Database.group`."""
+        return self._database.group()
 
     def close(self) -> None:
         """Close all connections. The store is of no use afterwards."""

@@ -22,6 +22,34 @@ _LONGEST_PAUSE: Final = 0.1
 _WORTH_REPEATING: Final[frozenset[Failure]] = frozenset({"collision", "locked", "disconnected"})
 
 
+class NotTogetherError(Exception):
+    """A work has to be run again, by itself: nothing of it happened."""
+
+
+class Group(Protocol):
+    """Works of several callers in one transaction."""
+
+    def run(self, do: Callable[[], T]) -> T:
+        """Run what one caller wants done, and return what it returns.
+
+        Nobody may be told before `commit` has returned: until then it can come to nothing.
+
+        Args:
+            do: Uses the store, on this thread.
+
+        Raises:
+            NotTogetherError: It failed in a way that waiting or repeating may cure.
+            Exception: Whatever `do` raises; what it wrote was undone.
+        """
+
+    def commit(self) -> None:
+        """Make everything durable, and let others write. Waits for the disk. Call it once.
+
+        Raises:
+            StoreUnavailable: Nothing of it happened.
+        """
+
+
 class Database(Protocol):
     """Reads and transactions, with each driver's failures told apart.
 
@@ -44,6 +72,16 @@ class Database(Protocol):
         `work` may run several times, after a collision or a lost connection, so it must do nothing
         but use the transaction. To be run again from the start it raises `Failed("collision")`.
         Whatever it raises undoes the transaction.
+        """
+
+    def group(self) -> Group | None:
+        """Begin a transaction for works of several callers, without waiting for anybody.
+
+        Until it is committed, nobody else writes.
+
+        Returns:
+            None where each work has to be done alone: somebody else is writing, or this database
+            has no such thing.
         """
 
     def after_fork(self) -> None:

@@ -77,6 +77,9 @@ class ServerDatabase:
             lambda: self._on_connection(self._writers, work, commit=True), label=self.label
         )
 
+    def group(self) -> None:
+        """See `Database.group`: a server puts commits that meet together by itself."""
+
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
         abandon(self._writers.pool, self._readers.pool)

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 
 from procore_signin.store.database import Patience, abandon, forget_after_fork
 from procore_signin.store.failures import Failed, failed_by
+from procore_signin.store.sqlite_group import SqliteGroup
 from procore_signin.store.statement import Statement, Transaction
 
 T = TypeVar("T")
@@ -64,9 +65,10 @@ def create_file(path: Path) -> None:
 
 
 class SqliteDatabase:
-    """One connection for the writers, who queue for it, and one for each thread that reads now.
+    """One connection for writers, one for groups of them, and one for each thread that reads now.
 
-    Connections stay open: opening one and reading the schema costs more than the read itself.
+    Writers queue. Connections stay open: opening one and reading the schema costs more than the
+    read itself.
     """
 
     def __init__(self, path: Path, label: str, patience: Patience) -> None:
@@ -77,6 +79,8 @@ class SqliteDatabase:
         self._writers = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._idle: deque[sqlite3.Connection] = deque()
+        self._together: sqlite3.Connection | None = None
+        self._group: SqliteGroup | None = None
         self._closed = False
         forget_after_fork(self)
 
@@ -90,6 +94,9 @@ class SqliteDatabase:
 
         All rows are fetched, which ends SQLite's read and lets the write-ahead log start afresh.
         """
+        group = self._group
+        if group is not None and group.owner == threading.get_ident():
+            return group.many(statement, values)
         connection: sqlite3.Connection | None = None
         try:
             connection = self._borrow()
@@ -107,6 +114,9 @@ class SqliteDatabase:
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """See `Database.write`."""
+        group = self._group
+        if group is not None and group.owner == threading.get_ident():
+            return group.write(work)
 
         def once() -> T:
             if not self._writers.acquire(timeout=self._patience.seconds):
@@ -118,11 +128,36 @@ class SqliteDatabase:
 
         return self._patience.repeat(once, label=self.label)
 
+    def group(self) -> SqliteGroup | None:
+        """See `Database.group`."""
+        if not self._writers.acquire(blocking=False):
+            return None
+        try:
+            if self._together is None:
+                # Whoever begins a group has no time to wait for another process's lock.
+                self._together = self._open(timeout=0)
+            self._together.execute("BEGIN IMMEDIATE")
+        except (sqlite3.Error, Failed) as error:
+            # Each work alone meets the same, waits for it or says what it is.
+            failed = error if isinstance(error, Failed) else failed_by(error)
+            self._end_group(None if failed.failure == "locked" else failed)
+            return None
+        self._group = SqliteGroup(self._together, self.label, self._end_group)
+        return self._group
+
+    def _end_group(self, failed: Failed | None) -> None:
+        self._group = None
+        if failed is not None and self._together is not None:
+            self._together.close()
+            self._together = None
+        self._writers.release()
+
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
-        abandon(*self._idle, self._writer)
+        abandon(*self._idle, self._writer, self._together)
         self._idle = deque()
-        self._writer = None
+        self._writer = self._together = None
+        self._group = None
         self._writers = threading.Lock()
 
     def close(self) -> None:
@@ -131,9 +166,10 @@ class SqliteDatabase:
         while self._idle:
             self._idle.pop().close()
         with self._writers:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            for connection in (self._writer, self._together):
+                if connection is not None:
+                    connection.close()
+            self._writer = self._together = None
 
     def _transaction(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` between BEGIN IMMEDIATE and COMMIT.
@@ -154,10 +190,10 @@ class SqliteDatabase:
             self._writer = None
         raise failed
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, *, timeout: float | None = None) -> sqlite3.Connection:
         if self._closed:
             raise Failed("closed")
-        return connect(self._path, timeout=self._patience.seconds)
+        return connect(self._path, timeout=self._patience.seconds if timeout is None else timeout)
 
     def _borrow(self) -> sqlite3.Connection:
         # deque.pop and append are atomic: no lock on the way of every page

@@ -1,0 +1,104 @@
+"""The writes of many flows on SQLite, committed together: one flush to the disk for all of them.
+
+Statements run on the event loop, like reads, because each takes microseconds; a thread waits for
+the disk. Whoever wants to write meanwhile is in the next group. Nobody is told of a write before
+it is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, Final
+
+from procore_signin.errors import StoreUnavailable
+from procore_signin.flow.waiters import copy_of, tell
+from procore_signin.store import Store
+from procore_signin.store.database import Group, NotTogetherError
+
+_Wanted = tuple[Callable[[Store], Any], asyncio.Future[Any]]
+_Told = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+class GroupCommit:
+    """Does the writes of one event loop's flows.
+
+    Args:
+        store: Where; it has a `single_writer`.
+        threads: Do what has to be done alone.
+        flusher: Waits for the disk, and does nothing else: while it does not come to that, nobody
+            in this process can write.
+    """
+
+    def __init__(self, store: Store, threads: Executor, flusher: Executor) -> None:
+        self._store: Final = store
+        self._threads: Final = threads
+        self._flusher: Final = flusher
+        self._queue: list[_Wanted] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def do(self, work: Callable[[Store], Any]) -> Any:
+        """Do `work`, and return or raise what it did once that is durable."""
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._queue.append((work, waiter))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work_off())
+        return await waiter
+
+    async def drained(self) -> None:
+        """Wait until nothing is under way."""
+        while self._worker is not None:
+            await asyncio.wait([self._worker])
+
+    async def _work_off(self) -> None:
+        try:
+            while self._queue:
+                wanted, self._queue = self._queue, []
+                group = self._store.group()
+                if group is not None:
+                    wanted = await self._together(group, wanted)
+                for work, waiter in wanted:
+                    await self._alone(work, waiter)
+        finally:
+            self._worker = None
+
+    async def _together(self, group: Group, wanted: list[_Wanted]) -> list[_Wanted]:
+        """Do everything in one transaction; return what has to be done alone."""
+        told: list[_Told] = []
+        alone: list[_Wanted] = []
+        for work, waiter in wanted:
+            try:
+                told.append((waiter, group.run(partial(work, self._store)), None))
+            except NotTogetherError:
+                alone.append((work, waiter))
+            except BaseException as error:  # noqa: BLE001  # whatever it is, its caller must know
+                told.append((waiter, None, error))
+        try:
+            # Shielded: a commit that nobody waits for any more has to be carried out all the same.
+            await asyncio.shield(asyncio.wrap_future(self._flush(group)))
+        except StoreUnavailable as failed:
+            # Also what a work found may be what another one of this group had written.
+            told = [(waiter, None, copy_of(failed)) for waiter, _, _ in told]
+        for waiter, outcome, failure in told:
+            tell(waiter, outcome, failure)
+        return alone
+
+    def _flush(self, group: Group) -> Future[None]:
+        try:
+            return self._flusher.submit(group.commit)
+        except RuntimeError:  # its thread has ended with the runner: whoever is last waits here
+            ended: Future[None] = Future()
+            group.commit()
+            ended.set_result(None)
+            return ended
+
+    async def _alone(self, work: Callable[[Store], Any], waiter: asyncio.Future[Any]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            outcome = await loop.run_in_executor(self._threads, work, self._store)
+        except Exception as error:  # noqa: BLE001  # as above
+            tell(waiter, None, error)
+        else:
+            tell(waiter, outcome, None)
