@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from procore_signin.app.home import HomeEndpoints
 from procore_signin.app.logs import configure_logs
@@ -22,7 +22,7 @@ from procore_signin.web.site import Site
 from procore_signin.web.starlette import SignInApp
 
 
-def from_environment() -> Starlette:
+def from_environment() -> ASGIApp:
     """Return the application that the environment and `.env` describe.
 
     Raises:
@@ -33,7 +33,7 @@ def from_environment() -> Starlette:
     return create_app(settings)
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings) -> ASGIApp:
     """Return the application for `settings`. It answers at the origin of the redirect URI."""
     metrics = Metrics()
     procore = AsyncProcoreSignIn.from_settings(
@@ -43,9 +43,19 @@ def create_app(settings: Settings) -> Starlette:
     HomeEndpoints(site.router, site.sign_in)
     ServiceEndpoints(site.router)
     MetricsEndpoint(site.router, procore.context, metrics, settings.metrics_token)
-    return Starlette(
-        routes=[Mount("/", SignInApp(procore, site))], lifespan=_lifespan(procore, metrics)
-    )
+    return _Application(SignInApp(procore, site), _lifespan(procore, metrics))
+
+
+class _Application:
+    """Requests go to the pages, which find their own way; everything else goes to Starlette."""
+
+    def __init__(self, pages: ASGIApp, lifespan: Lifespan[Starlette]) -> None:
+        self._pages = pages
+        self._starlette = Starlette(lifespan=lifespan)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inside = self._pages if scope["type"] == "http" else self._starlette
+        await inside(scope, receive, send)
 
 
 def _lifespan(

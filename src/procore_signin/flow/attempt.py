@@ -26,6 +26,9 @@ REPLICA_SKEW: Final = 300
 """Seconds by which the clock of the replica that made the attempt may be ahead of ours."""
 
 
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True)
 class SignInAttempt:
     """What must come back together with the code.
@@ -86,7 +89,7 @@ def seal_attempt(context: Context, attempt: SignInAttempt) -> str:
     verifier = None if attempt.code_verifier is None else attempt.code_verifier.reveal()
     values = [attempt.binding, attempt.state, verifier, attempt.return_to, attempt.issued_at]
     return context.attempt_seal.seal(
-        json.dumps(values, separators=(",", ":")), context=("attempt", attempt_name(attempt.state))
+        _ENCODE(values), context=("attempt", attempt_name(attempt.state))
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from procore_signin.environments import Environment
 from procore_signin.flow.hooks import Hooks
@@ -49,10 +50,14 @@ class Context:
     @property
     def binding(self) -> str:
         """Name environment, client and redirect URI in 16 characters (row A6)."""
-        named = (self.environment.name, self.client.client_id, self.client.redirect_uri)
-        return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
+        return _binding(self.environment.name, self.client.client_id, self.client.redirect_uri)
 
     @property
     def secure(self) -> bool:
         """Whether browsers reach this application over https; otherwise it is on loopback."""
         return self.client.redirect_uri.startswith("https://")
+
+
+@lru_cache(maxsize=16)
+def _binding(*named: str) -> str:
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]

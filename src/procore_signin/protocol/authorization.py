@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes, urlencode
+from urllib.parse import quote, unquote_to_bytes
 
 from procore_signin.errors import AttemptInvalid
 from procore_signin.protocol.error_response import error_code, error_description
@@ -51,17 +51,15 @@ class AuthorizationRequest:
         The first three are those of Procore's tutorial. There is no `scope`: Procore has none and
         has been seen to refuse it.
         """
-        parameters = [
-            ("client_id", self.client_id),
-            ("response_type", "code"),
-            ("redirect_uri", self.redirect_uri),
-            ("state", self.state),
-        ]
-        if self.code_challenge is not None:
-            parameters.append(("code_challenge", self.code_challenge))
-            parameters.append(("code_challenge_method", "S256"))
-        query = urlencode(parameters, quote_via=quote, safe="")
-        return f"{self.login_origin}/oauth/authorize?{query}"
+        client_id, redirect_uri = quote(self.client_id, safe=""), quote(self.redirect_uri, safe="")
+        url = (
+            f"{self.login_origin}/oauth/authorize?client_id={client_id}&response_type=code"
+            f"&redirect_uri={redirect_uri}&state={quote(self.state, safe='')}"
+        )
+        if self.code_challenge is None:
+            return url
+        challenge = quote(self.code_challenge, safe="")
+        return f"{url}&code_challenge={challenge}&code_challenge_method=S256"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ MAX_JSON: Final = 65_536
 
 _WHAT: Final = "answer of /rest/v1.0/me"
 _CONTROLS: Final = re.compile(r"[\x00-\x1F\x7F-\x9F]")
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def _me(members: dict[str, JsonValue]) -> Me:
         )
     if name is not None and not isinstance(name, str):
         raise UnexpectedResponse(f"The {_WHAT} has a name that is no text")
-    text = json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODE(members)
     if len(text.encode()) > MAX_JSON:
         raise UnexpectedResponse(f"The {_WHAT} is larger than {MAX_JSON} bytes")
     return Me(procore_id, login, _CONTROLS.sub("", name or "")[:MAX_TEXT] or None, text)

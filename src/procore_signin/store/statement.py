@@ -40,7 +40,7 @@ class Statement:
 
     def arguments(self, values: Mapping[str, object]) -> Any:
         """Return the values as the driver wants them: in order, or by name."""
-        known = {**self._fixed, **values}
+        known = {**self._fixed, **values} if self._fixed else values
         return known if self._names is None else [known[name] for name in self._names]
 
 

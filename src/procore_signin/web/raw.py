@@ -13,7 +13,7 @@ came (`RAW_URI`: gunicorn, Werkzeug), the query is taken from there.
 
 from __future__ import annotations
 
-import secrets
+import random
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ def _request(
         headers=headers,
         body=body if len(body) <= LONGEST_BODY else b"",
         client_address=trusted.client_address(peer, forwarded) if trusted else peer,
-        request_id=secrets.token_hex(6),
+        request_id=f"{random.getrandbits(48):012x}",  # it names, and guards nothing
     )
 
 
