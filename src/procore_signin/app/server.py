@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Final
@@ -78,6 +79,7 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
             signal.signal(signal.SIGHUP, stop)
 
     with _shared_metrics(workers):
+        _import_before_the_fork()
         server.serve(target_loader=partial(_load, stop_seconds), wrap_loader=False)
     return ended_by
 
@@ -94,6 +96,17 @@ def _shared_metrics(workers: int) -> Iterator[None]:
         del os.environ[METRICS_FOLDER]
 
 
+def _import_before_the_fork() -> None:
+    """Import the application once, for all workers that are forked from here (decision 22).
+
+    The collector would write to every object that it looks at, and so give each worker a copy.
+    """
+    if multiprocessing.get_start_method() == "fork":
+        import_module("procore_signin.app.application")
+        gc.collect()
+        gc.freeze()
+
+
 def _load(stop_seconds: int) -> ASGIApp:
     """Make the application, inside the worker that will run it."""
     from procore_signin.app import from_environment  # noqa: PLC0415  # each worker makes its own
@@ -101,9 +114,7 @@ def _load(stop_seconds: int) -> ASGIApp:
     _leave_the_terminal()
     _stop_with_the_server(stop_seconds)
     app = from_environment()
-    # What is there now stays: the collector need not look at it again (decision 21).
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # what is there now stays: the collector need not look at it again
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 from typing import Final
@@ -82,11 +83,21 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
     except StoreUnavailable:
         if not migrate:
             raise
-        # Only now: Alembic takes longer to import than everything else takes to start.
-        from procore_signin.store.migrate import upgrade  # noqa: PLC0415
-
-        upgrade(settings.database_url)
+        # In a process of its own, which ends: Alembic would stay in the server's memory for good.
+        upgrading = multiprocessing.Process(target=_upgrade, args=(settings.database_url,))
+        upgrading.start()
+        upgrading.join()
         store.probe()
+
+
+def _upgrade(database_url: str) -> None:
+    from procore_signin.store.migrate import upgrade  # noqa: PLC0415  # slow, and seldom needed
+
+    try:
+        upgrade(database_url)
+    except StoreUnavailable as error:
+        # Whoever waits for this process asks the database again, and says what is still wrong.
+        raise SystemExit(1) from error
 
 
 def _refuse_missing_keys(store: Store) -> None:
