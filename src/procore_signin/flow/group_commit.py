@@ -8,15 +8,17 @@ it is durable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from procore_signin.errors import StoreUnavailable
 from procore_signin.flow.waiters import copy_of, tell
 from procore_signin.store import Store
 from procore_signin.store.database import Group, NotTogetherError
+
+T = TypeVar("T")
 
 _Wanted = tuple[Callable[[Store], Any], asyncio.Future[Any]]
 _Told = tuple[asyncio.Future[Any], Any, BaseException | None]
@@ -40,11 +42,14 @@ class GroupCommit:
         self._worker: asyncio.Task[None] | None = None
 
     async def do(self, work: Callable[[Store], Any]) -> Any:
-        """Do `work`, and return or raise what it did once that is durable."""
+        """Do `work`, and return or raise what it did once that is durable.
+
+        It is carried out also for a caller that is cancelled meanwhile.
+        """
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append((work, waiter))
         if self._worker is None:
-            self._worker = asyncio.create_task(self._work_off())
+            self._start()
         return await waiter
 
     async def drained(self) -> None:
@@ -52,17 +57,23 @@ class GroupCommit:
         while self._worker is not None:
             await asyncio.wait([self._worker])
 
+    def _start(self) -> None:
+        self._worker = asyncio.create_task(self._work_off())
+        self._worker.add_done_callback(self._ended)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        self._worker = None
+        if self._queue:  # a task that is cancelled before its first step does nothing at all
+            self._start()
+
     async def _work_off(self) -> None:
-        try:
-            while self._queue:
-                wanted, self._queue = self._queue, []
-                group = self._store.group()
-                if group is not None:
-                    wanted = await self._together(group, wanted)
-                for work, waiter in wanted:
-                    await self._alone(work, waiter)
-        finally:
-            self._worker = None
+        while self._queue:
+            wanted, self._queue = self._queue, []
+            group = self._store.group()
+            if group is not None:
+                wanted = await self._together(group, wanted)
+            for work, waiter in wanted:
+                await self._alone(work, waiter)
 
     async def _together(self, group: Group, wanted: list[_Wanted]) -> list[_Wanted]:
         """Do everything in one transaction; return what has to be done alone."""
@@ -76,29 +87,38 @@ class GroupCommit:
             except BaseException as error:  # noqa: BLE001  # whatever it is, its caller must know
                 told.append((waiter, None, error))
         try:
-            # Shielded: a commit that nobody waits for any more has to be carried out all the same.
-            await asyncio.shield(asyncio.wrap_future(self._flush(group)))
-        except StoreUnavailable as failed:
+            await self._flush(group)
+        except Exception as failed:  # noqa: BLE001  # as above
             # Also what a work found may be what another one of this group had written.
             told = [(waiter, None, copy_of(failed)) for waiter, _, _ in told]
         for waiter, outcome, failure in told:
             tell(waiter, outcome, failure)
         return alone
 
-    def _flush(self, group: Group) -> Future[None]:
+    async def _flush(self, group: Group) -> None:
         try:
-            return self._flusher.submit(group.commit)
+            flush = asyncio.wrap_future(self._flusher.submit(group.commit))
         except RuntimeError:  # its thread has ended with the runner: whoever is last waits here
-            ended: Future[None] = Future()
             group.commit()
-            ended.set_result(None)
-            return ended
+        else:
+            await _outcome(flush)
 
     async def _alone(self, work: Callable[[Store], Any], waiter: asyncio.Future[Any]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            outcome = await loop.run_in_executor(self._threads, work, self._store)
-        except Exception as error:  # noqa: BLE001  # as above
+            outcome = await _outcome(loop.run_in_executor(self._threads, work, self._store))
+        except BaseException as error:  # noqa: BLE001  # as above
             tell(waiter, None, error)
         else:
             tell(waiter, outcome, None)
+
+
+async def _outcome(future: asyncio.Future[T]) -> T:
+    """Wait for `future`, even if this task is cancelled: others wait to be told.
+
+    `asyncio.run` cancels every task when it ends, ours among them, and waits for all of them.
+    """
+    while not future.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    return future.result()

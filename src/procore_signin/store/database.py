@@ -39,14 +39,14 @@ class Group(Protocol):
 
         Raises:
             NotTogetherError: It failed in a way that waiting or repeating may cure.
-            Exception: Whatever `do` raises; what it wrote was undone.
+            Exception: Whatever `do` raises. A write that it came out of was undone, as alone.
         """
 
     def commit(self) -> None:
-        """Make everything durable, and let others write. Waits for the disk. Call it once.
+        """Make everything durable, and let others write. Waits for the disk; only the first time.
 
         Raises:
-            StoreUnavailable: Nothing of it happened.
+            StoreUnavailable, RuntimeError: As `Failed.raised` says. Nothing of it happened.
         """
 
 

@@ -133,24 +133,39 @@ class SqliteDatabase:
         if not self._writers.acquire(blocking=False):
             return None
         try:
+            self._group = self._begun()
+        finally:
+            if self._group is None:
+                self._writers.release()
+        return self._group
+
+    def _begun(self) -> SqliteGroup | None:
+        try:
             if self._together is None:
                 # Whoever begins a group has no time to wait for another process's lock.
                 self._together = self._open(timeout=0)
             self._together.execute("BEGIN IMMEDIATE")
-        except (sqlite3.Error, Failed) as error:
+        except sqlite3.Error as error:
             # Each work alone meets the same, waits for it or says what it is.
-            failed = error if isinstance(error, Failed) else failed_by(error)
-            self._end_group(None if failed.failure == "locked" else failed)
+            if failed_by(error).failure != "locked":
+                self._drop_together()
             return None
-        self._group = SqliteGroup(self._together, self.label, self._end_group)
-        return self._group
+        except Failed:
+            return None
+        return SqliteGroup(self._together, self.label, self._end_group)
 
     def _end_group(self, failed: Failed | None) -> None:
         self._group = None
-        if failed is not None and self._together is not None:
-            self._together.close()
-            self._together = None
-        self._writers.release()
+        try:
+            if failed is not None:
+                self._drop_together()
+        finally:
+            self._writers.release()
+
+    def _drop_together(self) -> None:
+        dropped, self._together = self._together, None
+        if dropped is not None:
+            dropped.close()
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""

@@ -6,6 +6,7 @@ microseconds: they run where the callers are, and the flush on another thread, o
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ class SqliteGroup:
             connection had, or None.
     """
 
-    __slots__ = ("_broken", "_connection", "_ended", "_label", "_wrote", "owner")
+    __slots__ = ("_broken", "_connection", "_ended", "_label", "_over", "_wrote", "owner")
 
     def __init__(
         self, connection: sqlite3.Connection, label: str, ended: Callable[[Failed | None], None]
@@ -37,6 +38,7 @@ class SqliteGroup:
         self._label: Final = label
         self._ended: Final = ended
         self._broken: Failed | None = None
+        self._over = False
         self._wrote = False
         self.owner: int | None = None
 
@@ -75,15 +77,18 @@ class SqliteGroup:
 
     def commit(self) -> None:
         """See `Group.commit`."""
-        failed = self._broken
+        if self._over:
+            return
+        self._over, failed = True, self._broken
         try:
             if failed is None:
                 self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             failed = failed_by(error)
         finally:
-            if failed is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if failed is not None:
+                with contextlib.suppress(sqlite3.Error):  # SQLite undid everything by itself
+                    self._connection.execute("ROLLBACK")
             self._ended(failed)
         if failed is not None:
             raise failed.raised(self._label)
@@ -100,8 +105,8 @@ class SqliteGroup:
         return outcome
 
     def _undo(self, failed: Failed) -> None:
-        if self._connection.in_transaction:
+        try:
             self._connection.execute("ROLLBACK TO work")
             self._connection.execute("RELEASE work")
-        else:  # SQLite undid everything: a full disk, or one that fails
+        except sqlite3.Error:  # SQLite undid everything: a full disk, or one that fails
             self._broken = failed
