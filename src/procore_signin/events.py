@@ -35,6 +35,7 @@ class Event(StrEnum):
     REFRESH_WAITED = "tokens.refresh_waited"
     REFRESH_FAILED = "tokens.refresh_failed"
     GRANT_LOST = "tokens.grant_lost"
+    TOKENS_SEALED = "tokens.sealed"
     TOKENS_REVOKED = "tokens.revoked"
     REVOCATION_FAILED = "tokens.revocation_failed"
     USER_DISABLED = "user.disabled"
@@ -48,6 +49,8 @@ class Event(StrEnum):
     REQUEST_REFUSED = "request.refused"
     REQUEST_FAILED = "request.failed"
     RATE_LIMITED = "request.rate_limited"
+    API_RATE_LIMITED = "api.rate_limited"
+    API_RENEWED = "api.token_renewed"
 
 
 _LEVELS: Final = {
@@ -55,10 +58,12 @@ _LEVELS: Final = {
     Event.ATTEMPT_INVALID: logging.WARNING,
     Event.REFRESH_FAILED: logging.WARNING,
     Event.GRANT_LOST: logging.WARNING,
+    Event.TOKENS_SEALED: logging.WARNING,
     Event.REVOCATION_FAILED: logging.WARNING,
     Event.KEY_GIVEN_UP: logging.WARNING,
     Event.REQUEST_REFUSED: logging.WARNING,
     Event.RATE_LIMITED: logging.WARNING,
+    Event.API_RATE_LIMITED: logging.WARNING,
     Event.REQUEST_FAILED: logging.ERROR,
 }
 

@@ -24,7 +24,7 @@ NOW = 1_800_000_000.0
 
 def surroundings(**options: Any) -> Surroundings:
     return Surroundings(
-        whose="somebody",
+        user=1,
         pace=Pace(),
         renewals=Renewals(),
         options=ApiOptions(monotonic=lambda: 100.0, **options),

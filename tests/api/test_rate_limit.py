@@ -25,6 +25,7 @@ from procore_signin.api.rate_limit import (
 )
 from procore_signin.api.replay import Renewals
 from procore_signin.errors import ProcoreUnavailable
+from procore_signin.events import Event, listen
 from procore_signin.flow.tokens import FreshToken
 from procore_signin.protocol.secret import Secret
 
@@ -128,6 +129,23 @@ def test_P5_a_429_that_stays_ends_as_what_it_is(world: World) -> None:
     with pytest.raises(RateLimited, match="surpassed the max number") as raised:
         raise_for_procore(response)
     assert isinstance(raised.value, ProcoreUnavailable)
+
+
+def test_O2_a_limit_that_is_hit_or_used_up_leaves_an_event(world: World) -> None:
+    heard: list[dict[str, object]] = []
+    world.emulator.fault(f"GET {ME}", "rate-limit", reset="soon", seconds=300)
+    client = world.client(options=world.time.options())
+    stop = listen(lambda event, fields: heard.append({"event": event, **fields}))
+    client.get(ME, params={"email": "joe@example.com"})
+    with pytest.raises(RateLimited):
+        client.get(ME)
+    stop()
+    limited = [each for each in heard if each["event"] is Event.API_RATE_LIMITED]
+    assert [each.pop("sent") for each in limited] == [True, False]
+    for each in limited:
+        assert isinstance(wait := each.pop("retry_in"), int)
+        assert 290 <= wait <= 301
+        assert each == {"event": "api.rate_limited", "user": 1, "method": "GET", "path": ME}
 
 
 def test_P5_a_429_that_asks_for_more_than_the_patience_is_not_waited_for(world: World) -> None:
@@ -238,7 +256,7 @@ def test_a_call_that_fails_gives_its_place_back(world: World, answering: Answeri
 
 
 def test_a_call_that_is_cancelled_gives_its_place_back() -> None:
-    around = Surroundings("somebody", Pace(), Renewals(), ApiOptions(), lambda: NOW)
+    around = Surroundings(1, Pace(), Renewals(), ApiOptions(), lambda: NOW)
 
     async def tokens(_: int | None) -> FreshToken:
         return FreshToken(Secret("fake-access", "access token"), 1, 5400)

@@ -16,6 +16,7 @@ from tests.api.world import COMPANY, ME, PROJECTS, World
 from procore_signin.api import Unauthorized, raise_for_procore
 from procore_signin.api.replay import FUTILE_SECONDS, Renewals
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
+from procore_signin.events import Event, listen
 
 TOGETHER = 50
 
@@ -31,6 +32,19 @@ def test_R9_a_token_that_the_api_refuses_is_renewed_and_the_call_sent_once_more(
     first, second = (request["authorization"] for request in world.asked(ME)[-2:])
     assert first != second
     assert world.token_requests == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_O2_a_renewal_leaves_an_event(world: World, method: str) -> None:
+    heard: list[dict[str, object]] = []
+    client = world.client()
+    world.emulator.fault(f"{method} {ME}", "status", status=401)
+    stop = listen(lambda event, fields: heard.append({"event": event, **fields}))
+    client.request(method, ME)
+    stop()
+    assert [each for each in heard if each["event"] is Event.API_RENEWED] == [
+        {"event": "api.token_renewed", "user": 1, "method": method, "path": ME, "generation": 2}
+    ]
 
 
 def test_R9_the_renewed_token_is_kept_for_the_next_call(world: World) -> None:

@@ -5,8 +5,17 @@ from pathlib import Path
 import pytest
 from person import Person
 from running import application, free_port
+from scripted import Clock, ScriptedProcore, front_door, reply
 
+from procore_signin import GrantLost, ProcoreSignIn, ProcoreUnavailable
+from procore_signin.app.metrics import Metrics
 from procore_signin.emulator import Emulator
+from procore_signin.events import Event, emit, listen
+from procore_signin.flow.attempt import new_attempt
+from procore_signin.flow.sign_in import Browser, finish_sign_in
+from procore_signin.protocol.authorization import CodeGranted
+from procore_signin.protocol.secret import Secret
+from procore_signin.store.records import User
 
 TOKEN = "fake-metrics-token"
 Scrape = Callable[[], dict[str, float]]
@@ -25,7 +34,11 @@ def running(tmp_path: Path) -> Iterator[tuple[str, Emulator]]:
 def numbers(person: Person) -> dict[str, float]:
     answer = person.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    found = re.findall(r"^(procore_signin_\S+) ([\d.e+-]+)$", answer.text, re.MULTILINE)
+    return in_text(answer.text)
+
+
+def in_text(text: str) -> dict[str, float]:
+    found = re.findall(r"^(procore_signin_\S+) ([\d.e+-]+)$", text, re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 
@@ -46,6 +59,42 @@ def test_metrics_tell_sign_ins_sessions_and_upstream_latency_of_all_workers_toge
     assert told['procore_signin_upstream_seconds_count{endpoint="token",outcome="2xx"}'] == 4
     assert told['procore_signin_upstream_seconds_count{endpoint="token",outcome="5xx"}'] == 1
     assert told['procore_signin_upstream_seconds_count{endpoint="me",outcome="2xx"}'] == 4
+
+
+def test_metrics_tell_refreshes_by_outcome_and_waits_for_other_processes(tmp_path: Path) -> None:
+    """The application itself asks for nobody's tokens: here a program beside it does."""
+    procore, clock, metrics = ScriptedProcore(), Clock(), Metrics()
+    stop = listen(metrics.count)
+    try:
+        with front_door(tmp_path, procore, clock) as door:
+            user = sign_in(door)
+            clock.advance(5401)
+            door.fresh_tokens(user)
+            clock.advance(5401)
+            procore.next("/oauth/token", ProcoreUnavailable("refused", ambiguous=False))
+            with pytest.raises(ProcoreUnavailable):
+                door.fresh_tokens(user)
+            clock.advance(600)
+            procore.next("/oauth/token", reply(400, {"error": "invalid_grant"}))
+            with pytest.raises(GrantLost):
+                door.fresh_tokens(user)
+        emit(Event.REFRESH_WAITED, user=user.id, milliseconds=40)
+    finally:
+        stop()
+    told = in_text(metrics.text(sessions=1).decode())
+    assert {
+        outcome: told[f'procore_signin_refreshes_total{{outcome="{outcome}"}}']
+        for outcome in ("refreshed", "failed", "lost")
+    } == {"refreshed": 1, "failed": 1, "lost": 1}
+    assert told["procore_signin_lease_wait_seconds_sum"] == 0.04
+    assert told["procore_signin_lease_wait_seconds_count"] == 1
+
+
+def sign_in(door: ProcoreSignIn) -> User:
+    attempt = new_attempt(door.context, return_to="/")
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    browser = Browser(user_agent=None, session_hash=None)
+    return door.run(finish_sign_in(door.context, attempt, granted, browser)).user
 
 
 def test_metrics_with_a_token_are_for_whoever_has_it(tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def test_without_tables_the_cure_is_told(command: Command) -> None:
     [
         *[("users", verb) for verb in ("list", "show", "tokens", "disable", "enable", "delete")],
         *[("sessions", verb) for verb in ("list", "revoke")],
-        *[("keys", verb) for verb in ("generate", "list", "rotate", "retire")],
+        *[("keys", verb) for verb in ("generate", "list", "promote", "rotate", "retire")],
         ("purge",),
     ],
     ids=" ".join,

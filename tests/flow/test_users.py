@@ -285,6 +285,37 @@ def test_V7_tokens_of_another_environment_wait_for_its_own_processes(
         assert len(elsewhere.store.escrows_of(user.id)) == 1
 
 
+def test_V4_tokens_that_cannot_be_opened_raise_an_alarm_wherever_they_are_met(
+    procore: ScriptedProcore,
+    clock: Clock,
+    tmp_path: Path,
+    user: User,
+    events: list[tuple[Event, dict[str, object]]],
+) -> None:
+    keys = Secret("other:" + "C" * 42 + "E", "keys")
+    with front_door(tmp_path, procore, clock) as first:
+        strand(first, "1" * 64)
+    with front_door(tmp_path, procore, clock, keys=keys) as other:
+        with pytest.raises(VaultSealed):
+            other.fresh_tokens(user)
+        sign_in(other)
+        clock.advance(ORPHANED_AFTER + 1)
+        other.run(sweep(other.context))
+    assert [fields for event, fields in events if event is Event.TOKENS_SEALED] == [
+        {"user": user.id, "environment": "emulator", "place": "token_sets"},
+        {"user": user.id, "environment": "emulator", "place": "replaced"},
+        {"environment": "emulator", "place": "escrow", "count": 1},
+    ]
+
+
+def test_an_operator_who_disconnects_somebody_leaves_an_event(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    door.disconnect(user)
+    facts = {"user": user.id, "environment": "emulator", "sessions": 1, "revoked": True}
+    assert [fields for event, fields in events if event is Event.DISCONNECTED] == [facts]
+
+
 def test_V4_a_user_whose_tokens_cannot_be_opened_is_disabled_and_not_deleted(
     procore: ScriptedProcore, clock: Clock, tmp_path: Path, user: User
 ) -> None:

@@ -6,7 +6,7 @@ same way: see `httpx2.Auth.auth_flow`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from procore_signin.api.options import ApiOptions
 from procore_signin.api.rate_limit import Pace, is_general, wait_before_retry
 from procore_signin.api.replay import Renewals, replay_safe
 from procore_signin.api.transport import BEARER
+from procore_signin.events import Event, Field, emit
 from procore_signin.flow.tokens import FreshToken
 
 T = TypeVar("T")
@@ -46,14 +47,14 @@ class Surroundings:
     """What all calls of one client have in common.
 
     Attributes:
-        whose: Names the person or service account among those of the front door.
+        user: Whose, by the id in this application; None for the service account.
         pace: Shared with the other clients of the front door.
         renewals: Shared likewise.
         options: Of the client.
         clock: Returns now, in UTC seconds.
     """
 
-    whose: Hashable
+    user: int | None
     pace: Pace
     renewals: Renewals
     options: ApiOptions
@@ -76,7 +77,7 @@ def exchange(around: Surroundings, request: httpx2.Request) -> Exchange:
         ProcoreSignInError: What fetching a token raises, such as `GrantLost`.
     """
     # One person's trouble in one company says nothing of another company.
-    whose = (around.whose, request.headers.get(HEADER))
+    whose = (around.user, request.headers.get(HEADER))
     again = replay_safe(request)
     rejected: int | None = None
     tries, patience = 0, around.options.patience
@@ -86,6 +87,7 @@ def exchange(around: Surroundings, request: httpx2.Request) -> Exchange:
             token: FreshToken = yield Fetch(rejected)
             if rejected is not None:
                 around.renewals.note(whose, token.generation, around.options.monotonic())
+                _tell(Event.API_RENEWED, around, request, generation=token.generation)
             request.extensions[BEARER] = token.access_token
             response: httpx2.Response = yield request
             _learn(around, response)
@@ -99,12 +101,15 @@ def exchange(around: Surroundings, request: httpx2.Request) -> Exchange:
             if not again:
                 token = yield Fetch(rejected)
                 around.renewals.note(whose, token.generation, now)
+                _tell(Event.API_RENEWED, around, request, generation=token.generation)
                 return
             continue
         if response.is_success:
             around.renewals.succeeded(whose)
             return
         wait = _wait(around, response, tries)
+        if wait is not None and response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            _tell(Event.API_RATE_LIMITED, around, request, sent=True, retry_in=round(wait))
         if wait is None or not again or tries >= around.options.retries or wait > patience:
             return
         tries, patience = tries + 1, patience - wait
@@ -118,6 +123,7 @@ def _turn(
     waited = 0.0
     while (wait := around.pace.ask(around.options.monotonic())) > 0:
         if waited + wait > patience:
+            _tell(Event.API_RATE_LIMITED, around, request, sent=False, retry_in=round(wait))
             raise RateLimited(
                 f"{request.method} {request.url.path} was not sent: the limit of requests is used"
                 f" up for another {wait:.0f} seconds",
@@ -139,6 +145,10 @@ def _learn(around: Surroundings, response: httpx2.Response) -> None:
         wait = _wait(around, response, 0)
         if wait is not None:
             around.pace.stand_back(now + wait)
+
+
+def _tell(event: Event, around: Surroundings, request: httpx2.Request, **more: Field) -> None:
+    emit(event, user=around.user, method=request.method, path=request.url.path, **more)
 
 
 def _wait(around: Surroundings, response: httpx2.Response, tries: int) -> float | None:

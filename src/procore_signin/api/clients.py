@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Protocol
 
@@ -89,9 +89,7 @@ def client_for(
     def tokens(rejected: int | None) -> FreshToken:
         return procore.fresh_tokens(user_id, rejected=rejected)
 
-    return _client(
-        procore, ("user", user_id), company_id, tokens=tokens, options=options, wire=wire
-    )
+    return _client(procore, user_id, company_id, tokens=tokens, options=options, wire=wire)
 
 
 def service_client_for(
@@ -117,7 +115,7 @@ def service_client_for(
     def tokens(rejected: int | None) -> FreshToken:
         return procore.run(service.fresh(rejected=rejected))
 
-    return _client(procore, ("service",), company_id, tokens=tokens, options=options, wire=wire)
+    return _client(procore, None, company_id, tokens=tokens, options=options, wire=wire)
 
 
 def async_client_for(
@@ -134,9 +132,7 @@ def async_client_for(
     async def tokens(rejected: int | None) -> FreshToken:
         return await procore.fresh_tokens(user_id, rejected=rejected)
 
-    return _async_client(
-        procore, ("user", user_id), company_id, tokens=tokens, options=options, wire=wire
-    )
+    return _async_client(procore, user_id, company_id, tokens=tokens, options=options, wire=wire)
 
 
 def async_service_client_for(
@@ -152,9 +148,7 @@ def async_service_client_for(
     async def tokens(rejected: int | None) -> FreshToken:
         return await procore.run(service.fresh(rejected=rejected))
 
-    return _async_client(
-        procore, ("service",), company_id, tokens=tokens, options=options, wire=wire
-    )
+    return _async_client(procore, None, company_id, tokens=tokens, options=options, wire=wire)
 
 
 def close(procore: ProcoreSignIn) -> None:
@@ -173,7 +167,7 @@ async def aclose(procore: AsyncProcoreSignIn) -> None:
 
 def _client(
     procore: ProcoreSignIn,
-    whose: Hashable,
+    user_id: int | None,
     company_id: int | None,
     *,
     tokens: Callable[[int | None], FreshToken],
@@ -184,14 +178,14 @@ def _client(
     origin = procore.context.environment.api_origin
     return ApiClient(
         **_settings(origin, company_id, options),
-        auth=Bearer(_around(procore, shared, whose, options), tokens),
+        auth=Bearer(_around(procore, shared, user_id, options), tokens),
         transport=ApiTransport(origin, wire or shared.wire(), options),
     )
 
 
 def _async_client(
     procore: AsyncProcoreSignIn,
-    whose: Hashable,
+    user_id: int | None,
     company_id: int | None,
     *,
     tokens: Callable[[int | None], Awaitable[FreshToken]],
@@ -202,15 +196,15 @@ def _async_client(
     origin = procore.context.environment.api_origin
     return AsyncApiClient(
         **_settings(origin, company_id, options),
-        auth=AsyncBearer(_around(procore, shared, whose, options), tokens),
+        auth=AsyncBearer(_around(procore, shared, user_id, options), tokens),
         transport=AsyncApiTransport(origin, wire or shared.async_wire(), options),
     )
 
 
 def _around(
-    procore: FrontDoor, shared: Shared, whose: Hashable, options: ApiOptions
+    procore: FrontDoor, shared: Shared, user_id: int | None, options: ApiOptions
 ) -> Surroundings:
-    return Surroundings(whose, shared.pace, shared.renewals, options, procore.context.clock)
+    return Surroundings(user_id, shared.pace, shared.renewals, options, procore.context.clock)
 
 
 def _settings(origin: str, company_id: int | None, options: ApiOptions) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
 from procore_signin.flow.steps import Flow, long_work, read, write
 from procore_signin.flow.withdraw import withdraw
@@ -31,15 +32,20 @@ def sweep(context: Context) -> Flow[int]:
         StoreUnavailable: Nothing is lost; the next sweep finds the same rows.
     """
     now = context.now()
-    revoked = failed = 0
+    revoked = failed = sealed = 0
     page = yield from _page(context, now, None)
     while page and revoked < REVOKED_AT_ONCE and failed < FAILURES_AT_ONCE:
         for escrow in page:
-            if escrow.tokens is not None:
-                confirmed = yield from _give_back(context, escrow)
-                revoked += confirmed
-                failed += not confirmed
+            if escrow.tokens is None:
+                sealed += 1
+                continue
+            confirmed = yield from _give_back(context, escrow)
+            revoked += confirmed
+            failed += not confirmed
         page = yield from _page(context, now, page[-1])
+    if sealed:
+        environment = context.environment.name
+        emit(Event.TOKENS_SEALED, environment=environment, place="escrow", count=sealed)
     yield from long_work(lambda store: store.purge(now, ROWS_AT_ONCE))
     return revoked
 

@@ -85,7 +85,4 @@ def disconnect(context: Context, session: Session) -> Flow[Disconnected]:
     after that, this application will not use them again.
     """
     outcome = yield from users.disconnect(context, session.user.id)
-    revoked = outcome is None or outcome.revocation in {"none", "confirmed"}
-    environment = context.environment.name
-    emit(Event.DISCONNECTED, user=session.user.id, environment=environment, revoked=revoked)
-    return Disconnected(revoked=revoked)
+    return Disconnected(revoked=outcome is None or outcome.revoked)

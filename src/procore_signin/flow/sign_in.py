@@ -198,6 +198,14 @@ def _complete(
         # No row holds the replaced set any more but the escrow of this attempt (row R11).
         replaced = Escrow(attempt.state_hash, context.environment.name, completed.replaced_tokens)
         yield from later(withdraw(context, replaced))
+    if completed.replaced_sealed:
+        # The person is served by the new ones. What Procore granted before lives on, unknown.
+        emit(
+            Event.TOKENS_SEALED,
+            user=completed.user.id,
+            environment=context.environment.name,
+            place="replaced",
+        )
     emit(
         Event.SIGN_IN_SUCCEEDED,
         attempt=attempt.state_hash[:8],

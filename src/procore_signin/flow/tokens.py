@@ -19,6 +19,7 @@ from procore_signin.errors import (
     SignInRefused,
     StoreUnavailable,
     UnexpectedResponse,
+    VaultSealed,
 )
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
@@ -126,7 +127,11 @@ def _early(row: TokenRow) -> int:
 def _row(context: Context, user_id: int) -> Flow[TokenRow]:
     """Return the user's token set, which must still be one."""
     environment, now = context.environment.name, context.now()
-    row = yield from read(lambda store: store.token_row(user_id, environment, now=now))
+    try:
+        row = yield from read(lambda store: store.token_row(user_id, environment, now=now))
+    except VaultSealed:
+        emit(Event.TOKENS_SEALED, user=user_id, environment=environment, place="token_sets")
+        raise
     if row is None:
         raise GrantLost("This person is not connected to Procore", hint="Ask for a new sign-in.")
     if row.disabled:

@@ -36,9 +36,14 @@ class AccessEnded:
     refresh_under_way: bool
 
     @property
+    def revoked(self) -> bool:
+        """Whether every token that was known is certainly dead at Procore."""
+        return self.revocation in {"none", "confirmed"}
+
+    @property
     def certain(self) -> bool:
         """Whether Procore certainly honours no token of this person any more."""
-        return self.revocation in {"none", "confirmed"} and not self.refresh_under_way
+        return self.revoked and not self.refresh_under_way
 
 
 def disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
@@ -82,7 +87,17 @@ def disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
 def _disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
     now = context.now()
     ended = yield from write(lambda store: store.disconnect_user(user_id, now=now))
-    return None if ended is None else (yield from _revoke(context, ended))
+    if ended is None:
+        return None
+    outcome = yield from _revoke(context, ended)
+    emit(
+        Event.DISCONNECTED,
+        user=user_id,
+        environment=ended.user.environment,
+        sessions=ended.sessions,
+        revoked=outcome.revoked,
+    )
+    return outcome
 
 
 def enable(user_id: int) -> Flow[User | None]:
