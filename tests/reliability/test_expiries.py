@@ -35,20 +35,22 @@ def meet_expiries(world: World, user: int, expiries: int) -> dict[str, int]:
     return found
 
 
+@pytest.mark.parametrize("rotation", ["immediate", "grace"])
 def test_R1_eight_processes_spend_no_refresh_token_twice(
-    new_world: NewWorld, report: Report
+    new_world: NewWorld, report: Report, rotation: str
 ) -> None:
-    world = new_world()
+    world = new_world(rotation=rotation)
     world.widen_the_race()
     user = world.sign_in()
     for _ in range(PROCESSES):
         world.worker()
     found = meet_expiries(world, user, EXPIRIES)
     report(
-        "{processes} processes on {database} met {expiries} expiries: {refreshes} refreshes,"
-        " {double_spends} double spends, {refused_calls} of {calls} calls refused,"
-        " and {waits} times a process waited for another",
+        "{processes} processes on {database} met {expiries} expiries, rotation {rotation}:"
+        " {refreshes} refreshes, {double_spends} double spends, {refused_calls} of {calls} calls"
+        " refused, and {waits} times a process waited for another",
         database=world.database.kind,
+        rotation=rotation,
         processes=PROCESSES,
         expiries=EXPIRIES,
         **found,
