@@ -1,5 +1,6 @@
 """The examples of docs/vault.md run, in the order in which they stand, against the emulator."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from scripted import KEYS, Clock
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
+from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin.emulator import Emulator
 from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.sign_in import Browser, finish_sign_in
@@ -35,18 +36,23 @@ def clock(emulator: Emulator) -> Clock:
 
 
 @pytest.fixture
-def procore(emulator: Emulator, clock: Clock, tmp_path: Path) -> Iterator[ProcoreSignIn]:
+def arguments(emulator: Emulator, clock: Clock, tmp_path: Path) -> dict[str, Any]:
     url = f"sqlite:///{tmp_path / 'test.db'}"
     upgrade(url)
-    with ProcoreSignIn(
-        environment=environments.emulator(emulator.url),
-        client_id="emulator-client-id",
-        client_secret=Secret("emulator-client-secret", "client secret"),
-        redirect_uri=REDIRECT_URI,
-        keys=KEYS,
-        database_url=url,
-        clock=clock,
-    ) as door:
+    return {
+        "environment": environments.emulator(emulator.url),
+        "client_id": "emulator-client-id",
+        "client_secret": Secret("emulator-client-secret", "client secret"),
+        "redirect_uri": REDIRECT_URI,
+        "keys": KEYS,
+        "database_url": url,
+        "clock": clock,
+    }
+
+
+@pytest.fixture
+def procore(arguments: dict[str, Any]) -> Iterator[ProcoreSignIn]:
+    with ProcoreSignIn(**arguments) as door:
         yield door
 
 
@@ -61,12 +67,16 @@ def sign_in(procore: ProcoreSignIn, emulator: Emulator, login: str) -> User:
 
 def examples() -> str:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     return "\n".join(blocks)
 
 
 def test_the_examples_run_and_the_nightly_job_survives_a_lost_grant(
-    procore: ProcoreSignIn, emulator: Emulator, clock: Clock, capsys: pytest.CaptureFixture[str]
+    procore: ProcoreSignIn,
+    arguments: dict[str, Any],
+    emulator: Emulator,
+    clock: Clock,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     emulator.company(4268, "Demo Builders")
     emulator.project(1, 4268, "1234 - Sandbox Test Project")
@@ -86,3 +96,12 @@ def test_the_examples_run_and_the_nightly_job_survives_a_lost_grant(
     assert names["companies"]
     assert names["ended"].certain
     assert [person.id for person in procore.users(disabled=True)] == [lost.id]
+    assert names["me"]["login"] == "joecontractor@procore.com"
+
+    again = sign_in(procore, emulator, "joecontractor@procore.com")
+
+    async def await_it() -> Any:
+        async with AsyncProcoreSignIn(**arguments) as awaited:
+            return await names["project_names"](awaited, again)
+
+    assert asyncio.run(await_it()) == ["1234 - Sandbox Test Project"]
