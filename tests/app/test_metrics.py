@@ -61,6 +61,15 @@ def test_metrics_tell_sign_ins_sessions_and_upstream_latency_of_all_workers_toge
     assert told['procore_signin_upstream_seconds_count{endpoint="me",outcome="2xx"}'] == 4
 
 
+def test_every_metric_is_listed_with_its_kind() -> None:
+    page = Path(__file__).parents[2] / "docs" / "events.md"
+    row = re.compile(r"^\| `(procore_signin_\w+)` \| (\w+) \|", re.MULTILINE)
+    kind = re.compile(r"^# TYPE (procore_signin_\w+) (\w+)$", re.MULTILINE)
+    told = dict(kind.findall(Metrics().text(sessions=0).decode()))
+    created = {name: "gauge" for name in told if name.endswith("_created")}
+    assert told == created | dict(row.findall(page.read_text(encoding="utf-8")))
+
+
 def test_metrics_tell_refreshes_by_outcome_and_waits_for_other_processes(tmp_path: Path) -> None:
     """The application itself asks for nobody's tokens: here a program beside it does."""
     procore, clock, metrics = ScriptedProcore(), Clock(), Metrics()
