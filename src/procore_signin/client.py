@@ -254,10 +254,11 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         return api.service_client_for(self, company_id)
 
     def close(self) -> None:
-        """Close the connections to Procore and to the database."""
+        """Let refreshes and sign-ins of other threads finish, then close every connection."""
         self.closed.set()
         if "procore_signin.api" in sys.modules:
             sys.modules["procore_signin.api"].close(self)
+        self._runner.close()
         self._transport.close()
         self.store.close()
 

@@ -22,7 +22,7 @@ from procore_signin.errors import (
     StoreUnavailable,
 )
 from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.runners import AsyncRunner
+from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.sessions import disconnect
 from procore_signin.flow.sign_in import Browser, finish_sign_in
 from procore_signin.flow.tokens import (
@@ -372,6 +372,61 @@ async def test_R12_callers_that_are_cancelled_do_not_lose_the_new_pair(
     await runner.aclose()
     assert row_of(door, user).generation == 2
     assert row_of(door, user).tokens.access_token == Secret("fake-access-2", "")
+
+
+def test_R12_a_front_door_that_is_closed_lets_the_refresh_of_another_thread_finish(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    asked, gate, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def held_up(_request: HttpRequest) -> HttpResponse:
+        asked.set()
+        assert gate.wait(20)
+        return tokens(2)
+
+    with front_door(tmp_path, procore, clock) as door:
+        user = sign_in(door)
+        clock.advance(5400)
+        procore.next("/oauth/token", held_up)
+
+        def close() -> None:
+            door.close()
+            closed.set()
+
+        with ThreadPoolExecutor(2) as threads:
+            refresh = threads.submit(door.fresh_tokens, user)
+            assert asked.wait(20)
+            threads.submit(close)
+            assert not closed.wait(0.2)
+            gate.set()
+            assert text(refresh.result()) == "fake-access-2"
+            assert closed.wait(20)
+    with front_door(tmp_path, procore, clock) as again:
+        assert row_of(again, user).generation == 2
+
+
+def test_R12_a_thread_that_waits_for_another_process_ends_when_its_front_door_is_closed(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    waits = threading.Event()
+
+    def wait(_: float) -> None:
+        waits.set()
+        threading.Event().wait(0.01)
+
+    with front_door(tmp_path, procore, clock) as door:
+        user = sign_in(door)
+        clock.advance(5400)
+        row = row_of(door, user)
+        assert door.store.take_lease(row, owner="other", seconds=30, now=door.context.now())
+        runner = Runner(door.store, procore, sleep=wait)
+        with ThreadPoolExecutor(1) as threads:
+            caller = threads.submit(runner.run, fresh_tokens(door.context, user.id))
+            assert waits.wait(20)
+            runner.close()
+            with pytest.raises(ProcoreUnavailable, match="is ending"):
+                caller.result()
+    assert len(refreshes(procore)) == 0
 
 
 def during_the_refresh(

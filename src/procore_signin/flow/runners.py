@@ -7,8 +7,9 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NETWORK_DATABASE_THREADS: Final = 8
+LONGEST_FLOW_SECONDS: Final = 60.0
 
 
 class Runner:
@@ -42,6 +44,9 @@ class Runner:
         self._sleep = sleep
         self._under_way: dict[Hashable, Future[Any]] = {}
         self._lock = threading.Lock()
+        self._unfinished = 0
+        self._finished = threading.Condition()
+        self._closing = False
 
     def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
@@ -80,7 +85,8 @@ class Runner:
             case Send(request=request):
                 return self._transport.send(request)
             case Shield(flow=flow):
-                return self._drive(flow, afterwards)
+                with self._kept():
+                    return self._drive(flow, afterwards)
             case Later(flow=flow):
                 return afterwards.append(flow)
             case Once(key=key, flow=flow):
@@ -88,7 +94,30 @@ class Runner:
             case Call():
                 return _called(step)
             case _:
-                return self._sleep(step.seconds)
+                self._sleep(step.seconds)
+                return _end_idle(step, closing=self._closing)
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Have `close` wait for as long as the block runs."""
+        with self._finished:
+            self._unfinished += 1
+        try:
+            yield
+        finally:
+            with self._finished:
+                self._unfinished -= 1
+                self._finished.notify_all()
+
+    def close(self) -> None:
+        """Wait for what other threads must not lose, and for nobody else.
+
+        No longer than that can take: after a fork the other threads exist in the parent only.
+        """
+        self._closing = True
+        with self._finished:
+            self._finished.wait_for(lambda: not self._unfinished, LONGEST_FLOW_SECONDS)
+        self._closing = False  # nobody is idle any more; a front door may be opened again
 
     def _share(self, key: Hashable, flow: Flow[Any], afterwards: list[Flow[Any]]) -> Any:
         """Run `flow` for every thread that asks for `key` meanwhile, or wait for who does."""
@@ -100,7 +129,8 @@ class Runner:
         if others is not None:
             return _outcome(others)
         try:
-            ours.set_result(self._drive(flow, afterwards))
+            with self._kept():
+                ours.set_result(self._drive(flow, afterwards))
         except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must know
             ours.set_exception(error)
         finally:
@@ -117,6 +147,14 @@ def _called(step: Call) -> Any:
             f"{step.function!r} is async: use it with AsyncProcoreSignIn, or make it a plain one"
         )
     return outcome
+
+
+def _end_idle(step: Wait, *, closing: bool) -> None:
+    """End a wait for others when the process ends: whoever goes on does their work."""
+    if step.idle and closing:
+        raise ProcoreUnavailable(
+            "This process is ending; another one goes on", retry_after=1, ambiguous=False
+        )
 
 
 def _outcome(future: Future[Any]) -> Any:
@@ -192,14 +230,8 @@ class AsyncRunner:
             case Later(flow=flow):
                 return self._start(flow).add_done_callback(_log_failure)
             case _:
-                return await self._let_pass(step)
-
-    async def _let_pass(self, step: Wait) -> None:
-        await self._sleep(step.seconds)
-        if step.idle and self._closing:
-            raise ProcoreUnavailable(
-                "This process is ending; another one goes on", retry_after=1, ambiguous=False
-            )
+                await self._sleep(step.seconds)
+                return _end_idle(step, closing=self._closing)
 
     async def _call(self, step: Call) -> Any:
         """Await an async function; keep a plain one, which may block, off the event loop."""
