@@ -1,4 +1,4 @@
-"""What can be seen of the shipped configurations without their programs, Traefik's above all."""
+"""What can be seen of the shipped configurations without their programs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_traefik_asks_before_it_passes_anything_on_and_nobody_outside_can_ask() 
     routers = traefik()["routers"]
 
     assert routers["application"]["middlewares"] == ["no-claims", "signed-in"]
-    assert "!PathPrefix(`/procore/auth/`)" in routers["procore-signin"]["rule"]
+    assert "!PathPrefix(`/procore/auth`)" in routers["procore-signin"]["rule"]
     address = traefik()["middlewares"]["signed-in"]["forwardAuth"]["address"]
     assert address.endswith(f"{VERIFY}?{REDIRECT.decode()}")
     # The two rules leave nothing of the endpoint to either.

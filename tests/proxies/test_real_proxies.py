@@ -1,4 +1,4 @@
-"""The shipped nginx.conf and Caddyfile, in the real programs, before an application of no Python.
+"""The shipped configurations of nginx, Caddy and Traefik, in the real programs.
 
 The application behind them knows nothing of Procore: it reads headers.
 """
@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from person import Person
-from proxied import IDENTITY, Certificate, Upstream, start_caddy, start_nginx
+from proxied import IDENTITY, Certificate, Upstream, start_caddy, start_nginx, start_traefik
 from running import Application
 
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 
+STARTS = {"nginx": start_nginx, "caddy": start_caddy, "traefik": start_traefik}
 Enter = Callable[..., Person]
 ARCHITECT = "sandbox+arch@example.com"
 JOE = {
@@ -38,7 +39,7 @@ SPELLINGS = (
 )
 
 
-@pytest.fixture(scope="module", params=["nginx", "caddy"], autouse=True)
+@pytest.fixture(scope="module", params=["nginx", "caddy", "traefik"], autouse=True)
 def _front(
     request: pytest.FixtureRequest,
     folder: Path,
@@ -47,7 +48,7 @@ def _front(
     running_upstream: Upstream,
     certificate: Certificate,
 ) -> Iterator[None]:
-    start: Any = {"nginx": start_nginx, "caddy": start_caddy}[request.param]
+    start: Any = STARTS[request.param]
     host = urlsplit(app.url).netloc.replace("localhost", "127.0.0.1")
     with start(folder, public_port, host, running_upstream, certificate):
         yield

@@ -40,8 +40,8 @@ def program(name: str) -> str:
     """Return the path of a proxy's program; the test is skipped, or fails, where there is none."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        cure = f"install {name} (Debian: apt-get install {name})"
-        if os.environ.get("PROCORE_SIGNIN_REQUIRE_PROXIES") == "1":
+        cure = f"install {name} (Debian: apt-get install {name}; Traefik: requirements/traefik.txt)"
+        if name in os.environ.get("PROCORE_SIGNIN_REQUIRE_PROXIES", "").split():
             pytest.fail(f"There is no {name} and the suite requires one: {cure}.", pytrace=False)
         pytest.skip(f"no {name} on this machine: {cure}")
     return found
@@ -211,3 +211,30 @@ def start_caddy(
     (folder / "Caddyfile").write_text(globals_ + site)
     words = ("run", "--config", "Caddyfile", "--adapter", "caddyfile")
     return proxy(folder, port, program("caddy"), *words, XDG_DATA_HOME=f"{folder}/data")
+
+
+def start_traefik(
+    folder: Path, port: int, app: str, upstream: Upstream, certificate: Certificate
+) -> contextlib.AbstractContextManager[Path]:
+    """Run Traefik with the shipped file; the arguments are those of `start_nginx`."""
+    (folder / "cert.pem").write_bytes(certificate.chain)
+    (folder / "key.pem").write_bytes(certificate.key)
+    site = shipped(
+        "traefik.yml",
+        {
+            "`app.example.com`": "`localhost`",
+            "127.0.0.1:4567": app,
+            "127.0.0.1:8000": f"127.0.0.1:{upstream.port}",
+        },
+    )
+    pair = f"certFile: {folder}/cert.pem, keyFile: {folder}/key.pem"
+    (folder / "dynamic.yml").write_text(f"{site}\ntls:\n  certificates: [{{{pair}}}]\n")
+    return proxy(
+        folder,
+        port,
+        program("traefik"),
+        f"--entryPoints.websecure.address=127.0.0.1:{port}",
+        f"--providers.file.filename={folder}/dynamic.yml",
+        "--global.checkNewVersion=false",
+        "--global.sendAnonymousUsage=false",
+    )
