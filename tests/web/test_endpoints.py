@@ -599,6 +599,27 @@ def test_S7_when_the_database_fails_nobody_is_let_in_and_nobody_is_signed_out(
     assert signed_in(browser)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "cure"),
+    [
+        (StoreUnavailable("The database lacks tables. Run: procore-signin db upgrade"), "upgrade"),
+        (reply(401, {"error": "invalid_client"}), "(invalid_client). Compare the client id"),
+    ],
+    ids=["the tables", "the secret"],
+)
+def test_the_log_tells_an_operator_the_cure_beside_the_reference_of_the_page(
+    browser: Browser,
+    procore: ScriptedProcore,
+    caplog: pytest.LogCaptureFixture,
+    trouble: object,
+    cure: str,
+) -> None:
+    procore.next("/oauth/token", trouble)  # type: ignore[arg-type]
+    browser.sign_in()
+    [line] = [record.getMessage() for record in caplog.records if cure in record.getMessage()]
+    assert "f00dfeed0001" in line
+
+
 def test_O3_an_unknown_page_and_a_wrong_method_are_pages_of_ours(browser: Browser) -> None:
     assert title(browser.get("/nowhere")) == problems.NOT_FOUND.title
     assert title(browser.post("/home")) == problems.METHOD_NOT_ALLOWED.title

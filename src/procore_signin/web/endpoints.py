@@ -27,7 +27,7 @@ from procore_signin.web.cookies import clear_cookie, read_cookies, set_cookie
 from procore_signin.web.http import Answer, BrowserRequest, see_other
 from procore_signin.web.limits import RateLimit
 from procore_signin.web.origin import is_navigation
-from procore_signin.web.router import Router
+from procore_signin.web.router import Router, explain, note_failure
 
 SESSION_COOKIE: Final = "session"
 LONGEST_ID: Final = 19
@@ -170,9 +170,11 @@ class SignInEndpoints:
                 return see_other(self._paths.home).with_cookies(forget)
             return self._invalid(request, error, return_to).with_cookies(forget)
         except StoreUnavailable as error:
+            note_failure(request, error)
             # The attempt stays in the browser: if the code was not sent, a reload finishes it.
             return self._router.problem(request, problems.of_sign_in(error), return_to=return_to)
         except ProcoreSignInError as error:
+            explain(request, error)
             return self._router.problem(
                 request, problems.of_sign_in(error), return_to=return_to
             ).with_cookies(forget)

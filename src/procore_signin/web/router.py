@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from procore_signin.web.problems import Problem
 _LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and the escapes that are there already
 
+LOGGER: Final = logging.getLogger("procore_signin")
 APP_NAME: Final = "Sample application"
 
 Endpoint = Callable[[BrowserRequest], Flow[Answer]]
@@ -110,12 +112,7 @@ class Router:
         try:
             answer = yield from self._dispatch(request)
         except ProcoreSignInError as error:
-            emit(
-                Event.REQUEST_FAILED,
-                request=request.request_id,
-                path=request.path,
-                reason=type(error).__name__,
-            )
+            note_failure(request, error)
             answer = self.problem(request, problems.of_any(error))
         return self._with_headers(answer)
 
@@ -204,6 +201,19 @@ class Router:
             },
         )
         return answer.with_cookies(*cookies)
+
+
+def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
+    """Record that `error` ended `request`, in words that tell an operator the cure."""
+    number, reason = request.request_id, type(error).__name__
+    emit(Event.REQUEST_FAILED, request=number, path=request.path, reason=reason)
+    explain(request, error)
+
+
+def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
+    """Log what an error says. An event shows its name alone where nobody looks at its fields."""
+    words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()
+    LOGGER.warning("Request %s: %s", request.request_id, words)
 
 
 def _problem_json(problem: Problem, reference: str) -> Answer:

@@ -19,7 +19,6 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     SettingsInvalid,
 )
-from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
 from procore_signin.flow.return_to import safe_return_to
 from procore_signin.flow.steps import Flow
@@ -31,7 +30,7 @@ from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.forward_auth import ForwardAuthEndpoint
 from procore_signin.web.http import Answer, BrowserRequest, Page, Render, rendered, see_other
 from procore_signin.web.limits import RateLimit
-from procore_signin.web.router import APP_NAME, Paths, Router
+from procore_signin.web.router import APP_NAME, Paths, Router, note_failure
 
 LOGGER: Final = logging.getLogger("procore_signin")
 CALLBACK: Final = "/callback"
@@ -182,8 +181,7 @@ class Site:
         """
         problem = problems.of_view(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            number, reason = request.request_id, type(error).__name__
-            emit(Event.REQUEST_FAILED, request=number, path=request.path, reason=reason)
+            note_failure(request, error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             LOGGER.error("Request %s failed", request.request_id, exc_info=error)
         shown = request if asks_for_page(request) else _by_program(request)
