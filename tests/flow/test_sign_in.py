@@ -513,16 +513,24 @@ async def test_hooks_may_be_async_where_the_front_door_is(
     assert told == [1]
 
 
-def test_an_async_hook_with_the_waiting_front_door_is_a_mistake_that_is_named(
+def test_hooks_may_be_async_where_the_front_door_waits(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock
 ) -> None:
-    async def refuse_all(_candidate: Candidate) -> str:
-        return "no"
+    told: list[int] = []
 
-    procore.next("/rest/v1.0/companies", reply(200, COMPANIES))
-    hooks = Hooks(may_sign_in=refuse_all)
-    with (
-        front_door(tmp_path, procore, clock, hooks=hooks) as door,
-        pytest.raises(TypeError, match="AsyncProcoreSignIn"),
-    ):
-        sign_in(door)
+    async def not_me(candidate: Candidate) -> str | None:
+        await asyncio.sleep(0)
+        return None if candidate.companies else "Only people of a company come in."
+
+    async def on_sign_in(user: User) -> None:
+        await asyncio.sleep(0)
+        told.append(user.id)
+
+    procore.next("/rest/v1.0/companies", reply(200, []), reply(200, COMPANIES))
+    hooks = Hooks(may_sign_in=not_me, on_sign_in=on_sign_in)
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        with pytest.raises(SignInRefused) as refused:
+            sign_in(door)
+        assert refused.value.reason == "Only people of a company come in."
+        assert sign_in(door).created
+    assert told == [1]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import httpx2
 import pytest
 from hosts import EVERYWHERE, Host, hosts
 from person import Person
@@ -217,6 +219,23 @@ def test_I6_the_pages_bear_the_applications_name_and_it_is_escaped(
         assert page.count(escaped) == 2, name
         assert f"· {escaped}</title>" in page, name
         assert "Sample application" not in page, name
+
+
+@pytest.mark.parametrize("name", ["flask", "flask-gevent"])
+def test_async_hooks_of_a_server_that_waits_run_also_when_several_sign_in_at_once(
+    everywhere: dict[str, Host], emulator: Emulator, name: str
+) -> None:
+    host = everywhere[name]
+    before = len(httpx2.get(f"{host.url}/noted").json())
+    with ExitStack() as stack, ThreadPoolExecutor() as threads:
+        people = [
+            stack.enter_context(client_at(host, emulator, f"198.51.100.{each}"))
+            for each in range(10, 14)
+        ]
+        addresses = [person.callback_address("/procore/signin") for person in people]
+        answers = threads.map(lambda person, back: person.http.get(back), people, addresses)
+        assert [answer.status_code for answer in answers] == [303] * 4
+    assert len(httpx2.get(f"{host.url}/noted").json()) == before + 4
 
 
 def test_a_button_that_is_pressed_after_the_session_ended_leads_back_to_its_page(

@@ -39,7 +39,10 @@ OnUser = Callable[[User], Any]
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Functions of the application, plain or `async`. Plain ones run on a worker thread there.
+    """Functions of the application, plain or `async`, with either front door.
+
+    With `AsyncProcoreSignIn`, plain ones run on a worker thread. With `ProcoreSignIn`, async ones
+    run on an event loop that ends with them: what they use must not belong to another loop.
 
     Attributes:
         may_sign_in: Asked before anything is stored; see `Verdict`. Costs one more call to Procore

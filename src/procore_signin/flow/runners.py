@@ -7,7 +7,7 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -34,14 +34,21 @@ class Runner:
         store: Where work is done.
         transport: Sends requests.
         sleep: Lets seconds pass.
+        complete: Runs a coroutine of the application's to its end.
     """
 
     def __init__(
-        self, store: Store, transport: Transport, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        store: Store,
+        transport: Transport,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        complete: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
     ) -> None:
         self._store = store
         self._transport = transport
         self._sleep = sleep
+        self._complete = complete
         self._under_way: dict[Hashable, Future[Any]] = {}
         self._lock = threading.Lock()
         self._unfinished = 0
@@ -92,7 +99,8 @@ class Runner:
             case Once(key=key, flow=flow):
                 return self._share(key, flow, afterwards)
             case Call():
-                return _called(step)
+                outcome = step.function(*step.arguments)
+                return self._complete(outcome) if inspect.iscoroutine(outcome) else outcome
             case _:
                 self._sleep(step.seconds)
                 return _end_idle(step, closing=self._closing)
@@ -137,16 +145,6 @@ class Runner:
             with self._lock:
                 del self._under_way[key]
         return _outcome(ours)
-
-
-def _called(step: Call) -> Any:
-    outcome = step.function(*step.arguments)
-    if inspect.iscoroutine(outcome):
-        outcome.close()
-        raise TypeError(
-            f"{step.function!r} is async: use it with AsyncProcoreSignIn, or make it a plain one"
-        )
-    return outcome
 
 
 def _end_idle(step: Wait, *, closing: bool) -> None:

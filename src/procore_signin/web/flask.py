@@ -74,8 +74,7 @@ class SignIn:
         app: The application, or None to call `init_app` later.
         procore: A front door of your own, instead of one from the settings. On gevent, make it a
             `web.gevent.GeventProcoreSignIn`.
-        hooks: Where the application has its say, when the front door is made here. Plain
-            functions: nobody awaits them.
+        hooks: Where the application has its say, when the front door is made here.
         options: What the application chooses; see `web.site.Options`.
     """
 

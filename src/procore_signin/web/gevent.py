@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import Any, Final
 
 from procore_signin.client import ProcoreSignIn
+from procore_signin.flow.runners import Runner
 
 
 class GeventProcoreSignIn(ProcoreSignIn):
@@ -13,12 +17,17 @@ class GeventProcoreSignIn(ProcoreSignIn):
 
     Requests to Procore are made by a library written in Rust, which gevent cannot patch: a request
     would stop every greenlet of the process until Procore answers. So each is sent from a thread
-    of gevent's own pool, while the greenlet that asked waits as greenlets do. Without gevent each
-    is sent where it is asked for.
+    of gevent's own pool, while the greenlet that asked waits as greenlets do. An async hook runs
+    there too, because a thread has one event loop at a time, whatever its greenlets do. Without
+    gevent each happens where it is asked for.
     """
 
     def _new_transport(self) -> Any:
         return _OffTheHub(super()._new_transport())
+
+    @cached_property
+    def _runner(self) -> Runner:
+        return Runner(self.store, self._transport, complete=partial(_off_the_hub, asyncio.run))
 
 
 class _OffTheHub:
@@ -28,11 +37,15 @@ class _OffTheHub:
         self._inside: Final = inside
 
     def send(self, request: Any) -> Any:
-        # Not imported, and not asked earlier: a server may load the application, and patch later.
-        monkey = sys.modules.get("gevent.monkey")
-        if monkey is None or not monkey.is_module_patched("socket"):
-            return self._inside.send(request)
-        return sys.modules["gevent"].get_hub().threadpool.apply(self._inside.send, (request,))
+        return _off_the_hub(self._inside.send, request)
 
     def close(self) -> None:
         self._inside.close()
+
+
+def _off_the_hub(function: Callable[[Any], Any], argument: Any) -> Any:
+    # Not imported, and not asked earlier: a server may load the application, and patch later.
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("socket"):
+        return function(argument)
+    return sys.modules["gevent"].get_hub().threadpool.apply(function, (argument,))

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from procore_signin.api import raise_for_procore
+from procore_signin.flow.hooks import Hooks
+from procore_signin.store.records import User
 from procore_signin.web.flask import SignIn, current_user, get_user, procore, signed_in
 
-sign_in = SignIn()
+noted: list[int] = []
+
+
+async def note(user: User) -> None:
+    """Take some time, as a hook does that asks another service."""
+    await asyncio.sleep(0.2)
+    noted.append(user.id)
+
+
+sign_in = SignIn(hooks=Hooks(on_sign_in=note))
 
 
 def create_app() -> Flask:
@@ -47,5 +60,9 @@ def create_app() -> Flask:
         with procore.api(current_user, company_id=company_id) as api:
             asked = api.get("/rest/v1.1/projects", params={"company_id": company_id})
         return jsonify(raise_for_procore(asked).json())
+
+    @app.get("/noted")
+    def show_noted() -> ResponseReturnValue:
+        return jsonify(noted)
 
     return app
