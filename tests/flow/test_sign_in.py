@@ -24,7 +24,7 @@ from procore_signin.errors import (
 )
 from procore_signin.flow.attempt import SignInAttempt, new_attempt
 from procore_signin.flow.hooks import Candidate, Hooks
-from procore_signin.flow.janitor import sweep
+from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin.flow.runners import AsyncRunner
 from procore_signin.flow.sessions import sign_out
 from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
@@ -32,6 +32,7 @@ from procore_signin.flow.steps import Send, Shield, Work
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store import Store
 from procore_signin.store.records import User
 
 FIREFOX = Browser(user_agent="Firefox", session_hash=None)
@@ -534,3 +535,70 @@ def test_hooks_may_be_async_where_the_front_door_waits(
         assert refused.value.reason == "Only people of a company come in."
         assert sign_in(door).created
     assert told == [1]
+
+
+# The database fails in the middle of the commit, and nobody can tell at which end of it.
+
+UNCERTAIN = StoreUnavailable("The connection broke during the commit")
+
+
+def lose_the_answer(monkeypatch: pytest.MonkeyPatch, method: str, *, happens: bool) -> None:
+    """Have a method of the store fail once, after or before it has done its work."""
+    real = getattr(Store, method)
+
+    def failing(store: Store, *arguments: Any, **named: Any) -> None:
+        monkeypatch.setattr(Store, method, real)
+        if happens:
+            real(store, *arguments, **named)
+        raise UNCERTAIN
+
+    monkeypatch.setattr(Store, method, failing)
+
+
+def test_C12_a_commit_that_happened_although_its_answer_was_lost_signs_the_person_in(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    hooks = Hooks(on_sign_up=lambda _: told.append("up"), on_sign_in=lambda _: told.append("in"))
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        lose_the_answer(monkeypatch, "complete_sign_in", happens=True)
+        signed_in = sign_in(door)
+        assert session_of(door, signed_in) is not None
+        assert tokens_of(door, signed_in) == "fake-access-1"
+        assert (procore.revoked, signed_in.created, told) == ([], True, ["up", "in"])
+        clock.advance(60)
+        lose_the_answer(monkeypatch, "complete_sign_in", happens=True)
+        again = sign_in(door)
+        assert (again.created, told) == (False, ["up", "in", "in"])
+        clock.advance(ORPHANED_AFTER + 1)
+        assert door.run(sweep(door.context)) == 1
+        assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
+
+
+def test_C12_a_commit_that_did_not_happen_gives_the_tokens_back(
+    door: ProcoreSignIn, procore: ScriptedProcore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_answer(monkeypatch, "complete_sign_in", happens=False)
+    with pytest.raises(StoreUnavailable):
+        sign_in(door)
+    assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
+    assert door.store.user(1) is None
+
+
+@pytest.mark.parametrize("happened", [True, False])
+def test_C12_while_nobody_can_tell_nothing_is_revoked_and_the_janitor_decides(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    happened: bool,
+) -> None:
+    lose_the_answer(monkeypatch, "complete_sign_in", happens=happened)
+    lose_the_answer(monkeypatch, "fail_attempt", happens=False)
+    with pytest.raises(StoreUnavailable):
+        sign_in(door)
+    assert procore.revoked == []
+    clock.advance(ORPHANED_AFTER + 1)
+    assert door.run(sweep(door.context)) == (not happened)
+    assert bool(procore.revoked) == (not happened)

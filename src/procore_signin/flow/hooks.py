@@ -52,8 +52,8 @@ class Hooks:
         on_sign_out: Called after somebody signed out, here or everywhere.
 
     An error of the `on_…` functions is logged and changes nothing: the person is signed in or out.
-    They may be missed, if the process dies or the database's answer is lost after the commit: do
-    there nothing that the application cannot catch up on.
+    They are missed when the process dies right after the commit: do nothing there that the
+    application cannot catch up on.
     """
 
     may_sign_in: MaySignIn | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from procore_signin.errors import (
@@ -143,7 +143,7 @@ def _exchange_and_commit(
             # Perhaps the answer to the commit was lost, and not the commit.
             undo = yield from _end(context, attempt, outcome=reason)
             if undo is False:
-                return (yield from _join(context, attempt, browser))
+                return (yield from _committed(context, attempt, browser))
         emit(
             Event.SIGN_IN_FAILED,
             attempt=attempt.state_hash[:8],
@@ -155,6 +155,14 @@ def _exchange_and_commit(
         if undo:
             yield from _abandon(context, attempt, tokens, outcome=reason)
         raise
+
+
+def _committed(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[SignedIn]:
+    """Go on from a commit that happened although its answer was lost."""
+    joined = yield from _join(context, attempt, browser)
+    created = joined.user.created_at == joined.user.last_signed_in_at
+    yield from _tell_application(context, joined.user, created=created)
+    return replace(joined, created=created)
 
 
 def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[TokenSet]:
