@@ -421,6 +421,19 @@ def test_K8_a_page_of_another_origin_opens_no_websocket_as_somebody(
         assert socket.receive_text()
 
 
+def test_an_error_of_ours_on_a_websocket_is_not_swallowed(app: FastAPI, client: TestClient) -> None:
+    @app.websocket("/broken")
+    async def broken(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise GrantLost("gone")
+
+    with (
+        pytest.raises(GrantLost),
+        client.websocket_connect("ws://localhost:4567/broken") as socket,
+    ):
+        socket.receive_text()
+
+
 def test_nobody_opens_no_websocket(client: TestClient) -> None:
     with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect(SOCKET):
         pass

@@ -24,7 +24,7 @@ from procore_signin.flow.return_to import safe_return_to
 from procore_signin.flow.steps import Flow
 from procore_signin.settings.trusted_proxies import TrustedProxies
 from procore_signin.store.records import Session
-from procore_signin.web import pages, problems
+from procore_signin.web import pages, problems, view_problems
 from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.forward_auth import ForwardAuthEndpoint
@@ -179,7 +179,7 @@ class Site:
         Where only a new sign-in helps, the page offers one that leads back here, and a program is
         told with 401. Where waiting helps, `Retry-After` says how long.
         """
-        problem = problems.of_view(error)
+        problem = view_problems.of_view(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             note_failure(request, error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -148,8 +148,8 @@ async def answer_problem(request: Request, error: Exception) -> Response:
 
     The lifespan registers it, unless the application answers `ProcoreSignInError` itself.
     """
-    if not isinstance(error, ProcoreSignInError):
-        raise error
+    if not isinstance(error, ProcoreSignInError) or request.scope["type"] != "http":
+        raise error  # on a WebSocket there is nothing to answer with
     return _visit(request).problem(error)
 
 
