@@ -194,6 +194,19 @@ def test_O4_behind_our_proxy_each_client_has_a_limit_of_its_own(
         assert statuses == {"203.0.113.1": expected, "203.0.113.2": expected}, name
 
 
+def test_O4_a_header_that_only_looks_like_the_proxys_escapes_no_limit(
+    everywhere: dict[str, Host], emulator: Emulator
+) -> None:
+    """A WSGI server that took `_` for `-` would let a client write into our proxy's header."""
+    for name, host in everywhere.items():
+        with client_at(host, emulator, "203.0.113.3") as person:
+            statuses = [
+                person.http.get("/procore/signin", headers=[("X_Forwarded_For", f"1.2.3.{each}")])
+                for each in range(4)
+            ]
+        assert [each.status_code for each in statuses] == [200, 200, 200, 429], name
+
+
 def test_a_proxy_can_ask_every_framework_who_sent_a_request(
     everywhere: dict[str, Host], joes: dict[str, Person], emulator: Emulator
 ) -> None:

@@ -198,5 +198,5 @@ def _tell(written: tuple[str, ...], kept: tuple[str, ...], path: Path, *, as_jso
         "Next:\n"
         "  procore-signin doctor       checks it against Procore\n"
         "  procore-signin db upgrade   makes the database's tables\n"
-        "  procore-signin serve        starts the application"
+        "  procore-signin serve        starts the ready application, if you have none of your own"
     )
