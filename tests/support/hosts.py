@@ -25,7 +25,8 @@ READY_SECONDS = 60
 
 # gunicorn itself answers 414 to a request line over 4,094 bytes; here our own limit is to be seen.
 GUNICORN = "gunicorn --no-control-socket --limit-request-line 0 --bind 127.0.0.1:{port}"
-UVICORN = "uvicorn --host 127.0.0.1 --port {port} --log-level error"
+# Its own reading of X-Forwarded-For is switched off: here ours is to be seen.
+UVICORN = "uvicorn --no-proxy-headers --host 127.0.0.1 --port {port} --log-level error"
 EVERYWHERE = ("starlette", "fastapi", "flask", "flask-gevent", "django", "django-asgi")
 COMMANDS = {
     "starlette": f"{UVICORN} starlette_host:app",
