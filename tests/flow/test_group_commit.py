@@ -1,0 +1,468 @@
+"""Writes on SQLite that meet on an event loop are committed together (decision 21)."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from scripted import KEYS
+
+from procore_signin.errors import AttemptInvalid, StoreUnavailable
+from procore_signin.flow.group_commit import GroupCommit
+from procore_signin.flow.runners import AsyncRunner, Runner
+from procore_signin.flow.steps import Flow, long_work, read, write
+from procore_signin.store import KeyRing, Store
+from procore_signin.store.migrate import upgrade
+from procore_signin.store.statement import Transaction
+from procore_signin.transport.contract import AsyncTransport
+
+pytestmark = pytest.mark.timeout(40)
+
+NOW = 1_800_000_000
+SECONDS = 20
+NO_TRANSPORT = cast("AsyncTransport", None)
+
+
+def state(number: int) -> str:
+    return f"{number:064d}"
+
+
+def taking(number: int) -> Flow[Any]:
+    return write(
+        lambda store: store.take_attempt(
+            state(number), environment="emulator", now=NOW, expires_at=NOW + 1800
+        )
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    upgrade(f"sqlite:///{tmp_path / 'test.db'}")
+    return tmp_path / "test.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """A store that would rather wait for longer than a test may last."""
+    store = Store(f"sqlite:///{path}", KeyRing.parse(KEYS), lock_timeout=60)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def runner(store: Store) -> AsyncRunner:
+    return AsyncRunner(store, NO_TRANSPORT)
+
+
+@pytest.fixture
+def numbers(path: Path) -> Callable[[], list[int]]:
+    """Returns, as somebody else sees it, the numbers that were taken."""
+
+    def look() -> list[int]:
+        connection = sqlite3.connect(path, isolation_level=None)
+        rows = connection.execute("SELECT state_hash FROM sign_in_ledger ORDER BY 1").fetchall()
+        connection.close()
+        return [int(row[0]) for row in rows]
+
+    return look
+
+
+@contextmanager
+def held(thread: ThreadPoolExecutor) -> Iterator[threading.Event]:
+    """Keep a thread from doing anything until the block ends, or the event is set."""
+    release = threading.Event()
+    thread.submit(release.wait, SECONDS)
+    try:
+        yield release
+    finally:
+        release.set()
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything happen that waits for the event loop alone."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def somebody_writing(path: Path) -> AsyncIterator[None]:
+    """Another process that holds the lock until the block ends."""
+    script = (
+        "import sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "connection.execute('BEGIN IMMEDIATE')\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+        "connection.execute('COMMIT')\n"
+        "connection.close()\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script, str(path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"held\n"
+    try:
+        yield
+    finally:
+        await process.communicate(b"")
+    assert process.returncode == 0
+
+
+@pytest.mark.asyncio
+async def test_nobody_is_told_of_a_write_before_it_is_on_the_disk(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    with held(runner._flusher):
+        writes = [asyncio.create_task(runner.run(taking(number))) for number in range(3)]
+        await turns()
+        assert runner._store.group() is None  # the writes have run, in a group that is open
+        assert not any(task.done() for task in writes)
+        assert numbers() == []
+    assert await asyncio.gather(*writes) == [None, None, None]
+    assert numbers() == [0, 1, 2]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_writes_that_meet_use_fewer_commits_than_there_are_writes(
+    runner: AsyncRunner, store: Store, numbers: Callable[[], list[int]]
+) -> None:
+    await runner.run(taking(0))
+    database: Any = store._database
+    statements: list[str] = []
+    database._together.set_trace_callback(statements.append)
+    with held(runner._flusher):
+        first = asyncio.create_task(runner.run(taking(1)))
+        await turns()
+        others = [asyncio.create_task(runner.run(taking(number))) for number in range(2, 20)]
+        await turns()
+    await asyncio.gather(first, *others)
+    assert statements.count("COMMIT") == 2
+    assert numbers() == list(range(20))
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_is_told_to_its_own_caller_alone(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    refused = write(lambda store: store.escrow(state(9), cast("Any", None), now=NOW))
+    outcomes = await asyncio.gather(
+        *(runner.run(flow) for flow in (taking(1), refused, taking(2))), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), AttemptInvalid, type(None)]
+    assert numbers() == [1, 2]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_defect_of_one_write_is_told_to_its_own_caller_alone(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    def defect(transaction: Transaction) -> None:
+        transaction._cursor.execute("INSERT INTO sign_in_ledger (state_hash) VALUES (NULL)")
+
+    flows = (taking(1), write(lambda store: store._database.write(defect)), taking(2))
+    outcomes = await asyncio.gather(*(runner.run(flow) for flow in flows), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [type(None), RuntimeError, type(None)]
+    assert numbers() == [1, 2]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_failed_flush_is_told_to_every_caller_and_the_next_writes_are_done(
+    runner: AsyncRunner, path: Path, numbers: Callable[[], list[int]]
+) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+    # Without its write-ahead log, SQLite commits nothing while somebody reads.
+    reading = connection.execute("SELECT 1 FROM sqlite_master")
+    reading.fetchone()
+    writes = (runner.run(taking(number)) for number in range(3))
+    failures = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [StoreUnavailable] * 3
+    assert len({id(failure) for failure in failures}) == 3
+    reading.close()
+    connection.close()
+    assert numbers() == []
+    await asyncio.gather(*(runner.run(taking(number)) for number in range(3)))
+    assert numbers() == [0, 1, 2]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_defect_that_the_commit_finds_leaves_nobody_waiting(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    await runner.run(taking(0))
+
+    def defect(transaction: Transaction) -> None:
+        transaction._cursor.execute("PRAGMA defer_foreign_keys=ON")
+        transaction._cursor.execute("UPDATE sign_in_ledger SET user_id = 999999")
+
+    flows = (taking(1), write(lambda store: store._database.write(defect)))
+    outcomes = await asyncio.gather(*(runner.run(flow) for flow in flows), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
+    await runner.run(taking(2))
+    assert numbers() == [0, 2]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_cancelled_caller_hurts_nobody_and_its_write_is_carried_out(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    with held(runner._flusher):
+        first, second, third = (
+            asyncio.create_task(runner.run(taking(number))) for number in range(3)
+        )
+        await turns()
+        waits_for_the_next_group = asyncio.create_task(runner.run(taking(3)))
+        await turns()
+        for caller in (first, second, waits_for_the_next_group):
+            caller.cancel()
+        await turns()
+        assert [first.cancelled(), second.cancelled(), third.done()] == [True, True, False]
+    assert await third is None
+    await runner.aclose()
+    assert numbers() == [0, 1, 2, 3]
+
+
+@pytest.mark.asyncio
+async def test_callers_are_told_although_every_other_task_is_cancelled_during_the_flush(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    with held(runner._flusher):
+        callers = {asyncio.create_task(runner.run(taking(1)))}
+        await turns()
+        callers.add(asyncio.create_task(runner.run(taking(2))))
+        await turns()
+        for other in asyncio.all_tasks() - callers - {asyncio.current_task()}:
+            other.cancel()
+        await turns()
+    done, _ = await asyncio.wait(callers, timeout=SECONDS)
+    assert done == callers
+    assert numbers() == [1, 2]
+    await runner.aclose()
+
+
+def visit_that_is_interrupted(runner: AsyncRunner, told: list[object]) -> Any:
+    """Return a coroutine that writes, is cancelled, and writes once more before it goes."""
+
+    async def visit() -> None:
+        try:
+            await runner.run(taking(1))
+        finally:
+            told.append(await runner.run(taking(2)))
+
+    return visit()
+
+
+@pytest.mark.asyncio
+async def test_a_last_write_is_done_although_every_task_was_cancelled_before_the_first_began(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    told: list[object] = []
+    visit = asyncio.create_task(visit_that_is_interrupted(runner, told))
+    await asyncio.sleep(0)
+    for other in asyncio.all_tasks() - {asyncio.current_task()}:
+        other.cancel()
+    await asyncio.wait([visit], timeout=SECONDS)
+    assert told == [None]
+    assert numbers() == [1, 2]
+    await runner.aclose()
+
+
+def test_an_event_loop_that_ends_in_the_middle_of_a_flush_waits_for_it(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    told: list[object] = []
+
+    async def main() -> None:
+        visit = asyncio.create_task(visit_that_is_interrupted(runner, told))
+        with held(runner._flusher):
+            await turns()
+        assert not visit.done()
+
+    asyncio.run(main())
+    assert told == [None]
+    assert numbers() == [1, 2]
+    asyncio.run(runner.run(taking(3)))  # on another event loop
+    assert numbers() == [1, 2, 3]
+
+
+@asynccontextmanager
+async def another_thread_writing(store: Store) -> AsyncIterator[None]:
+    """A thread of this process that holds the lock until the block ends."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold(_: Transaction) -> None:
+        inside.set()
+        leave.wait(SECONDS)
+
+    holder = asyncio.create_task(asyncio.to_thread(store._database.write, hold))
+    assert await asyncio.to_thread(inside.wait, SECONDS)
+    yield
+    leave.set()
+    await holder
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("who", ["thread", "process"])
+async def test_writes_that_have_to_wait_for_others_are_done_off_the_event_loop(
+    runner: AsyncRunner, store: Store, path: Path, numbers: Callable[[], list[int]], who: str
+) -> None:
+    def take_here(number: int) -> Flow[int]:
+        def work(store: Store) -> int:
+            store.end_sessions(number)
+            return threading.get_ident()
+
+        return write(work)
+
+    here = threading.get_ident()
+    assert await runner.run(take_here(0)) == here
+    holding = another_thread_writing(store) if who == "thread" else somebody_writing(path)
+    async with holding:
+        writes = [asyncio.create_task(runner.run(take_here(number))) for number in range(3)]
+        writes.append(asyncio.create_task(runner.run(taking(1))))
+        await turns()
+        assert await runner.run(read(lambda store: store.attempt(state(1)))) is None
+        assert not any(task.done() for task in writes)
+    threads = set((await asyncio.gather(*writes))[:3])
+    assert len(threads) == 1
+    assert here not in threads
+    assert numbers() == [1]
+    assert await runner.run(take_here(0)) == here  # together again
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_long_work_is_in_no_group_and_holds_none_up(
+    runner: AsyncRunner, store: Store, numbers: Callable[[], list[int]]
+) -> None:
+    begun, leave = threading.Event(), threading.Event()
+
+    def long(_: Store) -> str:
+        begun.set()
+        leave.wait(SECONDS)
+        return "counted"
+
+    counting = asyncio.create_task(runner.run(long_work(long)))
+    assert await asyncio.to_thread(begun.wait, SECONDS)
+    group = store.group()
+    assert group is not None
+    group.commit()
+    await runner.run(taking(1))
+    assert numbers() == [1]
+    assert not counting.done()
+    leave.set()
+    assert await counting == "counted"
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_closing_waits_for_the_flush_that_is_under_way(
+    runner: AsyncRunner, numbers: Callable[[], list[int]]
+) -> None:
+    with held(runner._flusher):
+        caller = asyncio.create_task(runner.run(taking(1)))
+        await turns()
+        closing = asyncio.create_task(runner.aclose())
+        await turns()
+        assert not closing.done()
+        assert numbers() == []
+    await closing
+    assert numbers() == [1]
+    assert await caller is None
+
+
+@pytest.mark.asyncio
+async def test_whoever_writes_when_the_flusher_has_ended_waits_for_the_disk_itself(
+    store: Store, numbers: Callable[[], list[int]]
+) -> None:
+    with ThreadPoolExecutor(1) as threads, ThreadPoolExecutor(1) as flusher:
+        flusher.shutdown()
+        writes = GroupCommit(store, threads, flusher)
+        await asyncio.gather(*(writes.do(lambda store: store.end_sessions(1)) for _ in range(2)))
+        await AsyncRunner(store, NO_TRANSPORT).run(taking(1))
+    assert numbers() == [1]
+
+
+def test_event_loops_and_threads_that_share_one_store_all_get_their_writes_done(
+    runner: AsyncRunner, store: Store, numbers: Callable[[], list[int]]
+) -> None:
+    barrier = threading.Barrier(4)
+
+    async def all_at_once(some: range) -> None:
+        await asyncio.gather(*(runner.run(taking(number)) for number in some))
+
+    def on_a_loop(some: range) -> None:
+        barrier.wait(SECONDS)
+        asyncio.run(all_at_once(some))
+
+    def by_themselves(some: range) -> None:
+        alone = Runner(store, cast("Any", None))
+        barrier.wait(SECONDS)
+        for number in some:
+            alone.run(taking(number))
+
+    with ThreadPoolExecutor(4) as threads:
+        jobs = [
+            threads.submit(on_a_loop, range(30)),
+            threads.submit(on_a_loop, range(30, 60)),
+            threads.submit(by_themselves, range(60, 75)),
+            threads.submit(by_themselves, range(75, 90)),
+        ]
+        for job in jobs:
+            job.result(SECONDS)
+    assert numbers() == list(range(90))
+
+
+WRITER = """
+import asyncio, itertools, os, sys
+from procore_signin.flow.runners import AsyncRunner, Runner
+from procore_signin.flow.steps import write
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+store = Store(sys.argv[1], KeyRing.parse(Secret("k1:" + "A" * 43, "keys")))
+runner = AsyncRunner(store, None)
+numbers = itertools.count()
+
+async def visitor():
+    for number in numbers:
+        await runner.run(write(lambda store: store.take_attempt(
+            f"{number:064d}", environment="emulator", now=1, expires_at=2)))
+        os.write(1, b"%d\\n" % number)
+
+async def main():
+    await asyncio.gather(*(visitor() for _ in range(32)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no kill -9")
+def test_C12_after_kill_9_every_write_whose_caller_was_told_is_in_the_database(
+    path: Path, numbers: Callable[[], list[int]]
+) -> None:
+    for _ in range(3):
+        before = set(numbers())
+        command = [sys.executable, "-c", WRITER.replace("count()", f"count({len(before)})")]
+        with subprocess.Popen([*command, f"sqlite:///{path}"], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            told = [process.stdout.readline() for _ in range(300)]
+            process.kill()
+            told += process.stdout.readlines()
+        complete = {int(line) for line in told if line.endswith(b"\n")}
+        assert len(complete) >= 300
+        assert complete <= set(numbers())
