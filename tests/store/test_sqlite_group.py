@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ NUMBERS = "SELECT state_hash FROM sign_in_ledger ORDER BY state_hash"
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 SignIn = Callable[..., CompletedSignIn]
+Begun = Callable[[Store], SqliteGroup]
 Complete = Callable[[Store, int], CompletedSignIn]
 
 
@@ -42,10 +44,21 @@ def take(store: Store, number: int) -> None:
     assert taken is None
 
 
-def begun(store: Store) -> SqliteGroup:
-    group = store.group()
-    assert isinstance(group, SqliteGroup)
-    return group
+@pytest.fixture
+def begun() -> Iterator[Begun]:
+    """Begins a group of a store; a test that fails leaves none open, which all others wait for."""
+    groups: list[SqliteGroup] = []
+
+    def run(store: Store) -> SqliteGroup:
+        group = store.group()
+        assert isinstance(group, SqliteGroup)
+        groups.append(group)
+        return group
+
+    yield run
+    for group in groups:
+        with contextlib.suppress(StoreUnavailable, RuntimeError):
+            group.commit()
 
 
 @pytest.fixture
@@ -86,7 +99,7 @@ def another_thread() -> Iterator[ThreadPoolExecutor]:
 
 @ON_SQLITE
 def test_works_of_a_group_see_one_another_and_nobody_else_sees_them_before_the_commit(
-    store: Store, numbers: Any, another_thread: ThreadPoolExecutor
+    begun: Begun, store: Store, numbers: Any, another_thread: ThreadPoolExecutor
 ) -> None:
     group = begun(store)
     group.run(lambda: take(store, 1))
@@ -102,7 +115,7 @@ def test_works_of_a_group_see_one_another_and_nobody_else_sees_them_before_the_c
 
 
 @ON_SQLITE
-def test_a_work_reads_with_the_store_what_it_has_just_written(store: Store) -> None:
+def test_a_work_reads_with_the_store_what_it_has_just_written(begun: Begun, store: Store) -> None:
     group = begun(store)
 
     def write_and_read() -> bool:
@@ -115,7 +128,7 @@ def test_a_work_reads_with_the_store_what_it_has_just_written(store: Store) -> N
 
 @ON_SQLITE
 def test_another_thread_is_no_part_of_the_work_that_runs_now(
-    store: Store, another_thread: ThreadPoolExecutor
+    begun: Begun, store: Store, another_thread: ThreadPoolExecutor
 ) -> None:
     group = begun(store)
 
@@ -129,7 +142,7 @@ def test_another_thread_is_no_part_of_the_work_that_runs_now(
 
 @ON_SQLITE
 def test_a_refusal_undoes_the_write_that_it_came_out_of_and_nothing_else(
-    store: Store, sql: Sql, numbers: Any, complete: Complete
+    begun: Begun, store: Store, sql: Sql, numbers: Any, complete: Complete
 ) -> None:
     group = begun(store)
     group.run(lambda: take(store, 1))
@@ -145,7 +158,7 @@ def test_a_refusal_undoes_the_write_that_it_came_out_of_and_nothing_else(
 
 @ON_SQLITE
 def test_a_refusal_after_the_write_undoes_nothing_as_alone(
-    store: Store, sql: Sql, complete: Complete
+    begun: Begun, store: Store, sql: Sql, complete: Complete
 ) -> None:
     take(store, 1)
     user = complete(store, 1).user
@@ -163,7 +176,7 @@ def test_a_refusal_after_the_write_undoes_nothing_as_alone(
 
 @ON_SQLITE
 def test_a_work_whose_second_write_is_refused_is_to_be_done_alone_and_left_nothing_behind(
-    store: Store, numbers: Any, complete: Complete
+    begun: Begun, store: Store, numbers: Any, complete: Complete
 ) -> None:
     group = begun(store)
     group.run(lambda: take(store, 1))
@@ -193,7 +206,7 @@ def collides(_: Transaction) -> None:
 @ON_SQLITE
 @pytest.mark.parametrize("cause", [fails, collides])
 def test_a_work_that_fails_is_to_be_done_alone_and_harms_nobody_in_its_group(
-    store: Store, numbers: Any, cause: Callable[[Transaction], None]
+    begun: Begun, store: Store, numbers: Any, cause: Callable[[Transaction], None]
 ) -> None:
     group = begun(store)
     group.run(lambda: take(store, 1))
@@ -211,7 +224,7 @@ def test_a_work_that_fails_is_to_be_done_alone_and_harms_nobody_in_its_group(
 
 
 @ON_SQLITE
-def test_a_read_that_fails_is_to_be_done_alone(store: Store) -> None:
+def test_a_read_that_fails_is_to_be_done_alone(begun: Begun, store: Store) -> None:
     group = begun(store)
     lost = Statement(text("SELECT * FROM nowhere"), store._database.dialect, ())
     with pytest.raises(NotTogetherError):
@@ -221,7 +234,7 @@ def test_a_read_that_fails_is_to_be_done_alone(store: Store) -> None:
 
 @ON_SQLITE
 def test_there_is_no_group_while_another_thread_writes(
-    patient: Store, another_thread: ThreadPoolExecutor
+    begun: Begun, patient: Store, another_thread: ThreadPoolExecutor
 ) -> None:
     inside, leave = threading.Event(), threading.Event()
 
@@ -239,7 +252,7 @@ def test_there_is_no_group_while_another_thread_writes(
 
 @ON_SQLITE
 def test_there_is_no_group_while_somebody_else_holds_the_file_and_no_wait_for_one(
-    patient: Store, engine: Engine
+    begun: Begun, patient: Store, engine: Engine
 ) -> None:
     with engine.connect() as connection:
         connection.execute(text("UPDATE users SET name = 'held'"))
@@ -249,7 +262,7 @@ def test_there_is_no_group_while_somebody_else_holds_the_file_and_no_wait_for_on
 
 
 @ON_SQLITE
-def test_there_is_one_group_at_a_time(patient: Store) -> None:
+def test_there_is_one_group_at_a_time(begun: Begun, patient: Store) -> None:
     group = begun(patient)
     assert patient.group() is None
     assert group.run(patient.group) is None
@@ -258,7 +271,7 @@ def test_there_is_one_group_at_a_time(patient: Store) -> None:
 
 @ON_SQLITE
 def test_whoever_writes_alone_waits_for_the_commit_of_a_group(
-    patient: Store, numbers: Any, another_thread: ThreadPoolExecutor
+    begun: Begun, patient: Store, numbers: Any, another_thread: ThreadPoolExecutor
 ) -> None:
     group = begun(patient)
     group.run(lambda: take(patient, 1))
@@ -271,7 +284,9 @@ def test_whoever_writes_alone_waits_for_the_commit_of_a_group(
 
 
 @ON_SQLITE
-def test_a_full_disk_ends_the_group_and_the_next_one_works(store: Store, numbers: Any) -> None:
+def test_a_full_disk_ends_the_group_and_the_next_one_works(
+    begun: Begun, store: Store, numbers: Any
+) -> None:
     begun(store).commit()
     connection: Any = store._database
     together = connection._together
@@ -304,7 +319,7 @@ def breaks_a_rule(transaction: Transaction) -> None:
 
 @ON_SQLITE
 def test_a_commit_that_is_refused_undoes_everything_and_the_next_group_works(
-    store: Store, sign_in: SignIn, sql: Sql
+    begun: Begun, store: Store, sign_in: SignIn, sql: Sql
 ) -> None:
     sign_in()
     group = begun(store)
@@ -320,7 +335,9 @@ def test_a_commit_that_is_refused_undoes_everything_and_the_next_group_works(
 
 
 @ON_SQLITE
-def test_a_group_whose_connection_is_lost_lets_others_write(store: Store, numbers: Any) -> None:
+def test_a_group_whose_connection_is_lost_lets_others_write(
+    begun: Begun, store: Store, numbers: Any
+) -> None:
     group = begun(store)
     group.run(lambda: take(store, 1))
     group._connection.close()
@@ -336,7 +353,9 @@ def test_a_group_whose_connection_is_lost_lets_others_write(store: Store, number
 
 
 @ON_SQLITE
-def test_a_second_commit_does_not_end_the_next_group(store: Store, numbers: Any) -> None:
+def test_a_second_commit_does_not_end_the_next_group(
+    begun: Begun, store: Store, numbers: Any
+) -> None:
     first = begun(store)
     first.commit()
     second = begun(store)
@@ -350,7 +369,7 @@ def test_a_second_commit_does_not_end_the_next_group(store: Store, numbers: Any)
 
 @ON_SQLITE
 def test_a_closed_store_has_no_group_and_a_work_alone_says_why(
-    new_store: Callable[..., Store],
+    begun: Begun, new_store: Callable[..., Store]
 ) -> None:
     store = new_store()
     begun(store).commit()
@@ -363,7 +382,7 @@ def test_a_closed_store_has_no_group_and_a_work_alone_says_why(
 
 @ON_SQLITE
 def test_closing_waits_for_the_commit_of_a_group(
-    new_store: Callable[..., Store], numbers: Any, another_thread: ThreadPoolExecutor
+    begun: Begun, new_store: Callable[..., Store], numbers: Any, another_thread: ThreadPoolExecutor
 ) -> None:
     store = new_store()
     group = begun(store)
