@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -9,18 +10,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine, text
 
 from procore_signin.errors import AttemptInvalid, SignInRefused, StoreUnavailable
+from procore_signin.flow.runners import AsyncRunner
+from procore_signin.flow.steps import Flow, write
 from procore_signin.protocol.me import Me
 from procore_signin.store import CompletedSignIn, Store
 from procore_signin.store.database import NotTogetherError
 from procore_signin.store.failures import Failed
 from procore_signin.store.sqlite_group import SqliteGroup
 from procore_signin.store.statement import Statement, Transaction
+from procore_signin.transport.contract import AsyncTransport
 
 NOW = 1_800_000_000
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -447,7 +451,21 @@ def test_a_forked_child_and_its_parent_both_go_on_with_groups_of_their_own(
 
 
 @ON_SERVERS
-def test_a_server_has_no_groups(store: Store) -> None:
+@pytest.mark.asyncio
+async def test_a_server_has_no_groups_and_is_written_off_the_event_loop(
+    store: Store, numbers: Any
+) -> None:
     assert store.group() is None
-    take(store, 1)
-    assert store.attempt(state(1)) is not None
+    runner = AsyncRunner(store, cast("AsyncTransport", None))
+
+    def taking(number: int) -> Flow[int]:
+        def work(store: Store) -> int:
+            take(store, number)
+            return threading.get_ident()
+
+        return write(work)
+
+    threads = await asyncio.gather(*(runner.run(taking(number)) for number in range(4)))
+    assert threading.get_ident() not in threads
+    await runner.aclose()
+    assert numbers() == [0, 1, 2, 3]
