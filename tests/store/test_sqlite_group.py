@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -396,12 +397,15 @@ def test_closing_waits_for_the_commit_of_a_group(
     group.commit()
     closing.result(20)
     assert numbers() == [1]
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        group._connection.execute("SELECT 1")
 
 
 FORK = """
 import os, sys
 from procore_signin.protocol.secret import Secret
 from procore_signin.store import KeyRing, Store
+from procore_signin.store.database import _abandoned
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 
@@ -417,6 +421,7 @@ def together(name):
 before = together("a")
 child = os.fork()
 if child == 0:
+    assert before in map(id, _abandoned), "the child closed its parent's connection"
     assert together("b") != before, "the child shares a connection with its parent"
     store.close()
     os._exit(0)
