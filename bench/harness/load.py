@@ -36,7 +36,7 @@ class Load:
         seconds: For how long new operations begin.
         browsers: How many operations are under way at once.
         start: The page that begins a sign-in.
-        accept: What the pages of somebody signed in are asked to be.
+        accept: What home is asked to be.
         seeded: For `seeded-page`: how many sessions were written into the database.
     """
 
@@ -119,7 +119,7 @@ async def _sign_in(load: Load, browser: Browser) -> float:
     began = time.perf_counter()
     home = await browser.come_back("/callback", state)
     took = time.perf_counter() - began
-    await browser.see(home)
+    await browser.see(home, load.accept)
     return took
 
 

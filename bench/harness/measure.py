@@ -121,6 +121,7 @@ def _loads(plan: Plan, each: Running) -> dict[str, Load]:
     }
     if each.contender.name == OURS:
         loads["row"] = Load(each.port, "page", seconds / 2, start=start, accept=JSON)
+        loads["sign-in, row"] = Load(each.port, "sign-in", seconds, start=start, accept=JSON)
     return loads
 
 

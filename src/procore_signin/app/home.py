@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 from procore_signin.flow.steps import Flow, read
 from procore_signin.store.records import User
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.http import Answer, BrowserRequest
 from procore_signin.web.router import Router
+
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class HomeEndpoints:
@@ -55,4 +58,4 @@ class HomeEndpoints:
 
 def user_row(user: User) -> str:
     """Return the tutorial's `[1, 11111, "joecontractor@procore.com"]`, which is also JSON."""
-    return json.dumps([user.id, user.procore_id, user.email], ensure_ascii=False)
+    return _ENCODE([user.id, user.procore_id, user.email])

@@ -111,4 +111,4 @@ def _sealed(what: str, cure: str) -> VaultSealed:
 def _associated_data(context: tuple[str, ...]) -> bytes:
     """Bind the version and the context: each with its length, so that no two contexts collide."""
     parts = [part.encode() for part in (VERSION, *context)]
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])

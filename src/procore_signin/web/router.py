@@ -121,6 +121,8 @@ class Router:
         return self._with_headers(self.problem(request, problems.FAILED))
 
     def _with_headers(self, answer: Answer) -> Answer:
+        if not answer.headers:
+            return answer.with_headers(*self._headers)
         own = {name for name, _ in answer.headers}
         return answer.with_headers(*(pair for pair in self._headers if pair[0] not in own))
 
