@@ -11,12 +11,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPException, HTTPSConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ def shipped(name: str, changes: dict[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def proxy(folder: Path, port: int, *command: str, **environment: str) -> Iterator[Path]:
+def proxy(
+    folder: Path, port: int, certificate: Certificate, *command: str, **environment: str
+) -> Iterator[Path]:
     """Run a proxy without privileges until the block ends; gives its log."""
     log = folder / "log"
     with log.open("wb") as output:
@@ -130,7 +133,7 @@ def proxy(folder: Path, port: int, *command: str, **environment: str) -> Iterato
             **_without_privileges(),
         )
         try:
-            _wait_until_listening(process, port, log)
+            _wait_until_ready(process, port, certificate, log)
             yield log
         finally:
             process.send_signal(signal.SIGTERM)
@@ -144,11 +147,16 @@ def _without_privileges() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], port: int, certificate: Certificate, log: Path
+) -> None:
+    """Wait for the certificate and the routes: Traefik listens before it has read either."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as knock:
-            if knock.connect_ex(("127.0.0.1", port)) == 0:
+        asking = HTTPSConnection("localhost", port, timeout=5, context=certificate.trusted)
+        with contextlib.suppress(OSError, HTTPException), contextlib.closing(asking):
+            asking.request("GET", "/")
+            if asking.getresponse().status != HTTPStatus.NOT_FOUND:
                 return
         time.sleep(0.05)
     raise AssertionError(f"The proxy did not start:\n{log.read_text()}")
@@ -188,7 +196,9 @@ def start_nginx(
         f"http {{\naccess_log off;\n{places}{more.get('http', '')}\n{site}\n}}\n"
     )
     nginx = program("nginx")
-    return proxy(folder, port, nginx, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr")
+    return proxy(
+        folder, port, certificate, nginx, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"
+    )
 
 
 def start_caddy(
@@ -210,7 +220,9 @@ def start_caddy(
     globals_ = "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
     (folder / "Caddyfile").write_text(globals_ + site)
     words = ("run", "--config", "Caddyfile", "--adapter", "caddyfile")
-    return proxy(folder, port, program("caddy"), *words, XDG_DATA_HOME=f"{folder}/data")
+    return proxy(
+        folder, port, certificate, program("caddy"), *words, XDG_DATA_HOME=f"{folder}/data"
+    )
 
 
 def start_traefik(
@@ -232,6 +244,7 @@ def start_traefik(
     return proxy(
         folder,
         port,
+        certificate,
         program("traefik"),
         f"--entryPoints.websecure.address=127.0.0.1:{port}",
         f"--providers.file.filename={folder}/dynamic.yml",
