@@ -36,9 +36,9 @@ http {{
   scgi_temp_path {folder}/scgi;
   default_type application/json;
   map $msec $second {{ "~^(?<s>[0-9]+)" $s; }}
-  # Unique: the millisecond, and which connection. Fifteen digits, which JavaScript still holds.
-  map "$msec-00000$connection" $person {{
-    "~([0-9]{{6}})\\.([0-9]{{3}})-[0-9]*([0-9]{{5}})$" "1$1$2$3";
+  # Unique: which connection, and which request on it. Fifteen digits: JavaScript still holds them.
+  map "000000$connection-00000000$connection_requests" $person {{
+    "~([0-9]{{6}})-[0-9]*([0-9]{{8}})$" "1$1$2";
   }}
   server {{ listen 127.0.0.1:{new}; set $who $person; include {folder}/answers.conf; }}
   server {{ listen 127.0.0.1:{same}; set $who 11111; include {folder}/answers.conf; }}

@@ -58,13 +58,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._sign_ins = Counter(
+        sign_ins = Counter(
             "procore_signin_sign_ins",
             "Sign-ins, by how they ended.",
             ["outcome"],
             registry=self._registry,
         )
-        self._refreshes = Counter(
+        refreshes = Counter(
             "procore_signin_refreshes",
             "Refreshes of a token set, by how they ended.",
             ["outcome"],
@@ -89,17 +89,17 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
-        for outcome in _SIGN_INS.values():
-            self._sign_ins.labels(outcome)
-        for outcome in _REFRESHES.values():
-            self._refreshes.labels(outcome)
+        self._counters = {
+            event: counter.labels(outcome)
+            for counter, outcomes in ((sign_ins, _SIGN_INS), (refreshes, _REFRESHES))
+            for event, outcome in outcomes.items()
+        }
 
     def count(self, event: Event, fields: Mapping[str, Field]) -> None:
         """Count an event; a listener for `events.listen`."""
-        if event in _SIGN_INS:
-            self._sign_ins.labels(_SIGN_INS[event]).inc()
-        elif event in _REFRESHES:
-            self._refreshes.labels(_REFRESHES[event]).inc()
+        counter = self._counters.get(event)
+        if counter is not None:
+            counter.inc()
         elif event is Event.REFRESH_WAITED:
             self._lease_waits.observe(float(fields["milliseconds"] or 0) / 1000)
 

@@ -85,7 +85,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
                 refused = failed(state_hash, "user_disabled", now)
                 transaction.run(self._statements.fail_attempt, refused)
                 return None
-            replaced, sealed = self._replace_tokens(transaction, user, tokens, now)
+            replaced, sealed = self._replace_tokens(transaction, user, tokens, now, created=created)
             if replaces is not None:
                 transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
             self._insert_session(transaction, user.id, environment, session, now)

@@ -88,10 +88,10 @@ class Users(StoreBase):
         )
 
     def _replace_tokens(
-        self, transaction: Transaction, user: User, tokens: TokenSet, now: int
+        self, transaction: Transaction, user: User, tokens: TokenSet, now: int, *, created: bool
     ) -> tuple[TokenSet | None, bool]:
         place = {"which_user": user.id, "which_environment": user.environment}
-        row = transaction.one(self._statements.lock_tokens, place)
+        row = None if created else transaction.one(self._statements.lock_tokens, place)
         generation = 1 if row is None else row[-1] + 1
         values = {
             **self._seal.seal_row(
