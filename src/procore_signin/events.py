@@ -35,6 +35,8 @@ class Event(StrEnum):
     REFRESH_WAITED = "tokens.refresh_waited"
     REFRESH_FAILED = "tokens.refresh_failed"
     GRANT_LOST = "tokens.grant_lost"
+    OUTAGE_BEGAN = "tokens.outage_began"
+    OUTAGE_ENDED = "tokens.outage_ended"
     TOKENS_SEALED = "tokens.sealed"
     TOKENS_REVOKED = "tokens.revoked"
     REVOCATION_FAILED = "tokens.revocation_failed"
@@ -58,6 +60,7 @@ _LEVELS: Final = {
     Event.ATTEMPT_INVALID: logging.WARNING,
     Event.REFRESH_FAILED: logging.WARNING,
     Event.GRANT_LOST: logging.WARNING,
+    Event.OUTAGE_BEGAN: logging.WARNING,
     Event.TOKENS_SEALED: logging.WARNING,
     Event.REVOCATION_FAILED: logging.WARNING,
     Event.KEY_GIVEN_UP: logging.WARNING,

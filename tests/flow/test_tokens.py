@@ -22,6 +22,7 @@ from procore_signin.errors import (
     StoreUnavailable,
 )
 from procore_signin.flow.attempt import new_attempt
+from procore_signin.flow.outage import LONGEST_PAUSE_SECONDS
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.sessions import disconnect
 from procore_signin.flow.sign_in import Browser, finish_sign_in
@@ -235,7 +236,7 @@ def test_R7_ten_minutes_without_procore_lose_nobody_and_ask_seldom(
     asked = len(refreshes(procore))
     assert asked <= 2 * 600 / 5
     procore.forget("/oauth/token")
-    clock.advance(5)
+    clock.advance(int(LONGEST_PAUSE_SECONDS))
     assert text(door.fresh_tokens(user)).startswith("fake-access-")
 
 

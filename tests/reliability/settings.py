@@ -96,4 +96,4 @@ def signed_bytes(count: int) -> bytes:
 
     They become the name of a lease's owner, so that a run can tell whose lease it is.
     """
-    return os.getpid().to_bytes(4, "big") + os.urandom(count - 4)
+    return (os.getpid().to_bytes(4, "big") + os.urandom(count))[:count]

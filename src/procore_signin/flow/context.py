@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from procore_signin.environments import Environment
 from procore_signin.flow.hooks import Hooks
+from procore_signin.flow.outage import Outage
 from procore_signin.protocol.token_endpoint import Client
 from procore_signin.store.seal import Seal
 
@@ -31,6 +32,7 @@ class Context:
         session_idle: Seconds after which an unused session ends.
         session_absolute: Seconds after which every session ends.
         hooks: Where the application has its say.
+        outage: Knows whether Procore answers refreshes.
     """
 
     environment: Environment
@@ -42,6 +44,7 @@ class Context:
     session_idle: int = SESSION_IDLE_SECONDS
     session_absolute: int = SESSION_ABSOLUTE_SECONDS
     hooks: Hooks = NO_HOOKS
+    outage: Outage = field(default_factory=Outage, repr=False, compare=False)
 
     def now(self) -> int:
         """Return the whole UTC second."""

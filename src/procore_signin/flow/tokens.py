@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from base64 import b32encode
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from procore_signin.errors import (
+    ClientMisconfigured,
     GrantLost,
     ProcoreSignInError,
     ProcoreUnavailable,
@@ -211,7 +213,7 @@ def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[Tok
         yield from write(lambda store: store.end_grant(row, owner=owner, now=context.now()))
         raise GrantLost("Procore gave no refresh token", hint="Ask the person to sign in again.")
     try:
-        renewed = yield from _ask_twice(context, row, refresh_token, began)
+        renewed = yield from _ask_unless_out(context, row, refresh_token, began)
     except GrantLost:
         yield from _refused(context, row, owner)
         return None
@@ -224,6 +226,31 @@ def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[Tok
         _report(Event.REFRESH_FAILED, row, began, context, reason=type(error).__name__)
         raise
     return (yield from _commit(context, row, renewed, began))
+
+
+def _ask_unless_out(
+    context: Context, row: TokenRow, refresh_token: Secret, began: float
+) -> Flow[TokenSet]:
+    """Ask, unless Procore has answered nobody lately and it is too early for another try (R7)."""
+    outage, environment = context.outage, context.environment.name
+    left = outage.claim(context.clock())
+    if left > 0:
+        raise ProcoreUnavailable(
+            "Procore did not answer the latest refreshes; it is too early to ask again",
+            retry_after=ceil(left),
+            ambiguous=False,
+        )
+    try:
+        renewed = yield from _ask_twice(context, row, refresh_token, began)
+    except (ProcoreUnavailable, UnexpectedResponse):
+        chance = context.random_bytes(1)[0] / 255
+        outage.failed(context.clock(), chance, environment=environment)
+        raise
+    except (GrantLost, ClientMisconfigured):
+        outage.answered(environment=environment)
+        raise
+    outage.answered(environment=environment)
+    return renewed
 
 
 def _ask_twice(
