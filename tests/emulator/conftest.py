@@ -12,8 +12,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 import pytest
+from recorded import APP
 
 from procore_signin.emulator import Emulator
+from procore_signin.emulator.inspector import Inspector
+from procore_signin.emulator.journal import Journal
 
 CALLBACK = "http://localhost:4567/callback"
 CLIENT = {"client_id": "emulator-client-id", "client_secret": "emulator-client-secret"}
@@ -188,3 +191,13 @@ def program() -> Callable[[str], str]:
         pytest.skip(f"{name} is not on this machine")
 
     return find
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+def inspector(journal: Journal) -> Inspector:
+    return Inspector(journal, app_url=APP, version="1.2.3", heartbeat=30)

@@ -9,56 +9,10 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from recorded import APP, REQUEST, STATE, record, record_denial
 
 from procore_signin.emulator.inspector import Inspector
-from procore_signin.emulator.journal import Exchange, Journal
-
-STATE = "5f3c" * 16
-APP = "http://localhost:4567"
-REQUEST = f"/oauth/authorize?client_id=me&response_type=code&state={STATE}"
-CONSENT = b'<form><button name="decision" value="allow">Allow</button></form>'
-
-
-def record(journal: Journal, method: str, target: str, **changes: Any) -> Exchange:
-    fields: dict[str, Any] = {
-        "started_at": 1_700_000_000.5,
-        "took": 0.0042,
-        "caller": "user",
-        "lane": "auth",
-        "method": method,
-        "target": target,
-        "request_headers": (("host", "127.0.0.1:4568"),),
-        "request_body": b"",
-        "status": 200,
-        "response_headers": (("content-type", "text/html"),),
-        "response_body": CONSENT,
-    }
-    return journal.record(**(fields | changes))
-
-
-def record_denial(journal: Journal, state: str = STATE) -> None:
-    record(journal, "GET", REQUEST.replace(STATE, state))
-    record(
-        journal,
-        "POST",
-        "/oauth/authorize",
-        request_body=f"decision=deny&continue_to={REQUEST.replace(STATE, state)}".replace(
-            "&response_type=code&", "%26response_type=code%26"
-        ).encode(),
-        status=302,
-        response_headers=(("location", f"{APP}/callback?error=access_denied"),),
-        response_body=b"",
-    )
-
-
-@pytest.fixture
-def journal() -> Journal:
-    return Journal()
-
-
-@pytest.fixture
-def inspector(journal: Journal) -> Inspector:
-    return Inspector(journal, app_url=APP, version="1.2.3", heartbeat=30)
+from procore_signin.emulator.journal import Journal
 
 
 async def read_events(stream: AsyncGenerator[bytes, None], count: int) -> list[dict[str, str]]:
