@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
@@ -482,3 +483,41 @@ def test_C12_after_kill_9_every_write_whose_caller_was_told_is_in_the_database(
     told = {int(line) for line in lines if line.endswith(b"\n")}
     assert len(told) >= 250
     assert told <= set(numbers())
+
+
+FORK = """
+import asyncio, os, sys
+from procore_signin.flow.runners import AsyncRunner
+from procore_signin.flow.steps import write
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
+runner = AsyncRunner(store, None)
+
+def take(name):
+    done = asyncio.run(runner.run(write(lambda store: store.take_attempt(
+        name * 64, environment="emulator", now=1, expires_at=2))))
+    assert done is None, name
+
+take("a")
+child = os.fork()
+if child == 0:
+    take("b")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+take("c")
+print("good")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_and_its_parent_both_go_on_with_one_runner(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, f"sqlite:///{path}"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("good\n", "")

@@ -177,6 +177,52 @@ def test_a_forked_child_and_its_parent_both_go_on(url: str, sql: Sql) -> None:
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(3,)]
 
 
+FORK_WHILE_WRITING = """
+import os, sys, threading
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
+writing, forking, forked = threading.Event(), threading.Event(), threading.Event()
+os.register_at_fork(before=forking.set)  # called before the hooks that were there already
+
+def slow_write(transaction):
+    writing.set()
+    forking.wait()
+    forked.wait(1)  # does not happen until this write is over
+
+def take(name):
+    assert store.take_attempt(name * 64, environment="emulator", now=1, expires_at=2) is None
+
+slow = threading.Thread(target=store._database.write, args=(slow_write,))
+slow.start()
+writing.wait()
+child = os.fork()
+if child == 0:
+    take("a")
+    os._exit(0)
+forked.set()
+assert os.waitpid(child, 0)[1] == 0
+slow.join()
+take("b")
+store.close()
+print("good")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_while_another_thread_writes_can_write(url: str, sql: Sql) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK_WHILE_WRITING, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("good\n", "")
+    assert sql("SELECT count(*) FROM sign_in_ledger") == [(2,)]
+
+
 def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -> None:
     script = (
         "import sys, threading\n"

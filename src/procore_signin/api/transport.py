@@ -100,7 +100,7 @@ def incoming(response: httpx2.Response, request: httpx2.Request, route: Route) -
     """Return `response` with a bounded body, or close it and raise `UnexpectedAnswer`."""
     try:
         inflow = Inflow(response, request, route.options.max_body)
-    except BaseException:
+    except BaseException:  # whatever ends it, the connection goes back
         response.close()
         raise
     assert isinstance(response.stream, httpx2.SyncByteStream)  # noqa: S101  # for the type checker
@@ -114,7 +114,7 @@ async def async_incoming(
     """As `incoming`, for tasks."""
     try:
         inflow = Inflow(response, request, route.options.max_body)
-    except BaseException:
+    except BaseException:  # as above
         await response.aclose()
         raise
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # for the type checker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator
@@ -186,8 +187,12 @@ class AsyncRunner:
         self._store = store
         self._transport = transport
         self._sleep = sleep
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._threads = ThreadPoolExecutor(
-            max_workers=1 if store.single_writer else NETWORK_DATABASE_THREADS,
+            max_workers=1 if self._store.single_writer else NETWORK_DATABASE_THREADS,
             thread_name_prefix="procore-signin-store",
         )
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="procore-signin-flush")
@@ -200,6 +205,8 @@ class AsyncRunner:
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
+        if self._process != os.getpid():
+            self._begin()  # threads and tasks stay behind in the process that was forked
         try:
             step = next(flow)
             while True:

@@ -84,6 +84,12 @@ class Database(Protocol):
             has no such thing.
         """
 
+    def before_fork(self) -> None:
+        """Have no transaction open, if a moment's patience is enough for that."""
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+
     def after_fork(self) -> None:
         """Drop, without closing, the connections that a forked child shares with its parent."""
 
@@ -128,6 +134,7 @@ class Patience:
 
 
 _open: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_forking: Final[list[Any]] = []
 _abandoned: Final[list[object]] = []
 
 
@@ -140,15 +147,32 @@ def abandon(*connections: object) -> None:
     _abandoned.extend(connections)
 
 
-def forget_after_fork(database: Database) -> None:
-    """Have `database.after_fork` called in every child that this process forks."""
+def look_after_forks(database: Database) -> None:
+    """Have the three methods of `database` that are about forks called when this process forks."""
     _open.add(database)
 
 
+def _before_fork() -> None:
+    _forking[:] = _open  # the same ones are told afterwards
+    for database in _forking:
+        database.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for database in _forking:
+        database.after_fork_in_parent()
+    _forking.clear()
+
+
 def _after_fork() -> None:
-    for database in tuple(_open):
+    for database in _forking:
         database.after_fork()
+    _forking.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork,
+    )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from procore_signin.store.address import Address, Backend
-from procore_signin.store.database import Patience, abandon, forget_after_fork
+from procore_signin.store.database import Patience, abandon, look_after_forks
 from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.statement import Statement, Transaction
 
@@ -52,7 +52,7 @@ class ServerDatabase:
         self.dialect: Dialect = self._writers.dialect
         self._driver: Final = self._writers.dialect.loaded_dbapi
         self._closed = False
-        forget_after_fork(self)
+        look_after_forks(self)
 
     def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""
@@ -79,6 +79,12 @@ class ServerDatabase:
 
     def group(self) -> None:
         """See `Database.group`: a server puts commits that meet together by itself."""
+
+    def before_fork(self) -> None:
+        """See `Database.before_fork`: a child shares nothing with the parent's transactions."""
+
+    def after_fork_in_parent(self) -> None:
+        """See `Database.after_fork_in_parent`."""
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
-from procore_signin.store.database import Patience, abandon, forget_after_fork
+from procore_signin.store.database import Patience, abandon, look_after_forks
 from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.sqlite_group import SqliteGroup
 from procore_signin.store.statement import Statement, Transaction
@@ -82,7 +82,8 @@ class SqliteDatabase:
         self._together: sqlite3.Connection | None = None
         self._group: SqliteGroup | None = None
         self._closed = False
-        forget_after_fork(self)
+        self._held = False
+        look_after_forks(self)
 
     def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""
@@ -166,6 +167,19 @@ class SqliteDatabase:
         dropped, self._together = self._together, None
         if dropped is not None:
             dropped.close()
+
+    def before_fork(self) -> None:
+        """See `Database.before_fork`.
+
+        SQLite knows in memory which locks this process holds. A child that is forked in the middle
+        of a transaction would take its parent's lock for its own, and for ever.
+        """
+        self._held = self._writers.acquire(timeout=self._patience.seconds)
+
+    def after_fork_in_parent(self) -> None:
+        """See `Database.after_fork_in_parent`."""
+        if self._held:
+            self._writers.release()
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
