@@ -118,11 +118,29 @@ def test_C13_its_workers_end_when_it_is_killed(
     running.process.kill()
     running.process.wait()
 
+    assert nobody_listens(is_listening, url)
+
+
+def test_C13_its_workers_end_when_it_is_killed_before_they_are_ready(
+    command: Command, free_port: Callable[[], int], is_listening: Callable[[int], bool]
+) -> None:
+    running, url = start(command, free_port, "--migrate", "--workers", "2")
+    while not is_listening(int(url.rpartition(":")[2])):
+        time.sleep(0.001)
+
+    running.process.kill()
+    running.process.wait()
+
+    assert nobody_listens(is_listening, url)
+
+
+def nobody_listens(is_listening: Callable[[int], bool], url: str) -> bool:
+    """Wait for less than the 25 seconds after which a worker that hears nothing is ended."""
     deadline = time.monotonic() + 20
     port = int(url.rpartition(":")[2])
     while is_listening(port) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not is_listening(port)
+    return not is_listening(port)
 
 
 def test_the_settings_are_read_from_the_file_too(

@@ -111,6 +111,9 @@ def _load(stop_seconds: int) -> ASGIApp:
     """Make the application, inside the worker that will run it."""
     from procore_signin.app import from_environment  # noqa: PLC0415  # each worker makes its own
 
+    # Until Granian's own handler is there. The one that a forked worker inherits from the server
+    # would take the signal, and the worker would go on.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _leave_the_terminal()
     _stop_with_the_server(stop_seconds)
     app = from_environment()
