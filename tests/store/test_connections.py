@@ -223,6 +223,52 @@ def test_a_child_forked_while_another_thread_writes_can_write(url: str, sql: Sql
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(2,)]
 
 
+FORK_FROM_TWO_THREADS = """
+import os, sys, threading
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+keys = KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys"))
+store = Store(sys.argv[1], keys, lock_timeout=2)
+writing, over, forking = threading.Event(), threading.Event(), threading.Barrier(3)
+os.register_at_fork(before=forking.wait)  # called before the hooks that were there already
+
+def slow_write(transaction):
+    writing.set()
+    forking.wait()
+    over.wait(0.5)  # does not happen: both forks wait for this write
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+threads = [threading.Thread(target=store._database.write, args=(slow_write,))]
+threads[0].start()
+writing.wait()
+threads += [threading.Thread(target=fork) for _ in range(2)]
+[thread.start() for thread in threads[1:]]
+[thread.join() for thread in threads]
+assert store.take_attempt("a" * 64, environment="emulator", now=1, expires_at=2) is None
+store.close()
+print("good")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_two_threads_may_fork_at_the_same_time(url: str, sql: Sql) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK_FROM_TWO_THREADS, url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("good\n", "")
+    assert sql("SELECT count(*) FROM sign_in_ledger") == [(1,)]
+
+
 def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -> None:
     script = (
         "import sys, threading\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ class Patience:
 
 
 _open: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+_forks: Final = threading.Lock()
 _forking: Final[list[Any]] = []
 _abandoned: Final[list[object]] = []
 
@@ -153,6 +155,7 @@ def look_after_forks(database: Database) -> None:
 
 
 def _before_fork() -> None:
+    _forks.acquire()  # one fork at a time: what a database holds meanwhile is for this one
     _forking[:] = _open  # the same ones are told afterwards
     for database in _forking:
         database.before_fork()
@@ -162,12 +165,14 @@ def _after_fork_in_parent() -> None:
     for database in _forking:
         database.after_fork_in_parent()
     _forking.clear()
+    _forks.release()
 
 
 def _after_fork() -> None:
     for database in _forking:
         database.after_fork()
     _forking.clear()
+    _forks.release()
 
 
 if hasattr(os, "register_at_fork"):
