@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 from pathlib import Path
@@ -93,11 +94,9 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
 def _upgrade(database_url: str) -> None:
     from procore_signin.store.migrate import upgrade  # noqa: PLC0415  # slow, and seldom needed
 
-    try:
+    # Whoever waits for this process asks the database again, and says what is still wrong.
+    with contextlib.suppress(StoreUnavailable):
         upgrade(database_url)
-    except StoreUnavailable as error:
-        # Whoever waits for this process asks the database again, and says what is still wrong.
-        raise SystemExit(1) from error
 
 
 def _refuse_missing_keys(store: Store) -> None:
