@@ -5,17 +5,12 @@ from pathlib import Path
 import pytest
 from person import Person
 from running import application, free_port
-from scripted import Clock, ScriptedProcore, front_door, reply
+from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
-from procore_signin import GrantLost, ProcoreSignIn, ProcoreUnavailable
+from procore_signin import GrantLost, ProcoreUnavailable
 from procore_signin.app.metrics import Metrics
 from procore_signin.emulator import Emulator
 from procore_signin.events import Event, emit, listen
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.records import User
 
 TOKEN = "fake-metrics-token"
 Scrape = Callable[[], dict[str, float]]
@@ -76,7 +71,7 @@ def test_metrics_tell_refreshes_by_outcome_and_waits_for_other_processes(tmp_pat
     stop = listen(metrics.count)
     try:
         with front_door(tmp_path, procore, clock) as door:
-            user = sign_in(door)
+            user = sign_in(door).user
             clock.advance(5401)
             door.fresh_tokens(user)
             clock.advance(5401)
@@ -97,13 +92,6 @@ def test_metrics_tell_refreshes_by_outcome_and_waits_for_other_processes(tmp_pat
     } == {"refreshed": 1, "failed": 1, "lost": 1}
     assert told["procore_signin_lease_wait_seconds_sum"] == 0.04
     assert told["procore_signin_lease_wait_seconds_count"] == 1
-
-
-def sign_in(door: ProcoreSignIn) -> User:
-    attempt = new_attempt(door.context, return_to="/")
-    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
-    browser = Browser(user_agent=None, session_hash=None)
-    return door.run(finish_sign_in(door.context, attempt, granted, browser)).user
 
 
 def test_metrics_with_a_token_are_for_whoever_has_it(tmp_path: Path) -> None:

@@ -4,15 +4,11 @@ import contextlib
 import logging
 
 import pytest
-from scripted import Clock, ScriptedProcore, reply
+from scripted import Clock, ScriptedProcore, reply, sign_in
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import GrantLost, ProcoreUnavailable
-from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.outage import FAILURES, LONGEST_PAUSE_SECONDS, PROBE_SECONDS, Outage
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
 from procore_signin.store.records import User
 
 PEOPLE = 40
@@ -24,19 +20,13 @@ REFUSED = reply(400, {"error": "invalid_grant"})
 @pytest.fixture
 def people(door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock) -> list[User]:
     """Many people whose access tokens have all run out."""
-    signed_in = [sign_in(door, procore, number) for number in range(1, PEOPLE + 1)]
+    for number in range(1, PEOPLE + 1):
+        me = {"id": number, "login": f"person-{number}@example.com", "name": "Somebody"}
+        procore.next("/rest/v1.0/me", reply(200, me))
+    signed_in = [sign_in(door).user for _ in range(PEOPLE)]
     clock.advance(5400)
     procore.requests.clear()
     return signed_in
-
-
-def sign_in(door: ProcoreSignIn, procore: ScriptedProcore, number: int) -> User:
-    me = {"id": number, "login": f"person-{number}@example.com", "name": "Somebody"}
-    procore.next("/rest/v1.0/me", reply(200, me))
-    attempt = new_attempt(door.context, return_to="/")
-    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
-    browser = Browser(user_agent=None, session_hash=None)
-    return door.run(finish_sign_in(door.context, attempt, granted, browser)).user
 
 
 def served(door: ProcoreSignIn, people: list[User]) -> int:

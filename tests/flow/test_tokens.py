@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from scripted import NOW, Clock, ScriptedProcore, front_door, reply, tokens
+from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.environments import SANDBOX
@@ -21,11 +21,9 @@ from procore_signin.errors import (
     SignInRefused,
     StoreUnavailable,
 )
-from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.outage import LONGEST_PAUSE_SECONDS
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.sessions import disconnect
-from procore_signin.flow.sign_in import Browser, finish_sign_in
 from procore_signin.flow.tokens import (
     EARLY_SECONDS,
     LEASE_SECONDS,
@@ -34,7 +32,6 @@ from procore_signin.flow.tokens import (
     FreshToken,
     fresh_tokens,
 )
-from procore_signin.protocol.authorization import CodeGranted
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store import Store
@@ -46,17 +43,10 @@ REFUSED = ProcoreUnavailable("The connection was refused", ambiguous=False)
 INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 
 
-def sign_in(door: ProcoreSignIn) -> User:
-    attempt = new_attempt(door.context, return_to="/")
-    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
-    browser = Browser(user_agent=None, session_hash=None)
-    return door.run(finish_sign_in(door.context, attempt, granted, browser)).user
-
-
 @pytest.fixture
 def user(door: ProcoreSignIn) -> User:
     """Somebody who signed in a moment ago, with the token set `fake-access-1`."""
-    return sign_in(door)
+    return sign_in(door).user
 
 
 def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
@@ -114,7 +104,7 @@ def test_T6_how_early_follows_from_the_life_of_the_token(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, lifetime: int
 ) -> None:
     procore.next("/oauth/token", tokens(7, expires_in=lifetime))
-    user = sign_in(door)
+    user = sign_in(door).user
     clock.advance(lifetime * 0.7)
     door.fresh_tokens(user)
     assert refreshes(procore) == []
@@ -129,7 +119,7 @@ def test_T6_people_who_signed_in_together_are_not_refreshed_together(
     people = []
     for number in range(20):
         procore.next("/rest/v1.0/me", reply(200, {"id": number + 1, "login": "a@b.example"}))
-        people.append(sign_in(door))
+        people.append(sign_in(door).user)
     clock.advance(5400 - EARLY_SECONDS)
     when: set[float] = set()
     for _ in range(EARLY_SECONDS // 10):
@@ -386,7 +376,7 @@ def test_R12_a_front_door_that_is_closed_lets_the_refresh_of_another_thread_fini
         return tokens(2)
 
     with front_door(tmp_path, procore, clock) as door:
-        user = sign_in(door)
+        user = sign_in(door).user
         clock.advance(5400)
         procore.next("/oauth/token", held_up)
 
@@ -416,7 +406,7 @@ def test_R12_a_thread_that_waits_for_another_process_ends_when_its_front_door_is
         threading.Event().wait(0.01)
 
     with front_door(tmp_path, procore, clock) as door:
-        user = sign_in(door)
+        user = sign_in(door).user
         clock.advance(5400)
         row = row_of(door, user)
         assert door.store.take_lease(row, owner="other", seconds=30, now=door.context.now())
@@ -616,7 +606,7 @@ def test_a_grant_without_a_refresh_token_is_over_when_it_expires(
 ) -> None:
     body = {"access_token": "fake-access-9", "token_type": "bearer", "expires_in": 5400}
     procore.next("/oauth/token", reply(200, body))
-    user = sign_in(door)
+    user = sign_in(door).user
     clock.advance(5400)
     with pytest.raises(GrantLost):
         door.fresh_tokens(user)

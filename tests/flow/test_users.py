@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from scripted import NOW, Clock, ScriptedProcore, front_door, reply, tokens
+from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin import environments
 from procore_signin.client import ProcoreSignIn
@@ -29,7 +29,7 @@ from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin.flow.runners import AsyncRunner
 from procore_signin.flow.sessions import current_session
-from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in
+from procore_signin.flow.sign_in import Browser, finish_sign_in
 from procore_signin.flow.steps import Flow
 from procore_signin.flow.users import AccessEnded, delete, disable, enable, end_sessions
 from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
@@ -44,12 +44,6 @@ DOWN = ProcoreUnavailable("The connection was refused", ambiguous=False)
 LOST_ANSWER = ProcoreUnavailable("The connection was reset", ambiguous=True)
 INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 BROWSER = Browser(user_agent=None, session_hash=None)
-
-
-def sign_in(door: ProcoreSignIn) -> SignedIn:
-    attempt = new_attempt(door.context, return_to="/")
-    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
-    return door.run(finish_sign_in(door.context, attempt, granted, BROWSER))
 
 
 @pytest.fixture
