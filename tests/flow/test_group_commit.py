@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from own_process import run_script
 from scripted import KEYS
 
 from procore_signin.errors import AttemptInvalid, StoreUnavailable
@@ -513,11 +514,5 @@ print("good")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_and_its_parent_both_go_on_with_one_runner(path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, f"sqlite:///{path}"],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    done = run_script(FORK, f"sqlite:///{path}", timeout=SECONDS)
     assert (done.stdout, done.stderr) == ("good\n", "")

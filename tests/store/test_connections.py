@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from own_process import run_script
 from sqlalchemy import Engine, func, select, text
 
 from procore_signin.errors import StoreUnavailable
@@ -166,13 +165,7 @@ print("good")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_and_its_parent_both_go_on(url: str, sql: Sql) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORK, url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(FORK, url, options=("-W", "error"))
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(3,)]
 
@@ -212,13 +205,7 @@ print("good")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_forked_while_another_thread_writes_can_write(url: str, sql: Sql) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK_WHILE_WRITING, url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(FORK_WHILE_WRITING, url)
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(2,)]
 
@@ -258,13 +245,7 @@ print("good")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_two_threads_may_fork_at_the_same_time(url: str, sql: Sql) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK_FROM_TWO_THREADS, url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(FORK_FROM_TWO_THREADS, url)
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(1,)]
 
@@ -283,11 +264,5 @@ def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -
         "del store\n"
     )
     del keys
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", script, url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(script, url, options=("-X", "dev", "-W", "error"))
     assert (done.returncode, done.stderr) == (0, ""), kind

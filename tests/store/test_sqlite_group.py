@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
+from own_process import run_script
 from sqlalchemy import Engine, text
 
 from procore_signin.errors import AttemptInvalid, SignInRefused, StoreUnavailable
@@ -444,13 +443,7 @@ print("good")
 def test_a_forked_child_and_its_parent_both_go_on_with_groups_of_their_own(
     url: str, sql: Sql
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORK, url],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(FORK, url, options=("-W", "error"))
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert [row[0][0] for row in sql(NUMBERS)] == ["a", "b", "c", "d"]
 
