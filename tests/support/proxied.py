@@ -120,7 +120,12 @@ def shipped(name: str, changes: dict[str, str]) -> str:
 def proxy(
     folder: Path, port: int, certificate: Certificate, *command: str, **environment: str
 ) -> Iterator[Path]:
-    """Run a proxy without privileges until the block ends; gives its log."""
+    """Run a proxy without privileges until the block ends; gives its log.
+
+    Its configuration finds the certificate in `folder`, as `cert.pem` and `key.pem`.
+    """
+    (folder / "cert.pem").write_bytes(certificate.chain)
+    (folder / "key.pem").write_bytes(certificate.key)
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -175,8 +180,6 @@ def start_nginx(
         certificate: Its own.
         more: `http`: more lines for the http block; `server`: for the server block.
     """
-    (folder / "cert.pem").write_bytes(certificate.chain)
-    (folder / "key.pem").write_bytes(certificate.key)
     site = shipped(
         "nginx.conf",
         {
@@ -205,8 +208,6 @@ def start_caddy(
     folder: Path, port: int, app: str, upstream: Upstream, certificate: Certificate
 ) -> contextlib.AbstractContextManager[Path]:
     """Run Caddy with the shipped file; the arguments are those of `start_nginx`."""
-    (folder / "cert.pem").write_bytes(certificate.chain)
-    (folder / "key.pem").write_bytes(certificate.key)
     site = shipped(
         "Caddyfile",
         {
@@ -229,8 +230,6 @@ def start_traefik(
     folder: Path, port: int, app: str, upstream: Upstream, certificate: Certificate
 ) -> contextlib.AbstractContextManager[Path]:
     """Run Traefik with the shipped file; the arguments are those of `start_nginx`."""
-    (folder / "cert.pem").write_bytes(certificate.chain)
-    (folder / "key.pem").write_bytes(certificate.key)
     site = shipped(
         "traefik.yml",
         {
