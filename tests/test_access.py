@@ -10,18 +10,16 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from scripted import KEYS
+from emulated import REDIRECT_URI, door_arguments
 
-from procore_signin import AccessEnded, AsyncProcoreSignIn, GrantLost, ProcoreSignIn, environments
+from procore_signin import AccessEnded, AsyncProcoreSignIn, GrantLost, ProcoreSignIn
 from procore_signin.emulator import Emulator
 from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.sign_in import Browser, finish_sign_in
 from procore_signin.protocol.authorization import CodeGranted
 from procore_signin.protocol.secret import Secret
-from procore_signin.store.migrate import upgrade
 from procore_signin.store.records import User
 
-REDIRECT_URI = "http://localhost:4567/callback"
 Front = Callable[..., Awaitable[Any]]
 
 
@@ -33,16 +31,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def arguments(emulator: Emulator, tmp_path: Path) -> dict[str, Any]:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
-    return {
-        "environment": environments.emulator(emulator.url),
-        "client_id": "emulator-client-id",
-        "client_secret": Secret("emulator-client-secret", "client secret"),
-        "redirect_uri": REDIRECT_URI,
-        "keys": KEYS,
-        "database_url": url,
-    }
+    return door_arguments(emulator, tmp_path)
 
 
 @asynccontextmanager

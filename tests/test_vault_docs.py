@@ -8,20 +8,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from scripted import KEYS, Clock
+from emulated import REDIRECT_URI, door_arguments
+from scripted import Clock
 
-from procore_signin import environments
 from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin.emulator import Emulator
 from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.sign_in import Browser, finish_sign_in
 from procore_signin.protocol.authorization import CodeGranted
 from procore_signin.protocol.secret import Secret
-from procore_signin.store.migrate import upgrade
 from procore_signin.store.records import User
 
 PAGE = Path(__file__).parents[1] / "docs" / "vault.md"
-REDIRECT_URI = "http://localhost:4567/callback"
 
 
 @pytest.fixture
@@ -37,17 +35,7 @@ def clock(emulator: Emulator) -> Clock:
 
 @pytest.fixture
 def arguments(emulator: Emulator, clock: Clock, tmp_path: Path) -> dict[str, Any]:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
-    return {
-        "environment": environments.emulator(emulator.url),
-        "client_id": "emulator-client-id",
-        "client_secret": Secret("emulator-client-secret", "client secret"),
-        "redirect_uri": REDIRECT_URI,
-        "keys": KEYS,
-        "database_url": url,
-        "clock": clock,
-    }
+    return {**door_arguments(emulator, tmp_path), "clock": clock}
 
 
 @pytest.fixture
