@@ -308,7 +308,7 @@ def test_V3_one_escrow_is_use_enough(command: Command) -> None:
     write_settings(command.folder, keys=f"{NEW},{OLD}")
     store = store_in(command.folder, OLD)
     store.take_attempt("0" * 64, environment="emulator", now=1, expires_at=2)
-    store.escrow("0" * 64, tokens("escrow"), now=1)
+    store.escrow("0" * 64, tokens("escrow"), environment="emulator", now=1)
     store.close()
 
     done = command.process("keys", "retire", "old", "--yes")

@@ -102,7 +102,7 @@ def test_O6_old_token_sets_of_no_use_go_only_if_asked_for(command: Command, stor
 def escrow(store: Store, name: str, *, age: int) -> None:
     state_hash, then = sha256(name.encode()).hexdigest(), int(time.time()) - age
     store.take_attempt(state_hash, environment="emulator", now=then, expires_at=then + 1800)
-    store.escrow(state_hash, tokens(name), now=then)
+    store.escrow(state_hash, tokens(name), environment="emulator", now=then)
 
 
 def test_C13_orphaned_tokens_are_revoked_at_procore_if_asked_for(command: Command) -> None:
@@ -114,7 +114,7 @@ def test_C13_orphaned_tokens_are_revoked_at_procore_if_asked_for(command: Comman
         assert orphaned is not None
         state_hash, then = "0" * 64, int(time.time()) - 301
         store.take_attempt(state_hash, environment="emulator", now=then, expires_at=then + 1800)
-        store.escrow(state_hash, orphaned, now=then)
+        store.escrow(state_hash, orphaned, environment="emulator", now=then)
         store.close()
 
         plain = command.process("purge", "--json")

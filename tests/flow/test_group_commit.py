@@ -22,6 +22,8 @@ from procore_signin.errors import AttemptInvalid, StoreUnavailable
 from procore_signin.flow.group_commit import GroupCommit
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.steps import Flow, long_work, read, write
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import KeyRing, Store
 from procore_signin.store.migrate import upgrade
 from procore_signin.store.statement import Transaction
@@ -157,7 +159,8 @@ async def test_writes_that_meet_use_fewer_commits_than_there_are_writes(
 async def test_a_refusal_is_told_to_its_own_caller_alone(
     runner: AsyncRunner, numbers: Callable[[], list[int]]
 ) -> None:
-    refused = write(lambda store: store.escrow(state(9), cast("Any", None), now=NOW))
+    tokens = TokenSet(Secret("fake", "access token"), None, NOW)
+    refused = write(lambda store: store.escrow(state(9), tokens, environment="emulator", now=NOW))
     outcomes = await asyncio.gather(
         *(runner.run(flow) for flow in (taking(1), refused, taking(2))), return_exceptions=True
     )

@@ -217,7 +217,9 @@ def strand(door: ProcoreSignIn, state_hash: str) -> None:
     """Leave tokens in escrow, as a process does that dies before it completes a sign-in."""
     name, now = door.context.environment.name, door.context.now()
     door.store.take_attempt(state_hash, environment=name, now=now, expires_at=now + 1800)
-    door.store.escrow(state_hash, TokenSet(Secret("fake", "t"), None, now + 5400), now=now)
+    door.store.escrow(
+        state_hash, TokenSet(Secret("fake", "t"), None, now + 5400), environment=name, now=now
+    )
 
 
 def test_R7_a_sweep_ends_when_procore_confirms_nothing(

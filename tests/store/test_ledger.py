@@ -121,7 +121,7 @@ def test_C12_tokens_in_escrow_come_back_after_a_while(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), now=NOW + 3)
+    store.escrow(state, tokens(), environment="emulator", now=NOW + 3)
     assert store.escrowed(NOW + 3) == []
     assert [Escrow(state, "emulator", tokens())] == store.escrowed(NOW + 4)
     entry = store.attempt(state)
@@ -133,7 +133,7 @@ def test_C12_tokens_without_a_refresh_token_come_back_too(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(refreshable=False), now=NOW)
+    store.escrow(state, tokens(refreshable=False), environment="emulator", now=NOW)
     assert [tokens(refreshable=False)] == [each.tokens for each in store.escrowed(NOW + 1)]
 
 
@@ -141,7 +141,7 @@ def test_C12_a_completed_sign_in_clears_the_escrow(
     store: Store, state: str, tokens: Callable[..., TokenSet], new_session: Any
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), now=NOW)
+    store.escrow(state, tokens(), environment="emulator", now=NOW)
     assert len(store.escrowed(NOW + 1)) == 1
     user = store.complete_sign_in(
         state,
@@ -164,7 +164,7 @@ def test_C12_an_attempt_that_the_janitor_failed_takes_no_escrow(
     take(store, state)
     assert store.fail_attempt(state, "orphaned", now=NOW)
     with pytest.raises(AttemptInvalid) as refusal:
-        store.escrow(state, tokens(), now=NOW)
+        store.escrow(state, tokens(), environment="emulator", now=NOW)
     assert refusal.value.reason == "used"
     assert store.escrowed(NOW + 1) == []
 
@@ -173,14 +173,23 @@ def test_C12_an_attempt_that_nobody_took_takes_no_escrow(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     with pytest.raises(AttemptInvalid):
-        store.escrow(state, tokens(), now=NOW)
+        store.escrow(state, tokens(), environment="emulator", now=NOW)
+
+
+def test_C12_an_attempt_of_another_environment_takes_no_escrow(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    take(store, state, "production")
+    with pytest.raises(AttemptInvalid):
+        store.escrow(state, tokens(), environment="emulator", now=NOW)
+    assert store.escrowed(NOW + 1) == []
 
 
 def test_C12_a_failed_attempt_keeps_its_escrow_until_it_is_cleared(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), now=NOW)
+    store.escrow(state, tokens(), environment="emulator", now=NOW)
     assert store.fail_attempt(state, "orphaned", now=NOW + 400)
     assert len(store.escrowed(NOW + 400)) == 1
     store.clear_escrow(state)
@@ -195,7 +204,9 @@ def test_C12_the_oldest_escrows_come_first_and_no_more_than_asked_for(
 ) -> None:
     for number in (3, 1, 2):
         take(store, hashed(str(number)))
-        store.escrow(hashed(str(number)), tokens(str(number)), now=NOW + number)
+        store.escrow(
+            hashed(str(number)), tokens(str(number)), environment="emulator", now=NOW + number
+        )
     found = store.escrowed(NOW + 10, limit=2)
     assert [hashed("1"), hashed("2")] == [each.state_hash for each in found]
 
@@ -205,7 +216,7 @@ def test_C12_escrows_of_one_environment_are_turned_page_by_page(
 ) -> None:
     for number, environment in enumerate(["emulator", "monthly", "emulator", "emulator"]):
         take(store, hashed(str(number)), environment)
-        store.escrow(hashed(str(number)), tokens(str(number)), now=NOW)
+        store.escrow(hashed(str(number)), tokens(str(number)), environment=environment, now=NOW)
     seen: list[str] = []
     page = store.escrowed_in("emulator", NOW + 1, limit=1)
     while page:

@@ -65,7 +65,7 @@ def test_O6_tokens_in_escrow_are_never_purged(
     store: Store, hashed: Any, tokens: Callable[..., TokenSet]
 ) -> None:
     store.take_attempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1)
-    store.escrow(hashed("s"), tokens(), now=NOW)
+    store.escrow(hashed("s"), tokens(), environment="emulator", now=NOW)
     assert Purged(0, 0) == store.purge(NOW + 10**6)
     assert len(store.escrowed(NOW + 10**6)) == 1
     store.clear_escrow(hashed("s"))

@@ -50,7 +50,7 @@ def after(new_store: NewStore) -> Store:
 
 def escrow(store: Store, state_hash: str, tokens: TokenSet) -> None:
     store.take_attempt(state_hash, environment="emulator", now=NOW, expires_at=NOW + 1)
-    store.escrow(state_hash, tokens, now=NOW)
+    store.escrow(state_hash, tokens, environment="emulator", now=NOW)
 
 
 def totals(store: Store) -> dict[str, int]:

@@ -33,7 +33,7 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
         "0" * 64, environment="emulator", now=NOW, expires_at=NOW
     ),
     "attempt": lambda s, _t, _n: s.attempt("0" * 64),
-    "escrow": lambda s, t, _n: s.escrow("0" * 64, t(), now=NOW),
+    "escrow": lambda s, t, _n: s.escrow("0" * 64, t(), environment="emulator", now=NOW),
     "escrowed": lambda s, _t, _n: s.escrowed(NOW),
     "escrowed_in": lambda s, _t, _n: s.escrowed_in("emulator", NOW),
     "clear_escrow": lambda s, _t, _n: s.clear_escrow("0" * 64),

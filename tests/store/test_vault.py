@@ -33,7 +33,7 @@ def test_V1_no_token_stands_in_the_database_or_its_log(
     sign_in(tag="first")
     sign_in(tag="second", cookie="2")
     store.take_attempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1)
-    store.escrow(hashed("s"), tokens("third"), now=NOW)
+    store.escrow(hashed("s"), tokens("third"), environment="emulator", now=NOW)
     stored = everything_stored()
     assert b"v1.fake1." in stored
     assert b"canary-access" not in stored
@@ -96,7 +96,7 @@ def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
     user = sign_in().user
     for name in ("a", "b"):
         store.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
-        store.escrow(hashed(name), tokens(name), now=NOW)
+        store.escrow(hashed(name), tokens(name), environment="emulator", now=NOW)
     escrows: dict[Any, Any] = dict(sql("SELECT state_hash, escrow FROM sign_in_ledger"))
     sql(
         "UPDATE sign_in_ledger SET escrow = :escrow WHERE state_hash = :state",
@@ -114,7 +114,7 @@ def test_V2_an_escrow_does_not_open_in_another_environment(
     store: Store, sql: Sql, hashed: Any, tokens: Tokens
 ) -> None:
     store.take_attempt(hashed("a"), environment="production", now=NOW, expires_at=NOW + 1)
-    store.escrow(hashed("a"), tokens(), now=NOW)
+    store.escrow(hashed("a"), tokens(), environment="production", now=NOW)
     sql("UPDATE sign_in_ledger SET environment = 'monthly'")
     assert [None] == [each.tokens for each in store.escrowed(NOW + 1)]
 
@@ -161,7 +161,7 @@ def test_V4_an_escrow_that_cannot_be_opened_hides_no_other(
 ) -> None:
     for name, through in (("a", new_store(keys=OTHER_KEY)), ("b", store)):
         through.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
-        through.escrow(hashed(name), tokens(name), now=NOW)
+        through.escrow(hashed(name), tokens(name), environment="emulator", now=NOW)
     opened = {each.state_hash: each.tokens for each in store.escrowed(NOW + 1)}
     assert {hashed("a"): None, hashed("b"): tokens("b")} == opened
 

@@ -60,11 +60,13 @@ class Browser:
             if cookie is not None
             else "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
         } | (headers or {})
+        cookies = sent.pop("cookie")
         request = BrowserRequest(
             method=method,
             path=path,
             query=query.encode("latin-1"),
-            headers=tuple((k.encode(), v.encode("latin-1")) for k, v in sent.items() if v),
+            headers={k.encode(): v.encode("latin-1") for k, v in sent.items() if v},
+            cookies=(cookies.encode("latin-1"),) if cookies else (),
             body=urlencode(form or {}).encode(),
             client_address=self.address,
             request_id="f00dfeed0001",

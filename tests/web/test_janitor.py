@@ -30,7 +30,7 @@ def leave_an_orphan(door: ProcoreSignIn | AsyncProcoreSignIn, clock: Clock) -> N
     now = int(clock())
     door.store.take_attempt(ORPHAN, environment="emulator", now=now, expires_at=now + 9999)
     tokens = TokenSet(Secret("fake-access", "a"), Secret("fake-refresh", "r"), now + 5400)
-    door.store.escrow(ORPHAN, tokens, now=now)
+    door.store.escrow(ORPHAN, tokens, environment="emulator", now=now)
     clock.advance(ORPHANED_AFTER + 1)
 
 

@@ -89,6 +89,7 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
+        self._upstream_by: dict[tuple[str, str], Histogram] = {}
         self._counters = {
             event: counter.labels(outcome)
             for counter, outcomes in ((sign_ins, _SIGN_INS), (refreshes, _REFRESHES))
@@ -105,7 +106,11 @@ class Metrics:
 
     def observe(self, path: str, outcome: str, seconds: float) -> None:
         """Note how long a request to Procore took."""
-        self._upstream.labels(_ENDPOINTS.get(path, "other"), outcome).observe(seconds)
+        labels = (_ENDPOINTS.get(path, "other"), outcome)
+        one = self._upstream_by.get(labels)
+        if one is None:
+            one = self._upstream_by[labels] = self._upstream.labels(*labels)
+        one.observe(seconds)
 
     def text(self, sessions: int) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -196,10 +196,11 @@ class _Handler(BaseHTTPRequestHandler):
             method="GET",
             path=path,
             query=query.encode("latin-1"),
-            headers=tuple(
-                (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+            headers={
+                name.lower().encode("latin-1"): value.encode("latin-1", "replace")
                 for name, value in self.headers.items()
-            ),
+            },
+            cookies=(),
             body=b"",
             client_address=str(self.client_address[0]),
             request_id="",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from procore_signin.errors import AttemptInvalid, VaultSealed
@@ -39,6 +39,7 @@ class SignInAttempt:
         code_verifier: The secret half of PKCE (RFC 7636), or None when PKCE is off.
         return_to: The path of this application where the person lands.
         issued_at: UTC seconds.
+        state_hash: The name under which the ledger remembers that this attempt was used.
     """
 
     binding: str
@@ -46,11 +47,10 @@ class SignInAttempt:
     code_verifier: Secret | None
     return_to: str
     issued_at: int
+    state_hash: str = field(init=False, repr=False)
 
-    @property
-    def state_hash(self) -> str:
-        """The name under which the ledger remembers that this attempt was used."""
-        return hashlib.sha256(self.state.encode()).hexdigest()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state_hash", hashlib.sha256(self.state.encode()).hexdigest())
 
     def has_state(self, state: str) -> bool:
         """Compare `state` with ours, in the same time wherever they differ (row C3)."""

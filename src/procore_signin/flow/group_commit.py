@@ -8,7 +8,6 @@ it is durable.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -96,12 +95,23 @@ class GroupCommit:
         return alone
 
     async def _flush(self, group: Group) -> None:
+        loop = asyncio.get_running_loop()
+        flushed: asyncio.Future[None] = loop.create_future()
+
+        def flush() -> None:
+            failed: BaseException | None = None
+            try:
+                group.commit()
+            except BaseException as error:  # noqa: BLE001  # as above
+                failed = error
+            loop.call_soon_threadsafe(tell, flushed, None, failed)
+
         try:
-            flush = asyncio.wrap_future(self._flusher.submit(group.commit))
+            self._flusher.submit(flush)
         except RuntimeError:  # its thread has ended with the runner: whoever is last waits here
             group.commit()
         else:
-            await _outcome(flush)
+            await _outcome(flushed)
 
     async def _alone(self, work: Callable[[Store], Any], waiter: asyncio.Future[Any]) -> None:
         loop = asyncio.get_running_loop()
@@ -118,7 +128,9 @@ async def _outcome(future: asyncio.Future[T]) -> T:
 
     `asyncio.run` cancels every task when it ends, ours among them, and waits for all of them.
     """
-    while not future.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([future])
-    return future.result()
+    while True:
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.done():
+                return future.result()

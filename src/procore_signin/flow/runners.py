@@ -187,6 +187,7 @@ class AsyncRunner:
         self._store = store
         self._transport = transport
         self._sleep = sleep
+        self._reads_inline: Final = store.reads_inline
         self._begin()
 
     def _begin(self) -> None:
@@ -211,7 +212,10 @@ class AsyncRunner:
             step = next(flow)
             while True:
                 try:
-                    outcome = await self._perform(step)
+                    if isinstance(step, Work) and self._reads_inline and not step.writes:
+                        outcome = step.do(self._store)
+                    else:
+                        outcome = await self._perform(step)
                 except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
                     step = flow.throw(error)
                 else:
@@ -246,8 +250,6 @@ class AsyncRunner:
         return await outcome if inspect.isawaitable(outcome) else outcome
 
     async def _work(self, step: Work) -> Any:
-        if self._store.reads_inline and not step.writes:
-            return step.do(self._store)
         loop = asyncio.get_running_loop()
         if step.long or not self._store.single_writer:
             return await loop.run_in_executor(self._threads, step.do, self._store)

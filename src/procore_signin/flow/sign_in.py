@@ -179,7 +179,10 @@ def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[To
 
 def _admit(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[Me]:
     """Put the tokens into escrow, and learn whose they are and whether they are admitted."""
-    yield from write(lambda store: store.escrow(attempt.state_hash, tokens, now=context.now()))
+    environment, now = context.environment.name, context.now()
+    yield from write(
+        lambda store: store.escrow(attempt.state_hash, tokens, environment=environment, now=now)
+    )
     response = yield from send(me_request(context.environment.api_origin, tokens.access_token))
     me = parse_me_response(response, received_at=context.clock())
     yield from _ask_application(context, tokens, me)

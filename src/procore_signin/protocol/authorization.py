@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -51,15 +52,21 @@ class AuthorizationRequest:
         The first three are those of Procore's tutorial. There is no `scope`: Procore has none and
         has been seen to refuse it.
         """
-        client_id, redirect_uri = quote(self.client_id, safe=""), quote(self.redirect_uri, safe="")
-        url = (
-            f"{self.login_origin}/oauth/authorize?client_id={client_id}&response_type=code"
-            f"&redirect_uri={redirect_uri}&state={quote(self.state, safe='')}"
-        )
+        same = _same_for_all(self.login_origin, self.client_id, self.redirect_uri)
+        url = f"{same}&state={quote(self.state, safe='')}"
         if self.code_challenge is None:
             return url
         challenge = quote(self.code_challenge, safe="")
         return f"{url}&code_challenge={challenge}&code_challenge_method=S256"
+
+
+@lru_cache(maxsize=16)
+def _same_for_all(login_origin: str, client_id: str, redirect_uri: str) -> str:
+    client_id, redirect_uri = quote(client_id, safe=""), quote(redirect_uri, safe="")
+    return (
+        f"{login_origin}/oauth/authorize?client_id={client_id}&response_type=code"
+        f"&redirect_uri={redirect_uri}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from procore_signin.errors import GrantLost, ProcoreSignInError, UnexpectedResponse
 from procore_signin.protocol.error_response import oauth_error, request_id, success, told
@@ -274,5 +274,6 @@ def _post(url: str, fields: list[tuple[str, str]]) -> HttpRequest:
         "POST",
         url,
         (("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")),
-        urlencode(fields).encode("ascii"),
+        # The names are ours, and letters: only the values need escapes.
+        "&".join([f"{name}={quote_plus(value)}" for name, value in fields]).encode("ascii"),
     )

@@ -57,27 +57,30 @@ class Ledger(StoreBase):
         row = self._database.one(self._statements.attempt, {"which_state": state_hash})
         return None if row is None else LedgerEntry(*row)
 
-    def escrow(self, state_hash: str, tokens: TokenSet, *, now: int) -> None:
+    def escrow(self, state_hash: str, tokens: TokenSet, *, environment: str, now: int) -> None:
         """Keep the tokens of an exchange until the sign-in completes or somebody revokes them.
+
+        Args:
+            state_hash: The attempt, taken before in `environment`.
+            tokens: What the exchange granted.
+            environment: Where.
+            now: Unix seconds.
 
         Raises:
             AttemptInvalid: It is not waiting for an exchange: it failed or was forgotten. Revoke
                 the tokens.
         """
+        values = {
+            "which_state": state_hash,
+            "which_environment": environment,
+            "status": "exchanged",
+            "escrow": self._seal.seal_escrow(
+                tokens, state_hash=state_hash, environment=environment
+            ),
+            "escrowed_at": now,
+        }
 
         def work(transaction: Transaction) -> None:
-            entry = self._entry(transaction, state_hash)
-            if entry is None:
-                raise attempt_over()
-            sealed = self._seal.seal_escrow(
-                tokens, state_hash=state_hash, environment=entry.environment
-            )
-            values = {
-                "which_state": state_hash,
-                "status": "exchanged",
-                "escrow": sealed,
-                "escrowed_at": now,
-            }
             if transaction.run(self._statements.escrow, values) != 1:
                 raise attempt_over()
 

@@ -199,7 +199,11 @@ class Statements:
             *("state_hash", "environment", "status", "created_at", "expires_at"),
         )
         self.escrow = made(
-            update(sign_in_ledger).where(_this_attempt, sign_in_ledger.c.status == "taken"),
+            update(sign_in_ledger).where(
+                _this_attempt,
+                sign_in_ledger.c.environment == _which_environment,
+                sign_in_ledger.c.status == "taken",
+            ),
             *("status", "escrow", "escrowed_at"),
         )
         escrowed = (

@@ -64,7 +64,7 @@ def find_attempt(context: Context, request: BrowserRequest, state: str) -> SignI
             environment or client.
     """
     name = attempt_name(state)
-    sealed = read_cookies(request.headers, secure=context.secure).get(name)
+    sealed = read_cookies(request.cookies, secure=context.secure).get(name)
     attempt = None if sealed is None else open_attempt(context, name, sealed)
     # The name is a short hash: the state itself has to match as well.
     if attempt is None or not attempt.has_state(state):
@@ -85,7 +85,7 @@ def forget_attempt(context: Context, state: str) -> str:
 def _too_many(context: Context, request: BrowserRequest) -> list[str]:
     """Return the names of attempts to forget, so that a new one fits in (row K4)."""
     attempts: list[tuple[int, str, int]] = []
-    for name, sealed in read_cookies(request.headers, secure=context.secure).items():
+    for name, sealed in read_cookies(request.cookies, secure=context.secure).items():
         if name.startswith("a_"):
             attempt = open_attempt(context, name, sealed)
             age = 0 if attempt is None else attempt.issued_at

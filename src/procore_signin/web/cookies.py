@@ -21,18 +21,18 @@ def cookie_name(name: str, *, secure: bool) -> str:
     return f"__Host-{PREFIX}_{name}" if secure else f"{PREFIX}_{name}"
 
 
-def read_cookies(headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> dict[str, str]:
-    """Return our cookies by short name, from the raw headers.
+def read_cookies(headers: Iterable[bytes], *, secure: bool) -> dict[str, str]:
+    """Return our cookies by short name, from the raw values of the `Cookie` headers.
 
     A cookie that came twice is left out: somebody planted one of the two, and nobody can say
     which (row K3). One with characters that we never write is left out too.
     """
     start = cookie_name("", secure=secure)
     found: dict[str, str | None] = {}
-    for key, value in headers:
-        if key != b"cookie":
-            continue
+    for value in headers:
         for pair in value.decode("latin-1").split(";"):
+            if start not in pair:
+                continue
             name, equals, text = pair.strip(" \t").partition("=")
             if equals and name.startswith(start):
                 short = name[len(start) :]

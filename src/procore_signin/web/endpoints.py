@@ -71,7 +71,7 @@ class SignInEndpoints:
         return sessions.current_session(self._context, self._session_token(request))
 
     def _session_token(self, request: BrowserRequest) -> str | None:
-        return read_cookies(request.headers, secure=self._context.secure).get(SESSION_COOKIE)
+        return read_cookies(request.cookies, secure=self._context.secure).get(SESSION_COOKIE)
 
     def _session_hash(self, request: BrowserRequest) -> str | None:
         token = self._session_token(request)

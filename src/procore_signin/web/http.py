@@ -21,7 +21,9 @@ class BrowserRequest:
         method: Such as `GET`, in capitals.
         path: Without the query, as the framework routed it.
         query: The raw bytes after the question mark.
-        headers: Raw names, in lower case, and values, in the order they came.
+        headers: Raw values by raw name, in lower case. One that came several times is one value
+            with commas (RFC 9110 §5.3). Cookies are not among them.
+        cookies: The raw values of the `Cookie` headers, as many as the server keeps apart.
         body: The whole body, already capped.
         client_address: The address of the peer, or of whoever our own proxies say that they were
             asked by; never what anybody else claims in a header (row O4).
@@ -31,15 +33,16 @@ class BrowserRequest:
     method: str
     path: str
     query: bytes = field(repr=False)
-    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    headers: Mapping[bytes, bytes] = field(repr=False)
+    cookies: tuple[bytes, ...] = field(repr=False)
     body: bytes = field(repr=False)
     client_address: str
     request_id: str
 
     def header(self, name: bytes) -> str | None:
-        """Return the one value of a header; None when it is absent or came more than once."""
-        values = [value for key, value in self.headers if key == name]
-        return values[0].decode("latin-1") if len(values) == 1 else None
+        """Return the value of a header, or None when it is absent."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     @property
     def is_read(self) -> bool:
@@ -58,7 +61,8 @@ class BrowserRequest:
         raw = self.header(b"user-agent")
         if raw is None:
             return None
-        return "".join(c for c in raw if c.isprintable())[:LONGEST_USER_AGENT] or None
+        printable = raw if raw.isprintable() else "".join(filter(str.isprintable, raw))
+        return printable[:LONGEST_USER_AGENT] or None
 
 
 @dataclass(frozen=True, slots=True)

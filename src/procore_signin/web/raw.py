@@ -25,7 +25,7 @@ LONGEST_BODY: Final = 16 * 1024
 
 NOBODY: Final = TrustedProxies()
 
-Headers = tuple[tuple[bytes, bytes], ...]
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 def of_scope(
@@ -44,7 +44,7 @@ def of_scope(
         method=scope.get("method", "GET"),
         path=path,
         query=scope.get("query_string", b""),
-        headers=_folded(scope["headers"]),
+        sent=scope["headers"],
         body=body,
         peer=client[0] if client else "",
         trusted=trusted,
@@ -55,7 +55,7 @@ def of_environ(
     environ: Mapping[str, Any], *, path: str, body: bytes = b"", trusted: TrustedProxies = NOBODY
 ) -> BrowserRequest:
     """Return the request of a WSGI environment; the arguments are those of `of_scope`."""
-    headers = tuple(
+    sent = (
         (name[5:].replace("_", "-").lower().encode(), _bytes(value))
         for name, value in environ.items()
         if name.startswith("HTTP_")
@@ -66,7 +66,7 @@ def of_environ(
         method=environ["REQUEST_METHOD"],
         path=path,
         query=_bytes(query),
-        headers=headers,
+        sent=sent,
         body=body,
         peer=environ.get("REMOTE_ADDR", ""),
         trusted=trusted,
@@ -78,32 +78,29 @@ def _request(
     method: str,
     path: str,
     query: bytes,
-    headers: Headers,
+    sent: Headers,
     body: bytes,
     peer: str,
     trusted: TrustedProxies,
 ) -> BrowserRequest:
-    forwarded = [value for name, value in headers if name == HEADER] if trusted else []
+    headers: dict[bytes, bytes] = {}
+    cookies: tuple[bytes, ...] = ()
+    for name, value in sent:
+        if name == b"cookie":
+            cookies += (value,)
+        else:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+    forwarded = [headers[HEADER]] if trusted and HEADER in headers else []
     return BrowserRequest(
         method=method,
         path=path,
         query=query,
         headers=headers,
+        cookies=cookies,
         body=body if len(body) <= LONGEST_BODY else b"",
         client_address=trusted.client_address(peer, forwarded) if trusted else peer,
         request_id=f"{random.getrandbits(48):012x}",  # it names, and guards nothing
     )
-
-
-def _folded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    cookies: list[tuple[bytes, bytes]] = []
-    others: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name == b"cookie":
-            cookies.append((name, value))
-        else:
-            others[name] = others[name] + b"," + value if name in others else value
-    return (*others.items(), *cookies)
 
 
 def _query(target: str) -> str:

@@ -259,7 +259,7 @@ def vary(before: str | None) -> str:
 
 
 def _by_program(request: BrowserRequest) -> BrowserRequest:
-    return replace(request, headers=((b"accept", b"application/json"),))
+    return replace(request, headers={b"accept": b"application/json"})
 
 
 def _address(request: BrowserRequest) -> str | None:
