@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -22,10 +23,12 @@ from procore_signin.errors import AttemptInvalid, StoreUnavailable
 from procore_signin.flow.group_commit import GroupCommit
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.steps import Flow, long_work, read, write
+from procore_signin.protocol.me import Me
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import KeyRing, Store
 from procore_signin.store.migrate import upgrade
+from procore_signin.store.records import NewSession
 from procore_signin.store.statement import Transaction
 from procore_signin.transport.contract import AsyncTransport
 
@@ -166,6 +169,31 @@ async def test_a_refusal_is_told_to_its_own_caller_alone(
     )
     assert [type(outcome) for outcome in outcomes] == [type(None), AttemptInvalid, type(None)]
     assert numbers() == [1, 2]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_after_a_change_undoes_its_own_write_alone(
+    runner: AsyncRunner, path: Path, numbers: Callable[[], list[int]]
+) -> None:
+    refused = write(
+        lambda store: store.complete_sign_in(
+            state(9),
+            me=Me(9, "nine@procore.com", None, "{}"),
+            environment="emulator",
+            tokens=TokenSet(Secret("fake", "access token"), None, NOW + 5400),
+            session=NewSession("0" * 64, "{}", None, NOW + 60, NOW + 60),
+            replaces=None,
+            now=NOW,
+        )
+    )
+    outcomes = await asyncio.gather(
+        *(runner.run(flow) for flow in (taking(1), refused, taking(2))), return_exceptions=True
+    )
+    assert [type(outcome) for outcome in outcomes] == [type(None), AttemptInvalid, type(None)]
+    assert numbers() == [1, 2]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM users").fetchone() == (0,)
     await runner.aclose()
 
 

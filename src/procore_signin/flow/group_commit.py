@@ -87,6 +87,8 @@ class GroupCommit:
                 told.append((waiter, None, error))
         try:
             await self._flush(group)
+        except NotTogetherError:
+            return wanted
         except Exception as failed:  # noqa: BLE001  # as above
             # Also what a work found may be what another one of this group had written.
             told = [(waiter, None, copy_of(failed)) for waiter, _, _ in told]

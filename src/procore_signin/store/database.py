@@ -39,14 +39,17 @@ class Group(Protocol):
             do: Uses the store, on this thread.
 
         Raises:
-            NotTogetherError: It failed in a way that waiting or repeating may cure.
-            Exception: Whatever `do` raises. A write that it came out of was undone, as alone.
+            NotTogetherError: It failed in a way that waiting or repeating may cure, or after it
+                had changed something. Then the group is spoiled, as `commit` will say.
+            Exception: Whatever `do` raises.
         """
 
     def commit(self) -> None:
         """Make everything durable, and let others write. Waits for the disk; only the first time.
 
         Raises:
+            NotTogetherError: The group was spoiled. Nothing of it happened: run each work again,
+                by itself, and in this order.
             StoreUnavailable, RuntimeError: As `Failed.raised` says. Nothing of it happened.
         """
 

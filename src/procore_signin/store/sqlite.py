@@ -155,10 +155,10 @@ class SqliteDatabase:
             return None
         return SqliteGroup(self._together, self.label, self._end_group)
 
-    def _end_group(self, failed: Failed | None) -> None:
+    def _end_group(self, usable: bool) -> None:  # noqa: FBT001  # a callback, of one argument
         self._group = None
         try:
-            if failed is not None:
+            if not usable:
                 self._drop_together()
         finally:
             self._writers.release()

@@ -2,11 +2,14 @@
 
 What a commit costs is the flush, and a change of threads to wait for it. Statements alone take
 microseconds: they run where the callers are, and the flush on another thread, once for all of them.
+
+A work that fails after it has changed something spoils its group: everything is undone, and each
+work is done again, alone. That is seldom, and a savepoint for each work costs all the others more
+(decision 21).
 """
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,50 +28,48 @@ class SqliteGroup:
     Args:
         connection: The group's for as long as it is open; its transaction has begun.
         label: The database's name without a password.
-        ended: Called once when the group holds the database no more, with the failure that its
-            connection had, or None.
+        ended: Called once when the group holds the database no more, with whether its connection
+            can be used again. Closing it undoes whatever was not committed.
     """
 
-    __slots__ = ("_broken", "_connection", "_ended", "_label", "_over", "_wrote", "owner")
+    __slots__ = ("_connection", "_ended", "_label", "_over", "_spoiled", "owner")
 
     def __init__(
-        self, connection: sqlite3.Connection, label: str, ended: Callable[[Failed | None], None]
+        self, connection: sqlite3.Connection, label: str, ended: Callable[[bool], None]
     ) -> None:
         self._connection: Final = connection
         self._label: Final = label
         self._ended: Final = ended
-        self._broken: Failed | None = None
+        self._spoiled = False
         self._over = False
-        self._wrote = False
         self.owner: int | None = None
 
     def run(self, do: Callable[[], T]) -> T:
         """See `Group.run`."""
-        if self._broken is not None:
+        if self._spoiled:
             raise NotTogetherError
-        self.owner, self._wrote = threading.get_ident(), False
+        self.owner, before = threading.get_ident(), self._changes()
         try:
-            self._connection.execute("SAVEPOINT work")
-            outcome = self._kept_or_raised(do)
-        except (sqlite3.Error, Failed) as error:
-            self._undo(error if isinstance(error, Failed) else failed_by(error))
+            outcome = do()
+        except (sqlite3.Error, Failed):
+            self._spoil_if_changed(before)
+        except BaseException:
+            if not self._spoiled:
+                raise
         else:
-            return outcome
+            if not self._spoiled:
+                return outcome
         finally:
             self.owner = None
         raise NotTogetherError  # outside the handler: a driver's error may quote values
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run one of the works of `run`: see `Database.write`."""
-        first, self._wrote = not self._wrote, True
+        before = self._changes()
         try:
             return work(Transaction(self._connection.cursor(), sqlite3.IntegrityError))
-        except (sqlite3.Error, Failed):
-            raise
-        except BaseException as error:
-            if not first:  # the savepoint would undo what came before it as well
-                raise Failed("collision") from error
-            self._connection.execute("ROLLBACK TO work")
+        except BaseException:
+            self._spoil_if_changed(before)
             raise
 
     def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
@@ -79,34 +80,29 @@ class SqliteGroup:
         """See `Group.commit`."""
         if self._over:
             return
-        self._over, failed = True, self._broken
+        self._over, failed = True, None
         try:
-            if failed is None:
+            if not self._spoiled:
                 self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             failed = failed_by(error)
         finally:
-            if failed is not None:
-                with contextlib.suppress(sqlite3.Error):  # SQLite undid everything by itself
-                    self._connection.execute("ROLLBACK")
-            self._ended(failed)
+            self._ended(failed is None and not self._spoiled)
         if failed is not None:
             raise failed.raised(self._label)
+        if self._spoiled:
+            raise NotTogetherError
 
-    def _kept_or_raised(self, do: Callable[[], T]) -> T:
-        try:
-            outcome = do()
-        except (sqlite3.Error, Failed):
-            raise
-        except BaseException:  # `write` has undone what it wrote
-            self._connection.execute("RELEASE work")
-            raise
-        self._connection.execute("RELEASE work")
-        return outcome
+    def _changes(self) -> int | None:
+        """Return a number that changes with every row; None where the transaction has ended.
 
-    def _undo(self, failed: Failed) -> None:
+        SQLite undoes everything by itself when a disk is full, or fails.
+        """
         try:
-            self._connection.execute("ROLLBACK TO work")
-            self._connection.execute("RELEASE work")
-        except sqlite3.Error:  # SQLite undid everything: a full disk, or one that fails
-            self._broken = failed
+            return self._connection.total_changes if self._connection.in_transaction else None
+        except sqlite3.Error:  # it was closed
+            return None
+
+    def _spoil_if_changed(self, before: int | None) -> None:
+        now = self._changes()
+        self._spoiled = self._spoiled or now is None or now != before
