@@ -58,4 +58,4 @@ class HomeEndpoints:
 
 def user_row(user: User) -> str:
     """Return the tutorial's `[1, 11111, "joecontractor@procore.com"]`, which is also JSON."""
-    return _ENCODE([user.id, user.procore_id, user.email])
+    return f"[{user.id}, {user.procore_id}, {_ENCODE(user.email)}]"

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from procore_signin.errors import AttemptInvalid, VaultSealed
@@ -50,7 +51,7 @@ class SignInAttempt:
     state_hash: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "state_hash", hashlib.sha256(self.state.encode()).hexdigest())
+        object.__setattr__(self, "state_hash", _hash_state(self.state))
 
     def has_state(self, state: str) -> bool:
         """Compare `state` with ours, in the same time wherever they differ (row C3)."""
@@ -70,10 +71,11 @@ class SignInAttempt:
 
 def new_attempt(context: Context, *, return_to: str) -> SignInAttempt:
     """Return a fresh attempt that will land on `return_to`, a path that was checked before."""
+    random = context.random_bytes(64)
     return SignInAttempt(
         binding=context.binding,
-        state=new_state(context.random_bytes(32)),
-        code_verifier=code_verifier(context.random_bytes(32)) if context.pkce else None,
+        state=new_state(random[:32]),
+        code_verifier=code_verifier(random[32:]) if context.pkce else None,
         return_to=return_to,
         issued_at=context.now(),
     )
@@ -81,7 +83,12 @@ def new_attempt(context: Context, *, return_to: str) -> SignInAttempt:
 
 def attempt_name(state: str) -> str:
     """Return the name that ties a sealed attempt to `state`, without giving `state` away."""
-    return "a_" + hashlib.sha256(state.encode()).hexdigest()[:12]
+    return "a_" + _hash_state(state)[:12]
+
+
+@lru_cache(maxsize=1)  # one request asks for the same one several times
+def _hash_state(state: str) -> str:
+    return hashlib.sha256(state.encode()).hexdigest()
 
 
 def seal_attempt(context: Context, attempt: SignInAttempt) -> str:
@@ -102,7 +109,7 @@ def open_attempt(context: Context, name: str, sealed: str) -> SignInAttempt | No
         plain = context.attempt_seal.open(sealed, context=("attempt", name))
     except VaultSealed:
         return None
-    binding, state, verifier, return_to, issued_at = json.loads(plain)
+    binding, state, verifier, return_to, issued_at = json.loads(plain.decode())
     return SignInAttempt(
         binding=binding,
         state=state,

@@ -28,13 +28,21 @@ class GroupCommit:
 
     Args:
         store: Where; it has a `single_writer`.
+        loop: That event loop.
         threads: Do what has to be done alone.
         flusher: Waits for the disk, and does nothing else: while it does not come to that, nobody
             in this process can write.
     """
 
-    def __init__(self, store: Store, threads: Executor, flusher: Executor) -> None:
+    def __init__(
+        self,
+        store: Store,
+        loop: asyncio.AbstractEventLoop,
+        threads: Executor,
+        flusher: Executor,
+    ) -> None:
         self._store: Final = store
+        self._loop: Final = loop
         self._threads: Final = threads
         self._flusher: Final = flusher
         self._queue: list[_Wanted] = []
@@ -45,7 +53,7 @@ class GroupCommit:
 
         It is carried out also for a caller that is cancelled meanwhile.
         """
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Any] = self._loop.create_future()
         self._queue.append((work, waiter))
         if self._worker is None:
             self._start()
@@ -57,7 +65,7 @@ class GroupCommit:
             await asyncio.wait([self._worker])
 
     def _start(self) -> None:
-        self._worker = asyncio.create_task(self._work_off())
+        self._worker = self._loop.create_task(self._work_off())
         self._worker.add_done_callback(self._ended)
 
     def _ended(self, _: asyncio.Task[None]) -> None:
@@ -97,8 +105,7 @@ class GroupCommit:
         return alone
 
     async def _flush(self, group: Group) -> None:
-        loop = asyncio.get_running_loop()
-        flushed: asyncio.Future[None] = loop.create_future()
+        flushed: asyncio.Future[None] = self._loop.create_future()
 
         def flush() -> None:
             failed: BaseException | None = None
@@ -106,7 +113,7 @@ class GroupCommit:
                 group.commit()
             except BaseException as error:  # noqa: BLE001  # as above
                 failed = error
-            loop.call_soon_threadsafe(tell, flushed, None, failed)
+            self._loop.call_soon_threadsafe(tell, flushed, None, failed)
 
         try:
             self._flusher.submit(flush)
@@ -116,9 +123,9 @@ class GroupCommit:
             await _outcome(flushed)
 
     async def _alone(self, work: Callable[[Store], Any], waiter: asyncio.Future[Any]) -> None:
-        loop = asyncio.get_running_loop()
+        done = self._loop.run_in_executor(self._threads, work, self._store)
         try:
-            outcome = await _outcome(loop.run_in_executor(self._threads, work, self._store))
+            outcome = await _outcome(done)
         except BaseException as error:  # noqa: BLE001  # as above
             tell(waiter, None, error)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
 from procore_signin.flow.group_commit import GroupCommit
@@ -189,9 +189,9 @@ class AsyncRunner:
         self._sleep = sleep
         self._reads_inline: Final = store.reads_inline
         self._begin()
+        _runners.add(self)
 
     def _begin(self) -> None:
-        self._process = os.getpid()
         self._threads = ThreadPoolExecutor(
             max_workers=1 if self._store.single_writer else NETWORK_DATABASE_THREADS,
             thread_name_prefix="procore-signin-store",
@@ -206,8 +206,6 @@ class AsyncRunner:
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
-        if self._process != os.getpid():
-            self._begin()  # threads and tasks stay behind in the process that was forked
         try:
             step = next(flow)
             while True:
@@ -255,7 +253,7 @@ class AsyncRunner:
             return await loop.run_in_executor(self._threads, step.do, self._store)
         group_commit = self._groups.get(loop)
         if group_commit is None:
-            group_commit = GroupCommit(self._store, self._threads, self._flusher)
+            group_commit = GroupCommit(self._store, loop, self._threads, self._flusher)
             self._groups[loop] = group_commit
         return await group_commit.do(step.do)
 
@@ -289,6 +287,18 @@ class AsyncRunner:
             await writes.drained()
         self._threads.shutdown()
         self._flusher.shutdown()
+
+
+_runners: Final[WeakSet[AsyncRunner]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in list(_runners):
+        runner._begin()  # noqa: SLF001  # threads and tasks stay behind in the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

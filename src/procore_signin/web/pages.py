@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 PageName = Literal[
@@ -154,7 +155,7 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
     """
     template = _JINJA.get_template(f"{page_name}.html")
     # What `template.render` does, without going through the globals, of which there are none.
-    context = template.new_context({**values, "versions": _VERSIONS}, shared=True)
+    context = Context(_JINJA, {**values, "versions": _VERSIONS}, page_name, template.blocks)
     return "".join(template.root_render_func(context))
 
 
