@@ -9,7 +9,7 @@ Both classes only wait. What is asked for and what an outcome means is written o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
 from typing import Final, TypeVar
@@ -165,6 +165,7 @@ class _Rules:
     def configure(self, builder: _AnyClientBuilder) -> _AnyClientBuilder:
         builder = (
             builder.user_agent(self.user_agent)
+            .default_headers({"accept-encoding": "identity"})
             .timeout(timedelta(seconds=self.deadline))
             # Shorter than the deadline: that a connection was never made is certain only when
             # this one runs out first.
@@ -184,7 +185,6 @@ class _Rules:
         return builder
 
     def fill(self, builder: _AnyRequestBuilder, request: HttpRequest) -> _AnyRequestBuilder:
-        builder = builder.header("accept-encoding", "identity")
         for name, value in request.headers:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
         return builder.body_bytes(request.body) if request.body else builder
@@ -209,7 +209,7 @@ class _Rules:
         if body is None:
             return head
         if len(body) <= self.max_body:
-            return replace(head, body=bytes(body))
+            return HttpResponse(head.status, head.headers, bytes(body))
         del body  # a traceback that prints local variables must not show it
         raise UnexpectedResponse(
             f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE

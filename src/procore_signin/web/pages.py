@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
 from typing import Final, Literal
 
@@ -78,11 +79,13 @@ _ENVIRONMENTS: Final = {
     "federal": "Federal zone",
     "emulator": "Local emulator",
 }
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 # Marks that change the direction of everything after them: inside <pre> they would reorder the
 # JSON around the string that they sit in, so they are shown as JSON escapes instead.
 _DIRECTION_MARKS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
+@lru_cache(maxsize=1024)  # one page shows the same second several times, and so do its neighbours
 def when(seconds: int) -> Markup:
     """Return UTC unix `seconds` as a `<time>` element that reads `3 May 2026, 14:02 UTC`."""
     moment = dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
@@ -105,13 +108,18 @@ def environment_words(name: str) -> str:
 
 
 def pretty_json(text: str) -> str:
-    """Return the JSON `text` indented, readable in any script, its direction marks escaped."""
-    indented = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    return show_marks(indented)
+    """Return the JSON `text` with a line for each member, its direction marks escaped."""
+    value = json.loads(text)
+    if isinstance(value, dict) and value:
+        members = [f"  {_ENCODE(name)}: {_ENCODE(member)}" for name, member in value.items()]
+        return show_marks("{\n" + ",\n".join(members) + "\n}")
+    return show_marks(_ENCODE(value))
 
 
 def show_marks(text: str) -> str:
     r"""Return `text` with each direction mark spelled as its JSON escape, such as `\u202e`."""
+    if text.isascii():
+        return text
     return _DIRECTION_MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
 
 
