@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from scripted import Clock
@@ -72,6 +72,9 @@ class Browser:
             request_id="f00dfeed0001",
         )
         answer = self.door.run(self.router.answer(request))
+        raw = self.router.headers(answer)
+        told = tuple((name.decode(), value.decode("latin-1")) for name, value in raw)
+        answer = replace(answer, headers=told)
         if self.accepts_cookies:
             self._keep(answer)
         return answer

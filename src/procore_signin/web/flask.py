@@ -247,7 +247,8 @@ def _form() -> bytes:
 def _response(reply: Reply) -> Response:
     response = Response(reply.body, reply.status)
     response.headers.clear()
-    response.headers.extend(reply.headers)
+    for name, value in reply.headers:
+        response.headers.add(name.decode(), value.decode("latin-1"))
     return response
 
 

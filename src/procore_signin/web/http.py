@@ -6,7 +6,7 @@ the bytes that came, and every framework gives the same verdict on them (rows C2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -107,6 +107,14 @@ class Answer:
         """Return this answer with more headers."""
         together = (*self.headers, *headers)
         return Answer(self.status, self.page, self.body, self.content_type, together, self.cookies)
+
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+
+def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
+    """Return `headers` as they go over the wire."""
+    return tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
 
 
 def see_other(location: str) -> Answer:

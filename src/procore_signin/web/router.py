@@ -19,7 +19,14 @@ from procore_signin.store.records import Session
 from procore_signin.web import problems
 from procore_signin.web.attempts import begin_attempt
 from procore_signin.web.headers import security_headers
-from procore_signin.web.http import Answer, BrowserRequest, Page, see_other
+from procore_signin.web.http import (
+    Answer,
+    BrowserRequest,
+    Page,
+    RawHeaders,
+    raw_headers,
+    see_other,
+)
 from procore_signin.web.origin import is_from_our_pages
 from procore_signin.web.problems import Problem
 
@@ -87,7 +94,7 @@ class Router:
         self._on_loopback: Final = redirect_uri.hostname in LOOPBACK_HOSTS
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
         self._any_host: set[str] = set()
-        self._headers: Final = security_headers(context)
+        self._headers: Final = raw_headers(security_headers(context))
 
     def add(self, method: str, path: str, endpoint: Endpoint, *, any_host: bool = False) -> None:
         """Let `endpoint` answer `method` at `path`.
@@ -108,23 +115,24 @@ class Router:
         return tuple(self._endpoints)
 
     def answer(self, request: BrowserRequest) -> Flow[Answer]:
-        """Return the answer to `request`, with the headers that every answer carries."""
+        """Return the answer to `request`."""
         try:
-            answer = yield from self._dispatch(request)
+            return (yield from self._dispatch(request))
         except ProcoreSignInError as error:
             note_failure(request, error)
-            answer = self.problem(request, problems.of_any(error))
-        return self._with_headers(answer)
+            return self.problem(request, problems.of_any(error))
 
     def failure(self, request: BrowserRequest) -> Answer:
         """Return the answer to a request that broke the program. It needs nothing that can fail."""
-        return self._with_headers(self.problem(request, problems.FAILED))
+        return self.problem(request, problems.FAILED)
 
-    def _with_headers(self, answer: Answer) -> Answer:
+    def headers(self, answer: Answer) -> RawHeaders:
+        """Return the headers of `answer`, and those that every answer carries."""
         if not answer.headers:
-            return answer.with_headers(*self._headers)
-        own = {name for name, _ in answer.headers}
-        return answer.with_headers(*(pair for pair in self._headers if pair[0] not in own))
+            return self._headers
+        own = raw_headers(answer.headers)
+        known = {name for name, _ in own}
+        return (*own, *(pair for pair in self._headers if pair[0] not in known))
 
     def _dispatch(self, request: BrowserRequest) -> Flow[Answer]:
         host = (request.header(b"host") or "").lower()

@@ -28,7 +28,15 @@ from procore_signin.web import pages, problems, view_problems
 from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.forward_auth import ForwardAuthEndpoint
-from procore_signin.web.http import Answer, BrowserRequest, Page, Render, rendered, see_other
+from procore_signin.web.http import (
+    Answer,
+    BrowserRequest,
+    Page,
+    RawHeaders,
+    Render,
+    rendered,
+    see_other,
+)
 from procore_signin.web.limits import RateLimit
 from procore_signin.web.router import APP_NAME, Paths, Router, note_failure
 
@@ -87,26 +95,13 @@ class Reply:
 
     Attributes:
         status: The HTTP status code.
-        headers: Names in lower case, and values in Latin-1.
+        headers: Raw names, in lower case, and values.
         body: Empty for HEAD, whatever `content-length` says.
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: RawHeaders
     body: bytes
-
-    @classmethod
-    def to(
-        cls, request: BrowserRequest, answer: Answer, content: bytes, content_type: str
-    ) -> Reply:
-        """Return the reply to `request` that `answer` is, its content already rendered."""
-        headers = (
-            ("content-type", content_type),
-            ("content-length", str(len(content))),
-            *answer.headers,
-            *(("set-cookie", cookie) for cookie in answer.cookies),
-        )
-        return cls(answer.status, headers, b"" if request.method == "HEAD" else content)
 
 
 class Site:
@@ -194,7 +189,14 @@ class Site:
 
     def reply(self, request: BrowserRequest, answer: Answer) -> Reply:
         """Return `answer` as bytes."""
-        return Reply.to(request, answer, *rendered(answer, self._render))
+        content, content_type = rendered(answer, self._render)
+        headers = (
+            (b"content-type", content_type.encode()),
+            (b"content-length", b"%d" % len(content)),
+            *self.router.headers(answer),
+            *[(b"set-cookie", cookie.encode("latin-1")) for cookie in answer.cookies],
+        )
+        return Reply(answer.status, headers, b"" if request.method == "HEAD" else content)
 
     def failure(self, request: BrowserRequest) -> Reply:
         """Return the reply to a request that broke the program (row O3)."""

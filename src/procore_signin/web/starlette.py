@@ -216,7 +216,7 @@ class _Visit:
             self.request, self.sign_in.site.problem(self.request, error)
         )
         response = Response(reply.body, reply.status)
-        response.raw_headers = _raw(reply)
+        response.raw_headers = list(reply.headers)
         return response
 
     def _unavailable(self, error: ProcoreSignInError) -> HTTPException | WebSocketException:
@@ -282,13 +282,9 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    head = {"type": "http.response.start", "status": reply.status, "headers": _raw(reply)}
-    await send(head)
+    headers = list(reply.headers)  # other people's middleware may append to it
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
-
-
-def _raw(reply: Reply) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
 
 
 def _outside_path(scope: Scope) -> str:

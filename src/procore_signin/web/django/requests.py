@@ -64,7 +64,8 @@ def _form(request: HttpRequest) -> bytes:
 def response_to(reply: Reply) -> HttpResponse:
     """Return `reply` as Django sends it."""
     response = HttpResponse(reply.body, status=reply.status)
-    for name, value in reply.headers:
+    for raw_name, raw_value in reply.headers:
+        name, value = raw_name.decode(), raw_value.decode("latin-1")
         if name == "set-cookie":
             # Django's own jar would write other attributes, or none at all for a name like ours.
             response.cookies.load(value)
