@@ -176,7 +176,7 @@ def test_a_page_needs_each_of_its_values(name: str) -> None:
     # `second_url` is looked at only where there is a `second_label`.
     for missing in given_values.keys() - {"second_url"}:
         rest = {key: value for key, value in given_values.items() if key != missing}
-        with pytest.raises((UndefinedError, TypeError)):
+        with pytest.raises((UndefinedError, KeyError, TypeError)):
             pages.render(name, rest)
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.runtime import Context
@@ -159,12 +159,39 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
 
     Raises:
         jinja2.TemplateNotFound: There is no page of that name.
-        jinja2.UndefinedError, TypeError: The page needs a value that is not there.
+        jinja2.UndefinedError, KeyError, TypeError: The page needs a value that is not there.
     """
+    paths = values["paths"]
+    frame = _frame(
+        values["app_name"],
+        _JINJA.getattr(paths, "static"),
+        _JINJA.getattr(paths, "landing"),
+        values["environment"],
+    )
     template = _JINJA.get_template(f"{page_name}.html")
     # What `template.render` does, without going through the globals, of which there are none.
-    context = Context(_JINJA, {**values, "versions": _VERSIONS}, page_name, template.blocks)
+    context = Context(_JINJA, {**values, **frame}, page_name, template.blocks)
     return "".join(template.root_render_func(context))
+
+
+@lru_cache(maxsize=16)  # applications, of which a process has one
+def _frame(app_name: str, static: str, landing: str, environment: str) -> Mapping[str, object]:
+    """Return the parts that every page of an application has alike."""
+    frame: Any = _JINJA.get_template("frame.html").make_module(
+        {
+            "app_name": app_name,
+            "static": static,
+            "landing": landing,
+            "environment": environment,
+            "versions": _VERSIONS,
+        }
+    )
+    return {
+        "head": frame.head().rstrip("\n"),
+        "brand": frame.brand().rstrip("\n"),
+        "footer": frame.footer().rstrip("\n"),
+        "versions": _VERSIONS,
+    }
 
 
 def static_file(name: str) -> tuple[bytes, str] | None:
