@@ -206,6 +206,10 @@ class AsyncRunner:
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
+        return await self._drive(flow, None)
+
+    async def _drive(self, flow: Flow[T], loop: asyncio.AbstractEventLoop | None) -> T:
+        """Run `flow` on `loop`, the running one; None where nobody has asked which that is."""
         try:
             step = next(flow)
             while True:
@@ -213,7 +217,9 @@ class AsyncRunner:
                     if isinstance(step, Work) and self._reads_inline and not step.writes:
                         outcome = step.do(self._store)
                     else:
-                        outcome = await self._perform(step)
+                        if loop is None:  # to ask is a system call
+                            loop = asyncio.get_running_loop()
+                        outcome = await self._perform(step, loop)
                 except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
                     step = flow.throw(error)
                 else:
@@ -222,20 +228,20 @@ class AsyncRunner:
             value: T = end.value
             return value
 
-    async def _perform(self, step: Step) -> Any:
+    async def _perform(self, step: Step, loop: asyncio.AbstractEventLoop) -> Any:
         match step:
             case Work():
-                return await self._work(step)
+                return await self._work(step, loop)
             case Send(request=request):
                 return await self._transport.send(request)
             case Shield(flow=flow):
-                return await asyncio.shield(self._start(flow))
+                return await asyncio.shield(self._start(flow, loop))
             case Once(key=key, flow=flow):
-                return await self._share(key, flow)
+                return await self._share(key, flow, loop)
             case Call():
                 return await self._call(step)
             case Later(flow=flow):
-                return self._start(flow).add_done_callback(_log_failure)
+                return self._start(flow, loop).add_done_callback(_log_failure)
             case _:
                 await self._sleep(step.seconds)
                 return _end_idle(step, closing=self._closing)
@@ -247,8 +253,7 @@ class AsyncRunner:
         outcome = await asyncio.to_thread(step.function, *step.arguments)
         return await outcome if inspect.isawaitable(outcome) else outcome
 
-    async def _work(self, step: Work) -> Any:
-        loop = asyncio.get_running_loop()
+    async def _work(self, step: Work, loop: asyncio.AbstractEventLoop) -> Any:
         if step.long or not self._store.single_writer:
             return await loop.run_in_executor(self._threads, step.do, self._store)
         group_commit = self._groups.get(loop)
@@ -257,11 +262,11 @@ class AsyncRunner:
             self._groups[loop] = group_commit
         return await group_commit.do(step.do)
 
-    async def _share(self, key: Hashable, flow: Flow[Any]) -> Any:
+    async def _share(self, key: Hashable, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> Any:
         """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
         task = self._under_way.get(key)
         if task is None:
-            task = self._start(flow)
+            task = self._start(flow, loop)
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key))
         await asyncio.wait([task])
@@ -270,9 +275,9 @@ class AsyncRunner:
             raise copy_of(error)
         return task.result()
 
-    def _start(self, flow: Flow[Any]) -> asyncio.Task[Any]:
+    def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
         """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""
-        task = asyncio.create_task(self.run(flow))
+        task = loop.create_task(self._drive(flow, loop))
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return task
