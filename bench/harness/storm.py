@@ -48,7 +48,7 @@ def somebody(url: str) -> User:
     now = int(time.time())
     store.take_attempt("0" * 64, environment="emulator", now=now, expires_at=now + 60)
     tokens = TokenSet(Secret("old", "access token"), Secret("old", "refresh token"), now - 1)
-    store.escrow("0" * 64, tokens, now=now)
+    store.escrow("0" * 64, tokens, environment="emulator", now=now)
     completed = store.complete_sign_in(
         "0" * 64,
         me=Me(11111, "joe@example.com", "Joe", "{}"),

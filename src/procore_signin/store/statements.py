@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
@@ -256,6 +256,8 @@ def insert_if_absent(table: Table, dialect: Dialect) -> ClauseElement:
     does.
     """
     if dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # 20 ms where it is not used
+
         key = table.primary_key.columns[0]
         return postgresql.insert(table).on_conflict_do_nothing().returning(key)
     if dialect.name == "sqlite":  # no RETURNING: older SQLites have none
