@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -232,6 +233,7 @@ def test_C8_C9_A10_only_a_window_that_goes_there_brings_the_answer(
             "frame": httpx2.get(location, headers={"sec-fetch-dest": "iframe"}).status_code,
             "prefetch": httpx2.get(location, headers={"sec-purpose": "prefetch"}).status_code,
             "rebound": httpx2.get(location, headers={"host": "evil.example"}).status_code,
+            "two hosts": _asked_with_two_hosts(location, "evil.example"),
             "other path": httpx2.get(location.replace("/callback", "/x")).status_code,
             "head": httpx2.head(location).status_code,
             "post": httpx2.post(location).status_code,
@@ -245,11 +247,24 @@ def test_C8_C9_A10_only_a_window_that_goes_there_brings_the_answer(
         "frame": 403,
         "prefetch": 403,
         "rebound": 400,
+        "two hosts": 400,
         "other path": 404,
         "head": 501,
         "post": 501,
         "other name": 400,
     }
+
+
+def _asked_with_two_hosts(address: str, other: str) -> int:
+    """Return the status of a request that names `other` and then the right host."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    connection.putrequest("GET", f"{parts.path}?{parts.query}", skip_host=True)
+    for host in (other, parts.netloc):
+        connection.putheader("host", host)
+    connection.endheaders()
+    with closing(connection):
+        return connection.getresponse().status
 
 
 def test_C4_a_second_answer_is_not_taken(terminal: Terminal, redirect_uri: str) -> None:

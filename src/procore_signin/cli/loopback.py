@@ -29,6 +29,7 @@ from procore_signin.protocol.authorization import (
 )
 from procore_signin.web.http import BrowserRequest
 from procore_signin.web.origin import is_navigation
+from procore_signin.web.raw import folded
 
 HTTP_PORT: Final = 80
 SILENT_SECONDS: Final = 10
@@ -192,15 +193,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
+        asked, cookies = folded(
+            (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+            for name, value in self.headers.items()
+        )
         request = BrowserRequest(
             method="GET",
             path=path,
             query=query.encode("latin-1"),
-            headers={
-                name.lower().encode("latin-1"): value.encode("latin-1", "replace")
-                for name, value in self.headers.items()
-            },
-            cookies=(),
+            headers=asked,
+            cookies=cookies,
             body=b"",
             client_address=str(self.client_address[0]),
             request_id="",

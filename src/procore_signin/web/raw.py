@@ -83,13 +83,7 @@ def _request(
     peer: str,
     trusted: TrustedProxies,
 ) -> BrowserRequest:
-    headers: dict[bytes, bytes] = {}
-    cookies: tuple[bytes, ...] = ()
-    for name, value in sent:
-        if name == b"cookie":
-            cookies += (value,)
-        else:
-            headers[name] = headers[name] + b"," + value if name in headers else value
+    headers, cookies = folded(sent)
     forwarded = [headers[HEADER]] if trusted and HEADER in headers else []
     return BrowserRequest(
         method=method,
@@ -101,6 +95,18 @@ def _request(
         client_address=trusted.client_address(peer, forwarded) if trusted else peer,
         request_id=f"{random.getrandbits(48):012x}",  # it names, and guards nothing
     )
+
+
+def folded(sent: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
+    """Return the headers, one that came several times as one value with commas, and the cookies."""
+    headers: dict[bytes, bytes] = {}
+    cookies: tuple[bytes, ...] = ()
+    for name, value in sent:
+        if name == b"cookie":
+            cookies += (value,)
+        else:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers, cookies
 
 
 def _query(target: str) -> str:
