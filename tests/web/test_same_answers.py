@@ -78,6 +78,7 @@ def seen_by_a_browser(joes: dict[str, Person], page: str) -> dict[str, Seen]:
         answer = joe.http.get(page)
         title = re.search(r"<h1[^>]*>\s*(.*?)\s*</h1>", answer.text, re.DOTALL)
         assert title, (name, answer.text)
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], name
         found[name] = (answer.status_code, title[1], answer.headers.get("retry-after"))
     return found
 
