@@ -6,6 +6,7 @@ import hmac
 import os
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -76,20 +77,20 @@ class Metrics:
             buckets=SECONDS,
             registry=self._registry,
         )
-        self._upstream = Histogram(
+        upstream = Histogram(
             "procore_signin_upstream_seconds",
             "How long Procore took to answer.",
             ["endpoint", "outcome"],
             buckets=SECONDS,
             registry=self._registry,
         )
+        self._upstream = cache(upstream.labels)  # the labels are a few fixed words
         self._sessions = Gauge(
             "procore_signin_sessions",
             "Sessions that are open.",
             registry=self._registry,
             multiprocess_mode="mostrecent",
         )
-        self._upstream_by: dict[tuple[str, str], Histogram] = {}
         self._counters = {
             event: counter.labels(outcome)
             for counter, outcomes in ((sign_ins, _SIGN_INS), (refreshes, _REFRESHES))
@@ -106,11 +107,7 @@ class Metrics:
 
     def observe(self, path: str, outcome: str, seconds: float) -> None:
         """Note how long a request to Procore took."""
-        labels = (_ENDPOINTS.get(path, "other"), outcome)
-        one = self._upstream_by.get(labels)
-        if one is None:
-            one = self._upstream_by[labels] = self._upstream.labels(*labels)
-        one.observe(seconds)
+        self._upstream(_ENDPOINTS.get(path, "other"), outcome).observe(seconds)
 
     def text(self, sessions: int) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -40,7 +40,6 @@ class SignInAttempt:
         code_verifier: The secret half of PKCE (RFC 7636), or None when PKCE is off.
         return_to: The path of this application where the person lands.
         issued_at: UTC seconds.
-        state_hash: The name under which the ledger remembers that this attempt was used.
     """
 
     binding: str
@@ -48,10 +47,11 @@ class SignInAttempt:
     code_verifier: Secret | None
     return_to: str
     issued_at: int
-    state_hash: str = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "state_hash", _hash_state(self.state))
+    @property
+    def state_hash(self) -> str:
+        """The name under which the ledger remembers that this attempt was used."""
+        return _hash_state(self.state)
 
     def has_state(self, state: str) -> bool:
         """Compare `state` with ours, in the same time wherever they differ (row C3)."""
@@ -86,7 +86,7 @@ def attempt_name(state: str) -> str:
     return "a_" + _hash_state(state)[:12]
 
 
-@lru_cache(maxsize=1)  # one request asks for the same one several times
+@lru_cache(maxsize=64)  # a sign-in asks for the same one a dozen times
 def _hash_state(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 

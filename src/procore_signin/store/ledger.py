@@ -45,10 +45,10 @@ class Ledger(StoreBase):
         def work(transaction: Transaction) -> LedgerEntry | None:
             if transaction.insert_absent(self._statements.insert_attempt, values) is not None:
                 return None
-            entry = self._entry(transaction, state_hash)
-            if entry is None:  # purged between the two statements
+            row = transaction.one(self._statements.attempt, {"which_state": state_hash})
+            if row is None:  # purged between the two statements
                 raise Failed("collision")
-            return entry
+            return LedgerEntry(*row)
 
         return self._database.write(work)
 
@@ -141,10 +141,6 @@ class Ledger(StoreBase):
         return self._database.write(
             lambda transaction: transaction.run(self._statements.fail_attempt, values) == 1
         )
-
-    def _entry(self, transaction: Transaction, state_hash: str) -> LedgerEntry | None:
-        row = transaction.one(self._statements.attempt, {"which_state": state_hash})
-        return None if row is None else LedgerEntry(*row)
 
     def _open_escrow(
         self, state_hash: str, environment: str, sealed: str, escrowed_at: int

@@ -53,7 +53,7 @@ class SqliteGroup:
             outcome = do()
         except (sqlite3.Error, Failed):
             self._spoil_if_changed(before)
-        except BaseException:
+        except BaseException:  # whatever it is, it is the caller's, unless all is done again
             if not self._spoiled:
                 raise
         else:
@@ -68,7 +68,7 @@ class SqliteGroup:
         before = self._changes()
         try:
             return work(Transaction(self._connection.cursor(), sqlite3.IntegrityError))
-        except BaseException:
+        except BaseException:  # whatever ends it, what it changed has to be undone
             self._spoil_if_changed(before)
             raise
 

@@ -247,8 +247,7 @@ def _form() -> bytes:
 def _response(reply: Reply) -> Response:
     response = Response(reply.body, reply.status)
     response.headers.clear()
-    for name, value in reply.headers:
-        response.headers.add(name.decode(), value.decode("latin-1"))
+    response.headers.extend(reply.text_headers)
     return response
 
 

@@ -103,6 +103,11 @@ class Reply:
     headers: RawHeaders
     body: bytes
 
+    @property
+    def text_headers(self) -> list[tuple[str, str]]:
+        """The headers as text, for frameworks that want them so."""
+        return [(name.decode(), value.decode("latin-1")) for name, value in self.headers]
+
 
 class Site:
     """The sign-in's pages below one place of an application, and who is signed in.

@@ -64,8 +64,7 @@ def _form(request: HttpRequest) -> bytes:
 def response_to(reply: Reply) -> HttpResponse:
     """Return `reply` as Django sends it."""
     response = HttpResponse(reply.body, status=reply.status)
-    for raw_name, raw_value in reply.headers:
-        name, value = raw_name.decode(), raw_value.decode("latin-1")
+    for name, value in reply.text_headers:
         if name == "set-cookie":
             # Django's own jar would write other attributes, or none at all for a name like ours.
             response.cookies.load(value)
