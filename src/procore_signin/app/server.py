@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -132,10 +134,14 @@ def _stop_with_the_server(stop_seconds: int) -> None:
     server = multiprocessing.parent_process()
     if server is None:
         return
+    loop = asyncio.get_event_loop()  # Granian's, which runs later
 
     def watch() -> None:
         server.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        # Sent while the loop runs: between two runs, of the start and of the requests, uvloop loses
+        # it. Sent once: a third one would block in Granian's handler.
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends already
+            loop.call_soon_threadsafe(os.kill, os.getpid(), signal.SIGTERM)
         time.sleep(stop_seconds)
         os._exit(1)
 
