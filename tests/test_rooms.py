@@ -25,10 +25,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "environments": set(),
     "events": set(),
+    "forks": set(),
     "protocol": {"errors"},
-    "transport": {"protocol", "errors"},
-    "store": {"protocol", "errors"},
-    "flow": {"protocol", "store", "environments", "errors", "events"},
+    "transport": {"protocol", "errors", "forks"},
+    "store": {"protocol", "errors", "forks"},
+    "flow": {"protocol", "store", "environments", "errors", "events", "forks"},
     "settings": {"protocol", "store", "environments", "errors"},
     "client": {
         "settings",
@@ -40,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "environments",
         "errors",
         "events",
+        "forks",
     },
-    "api": {"client", "flow", "protocol", "environments", "errors", "events"},
+    "api": {"client", "flow", "protocol", "environments", "errors", "events", "forks"},
     "web": {
         "settings",
         "client",
@@ -52,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "environments",
         "errors",
         "events",
+        "forks",
     },
     "app": {
         "settings",
@@ -65,6 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "environments",
         "errors",
         "events",
+        "forks",
     },
     "emulator": {"environments"},
     "cli": {
@@ -81,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "environments",
         "errors",
         "events",
+        "forks",
     },
     "pytest_plugin": {"emulator", "client", "store"},
 }
@@ -187,7 +192,7 @@ def test_the_protocol_needs_the_standard_library_only() -> None:
     foreign = {
         name
         for path in modules()
-        if room_of(path) in {"protocol", "errors", "environments", "events"}
+        if room_of(path) in {"protocol", "errors", "environments", "events", "forks"}
         for name in imports(path.read_text(encoding="utf-8"), OURS, is_package=True)
         if name.split(".")[0] not in {*sys.stdlib_module_names, OURS}
     }

@@ -75,7 +75,7 @@ def test_the_revision_that_the_store_demands_is_the_newest_migration() -> None:
 def test_the_migrations_are_part_of_the_package() -> None:
     folder = resources.files("procore_signin.store") / "migrations"
     names = {found.name for found in (folder / "versions").iterdir()}
-    assert {"0001_tables.py"} <= names
+    assert {"0001_tables.py", "0002_what_is_kept_longer.py"} <= names
     assert (folder / "env.py").is_file()
     assert (folder / "script.py.mako").is_file()
 

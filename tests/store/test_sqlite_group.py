@@ -454,7 +454,7 @@ FORK = """
 import os, sys
 from procore_signin.protocol.secret import Secret
 from procore_signin.store import KeyRing, Store
-from procore_signin.store.database import _abandoned
+from procore_signin.forks import _abandoned
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
 from procore_signin.flow.group_commit import GroupCommit
 from procore_signin.flow.steps import Call, Flow, Later, Once, Send, Shield, Step, Wait, Work
 from procore_signin.flow.waiters import copy_of
+from procore_signin.forks import look_after
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
 
@@ -189,7 +189,11 @@ class AsyncRunner:
         self._sleep = sleep
         self._reads_inline: Final = store.reads_inline
         self._begin()
-        _runners.add(self)
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: threads and tasks stay behind in the parent."""
+        self._begin()
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(
@@ -292,18 +296,6 @@ class AsyncRunner:
             await writes.drained()
         self._threads.shutdown()
         self._flusher.shutdown()
-
-
-_runners: Final[WeakSet[AsyncRunner]] = WeakSet()
-
-
-def _after_fork() -> None:
-    for runner in list(_runners):
-        runner._begin()  # noqa: SLF001  # threads and tasks stay behind in the parent
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

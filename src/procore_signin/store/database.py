@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -135,52 +132,3 @@ class Patience:
                 break
             self.sleep(min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE))
         raise last.raised(label)
-
-
-_open: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
-_forks: Final = threading.Lock()
-_forking: Final[list[Any]] = []
-_abandoned: Final[list[object]] = []
-
-
-def abandon(*connections: object) -> None:
-    """Keep connections that a forked child inherited for ever, never to be used or closed.
-
-    Closing one would say goodbye to the server in the parent's name, and with SQLite harm the
-    parent's locks (sqlite.org/howtocorrupt.html §2.6).
-    """
-    _abandoned.extend(connections)
-
-
-def look_after_forks(database: Database) -> None:
-    """Have the three methods of `database` that are about forks called when this process forks."""
-    _open.add(database)
-
-
-def _before_fork() -> None:
-    _forks.acquire()  # one fork at a time: what a database holds meanwhile is for this one
-    _forking[:] = _open  # the same ones are told afterwards
-    for database in _forking:
-        database.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for database in _forking:
-        database.after_fork_in_parent()
-    _forking.clear()
-    _forks.release()
-
-
-def _after_fork() -> None:
-    for database in _forking:
-        database.after_fork()
-    _forking.clear()
-    _forks.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork,
-    )

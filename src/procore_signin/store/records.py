@@ -106,6 +106,8 @@ class LedgerEntry:
         created_at: When it was taken.
         expires_at: From when it may be purged. At least as long as its cookie is accepted.
         finished_at: When it became `done` or `failed`, or None.
+        code_hash: SHA-256 of the code that took it, or None where none is known.
+        joined_at: When a second callback with the same code was let in, or None.
     """
 
     state_hash: str = field(repr=False)
@@ -116,6 +118,8 @@ class LedgerEntry:
     created_at: int
     expires_at: int
     finished_at: int | None
+    code_hash: str | None = field(default=None, repr=False)
+    joined_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_REVISION: Final = "0001"
+SCHEMA_REVISION: Final = "0002"
 """The migration that makes these tables. `Store.probe` demands it; a test compares it to Alembic's
 head, so that reading it costs no import of Alembic."""
 
@@ -113,9 +113,11 @@ token_sets: Final = Table(
     Column("status", _STATUS, nullable=False),
     Column("lease_owner", String(64)),
     Column("lease_until", BigInteger),
+    Column("lease_seconds", BigInteger),  # how long it was meant: a clock may jump
     Column("ambiguous", Integer, nullable=False, server_default=text("0")),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("predecessor", Text),  # sealed: the pair before, while it may still be honoured
     UniqueConstraint("user_id", "environment", name="uq_token_sets_user_id_environment"),
     **_OPTIONS,
 )
@@ -137,6 +139,8 @@ sign_in_ledger: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("escrowed_at", BigInteger),
+    Column("code_hash", _HASH),
+    Column("joined_at", BigInteger),
     Index("ix_sign_in_ledger_user_id", "user_id"),
     Index("ix_sign_in_ledger_expires_at", "expires_at"),
     Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),

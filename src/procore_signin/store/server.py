@@ -11,8 +11,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
+from procore_signin.forks import abandon, look_after
 from procore_signin.store.address import Address, Backend
-from procore_signin.store.database import Patience, abandon, look_after_forks
+from procore_signin.store.database import Patience
 from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.statement import Statement, Transaction
 
@@ -52,7 +53,7 @@ class ServerDatabase:
         self.dialect: Dialect = self._writers.dialect
         self._driver: Final = self._writers.dialect.loaded_dbapi
         self._closed = False
-        look_after_forks(self)
+        look_after(self)
 
     def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""

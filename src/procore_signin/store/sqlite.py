@@ -14,7 +14,8 @@ from urllib.parse import quote
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
-from procore_signin.store.database import Patience, abandon, look_after_forks
+from procore_signin.forks import abandon, look_after
+from procore_signin.store.database import Patience
 from procore_signin.store.failures import Failed, failed_by
 from procore_signin.store.sqlite_group import SqliteGroup
 from procore_signin.store.statement import Statement, Transaction
@@ -83,7 +84,7 @@ class SqliteDatabase:
         self._group: SqliteGroup | None = None
         self._closed = False
         self._held = False
-        look_after_forks(self)
+        look_after(self)
 
     def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""

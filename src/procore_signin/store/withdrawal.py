@@ -273,6 +273,8 @@ class Withdrawals(Ledger):
                 "expires_at": now,  # the row may be purged as soon as its escrow is cleared
                 "finished_at": now,
                 "escrowed_at": now,
+                "code_hash": None,
+                "joined_at": None,
             },
         )
         sealed = self._seal.seal_row(

@@ -1,0 +1,44 @@
+"""Keep how long a lease was meant, the pair before, an attempt's code and whether it was joined.
+
+MariaDB commits after each statement, so each can be repeated: see 0001.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+HASH = sa.String(64).with_variant(
+    mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
+)
+COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
+    ("token_sets", "lease_seconds", sa.BigInteger()),
+    ("token_sets", "predecessor", sa.Text()),
+    ("sign_in_ledger", "code_hash", HASH),
+    ("sign_in_ledger", "joined_at", sa.BigInteger()),
+)
+
+
+def upgrade() -> None:
+    for table, name, kind in COLUMNS:
+        if name not in present(table):
+            op.add_column(table, sa.Column(name, kind))
+
+
+def downgrade() -> None:
+    for table, name, _ in reversed(COLUMNS):
+        if name in present(table):
+            op.drop_column(table, name)
+
+
+def present(table: str) -> set[str]:
+    """Return the names of the columns that `table` has: MySQL knows no ADD COLUMN IF NOT EXISTS."""
+    return {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)}
