@@ -206,7 +206,7 @@ def test_hashes_and_environments_compare_byte_for_byte(migrated_url: str) -> Non
     collations: dict[str, set[str]] = {}
     for _, column, collation in rows:
         collations.setdefault(column, set()).add(collation)
-    for column in ("id_hash", "state_hash", "environment", "status"):
+    for column in ("id_hash", "state_hash", "code_hash", "environment", "status"):
         assert collations.pop(column) == {"ascii_bin"}
     assert set.union(*collations.values()) == {"utf8mb4_bin"}
 
