@@ -34,6 +34,8 @@ class Event(StrEnum):
     REFRESHED = "tokens.refreshed"
     REFRESH_WAITED = "tokens.refresh_waited"
     REFRESH_FAILED = "tokens.refresh_failed"
+    REFRESH_KEPT = "tokens.refresh_kept"
+    REFRESH_LEFT_BEHIND = "tokens.refresh_left_behind"
     GRANT_LOST = "tokens.grant_lost"
     OUTAGE_BEGAN = "tokens.outage_began"
     OUTAGE_ENDED = "tokens.outage_ended"
@@ -59,6 +61,8 @@ _LEVELS: Final = {
     Event.SIGN_IN_FAILED: logging.WARNING,
     Event.ATTEMPT_INVALID: logging.WARNING,
     Event.REFRESH_FAILED: logging.WARNING,
+    Event.REFRESH_KEPT: logging.WARNING,
+    Event.REFRESH_LEFT_BEHIND: logging.ERROR,
     Event.GRANT_LOST: logging.WARNING,
     Event.OUTAGE_BEGAN: logging.WARNING,
     Event.TOKENS_SEALED: logging.WARNING,

@@ -6,6 +6,7 @@ from scripted import ScriptedProcore, reply
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
+from procore_signin.flow.background import LATER_AT_ONCE
 from procore_signin.flow.runners import AsyncRunner, Runner
 from procore_signin.flow.steps import Flow, later, long_work, read, send, shield, wait, write
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
@@ -59,19 +60,61 @@ def test_an_error_of_a_step_reaches_the_flow_which_may_recover(
     assert door.run(recovering(ping_and_count([]))) == "out"
 
 
-def test_work_for_later_runs_after_the_value_is_known_and_its_failure_harms_nobody(
-    door: ProcoreSignIn,
+def test_R8_work_for_later_is_not_waited_for_and_its_failure_harms_nobody(
+    door: ProcoreSignIn, procore: ScriptedProcore
 ) -> None:
-    order: list[str] = []
+    done, release = list[str](), threading.Event()
+    procore.next("/ping", lambda _: reply(200, {}) if release.wait(20) else reply(500, {}))
 
     def flow() -> Flow[str]:
-        yield from later(ping_and_count(order))
         yield from later(failing())
-        order.append("answered")
+        yield from later(ping_and_count(done))
         return "value"
 
     assert door.run(flow()) == "value"
-    assert order == ["answered", "pinged"]
+    assert done == []
+    release.set()
+    assert door._runner.settle() == 0
+    assert done == ["pinged"]
+
+
+def test_work_for_later_with_the_same_key_is_done_once(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    done, release = list[str](), threading.Event()
+    procore.next("/ping", lambda _: reply(200, {}) if release.wait(20) else reply(500, {}))
+    for _ in range(5):
+        door.run(later(ping_and_count(done), key="ping"))
+    release.set()
+    door._runner.settle()
+    assert done == ["pinged"]
+    door.run(later(ping_and_count(done), key="ping"))
+    door._runner.settle()
+    assert done == ["pinged", "pinged"]
+
+
+def test_any_amount_of_work_for_later_is_done_a_few_at_a_time(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    done, release = list[str](), threading.Event()
+    lock, now, most = threading.Lock(), list[None](), list[int]()
+
+    def slow(_: HttpRequest) -> HttpResponse:
+        with lock:
+            now.append(None)
+            most.append(len(now))
+        release.wait(20)
+        with lock:
+            now.pop()
+        return reply(200, {})
+
+    procore.next("/ping", *[slow] * 100)
+    for _ in range(100):
+        door.run(later(ping_and_count(done)))
+    release.set()
+    assert door._runner.settle() == 0
+    assert len(done) == 100
+    assert max(most) <= LATER_AT_ONCE
 
 
 def test_waiting_is_done_with_the_sleep_that_was_passed_in(

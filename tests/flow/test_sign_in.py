@@ -55,7 +55,9 @@ def finish(
 
 
 def sign_in(door: ProcoreSignIn) -> SignedIn:
-    return finish(door, begin(door))
+    signed_in = finish(door, begin(door))
+    door._runner.settle()  # what it replaced is revoked beside it
+    return signed_in
 
 
 def tokens_of(door: ProcoreSignIn, signed_in: SignedIn) -> str:

@@ -10,6 +10,7 @@ import threading
 from typing import Final
 
 from procore_signin.events import Event, emit
+from procore_signin.forks import look_after
 
 FAILURES: Final = 5
 """So many refreshes without an answer, one after the other, are an outage."""
@@ -23,12 +24,18 @@ PROBE_SECONDS: Final = 20.0
 class Outage:
     """What the latest refreshes of one front door met. Safe from any thread."""
 
-    __slots__ = ("_failures", "_lock", "_until")
+    __slots__ = ("__weakref__", "_failures", "_lock", "_pause", "_until")
 
     def __init__(self) -> None:
         self._failures = 0
         self._until = 0.0
-        self._lock: Final = threading.Lock()
+        self._pause = 0.0
+        self.after_fork()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Have a lock of our own in a child: another thread of the parent may hold the other."""
+        self._lock = threading.Lock()
 
     def claim(self, now: float) -> float:
         """Ask whether Procore may be asked.
@@ -43,9 +50,11 @@ class Outage:
         with self._lock:
             if self._failures < FAILURES:
                 return 0.0
+            # No longer than it was meant to be, also where the clock was set back (row R14).
+            self._until = min(self._until, now + self._pause)
             if now < self._until:
                 return self._until - now
-            self._until = now + PROBE_SECONDS
+            self._until, self._pause = now + PROBE_SECONDS, PROBE_SECONDS
             return 0.0
 
     def failed(self, now: float, chance: float, *, environment: str) -> None:
@@ -62,7 +71,8 @@ class Outage:
             if again < 0:
                 return
             longest = min(FIRST_PAUSE_SECONDS * 2 ** min(again, 8), LONGEST_PAUSE_SECONDS)
-            self._until = now + longest * (1 + chance) / 2
+            self._pause = longest * (1 + chance) / 2
+            self._until = now + self._pause
         if again == 0:
             emit(Event.OUTAGE_BEGAN, environment=environment)
 

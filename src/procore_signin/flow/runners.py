@@ -5,18 +5,29 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import threading
 import time
-from collections.abc import Callable, Coroutine, Hashable, Iterator
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
+from procore_signin.flow.background import Asked, Background
 from procore_signin.flow.group_commit import GroupCommit
-from procore_signin.flow.steps import Call, Flow, Later, Once, Send, Shield, Step, Wait, Work
-from procore_signin.flow.waiters import copy_of
+from procore_signin.flow.steps import (
+    Call,
+    Dismiss,
+    Flow,
+    Later,
+    Once,
+    Send,
+    Shield,
+    Step,
+    Wait,
+    Work,
+)
+from procore_signin.flow.waiters import for_another, tell
 from procore_signin.forks import look_after
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
@@ -50,34 +61,31 @@ class Runner:
         self._transport = transport
         self._sleep = sleep
         self._complete = complete
-        self._under_way: dict[Hashable, Future[Any]] = {}
-        self._lock = threading.Lock()
-        self._unfinished = 0
-        self._finished = threading.Condition()
-        self._closing = False
+        self._background = Background()
+        self.after_fork()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: what is under way is so in the parent."""
+        self._under_way: dict[Hashable, Asked] = {}
 
     def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
-        afterwards: list[Flow[Any]] = []
-        try:
-            return self._drive(flow, afterwards)
-        finally:
-            for postponed in afterwards:
-                self._finish_quietly(postponed)
+        return self._drive(flow, None)
 
-    def _finish_quietly(self, flow: Flow[Any]) -> None:
-        """Run what nobody waits for: its failure is logged, and harms no answer."""
-        try:
-            self.run(flow)
-        except ProcoreSignInError as error:
-            LOGGER.warning("Postponed work failed: %s", error)
+    def _drive(self, flow: Flow[T], asked: Asked | None) -> T:
+        """Run `flow` here.
 
-    def _drive(self, flow: Flow[T], afterwards: list[Flow[Any]]) -> T:
+        Args:
+            flow: The flow.
+            asked: Where it is carried on for somebody: through it they are reached. None where it
+                runs on the thread of its caller, who may be interrupted.
+        """
         try:
             step = next(flow)
             while True:
                 try:
-                    outcome = self._perform(step, afterwards)
+                    outcome = self._perform(step, asked)
                 except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
                     step = flow.throw(error)
                 else:
@@ -86,66 +94,89 @@ class Runner:
             value: T = end.value
             return value
 
-    def _perform(self, step: Step, afterwards: list[Flow[Any]]) -> Any:
+    def _perform(self, step: Step, asked: Asked | None) -> Any:
         match step:
             case Work(do=do):
                 return do(self._store)
             case Send(request=request):
                 return self._transport.send(request)
             case Shield(flow=flow):
-                with self._kept():
-                    return self._drive(flow, afterwards)
-            case Later(flow=flow):
-                return afterwards.append(flow)
+                return self._carried(flow) if asked is None else self._drive(flow, asked)
+            case Later(flow=flow, key=key):
+                return self._background.later(partial(self._finish_quietly, flow), key)
             case Once(key=key, flow=flow):
-                return self._share(key, flow, afterwards)
+                return self._share(key, flow)
+            case Dismiss(error=error):
+                return None if asked is None else asked.tell(None, error)
             case Call():
-                outcome = step.function(*step.arguments)
-                return self._complete(outcome) if inspect.iscoroutine(outcome) else outcome
+                return self._call(step) if asked is None else asked.call(step)
             case _:
                 self._sleep(step.seconds)
-                return _end_idle(step, closing=self._closing)
+                _end_idle(step, closing=self._background.closing)
+                return self._background.ending()
 
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        """Have `close` wait for as long as the block runs."""
-        with self._finished:
-            self._unfinished += 1
+    def _call(self, step: Call) -> Any:
+        outcome = step.function(*step.arguments)
+        return self._complete(outcome) if inspect.iscoroutine(outcome) else outcome
+
+    def _carried(self, flow: Flow[Any]) -> Any:
+        """Have `flow` carried to its end whatever happens here, and wait for its outcome."""
+        asked = Asked(self._call, listening=True)
+        if not self._background.start(partial(self._carry, flow, asked)):
+            return self._drive(flow, Asked(self._call, listening=False))
+        return asked.wait()
+
+    def _share(self, key: Hashable, flow: Flow[Any]) -> Any:
+        """Have `flow` run for every thread that asks for `key` meanwhile, or wait for who does."""
+        shared = self._under_way.get(key)
+        if shared is None:
+            asked = Asked(self._call, listening=False)
+            carry = partial(self._carry_for_all, key, flow, asked)
+            if not self._background.start(carry):
+                carry()
+            shared = asked
+        return _outcome(shared.outcome)
+
+    def _carry_for_all(self, key: Hashable, flow: Flow[Any], asked: Asked) -> None:
+        # Here and not where it is asked for: who is interrupted there would leave it for ever.
+        first = self._under_way.setdefault(key, asked)
+        if first is not asked:
+            flow.close()
+            first.outcome.add_done_callback(partial(_pass_on, asked))
+            return
         try:
-            yield
+            self._carry(flow, asked)
         finally:
-            with self._finished:
-                self._unfinished -= 1
-                self._finished.notify_all()
+            if self._under_way.get(key) is asked:
+                del self._under_way[key]
+
+    def _carry(self, flow: Flow[Any], asked: Asked) -> None:
+        value, failed = None, None
+        try:
+            value = self._drive(flow, asked)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must know
+            failed = error
+        if not asked.tell(value, failed) and failed is not None:
+            LOGGER.warning("Work that nobody waited for any more failed: %s", failed)
+
+    def _finish_quietly(self, flow: Flow[Any]) -> None:
+        """Run what nobody waits for: its failure is logged, and harms no answer."""
+        try:
+            self._drive(flow, Asked(self._call, listening=False))
+        except ProcoreSignInError as error:
+            LOGGER.warning("Postponed work failed: %s", error)
+        except Exception:  # a defect of ours, or of what the application brought
+            LOGGER.exception("Postponed work failed")
+
+    def settle(self, seconds: float = LONGEST_FLOW_SECONDS) -> int:
+        """Wait until nothing runs beside its caller, and return how much still does after that."""
+        return self._background.settle(seconds)
 
     def close(self) -> None:
-        """Wait for what other threads must not lose, and for nobody else.
-
-        No longer than that can take: after a fork the other threads exist in the parent only.
-        """
-        self._closing = True
-        with self._finished:
-            self._finished.wait_for(lambda: not self._unfinished, LONGEST_FLOW_SECONDS)
-        self._closing = False  # nobody is idle any more; a front door may be opened again
-
-    def _share(self, key: Hashable, flow: Flow[Any], afterwards: list[Flow[Any]]) -> Any:
-        """Run `flow` for every thread that asks for `key` meanwhile, or wait for who does."""
-        with self._lock:
-            others = self._under_way.get(key)
-            if others is None:
-                ours: Future[Any] = Future()
-                self._under_way[key] = ours
-        if others is not None:
-            return _outcome(others)
-        try:
-            with self._kept():
-                ours.set_result(self._drive(flow, afterwards))
-        except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must know
-            ours.set_exception(error)
-        finally:
-            with self._lock:
-                del self._under_way[key]
-        return _outcome(ours)
+        """Wait for what other threads must not lose, no longer than that can take."""
+        left = self._background.close(LONGEST_FLOW_SECONDS)
+        if left:
+            LOGGER.warning("Closed while %d flow(s) had not ended", left)
 
 
 def _end_idle(step: Wait, *, closing: bool) -> None:
@@ -156,11 +187,16 @@ def _end_idle(step: Wait, *, closing: bool) -> None:
         )
 
 
+def _pass_on(asked: Asked, future: Future[Any]) -> None:
+    error = future.exception()
+    asked.tell(None if error is not None else future.result(), error)
+
+
 def _outcome(future: Future[Any]) -> Any:
     """Return what a shared flow returned, or raise a copy of what it raised."""
     error = future.exception()
     if error is not None:
-        raise copy_of(error)
+        raise for_another(error)
     return future.result()
 
 
@@ -204,9 +240,10 @@ class AsyncRunner:
         self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, GroupCommit] = (
             WeakKeyDictionary()
         )
-        self._unfinished: set[asyncio.Task[Any]] = set()
-        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
-        self._closing = False
+        self._unfinished: set[_Carried] = set()
+        self._under_way: dict[Hashable, _Carried] = {}
+        self._postponed: set[Hashable] = set()
+        self._closing_since: float | None = None
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
@@ -239,21 +276,26 @@ class AsyncRunner:
             case Send(request=request):
                 return await self._transport.send(request)
             case Shield(flow=flow):
-                return await asyncio.shield(self._start(flow, loop))
+                return await asyncio.shield(self._start(flow, loop).outcome)
             case Once(key=key, flow=flow):
                 return await self._share(key, flow, loop)
             case Call():
-                return await self._call(step)
-            case Later(flow=flow):
-                return self._start(flow, loop).add_done_callback(_log_failure)
+                return await self._call(step, loop)
+            case Later(flow=flow, key=key):
+                return self._later(flow, key, loop)
+            case Dismiss(error=error):
+                return _dismiss(error)
             case _:
                 await self._sleep(step.seconds)
-                return _end_idle(step, closing=self._closing)
+                since = self._closing_since
+                _end_idle(step, closing=since is not None)
+                return 0.0 if since is None else max(time.monotonic() - since, 0.001)
 
-    async def _call(self, step: Call) -> Any:
+    async def _call(self, step: Call, loop: asyncio.AbstractEventLoop) -> Any:
         """Await an async function; keep a plain one, which may block, off the event loop."""
         if inspect.iscoroutinefunction(step.function):
-            return await step.function(*step.arguments)
+            # A task of its own: the application may set time limits to it, which cancel it.
+            return await loop.create_task(step.function(*step.arguments))
         outcome = await asyncio.to_thread(step.function, *step.arguments)
         return await outcome if inspect.isawaitable(outcome) else outcome
 
@@ -268,34 +310,94 @@ class AsyncRunner:
 
     async def _share(self, key: Hashable, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> Any:
         """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._start(flow, loop)
-            self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key))
-        await asyncio.wait([task])
-        error = None if task.cancelled() else task.exception()
+        shared = self._under_way.get(key)
+        if shared is None or shared.get_loop() is not loop:
+            shared = self._under_way[key] = self._start(flow, loop)
+            shared.add_done_callback(partial(self._forget, key))
+        else:
+            flow.close()
+        await asyncio.wait([shared.outcome])
+        error = shared.outcome.exception()
         if error is not None:
-            raise copy_of(error)
-        return task.result()
+            raise for_another(error)
+        return shared.outcome.result()
 
-    def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any]:
+    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+
+    def _later(
+        self, flow: Flow[Any], key: Hashable | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        if key is not None:
+            if key in self._postponed:
+                return
+            self._postponed.add(key)
+        task = self._start(flow, loop)
+        task.add_done_callback(_log_failure)
+        task.add_done_callback(lambda _: self._postponed.discard(key))
+
+    def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> _Carried:
         """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""
-        task = loop.create_task(self._drive(flow, loop))
+        task = _Carried(self._drive(flow, loop), loop)
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return task
 
     async def aclose(self) -> None:
-        """Wait for what must not be lost, and for nobody else, then end the threads."""
-        self._closing = True
-        while self._unfinished:
-            await asyncio.wait(self._unfinished)
-        writes = self._groups.get(asyncio.get_running_loop())
+        """Wait for what must not be lost, no longer than that can take, then end the threads."""
+        loop = asyncio.get_running_loop()
+        self._closing_since = began = time.monotonic()
+        while unfinished := [task for task in self._unfinished if task.get_loop() is loop]:
+            left = LONGEST_FLOW_SECONDS - (time.monotonic() - began)
+            if left <= 0:
+                LOGGER.warning("Closed while %d flow(s) had not ended", len(unfinished))
+                break
+            await asyncio.wait(unfinished, timeout=left)
+        writes = self._groups.get(loop)
         if writes is not None:
             await writes.drained()
         self._threads.shutdown()
         self._flusher.shutdown()
+
+
+class _Carried(asyncio.Task[Any]):
+    """A task that ends when its flow has ended, and not when somebody cancels it.
+
+    `asyncio.run` cancels every task when it ends, and then waits for all of them.
+
+    Attributes:
+        outcome: What those get who wait: the flow's outcome, unless it dismissed them before.
+    """
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.outcome: asyncio.Future[Any] = loop.create_future()
+        super().__init__(coroutine, loop=loop)
+        self.add_done_callback(_tell_outcome)
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  # asyncio's interface
+        """Go on."""
+        return False
+
+
+def _tell_outcome(task: asyncio.Task[Any]) -> None:
+    assert isinstance(task, _Carried)  # noqa: S101  # for the type checker
+    if task.cancelled():  # what it awaited was
+        tell(task.outcome, None, for_another(asyncio.CancelledError()))
+        return
+    error = task.exception()
+    tell(task.outcome, None if error is not None else task.result(), error)
+    if error is not None:
+        task.outcome.exception()  # seen: perhaps nobody waits
+
+
+def _dismiss(error: Exception) -> None:
+    task = asyncio.current_task()
+    if isinstance(task, _Carried):
+        tell(task.outcome, None, error)
+        task.outcome.exception()  # as above
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -40,7 +40,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let this many seconds pass.
+    """Let this many seconds pass; the outcome is for how many seconds this process has been ending.
 
     Attributes:
         seconds: How many.
@@ -54,9 +54,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Shield:
-    """Run this flow to its end even when the caller goes away; the outcome is its value.
+    """Run this flow to its end whatever happens to the caller; the outcome is its value.
 
-    Between the exchange of a code and the commit, a grant exists that only we know of (row C13).
+    Between the exchange of a code and the commit, a grant exists that only we know of (row C13). No
+    signal handler, time limit, cancellation or killed greenlet of the caller's stops it (row R13).
     """
 
     flow: Flow[Any]
@@ -64,16 +65,22 @@ class Shield:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Run this flow after the caller has its answer. Nothing may depend on its outcome."""
+    """Run this flow beside the caller, who does not wait. Nothing may depend on its outcome.
+
+    Attributes:
+        flow: The flow.
+        key: While a flow for the same key waits or runs, this one is not wanted; None for always.
+    """
 
     flow: Flow[Any]
+    key: Hashable | None
 
 
 @dataclass(frozen=True, slots=True)
 class Once:
     """Run this flow once for everybody in this process who asks for the same key meanwhile.
 
-    Whoever comes first runs it, shielded; the outcome, or the error, is everybody's.
+    It runs as a shielded flow does; the outcome, or the error, is everybody's.
     """
 
     key: Hashable
@@ -81,14 +88,24 @@ class Once:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Give this error to all who wait for this flow, or come to wait for it; the flow goes on."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """Call a function of the application, plain or `async`; the outcome is what it returns."""
+    """Call a function of the application, plain or `async`; the outcome is what it returns.
+
+    It is called where the caller is, for as long as the caller is there.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
-Step = Send | Work | Wait | Shield | Later | Once | Call
+Step = Send | Work | Wait | Shield | Later | Once | Dismiss | Call
 Flow = Generator[Step, Any, T]
 
 
@@ -116,13 +133,17 @@ def long_work(do: Callable[[Store], T]) -> Flow[T]:
     return outcome
 
 
-def wait(seconds: float, *, idle: bool = False) -> Flow[None]:
+def wait(seconds: float, *, idle: bool = False) -> Flow[float]:
     """Let `seconds` pass.
+
+    Returns:
+        For how many seconds this process, or its front door, has been ending; 0 while it is not.
 
     Raises:
         ProcoreUnavailable: `idle`, and this process is ending: nothing is lost.
     """
-    yield Wait(seconds, idle)
+    ending: float = yield Wait(seconds, idle)
+    return ending
 
 
 def shield(flow: Flow[T]) -> Flow[T]:
@@ -131,15 +152,20 @@ def shield(flow: Flow[T]) -> Flow[T]:
     return outcome
 
 
-def later(flow: Flow[Any]) -> Flow[None]:
-    """Have `flow` run after the caller has its answer."""
-    yield Later(flow)
+def later(flow: Flow[Any], *, key: Hashable | None = None) -> Flow[None]:
+    """Have `flow` run beside the caller, unless one for the same `key` waits or runs already."""
+    yield Later(flow, key)
 
 
 def once(key: Hashable, flow: Flow[T]) -> Flow[T]:
     """Return the value of `flow`, or of the flow that is under way for the same `key`."""
     outcome: T = yield Once(key, flow)
     return outcome
+
+
+def dismiss(error: Exception) -> Flow[None]:
+    """Tell all who wait for this flow `error`, and go on without them."""
+    yield Dismiss(error)
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Flow[Any]:

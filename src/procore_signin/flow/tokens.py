@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from dataclasses import dataclass
+from itertools import chain, repeat
 from math import ceil
 from typing import Final
 
@@ -26,7 +27,7 @@ from procore_signin.errors import (
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
 from procore_signin.flow.revoke import revoke_tokens
-from procore_signin.flow.steps import Flow, later, once, read, send, wait, write
+from procore_signin.flow.steps import Flow, dismiss, later, once, read, send, wait, write
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     RefreshTokenGrant,
@@ -55,8 +56,16 @@ PAUSE_SECONDS: Final = 5
 """How long nobody asks again for a person after Procore did not answer and named no time itself."""
 
 LONGEST_PAUSE_SECONDS: Final = 300
-COMMIT_TRIES: Final = (0.1, 0.5, 2.0)
-"""Seconds between the tries to write down a new pair: it exists nowhere else."""
+COMMIT_PAUSES: Final = (0.1, 0.3, 0.6)
+"""Seconds between the first tries to write down a new pair: it exists nowhere else. Those who wait
+for it are kept waiting for so long, and then told to try later."""
+
+LONGEST_COMMIT_PAUSE: Final = 0.5
+"""Seconds between all the tries after that. Short: once the database is back, the pair should be in
+it before the lease ends and another process asks Procore again."""
+
+ENDING_SECONDS: Final = 20.0
+"""How long a process that ends goes on trying, within the usual time for a process to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +104,15 @@ def fresh_tokens(
     """
     row = yield from _row(context, user_id)
     stale = row.generation == rejected
-    if not stale and row.expires_in > _early(row):
+    # More left than it ever had: the clock was set back, and its end is not known (row R14).
+    known = row.expires_in <= row.lifetime
+    if not stale and known and row.expires_in > _early(row):
         return _fresh(row)
     if not stale and row.expires_in > LEEWAY_SECONDS:
         # Good enough for this call: whoever comes first refreshes it beside them (row R8).
         if not row.leased and row.retry_in <= 0:
-            yield from later(once(_key(row), _refresh(context, row)))
+            key = _key(row)
+            yield from later(once(key, _refresh(context, row)), key=key)
         return _fresh(row)
     renewed = yield from once(_key(row), _refresh(context, row))
     return _fresh(renewed)
@@ -131,6 +143,9 @@ def _row(context: Context, user_id: int) -> Flow[TokenRow]:
     environment, now = context.environment.name, context.now()
     try:
         row = yield from read(lambda store: store.token_row(user_id, environment, now=now))
+        if row is not None and row.misdated:
+            misdated = row
+            row = yield from write(lambda store: store.redate_lease(misdated, now=now))
     except VaultSealed:
         emit(Event.TOKENS_SEALED, user=user_id, environment=environment, place="token_sets")
         raise
@@ -187,13 +202,18 @@ def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
 
 
 def _take(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
-    return (
-        yield from write(
-            lambda store: store.take_lease(
-                row, owner=owner, seconds=LEASE_SECONDS, now=context.now()
+    try:
+        return (
+            yield from write(
+                lambda store: store.take_lease(
+                    row, owner=owner, seconds=LEASE_SECONDS, now=context.now()
+                )
             )
         )
-    )
+    except StoreUnavailable:
+        # Perhaps the answer to the commit was lost, and not the commit.
+        yield from later(_release_when_possible(context, row, owner, retry_in=1))
+        raise
 
 
 def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[TokenRow | None]:
@@ -217,15 +237,46 @@ def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[Tok
     except GrantLost:
         yield from _refused(context, row, owner)
         return None
-    except ProcoreSignInError as error:
-        pause = getattr(error, "retry_after", None) or PAUSE_SECONDS
-        bounded = min(max(int(pause), 1), LONGEST_PAUSE_SECONDS)
-        yield from write(
-            lambda store: store.release_lease(row, owner=owner, retry_in=bounded, now=context.now())
-        )
+    except GeneratorExit:  # nobody drives this flow any more: nothing can be done
+        raise
+    except BaseException as error:  # whatever it is, nobody shall wait for a lease without an owner
+        yield from _give_back(context, row, owner, error)
         _report(Event.REFRESH_FAILED, row, began, context, reason=type(error).__name__)
         raise
     return (yield from _commit(context, row, renewed, began))
+
+
+def _give_back(context: Context, row: TokenRow, owner: str, error: BaseException) -> Flow[None]:
+    """Give the lease back without a new pair, and have nobody ask again for a while.
+
+    Where the database does not take it, that is tried again beside the caller for as long as the
+    lease lasts: nobody shall wait for an owner who has ended.
+    """
+    pause = getattr(error, "retry_after", None) or PAUSE_SECONDS
+    bounded = min(max(int(pause), 1), LONGEST_PAUSE_SECONDS)
+    try:
+        if not isinstance(error, ProcoreSignInError):  # a defect: what became of the request?
+            yield from write(lambda store: store.note_ambiguous(row, now=context.now()))
+        yield from _release(context, row, owner, bounded)
+    except StoreUnavailable:
+        yield from later(_release_when_possible(context, row, owner, bounded))
+
+
+def _release(context: Context, row: TokenRow, owner: str, retry_in: int) -> Flow[None]:
+    yield from write(
+        lambda store: store.release_lease(row, owner=owner, retry_in=retry_in, now=context.now())
+    )
+
+
+def _release_when_possible(
+    context: Context, row: TokenRow, owner: str, retry_in: int
+) -> Flow[None]:
+    for _ in range(int(LEASE_SECONDS / LONGEST_COMMIT_PAUSE)):
+        yield from wait(LONGEST_COMMIT_PAUSE, idle=True)
+        try:
+            return (yield from _release(context, row, owner, retry_in))
+        except StoreUnavailable:
+            continue
 
 
 def _ask_unless_out(
@@ -284,7 +335,13 @@ def _ask(context: Context, row: TokenRow, refresh_token: Secret, began: float) -
 
 def _refused(context: Context, row: TokenRow, owner: str) -> Flow[None]:
     """Procore knows the refresh token no more: was somebody faster, or is the grant lost (R6)?"""
-    status = yield from write(lambda store: store.end_grant(row, owner=owner, now=context.now()))
+    try:
+        status = yield from write(
+            lambda store: store.end_grant(row, owner=owner, now=context.now())
+        )
+    except StoreUnavailable as error:
+        yield from _give_back(context, row, owner, error)
+        raise
     if status is None:
         return
     emit(
@@ -310,12 +367,40 @@ def _commit(context: Context, row: TokenRow, renewed: TokenSet, began: float) ->
 
 
 def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[TokenRow | None]:
-    for pause in COMMIT_TRIES:
+    """Write the new pair down, however long that takes: this process alone has it (row R15).
+
+    Those who wait are told to try later. The pair is theirs as soon as the database takes it, even
+    if another process has come to think that the grant is lost.
+    """
+    pauses = chain(COMMIT_PAUSES, repeat(LONGEST_COMMIT_PAUSE))
+    for number, pause in enumerate(pauses):
         try:
             return (yield from _write_once(context, row, renewed))
-        except StoreUnavailable:
-            yield from wait(pause)
-    return (yield from _write_once(context, row, renewed))
+        except (StoreUnavailable, RuntimeError) as error:  # away, or it refuses what it should take
+            failed = error
+        if number == len(COMMIT_PAUSES):
+            _tell_of(Event.REFRESH_KEPT, row, failed)
+            yield from dismiss(
+                StoreUnavailable(
+                    "Procore gave a new pair of tokens, and the database does not take it. It is"
+                    " kept, and written down as soon as the database does. Try again later.",
+                    hint=getattr(failed, "hint", None),
+                )
+            )
+        if (yield from wait(pause)) > ENDING_SECONDS:
+            _tell_of(Event.REFRESH_LEFT_BEHIND, row, failed)
+            raise failed
+    raise AssertionError  # `pauses` does not end
+
+
+def _tell_of(event: Event, row: TokenRow, error: Exception) -> None:
+    emit(
+        event,
+        user=row.user_id,
+        environment=row.environment,
+        generation=row.generation,
+        reason=type(error).__name__,
+    )
 
 
 def _write_once(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[TokenRow | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from procore_signin.errors import ProcoreUnavailable
+
 
 def copy_of(error: BaseException) -> BaseException:
     """Return the same error for one more waiter.
@@ -16,6 +18,15 @@ def copy_of(error: BaseException) -> BaseException:
     copy.__dict__.update(error.__dict__)
     copy.__cause__ = error
     return copy
+
+
+def for_another(error: BaseException) -> BaseException:
+    """Return what another waiter gets: a copy, or an error of ours for another's interrupt."""
+    if isinstance(error, Exception):
+        return copy_of(error)
+    return ProcoreUnavailable(
+        "What this call waited for was interrupted. Try again.", retry_after=1, ambiguous=True
+    )
 
 
 def tell(waiter: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:

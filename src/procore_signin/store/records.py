@@ -192,6 +192,8 @@ class TokenRow:
         leased: Whether somebody is refreshing it now.
         retry_in: Seconds until Procore may be asked again, 0 when it may be now.
         disabled: Whether the person is disabled.
+        misdated: Whether the lease or pause has more left than it was meant to last: the clock was
+            set back meanwhile. `Refreshes.redate_lease` has it last no longer than that.
     """
 
     id: int
@@ -206,3 +208,4 @@ class TokenRow:
     leased: bool
     retry_in: int
     disabled: bool
+    misdated: bool = False

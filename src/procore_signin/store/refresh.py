@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import (
     bindparam,
     case,
+    func,
     or_,
     select,
     update,
@@ -69,6 +70,7 @@ class _Statements:
                 ),
                 (token_sets.c.lease_owner, bindparam("owner")),
                 (token_sets.c.lease_until, now + bindparam("seconds")),
+                (token_sets.c.lease_seconds, bindparam("seconds")),
             ),
             dialect,
             (),
@@ -81,7 +83,19 @@ class _Statements:
         self.release = Statement(
             update(token_sets)
             .where(this, unchanged, owned)
-            .values(lease_owner=None, lease_until=now + bindparam("seconds")),
+            .values(
+                lease_owner=None,
+                lease_until=now + bindparam("seconds"),
+                lease_seconds=bindparam("seconds"),
+            ),
+            dialect,
+            (),
+        )
+        meant = func.coalesce(token_sets.c.lease_seconds, _LONGEST)
+        self.redate = Statement(
+            update(token_sets)
+            .where(this, unchanged, token_sets.c.lease_until > now + meant)
+            .values(lease_until=now + meant),
             dialect,
             (),
         )
@@ -114,6 +128,9 @@ class _Statements:
             (),
         )
 
+
+_LONGEST: Final = 300
+"""Seconds that a lease or pause may be meant to last whose length was not written down."""
 
 _COLUMNS: Final = tuple(column.name for column in token_sets.c)
 
@@ -163,6 +180,23 @@ class Refreshes(StoreBase):
                 return None
             taken = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
             return None if taken is None else self._token_row(taken)
+
+        return self._database.write(work)
+
+    def redate_lease(self, row: TokenRow, *, now: int) -> TokenRow | None:
+        """Have a lease or pause of a clock that was set back last no longer than it was meant to.
+
+        Counted from now: whoever holds the lease may still be at work (row R14).
+
+        Returns:
+            The row as it is now, or None where it is gone.
+        """
+        place = {"which_tokens": row.id, "which_generation": row.generation, "now": now}
+
+        def work(transaction: Transaction) -> TokenRow | None:
+            transaction.run(self._refresh.redate, place)
+            found = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
+            return None if found is None else self._token_row(found)
 
         return self._database.write(work)
 
@@ -262,6 +296,7 @@ class Refreshes(StoreBase):
         at = int(of["at"])
         left = 0 if of["lease_until"] is None else max(0, of["lease_until"] - at)
         owned = of["lease_owner"] is not None
+        meant = _LONGEST if of["lease_seconds"] is None else of["lease_seconds"]
         return TokenRow(
             id=of["id"],
             user_id=of["user_id"],
@@ -275,4 +310,5 @@ class Refreshes(StoreBase):
             leased=owned and left > 0,
             retry_in=0 if owned else left,
             disabled=of["disabled_at"] is not None,
+            misdated=left > meant,
         )

@@ -1,0 +1,219 @@
+"""Threads that carry a flow to its end, whatever happens to those who asked for it.
+
+A thread that waits can be interrupted: a signal handler raises (a job's soft time limit, Ctrl-C),
+a job queue sets an exception on it, gevent kills its greenlet. What must not be lost is therefore
+never done on the thread of a caller, who only waits for it (rows R13, C13; decision 27).
+"""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, Final
+
+from procore_signin.flow.steps import Call
+from procore_signin.forks import look_after
+
+LATER_AT_ONCE: Final = 8
+"""So many pieces of work that nobody waits for are done at the same time; the others queue."""
+
+
+class Background:
+    """Starts threads, and knows which have not ended.
+
+    They are no daemons: a process that ends waits for them. `ending` tells them that it does.
+    Nothing is noted before a thread runs that an interrupted caller could leave behind half done.
+    """
+
+    def __init__(self) -> None:
+        self.after_fork()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: the threads, and what they were doing, stay in the parent."""
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._postponed: deque[tuple[Hashable | None, Callable[[], None]]] = deque()
+        self._keys: set[Hashable] = set()
+        self._working = 0
+        self._closing_since: float | None = None
+        self._alone_since: float | None = None
+
+    def start(self, work: Callable[[], None]) -> bool:
+        """Have `work`, which raises nothing, done on a thread of its own.
+
+        It sees the caller's context variables.
+
+        Returns:
+            False where no thread can be had: this process has too many, or is ending. Then nothing
+            was done.
+        """
+        context = contextvars.copy_context()
+
+        def carry() -> None:
+            try:
+                context.run(work)
+            finally:
+                threads.discard(thread)
+
+        thread = threading.Thread(target=carry, name="procore-signin")
+        threads = self._threads
+        threads.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            threads.discard(thread)
+            return False
+        return True
+
+    def later(self, work: Callable[[], None], key: Hashable | None) -> None:
+        """Have `work` done by the way, unless a piece of work with the same `key` waits or runs."""
+        with self._lock:
+            if key is not None:
+                if key in self._keys:
+                    return
+                self._keys.add(key)
+            self._postponed.append((key, work))
+        if not self.start(self._work_off):
+            self._work_off()
+
+    def _work_off(self) -> None:
+        with self._lock:
+            if self._working >= LATER_AT_ONCE:
+                return  # those who work take it
+            self._working += 1
+        while True:
+            with self._lock:
+                if not self._postponed:
+                    self._working -= 1
+                    return
+                key, work = self._postponed.popleft()
+            try:
+                work()
+            finally:
+                with self._lock:
+                    self._keys.discard(key)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the front door is being closed."""
+        return self._closing_since is not None
+
+    def ending(self) -> float:
+        """Return for how many seconds the front door, or the process, has been ending; or 0.
+
+        Where the main thread has ended, the process waits for the others, ours among them.
+        """
+        since = self._closing_since
+        if since is None:
+            if threading.main_thread().is_alive():
+                return 0.0
+            since = self._alone_since = self._alone_since or time.monotonic()
+        return max(time.monotonic() - since, 0.001)
+
+    def close(self, seconds: float) -> int:
+        """Wait until everything has ended, `seconds` at most, and return how much has not.
+
+        It may be used again afterwards.
+        """
+        self._closing_since = began = time.monotonic()
+        try:
+            return self.settle(seconds - (time.monotonic() - began))
+        finally:
+            self._closing_since = None
+
+    def settle(self, seconds: float) -> int:
+        """Wait until nothing is under way, `seconds` at most, and return how much still is."""
+        until = time.monotonic() + seconds
+        while running := self._running():
+            left = until - time.monotonic()
+            if left <= 0:
+                return len(running)
+            running[0].join(left)
+        return 0
+
+    def _running(self) -> list[threading.Thread]:
+        here = threading.current_thread()
+        return [each for each in list(self._threads) if each is not here and each.is_alive()]
+
+
+class Asked:
+    """Between a flow that is carried on and the one who asked for it.
+
+    Args:
+        call: Calls the application.
+        listening: Whether there is one who will `wait`; else the application is called where the
+            flow is carried on.
+    """
+
+    def __init__(self, call: Callable[[Call], Any], *, listening: bool) -> None:
+        self.outcome: Final[Future[Any]] = Future()
+        self._call: Final = call
+        self._lock: Final = threading.Lock()
+        self._listening = listening
+        self._wanted: tuple[Call, Future[Any]] | None = None
+        self._news: Final = queue.SimpleQueue[None]()
+
+    def wait(self) -> Any:
+        """Wait for the outcome, call the application meanwhile, and return or raise the outcome."""
+        try:
+            while not self.outcome.done():
+                self._news.get()
+                wanted = self._wanted
+                if wanted is not None and not wanted[1].done():
+                    _do(self._call, *wanted)
+        finally:
+            self._leave()
+        return self.outcome.result()
+
+    def call(self, step: Call) -> Any:
+        """Call the application where the caller is, or here where there is none any more."""
+        outcome: Future[Any] = Future()
+        with self._lock:
+            listening = self._listening
+            if listening:
+                self._wanted = step, outcome
+                self._news.put(None)
+        if listening:
+            try:
+                return outcome.result()
+            except _CallerLeftError:
+                pass
+            finally:
+                self._wanted = None
+        return self._call(step)
+
+    def tell(self, value: Any, error: BaseException | None) -> bool:
+        """Tell whoever waits the outcome. False where they had been told another one."""
+        if self.outcome.done():
+            return False
+        if error is None:
+            self.outcome.set_result(value)
+        else:
+            self.outcome.set_exception(error)
+        self._news.put(None)
+        return True
+
+    def _leave(self) -> None:
+        """Have what the caller does not do any more done where the flow is carried on."""
+        with self._lock:
+            self._listening = False
+        wanted = self._wanted
+        if wanted is not None and not wanted[1].done():
+            wanted[1].set_exception(_CallerLeftError())
+
+
+class _CallerLeftError(Exception):
+    """Whoever asked does not wait any more."""
+
+
+def _do(call: Callable[[Call], Any], step: Call, outcome: Future[Any]) -> None:
+    try:
+        outcome.set_result(call(step))
+    except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
+        outcome.set_exception(error)
