@@ -357,15 +357,12 @@ def test_nothing_of_one_request_is_left_for_the_next(app: Flask, client: FlaskCl
     assert [each is None for each in seen] == [False, True]
 
 
-@pytest.mark.parametrize("patched", [True, False])
-def test_only_where_gevent_has_patched_requests_are_sent_from_another_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, patched: bool
+def test_where_gevent_has_not_patched_the_process_requests_are_not_sent_from_its_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With greenlets but without patches, so that the test's own threads stay what they are."""
     gevent = importlib.import_module("gevent")
-    monkey = importlib.import_module("gevent.monkey")
-    monkeypatch.setattr(monkey, "is_module_patched", lambda name: patched and name == "socket")
-    sent_from = []
+    importlib.import_module("gevent.monkey")
+    sent_from, in_pool = [], gevent.get_hub().threadpool.apply(threading.get_ident)
 
     class Noting(ScriptedProcore):
         def send(self, request: HttpRequest) -> HttpResponse:
@@ -388,7 +385,7 @@ def test_only_where_gevent_has_patched_requests_are_sent_from_another_thread(
         greenlet = gevent.spawn(sign_in, browser_of(app))
         assert greenlet.get() == "/"
     assert sent_from
-    assert (threading.get_ident() in sent_from) is not patched
+    assert in_pool not in sent_from
 
 
 @pytest.fixture(scope="module")

@@ -147,8 +147,8 @@ class Asked:
 
     Args:
         call: Calls the application.
-        listening: Whether there is one who will `wait`; else the application is called where the
-            flow is carried on.
+        listening: Whether there is one who will `wait`, and `leave` at the end; else the
+            application is called where the flow is carried on.
     """
 
     def __init__(self, call: Callable[[Call], Any], *, listening: bool) -> None:
@@ -161,14 +161,11 @@ class Asked:
 
     def wait(self) -> Any:
         """Wait for the outcome, call the application meanwhile, and return or raise the outcome."""
-        try:
-            while not self.outcome.done():
-                self._news.get()
-                wanted = self._wanted
-                if wanted is not None and not wanted[1].done():
-                    _do(self._call, *wanted)
-        finally:
-            self._leave()
+        while not self.outcome.done():
+            self._news.get()
+            wanted = self._wanted
+            if wanted is not None and not wanted[1].done():
+                _do(self._call, *wanted)
         return self.outcome.result()
 
     def call(self, step: Call) -> Any:
@@ -199,8 +196,8 @@ class Asked:
         self._news.put(None)
         return True
 
-    def _leave(self) -> None:
-        """Have what the caller does not do any more done where the flow is carried on."""
+    def leave(self) -> None:
+        """Have the application called where the flow is carried on: the caller is not there."""
         with self._lock:
             self._listening = False
         wanted = self._wanted

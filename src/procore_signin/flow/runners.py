@@ -122,9 +122,12 @@ class Runner:
     def _carried(self, flow: Flow[Any]) -> Any:
         """Have `flow` carried to its end whatever happens here, and wait for its outcome."""
         asked = Asked(self._call, listening=True)
-        if not self._background.start(partial(self._carry, flow, asked)):
-            return self._drive(flow, Asked(self._call, listening=False))
-        return asked.wait()
+        try:
+            if self._background.start(partial(self._carry, flow, asked)):
+                return asked.wait()
+        finally:
+            asked.leave()
+        return self._drive(flow, asked)
 
     def _share(self, key: Hashable, flow: Flow[Any]) -> Any:
         """Have `flow` run for every thread that asks for `key` meanwhile, or wait for who does."""

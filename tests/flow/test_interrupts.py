@@ -1,0 +1,422 @@
+"""Whatever happens to a caller, a refresh or an exchange that was sent is finished (row R13)."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from pathlib import Path
+
+import pytest
+from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+
+from procore_signin.client import ProcoreSignIn
+from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
+from procore_signin.flow.hooks import Candidate, Hooks
+from procore_signin.flow.runners import AsyncRunner
+from procore_signin.flow.steps import Flow, call, once, send, shield
+from procore_signin.flow.tokens import FreshToken, fresh_tokens
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store.records import TokenRow, User
+
+Interrupt = Callable[[int], None]
+
+
+class SoftLimitError(BaseException):
+    """What a job queue raises when a job takes too long."""
+
+
+def raise_from_a_signal_handler(caller: int) -> None:
+    signal.pthread_kill(caller, signal.SIGUSR1)
+
+
+def press_ctrl_c(caller: int) -> None:
+    signal.pthread_kill(caller, signal.SIGINT)
+
+
+def set_an_exception_on_the_thread(caller: int) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(caller), ctypes.py_object(SoftLimitError)
+    )
+
+
+INTERRUPTS = [raise_from_a_signal_handler, press_ctrl_c, set_an_exception_on_the_thread]
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Signal handlers that raise, however this test run was started."""
+
+    def soft_limit(*_: object) -> None:
+        raise SoftLimitError
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGINT)}
+    signal.signal(signal.SIGUSR1, soft_limit)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def user(door: ProcoreSignIn) -> User:
+    return sign_in(door).user
+
+
+def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
+    row = door.store.token_row(user.id, "emulator", now=door.context.now())
+    assert row is not None
+    return row
+
+
+def interrupting(
+    interrupt: Interrupt, gone: threading.Event, answer: HttpResponse
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer only after the caller, which is the main thread, was interrupted and has gone."""
+    caller = threading.get_ident()
+
+    def answered(_: HttpRequest) -> HttpResponse:
+        interrupt(caller)
+        if interrupt is not set_an_exception_on_the_thread:  # which waits for the thread to run
+            gone.wait(20)
+        return answer
+
+    return answered
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+def test_R13_an_interrupted_caller_does_not_lose_the_new_pair(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User, interrupt: Interrupt
+) -> None:
+    clock.advance(5400)
+    gone = threading.Event()
+    procore.next("/oauth/token", interrupting(interrupt, gone, tokens(2)))
+    with pytest.raises((SoftLimitError, KeyboardInterrupt)):
+        door.fresh_tokens(user)
+    gone.set()
+    assert door._runner.settle() == 0
+    row = row_of(door, user)
+    assert (row.generation, row.leased, row.retry_in) == (2, False, 0)
+    assert door.fresh_tokens(user).generation == 2
+    assert len(procore.exchanges) == 2
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
+def test_R13_C13_an_interrupted_exchange_becomes_the_sign_in_that_it_was(
+    door: ProcoreSignIn, procore: ScriptedProcore, interrupt: Interrupt
+) -> None:
+    gone = threading.Event()
+    procore.next("/oauth/token", interrupting(interrupt, gone, tokens(1)))
+    with pytest.raises((SoftLimitError, KeyboardInterrupt)):
+        sign_in(door)
+    gone.set()
+    assert door._runner.settle() == 0
+    (user,) = door.users()
+    assert row_of(door, user).status == "ok"
+    assert procore.revoked == []
+
+
+def test_R13_followers_get_the_outcome_and_not_the_interrupt_of_another(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    clock.advance(5400)
+    gone, followers = threading.Event(), ThreadPoolExecutor(3)
+    waiting: list[Future[FreshToken]] = []
+    caller = threading.get_ident()
+
+    def answered(_: HttpRequest) -> HttpResponse:
+        waiting.extend(followers.submit(door.fresh_tokens, user) for _ in range(3))
+        raise_from_a_signal_handler(caller)
+        gone.wait(20)
+        return tokens(2)
+
+    procore.next("/oauth/token", answered)
+    with pytest.raises(SoftLimitError):
+        door.fresh_tokens(user)
+    gone.set()
+    assert [each.result(20).generation for each in waiting] == [2, 2, 2]
+    followers.shutdown()
+
+
+def test_R13_followers_of_a_flow_that_was_itself_interrupted_get_an_error_of_ours(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    def killed(_: HttpRequest) -> HttpResponse:
+        raise SoftLimitError
+
+    procore.next("/ping", killed)
+
+    def ping() -> Flow[HttpResponse]:
+        return (yield from send(HttpRequest("GET", "http://127.0.0.1:4568/ping")))
+
+    with pytest.raises(ProcoreUnavailable, match="was interrupted"):
+        door.run(once("ping", ping()))
+    assert door.run(once("ping", ping())).status == 200  # nothing is left of it
+
+
+def test_R13_nobody_waits_for_a_lease_whose_owner_ended_by_a_defect(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    clock.advance(5400)
+
+    def broken(_: HttpRequest) -> HttpResponse:
+        raise LookupError("a defect of a transport of the application's")
+
+    procore.next("/oauth/token", broken)
+    with pytest.raises(LookupError):
+        door.fresh_tokens(user)
+    row = row_of(door, user)
+    assert (row.leased, row.ambiguous) == (False, 1)  # it may have been sent
+    clock.advance(row.retry_in)
+    assert door.fresh_tokens(user).generation == 2
+
+
+def test_R13_a_hook_is_called_on_the_thread_of_its_caller(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    """Frameworks keep connections and requests by thread: Django its database connections."""
+    threads = []
+
+    def hook(_: object) -> None:
+        threads.append(threading.get_ident())
+
+    hooks = Hooks(may_sign_in=hook, on_sign_up=hook, on_sign_in=hook)
+    procore.next("/rest/v1.0/companies", reply(200, []))
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        sign_in(door)
+    assert threads == [threading.get_ident()] * 3
+
+
+def test_R13_the_hooks_of_a_caller_who_has_gone_are_called_all_the_same(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    told: list[tuple[str, int]] = []
+    request = ContextVar[str]("request")
+    gone = threading.Event()
+
+    def hook(_: object) -> None:
+        told.append((request.get(), threading.get_ident()))
+
+    procore.next("/oauth/token", interrupting(raise_from_a_signal_handler, gone, tokens(1)))
+    with front_door(tmp_path, procore, clock, hooks=Hooks(on_sign_in=hook)) as door:
+        request.set("this one")
+        with pytest.raises(SoftLimitError):
+            sign_in(door)
+        gone.set()
+        door._runner.settle()
+    assert [what for what, _ in told] == ["this one"]
+    assert told[0][1] != threading.get_ident()
+
+
+def test_R13_an_interrupt_in_a_hook_ends_the_sign_in_as_an_error_of_the_hook_does(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    def slow(_: Candidate) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+
+    procore.next("/rest/v1.0/companies", reply(200, []))
+    with front_door(tmp_path, procore, clock, hooks=Hooks(may_sign_in=slow)) as door:
+        with pytest.raises(SoftLimitError):
+            sign_in(door)
+        assert list(door.users()) == []
+
+
+def test_R13_a_process_without_threads_to_spare_does_the_work_where_it_is_asked_for(
+    door: ProcoreSignIn, clock: Clock, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", exhausted)
+    clock.advance(5400)
+    assert door.fresh_tokens(user).generation == 2
+    assert sign_in(door).user.id == user.id
+
+
+class Slow:
+    """An async transport whose answer waits for `gate`."""
+
+    def __init__(self, procore: ScriptedProcore) -> None:
+        self.procore = procore
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.asked.set()
+        await self.gate.wait()
+        return self.procore.send(request)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_R13_the_end_of_the_event_loop_waits_for_a_refresh_that_was_sent(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    """`asyncio.run` cancels every task: when the main one returns, raises, or at Ctrl-C."""
+    clock.advance(5400)
+
+    async def main() -> None:
+        transport = Slow(procore)
+        runner = AsyncRunner(door.store, transport)
+        caller = asyncio.create_task(runner.run(fresh_tokens(door.context, user.id)))
+        await transport.asked.wait()
+        # Answered only after everything was cancelled: the loop turns to timers last.
+        asyncio.get_running_loop().call_later(0.02, transport.gate.set)
+        caller.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    asyncio.run(main())
+    assert row_of(door, user).generation == 2
+
+
+def test_R13_an_async_hook_may_set_itself_a_time_limit(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    """A limit cancels the task that it is set in, which must not be one that goes on."""
+    seen = []
+
+    async def hook(_: Candidate) -> str:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            seen.append("limited")
+        return "not today"
+
+    def flow() -> Flow[object]:
+        return (yield from shield(call(hook, None)))
+
+    async def main() -> None:
+        transport = Slow(procore)
+        runner = AsyncRunner(door.store, transport)
+        assert await runner.run(flow()) == "not today"
+        await runner.aclose()
+
+    with front_door(tmp_path, procore, clock) as door:
+        asyncio.run(main())
+    assert seen == ["limited"]
+
+
+GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import sys, gevent, threading
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
+
+procore, clock = ScriptedProcore(), Clock()
+with front_door(Path({folder!r}), procore, clock) as door:
+    user = sign_in(door).user
+    clock.advance(5400)
+    asked, gone = threading.Event(), threading.Event()
+    def slow(_):
+        asked.set()
+        assert gone.wait(20)
+        return tokens(2)
+    procore.next("/oauth/token", slow)
+    got = []
+    def leader():
+        if {how!r} == "timeout":
+            with gevent.Timeout(0.2):
+                door.fresh_tokens(user)
+        else:
+            door.fresh_tokens(user)
+    first = gevent.spawn(leader)
+    assert asked.wait(20)
+    follower = gevent.spawn(lambda: door.fresh_tokens(user).generation)
+    gevent.sleep(0)
+    if {how!r} == "kill":
+        first.kill()
+    else:
+        first.join()
+    gone.set()
+    assert follower.get(timeout=20) == 2, follower
+    assert door.fresh_tokens(user).generation == 2
+    assert len(procore.exchanges) == 2
+print("kept")
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "timeout"])
+def test_R13_a_greenlet_that_is_killed_or_out_of_time_does_not_lose_the_new_pair(
+    tmp_path: Path, how: str
+) -> None:
+    paths = [str(Path(__file__).parents[1] / "support")]
+    program = GEVENT.format(paths=paths, folder=str(tmp_path), how=how)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout.strip()[-4:]) == (0, "kept"), done.stderr[-2000:]
+
+
+ENDING = """
+import sys, threading
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
+
+procore, clock = ScriptedProcore(), Clock()
+door = front_door(Path({folder!r}), procore, clock)
+user = sign_in(door).user
+clock.advance(5400 - 120)  # early: nobody waits for the refresh
+def slow(_):
+    threading.main_thread().join()  # answered when the main thread has ended
+    return tokens(2)
+procore.next("/oauth/token", slow)
+assert door.fresh_tokens(user).generation == 1
+"""
+
+
+def test_R13_a_program_that_ends_without_closing_its_front_door_waits_for_a_refresh(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    paths = [str(Path(__file__).parents[1] / "support")]
+    program = ENDING.format(paths=paths, folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with front_door(tmp_path, procore, clock) as door:
+        (user,) = door.users()
+        assert row_of(door, user).generation == 2
+
+
+def test_R8_an_early_refresh_costs_a_caller_nothing_while_procore_is_silent(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    clock.advance(5400 - 120)
+    release = threading.Event()
+
+    def silent(_: HttpRequest) -> HttpResponse:
+        release.wait(60)
+        raise ProcoreUnavailable("the time is up", ambiguous=True)
+
+    procore.next("/oauth/token", silent)
+    took = []
+    for _ in range(300):
+        began = time.perf_counter()
+        assert door.fresh_tokens(user).generation == 1
+        took.append(time.perf_counter() - began)
+    release.set()
+    door._runner.settle()
+    assert sorted(took)[297] <= 0.02
+
+
+def test_an_error_of_a_shielded_flow_reaches_its_caller_as_it_is(door: ProcoreSignIn) -> None:
+    raised = ProcoreSignInError("this one")
+
+    def failing() -> Flow[None]:
+        yield from ()
+        raise raised
+
+    with pytest.raises(ProcoreSignInError) as caught:
+        door.run(shield(failing()))
+    assert caught.value is raised
