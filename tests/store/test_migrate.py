@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,30 @@ def test_an_upgrade_makes_the_tables_and_a_downgrade_removes_them(empty_url: str
     assert tables(empty_url) == {VERSION_TABLE}
     migrate.upgrade(empty_url)
     assert TABLES == tables(empty_url)
+
+
+def test_people_of_the_first_revision_keep_their_tokens(empty_url: str, keys: KeyRing) -> None:
+    migrate.upgrade(empty_url)
+    migrate.downgrade(empty_url, "0001")
+    with connected(empty_url) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO users (procore_id, email, environment, created_at, last_signed_in_at)"
+                " VALUES (7, 'a@b.example', 'emulator', 1, 1)"
+            )
+        )
+        connection.execute(
+            text(
+                "INSERT INTO token_sets (user_id, environment, generation, access_token,"
+                " expires_at, status, lease_until, created_at, updated_at)"
+                " VALUES (1, 'emulator', 3, 'sealed', 1, 'ok', 9, 1, 1)"
+            )
+        )
+
+    migrate.upgrade(empty_url)
+    with closing(Store(empty_url, keys)) as store:
+        (state,) = store.token_states(1, now=1)
+    assert (state.generation, state.status) == (3, "ok")
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_statements_expect(

@@ -7,6 +7,7 @@ never done on the thread of a caller, who only waits for it (rows R13, C13; deci
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import queue
 import threading
@@ -14,20 +15,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final
 
 from procore_signin.flow.steps import Call
 from procore_signin.forks import look_after
+
+KEPT_SECONDS: Final = 5.0
+"""How long a thread without work is kept. To begin one costs as much as half a sign-in."""
+
+LOOK_SECONDS: Final = 0.1
+"""How soon a thread without work sees that the process ends."""
 
 LATER_AT_ONCE: Final = 8
 """So many pieces of work that nobody waits for are done at the same time; the others queue."""
 
 
 class Background:
-    """Starts threads, and knows which have not ended.
+    """Threads for work, kept for a moment after it, and the knowledge of what has not ended.
 
-    They are no daemons: a process that ends waits for them. `ending` tells them that it does.
-    Nothing is noted before a thread runs that an interrupted caller could leave behind half done.
+    They are no daemons: a process that ends waits for work that is under way. `ending` tells the
+    work that it does. A caller may be interrupted between any two steps: it only puts work into a
+    queue, and the threads themselves see to it that there are enough of them.
     """
 
     def __init__(self) -> None:
@@ -36,16 +45,19 @@ class Background:
 
     def after_fork(self) -> None:
         """Begin anew in a child: the threads, and what they were doing, stay in the parent."""
-        self._lock = threading.Lock()
-        self._threads: set[threading.Thread] = set()
+        self._changed = threading.Condition(threading.Lock())
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._idle = 0
+        self._busy: set[int] = set()
         self._postponed: deque[tuple[Hashable | None, Callable[[], None]]] = deque()
         self._keys: set[Hashable] = set()
         self._working = 0
+        self._closed = False
         self._closing_since: float | None = None
         self._alone_since: float | None = None
 
     def start(self, work: Callable[[], None]) -> bool:
-        """Have `work`, which raises nothing, done on a thread of its own.
+        """Have `work`, which raises nothing, done on another thread.
 
         It sees the caller's context variables.
 
@@ -53,27 +65,60 @@ class Background:
             False where no thread can be had: this process has too many, or is ending. Then nothing
             was done.
         """
-        context = contextvars.copy_context()
+        job: _Job = [partial(contextvars.copy_context().run, work)]
+        self._closed = False
+        self._jobs.put(job)
+        if self._too_few() and not self._add_thread():
+            return _taken(job) is None
+        return True
 
-        def carry() -> None:
-            try:
-                context.run(work)
-            finally:
-                threads.discard(thread)
+    def _too_few(self) -> bool:
+        return self._jobs.qsize() > self._idle
 
-        thread = threading.Thread(target=carry, name="procore-signin")
-        threads = self._threads
-        threads.add(thread)
+    def _add_thread(self) -> bool:
         try:
-            thread.start()
+            threading.Thread(target=self._serve, name="procore-signin").start()
         except RuntimeError:
-            threads.discard(thread)
             return False
         return True
 
+    def _serve(self) -> None:
+        with self._changed:
+            self._idle += 1
+        quiet = 0.0
+        while True:
+            job = None
+            with contextlib.suppress(queue.Empty):
+                job = self._jobs.get(timeout=LOOK_SECONDS)
+            quiet = 0.0 if job is not None else quiet + LOOK_SECONDS
+            with self._changed:
+                self._idle -= 1
+                too_few = self._too_few()  # those who count on this thread, which is busy now
+                if job is not None:
+                    self._busy.add(threading.get_ident())
+                elif too_few or self._is_kept(quiet):
+                    self._idle += 1
+                    continue
+                else:
+                    return
+            if too_few:
+                self._add_thread()
+            try:
+                work = _taken(job)
+                if work is not None:
+                    work()
+            finally:
+                with self._changed:
+                    self._busy.discard(threading.get_ident())
+                    self._idle += 1
+                    self._changed.notify_all()
+
+    def _is_kept(self, quiet: float) -> bool:
+        return quiet < KEPT_SECONDS and not self._closed and threading.main_thread().is_alive()
+
     def later(self, work: Callable[[], None], key: Hashable | None) -> None:
         """Have `work` done by the way, unless a piece of work with the same `key` waits or runs."""
-        with self._lock:
+        with self._changed:
             if key is not None:
                 if key in self._keys:
                     return
@@ -83,12 +128,12 @@ class Background:
             self._work_off()
 
     def _work_off(self) -> None:
-        with self._lock:
+        with self._changed:
             if self._working >= LATER_AT_ONCE:
                 return  # those who work take it
             self._working += 1
         while True:
-            with self._lock:
+            with self._changed:
                 if not self._postponed:
                     self._working -= 1
                     return
@@ -96,7 +141,7 @@ class Background:
             try:
                 work()
             finally:
-                with self._lock:
+                with self._changed:
                     self._keys.discard(key)
 
     @property
@@ -119,27 +164,35 @@ class Background:
     def close(self, seconds: float) -> int:
         """Wait until everything has ended, `seconds` at most, and return how much has not.
 
-        It may be used again afterwards.
+        The threads end too. It may be used again afterwards.
         """
-        self._closing_since = began = time.monotonic()
+        self._closing_since = time.monotonic()
         try:
-            return self.settle(seconds - (time.monotonic() - began))
+            return self.settle(seconds)
         finally:
-            self._closing_since = None
+            self._closed, self._closing_since = True, None
 
     def settle(self, seconds: float) -> int:
         """Wait until nothing is under way, `seconds` at most, and return how much still is."""
-        until = time.monotonic() + seconds
-        while running := self._running():
-            left = until - time.monotonic()
-            if left <= 0:
-                return len(running)
-            running[0].join(left)
-        return 0
+        if self._too_few():
+            self._add_thread()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._unfinished(), seconds)
+            return self._unfinished()
 
-    def _running(self) -> list[threading.Thread]:
-        here = threading.current_thread()
-        return [each for each in list(self._threads) if each is not here and each.is_alive()]
+    def _unfinished(self) -> int:
+        return len(self._busy - {threading.get_ident()}) + self._jobs.qsize()
+
+
+_Job = list[Callable[[], None]]
+"""Holds the work until somebody takes it, and is empty afterwards: it is done once."""
+
+
+def _taken(job: _Job) -> Callable[[], None] | None:
+    try:
+        return job.pop()
+    except IndexError:
+        return None
 
 
 class Asked:
