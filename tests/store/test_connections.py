@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -266,3 +268,33 @@ def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -
     del keys
     done = run_script(script, url, options=("-X", "dev", "-W", "error"))
     assert (done.returncode, done.stderr) == (0, ""), kind
+
+
+class InterruptError(BaseException):
+    """As a signal handler raises it."""
+
+
+@ON_SERVERS
+def test_R13_a_connection_that_was_interrupted_at_work_is_not_used_again(
+    kind: str, new_store: Callable[..., Store], engine: Engine
+) -> None:
+    """What is under way on it would be answered to whoever asks next."""
+    store = new_store(pool_size=1)
+    store.probe()
+    long = func.pg_sleep(20) if kind == "postgresql" else func.sleep(20)
+    statement = Statement(select(long), engine.dialect, ())
+
+    def interrupted(*_: object) -> None:
+        raise InterruptError
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    timer = threading.Timer(0.3, signal.pthread_kill, [threading.get_ident(), signal.SIGUSR1])
+    try:
+        timer.start()
+        with pytest.raises(InterruptError):
+            store._database.one(statement, {})
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    for _ in range(3):
+        store.probe()

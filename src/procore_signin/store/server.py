@@ -11,6 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import PoolProxiedConnection
 
+from procore_signin.errors import ProcoreSignInError
 from procore_signin.forks import abandon, look_after
 from procore_signin.store.address import Address, Backend
 from procore_signin.store.database import Patience
@@ -117,6 +118,12 @@ class ServerDatabase:
         except (SQLAlchemyError, self._driver.Error) as error:
             lost = self._is_lost(engine, connection, error)
             failed = failed_by(error, lost=lost)
+        except (ProcoreSignInError, Failed):  # what the work found: the connection is at rest
+            raise
+        except BaseException:  # an interrupt: who knows what is still under way on it (row R13)
+            if connection is not None:
+                connection.invalidate()
+            raise
         else:
             return result
         finally:
