@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hmac
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Self
 
 
 class Secret:
     """A text that must not be shown: a token, a code, a client secret, a key.
 
-    `str()`, `repr()` and f-strings show the label in angle brackets. It cannot be pickled or
-    turned into JSON. Only `reveal()` hands out the text, and only the rooms that put it on the
-    wire or under a seal call it. Comparison takes the same time wherever the texts differ.
+    `str()`, `repr()` and f-strings show the label in angle brackets. It cannot be pickled, copied
+    or turned into JSON, and so neither can what has one in it, such as a `FreshToken`: a job in
+    another process asks for a token of its own. Only `reveal()` hands out the text, and only the
+    rooms that put it on the wire or under a seal call it. Comparison takes the same time wherever
+    the texts differ.
     """
 
     __slots__ = ("_label", "_text")
@@ -20,6 +22,26 @@ class Secret:
     def __init__(self, text: str, label: str) -> None:
         self._text: Final = text
         self._label: Final = label
+
+    @classmethod
+    def of(cls, given: Self | str, *, argument: str) -> Self:
+        """Return the secret that a caller gave, as one or as plain text.
+
+        Args:
+            given: The secret.
+            argument: What the caller calls it, such as `client_secret`; its label, if it has none.
+
+        Raises:
+            TypeError: It is neither. The message names the argument and never shows the value.
+        """
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, str):
+            return cls(str(given), argument.replace("_", " "))
+        raise TypeError(
+            f"{argument} must be text or a Secret, not {type(given).__name__}. "
+            f"Pass the text itself{_cure(given)}."
+        )
 
     def reveal(self) -> str:
         """Return the text itself."""
@@ -40,3 +62,9 @@ class Secret:
 def _bytes(secret: Secret) -> bytes:
     # An encoding error would carry the text, so the encoding must have none.
     return secret.reveal().encode("utf-8", "surrogatepass")
+
+
+def _cure(given: object) -> str:
+    if isinstance(given, bytes | bytearray | memoryview):
+        return ", decoded"
+    return "; None often means that a setting is missing" if given is None else ""
