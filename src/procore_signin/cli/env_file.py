@@ -51,7 +51,7 @@ def text_of(path: Path) -> str:
         OSError: It may not be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError:

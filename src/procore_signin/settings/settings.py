@@ -109,6 +109,7 @@ class Settings:
             values = _EMULATOR_DEFAULTS | values
         for name, parse in parsers.PARSERS.items():
             try:
+                parsers.check_edges(values, name)
                 parse(values)
             except parsers.WrongError as wrong:
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
