@@ -22,14 +22,17 @@ import pytest
 from raising import job, made
 
 import procore_signin
+from procore_signin import SANDBOX, AccessEnded, User
 from procore_signin.api.errors import ApiUnreachable, Invalid, RateLimited
 from procore_signin.errors import (
     AttemptInvalid,
     GrantLost,
+    Problem,
     ProcoreSignInError,
     ProcoreUnavailable,
     SignInRefused,
 )
+from procore_signin.flow.tokens import FreshToken
 from procore_signin.flow.waiters import copy_of
 from procore_signin.protocol.secret import Secret
 
@@ -256,3 +259,33 @@ def test_a_note_that_one_waiter_adds_is_not_the_others() -> None:
     copy_of(error).add_note("mine")
 
     assert error.__notes__ == ["first"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        User(1, 2, "a@example.com", None, "sandbox", 0, 0, None),
+        SANDBOX,
+        Problem("PROCORE_KEYS", "is odd", "Mend it"),
+        AccessEnded(
+            User(1, 2, "a@example.com", "A", "sandbox", 0, 0, None),
+            sessions=1,
+            revocation="confirmed",
+            refresh_under_way=False,
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_N1_what_holds_no_secret_may_go_to_another_process(value: object) -> None:
+    assert there_and_back(value) == value
+    assert copy.deepcopy(value) == value
+
+
+@pytest.mark.parametrize("way", [*WAYS[:6], copy.deepcopy], ids=[*NAMES[:6], NAMES[7]])
+def test_V6_what_holds_a_secret_stays_in_its_process(way: Callable[[Any], Any]) -> None:
+    fresh = FreshToken(Secret(CANARY, "access token"), generation=1, expires_in=60)
+
+    with pytest.raises(TypeError, match="<access token> cannot be pickled") as refusal:
+        way(fresh)
+
+    assert CANARY not in str(refusal.value) + repr(fresh)

@@ -13,7 +13,7 @@ from procore_signin.cli import env_file
 from procore_signin.environments import PRODUCTION, emulator
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.protocol.secret import Secret
-from procore_signin.settings import Settings
+from procore_signin.settings import Settings, read_settings
 from procore_signin.settings.parsers import PARSERS
 from procore_signin.store.keyring import KeyRing
 
@@ -601,3 +601,22 @@ class TestSecrecy:
         settings = Settings.load(GOOD, None)
         with pytest.raises(FrozenInstanceError):
             settings.client_id = "other"  # type: ignore[misc]
+
+
+def test_N2_the_settings_of_a_framework_may_have_secrets_as_such() -> None:
+    own = {name: GOOD[name] for name in ("PROCORE_CLIENT_ID", "PROCORE_ENVIRONMENT")} | {
+        "PROCORE_REDIRECT_URI": GOOD["PROCORE_REDIRECT_URI"],
+        "PROCORE_CLIENT_SECRET": Secret(GOOD["PROCORE_CLIENT_SECRET"], "client secret"),
+        "PROCORE_KEYS": Secret(KEYS, "keys"),
+    }
+
+    assert read_settings(own, environ={}, env_file=None) == Settings.load(GOOD, None)
+
+
+@pytest.mark.parametrize("name", ["PROCORE_CLIENT_SECRET", "PROCORE_KEYS"])
+def test_N2_bytes_in_the_settings_of_a_framework_are_refused_by_name(name: str) -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        read_settings(GOOD | {name: GOOD[name].encode()}, environ={}, env_file=None)
+
+    assert [each.setting for each in refused.value.problems] == [name]
+    assert GOOD[name] not in str(refused.value)

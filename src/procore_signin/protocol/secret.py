@@ -14,12 +14,21 @@ class Secret:
     another process asks for a token of its own. Only `reveal()` hands out the text, and only the
     rooms that put it on the wire or under a seal call it. Comparison takes the same time wherever
     the texts differ.
+
+    Args:
+        text: What is secret.
+        label: What it is, such as `client secret`.
+
+    Raises:
+        TypeError: `text` is no text. The message does not show it.
     """
 
     __slots__ = ("_label", "_text")
     __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key
 
-    def __init__(self, text: str, label: str) -> None:
+    def __init__(self, text: str, label: str = "secret") -> None:
+        if not isinstance(text, str):
+            raise TypeError(_no_text(text, label, "text"))
         self._text: Final = text
         self._label: Final = label
 
@@ -38,10 +47,7 @@ class Secret:
             return given
         if isinstance(given, str):
             return cls(str(given), argument.replace("_", " "))
-        raise TypeError(
-            f"{argument} must be text or a Secret, not {type(given).__name__}. "
-            f"Pass the text itself{_cure(given)}."
-        )
+        raise TypeError(_no_text(given, argument, "text or a Secret"))
 
     def reveal(self) -> str:
         """Return the text itself."""
@@ -64,7 +70,11 @@ def _bytes(secret: Secret) -> bytes:
     return secret.reveal().encode("utf-8", "surrogatepass")
 
 
-def _cure(given: object) -> str:
+def _no_text(given: object, name: str, wanted: str) -> str:
     if isinstance(given, bytes | bytearray | memoryview):
-        return ", decoded"
-    return "; None often means that a setting is missing" if given is None else ""
+        cure = "Pass the text itself, decoded."
+    elif given is None:
+        cure = "Pass the text itself; None often means that a setting is missing."
+    else:
+        cure = "Pass the text itself."
+    return f"{name} must be {wanted}, not {type(given).__name__}. {cure}"
