@@ -6,11 +6,20 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from traceback import TracebackException
+from typing import Any
 
 import pytest
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
-from procore_signin import AsyncProcoreSignIn, ProcoreSignIn, SettingsInvalid, StoreUnavailable
+from procore_signin import (
+    AsyncProcoreSignIn,
+    ProcoreSignIn,
+    Secret,
+    SettingsInvalid,
+    StoreUnavailable,
+    environments,
+)
 from procore_signin.flow.hooks import Hooks
 from procore_signin.flow.steps import read, write
 from procore_signin.store.migrate import upgrade
@@ -137,3 +146,87 @@ def test_the_api_clients_of_a_front_door_work_after_it_opened_again(tmp_path: Pa
     for _ in range(2):
         with door, door.api(1) as api:
             assert str(api.base_url).startswith("http://127.0.0.1:4568")
+
+
+def plain(kind: Door, tmp_path: Path, **more: Any) -> ProcoreSignIn | AsyncProcoreSignIn:
+    """Return a front door that was made with plain text where a secret belongs."""
+    given: dict[str, Any] = {
+        "environment": environments.emulator("http://127.0.0.1:9"),
+        "client_id": "an-id",
+        "client_secret": "plain-secret-text",
+        "redirect_uri": "http://localhost:4567/callback",
+        "keys": KEYS.reveal(),
+        "database_url": f"sqlite:///{tmp_path / 'own.db'}",
+    }
+    return kind(**given | more)
+
+
+@BOTH
+def test_N2_a_front_door_takes_secrets_as_plain_text_and_shows_them_in_no_repr(
+    kind: Door, tmp_path: Path
+) -> None:
+    upgrade(f"sqlite:///{tmp_path / 'own.db'}")
+    door = plain(kind, tmp_path)
+
+    assert door.context.client.client_secret == Secret("plain-secret-text", "client secret")
+    assert door.context.attempt_seal is not None
+    assert door.store.find_users() == []
+    shown = repr(door) + repr(vars(door)) + repr(door.context) + repr(vars(door.store))
+    assert "plain-secret-text" not in shown
+    assert KEYS.reveal().partition(":")[2] not in shown
+
+
+@BOTH
+def test_N2_no_repr_of_a_front_door_shows_the_password_of_the_database(
+    kind: Door, tmp_path: Path
+) -> None:
+    door = plain(kind, tmp_path, database_url="postgresql://app:s3cr3t@127.0.0.1:9/app")
+
+    assert "s3cr3t" not in repr(vars(door)) + repr(vars(door.store))
+
+
+@BOTH
+@pytest.mark.parametrize("argument", ["client_secret", "keys"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b"plain-secret-text", "not bytes. Pass the text itself, decoded"),
+        (bytearray(b"plain-secret-text"), "not bytearray"),
+        (None, "not NoneType. Pass the text itself; None often means that a setting is missing"),
+        (["plain-secret-text"], "not list"),
+    ],
+)
+def test_N2_what_is_no_text_is_refused_by_the_name_of_its_argument(
+    kind: Door, tmp_path: Path, argument: str, given: object, words: str
+) -> None:
+    with pytest.raises(TypeError) as refusal:
+        plain(kind, tmp_path, **{argument: given})
+
+    assert str(refusal.value).startswith(f"{argument} must be text or a Secret, ")
+    assert words in str(refusal.value)
+    assert "plain-secret-text" not in str(refusal.value)
+
+
+@BOTH
+@pytest.mark.parametrize("argument", ["client_secret", "keys"])
+def test_N2_a_plain_text_that_breaks_a_rule_is_not_shown(
+    kind: Door, tmp_path: Path, argument: str
+) -> None:
+    with pytest.raises(ValueError, match=r"(?i)" + argument[-4:]) as refusal:
+        plain(kind, tmp_path, **{argument: "plain-s\u00e9cret-text"})
+
+    trace = TracebackException.from_exception(refusal.value, capture_locals=True).stack
+    ours = [frame for frame in trace if "/src/procore_signin/" in frame.filename]
+    assert ours
+    assert "cret-text" not in str([frame.locals for frame in ours]) + str(refusal.value)
+
+
+def test_N2_a_secret_stays_the_one_it_is_and_a_text_of_a_kind_of_its_own_becomes_plain() -> None:
+    class Marked(str):
+        __slots__ = ()
+
+    given = Secret("x", "token")
+
+    assert Secret.of(given, argument="client_secret") is given
+    assert type(Secret.of(Marked("x"), argument="keys").reveal()) is str
+    assert repr(Secret.of("x", argument="client_secret")) == "<client secret>"

@@ -21,6 +21,7 @@ MAY_REVEAL = {
     "flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
     "app/metrics.py",  # the token for reading the metrics, to compare it
     "web/endpoints.py",  # the session's token, in its Set-Cookie header
+    "settings/settings.py",  # what a framework's settings have as a Secret, to be checked
     "cli/demo.py",  # the demo's key, into a file that only its owner reads
     "cli/init.py",  # a new key, into .env
     "cli/keys.py",  # as above

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from procore_signin.cli import env_file
 from procore_signin.environments import PRODUCTION, emulator
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.protocol.secret import Secret
-from procore_signin.settings import Settings
+from procore_signin.settings import Settings, read_settings
+from procore_signin.settings.parsers import PARSERS
 from procore_signin.store.keyring import KeyRing
 
 KEYS = KeyRing.generate(lambda count: b"\x07" * count, key_id="k20270131").reveal()
@@ -209,8 +211,8 @@ class TestRedirectUri:
             ("https://app.example.com:99999/callback", "is no web address"),
             ("https://app.example.com:0/callback", "is no whole web address"),
             ("<REDIRECT_URI>", "has characters that no redirect URI has"),
-            (" https://app.example.com/callback", "has characters that no redirect URI has"),
-            ('"https://app.example.com/callback"', "has characters that no redirect URI has"),
+            (" https://app.example.com/callback", "has spaces or quotes around it"),
+            ('"https://app.example.com/callback"', "has spaces or quotes around it"),
             ("https://äpp.example.com/callback", "has characters that no redirect URI has"),
             ("https://app.example.com\\callback", "has characters that no redirect URI has"),
             ("https://app.example.com/callback?", "has a user name, a query or a fragment"),
@@ -322,6 +324,77 @@ class TestDatabaseUrl:
         assert problem.cure.startswith("Write ")
 
 
+EDGES = ("\r", "\n", "\r\n", " ", "\t", "\u00a0", "\ufeff", "\u200b", "\u2028", "\0")
+LISTS = ("PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME")
+VALUES = GOOD | {
+    "PROCORE_DATABASE_URL": "sqlite:///test.db",
+    "PROCORE_EMULATOR_URL": "http://127.0.0.1:4568",
+    "PROCORE_RATE_LIMIT": "5",
+    "PROCORE_SESSION_IDLE_SECONDS": "600",
+    "PROCORE_SESSION_ABSOLUTE_SECONDS": "6000",
+    "PROCORE_LOG_LEVEL": "info",
+    "PROCORE_METRICS_TOKEN": "0123456789abcdef",
+    "PROCORE_CHOOSE_COMPANY": "yes",
+    "PROCORE_TRUSTED_PROXIES": "127.0.0.1",
+    "PROCORE_APP_NAME": "Site Diary",
+}
+
+
+class TestEdges:
+    """What nobody sees at the ends of a setting: row N4."""
+
+    def test_every_setting_is_tried(self) -> None:
+        assert set(VALUES) == set(PARSERS)
+
+    @pytest.mark.parametrize("name", [name for name in VALUES if name not in LISTS])
+    @pytest.mark.parametrize("edge", EDGES)
+    def test_N4_what_nobody_sees_around_a_setting_is_refused_by_name(
+        self, name: str, edge: str
+    ) -> None:
+        for text in (VALUES[name] + edge, edge + VALUES[name]):
+            problem = next(
+                each for each in problems_of(VALUES | {name: text}) if each.setting == name
+            )
+            assert problem.what == "has spaces or quotes around it"
+            assert "line end" in problem.cure
+
+    @pytest.mark.parametrize("name", LISTS)
+    @pytest.mark.parametrize("edge", ["\r", "\n", " ", "\t", "\u00a0"])
+    def test_N4_blanks_around_lists_and_words_mean_nothing(self, name: str, edge: str) -> None:
+        plain = Settings.load(VALUES, None)
+        text = f"{edge}{VALUES[name]}{edge}"
+        settings = Settings.load(VALUES | {name: text}, None)
+
+        assert settings.trusted_proxies == plain.trusted_proxies
+        assert settings.app_name == plain.app_name
+        assert KeyRing.parse(settings.keys).ids == KeyRing.parse(plain.keys).ids
+
+    @pytest.mark.parametrize("name", LISTS)
+    def test_N4_an_invisible_character_is_no_part_of_a_list_or_a_name(self, name: str) -> None:
+        assert [each.setting for each in problems_of(VALUES | {name: f"\ufeff{VALUES[name]}"})] == [
+            name
+        ]
+
+    @pytest.mark.parametrize("name", VALUES)
+    @pytest.mark.parametrize("quote", ["'", '"'])
+    def test_N4_quotes_that_an_env_file_kept_are_refused_by_name(
+        self, name: str, quote: str
+    ) -> None:
+        found = problems_of(VALUES | {name: quote + VALUES[name] + quote})
+
+        assert Problem(name, "has spaces or quotes around it", "Remove them.") in found
+
+    def test_N4_a_file_from_windows_is_read_with_its_byte_order_mark_and_line_ends(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / ".env"
+        lines = "".join(f"{name}={value}\r\n" for name, value in VALUES.items())
+        path.write_bytes(b"\xef\xbb\xbf" + lines.encode())
+
+        assert Settings.load({}, path) == Settings.load(VALUES, None)
+        assert env_file.read(path) == VALUES
+
+
 class TestKeys:
     def test_V1_there_is_no_start_without_a_key(self) -> None:
         assert problem_of(PROCORE_KEYS="") == Problem(
@@ -360,7 +433,7 @@ class TestEmulatorUrl:
 
 
 class TestNumbers:
-    @pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "many", "٣", " 5", "1000001", "9" * 30])
+    @pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "many", "٣", "5 5", "1000001", "9" * 30])
     def test_a_rate_limit_is_a_whole_number(self, text: str) -> None:
         assert problem_of(PROCORE_RATE_LIMIT=text).what == "is no whole number from 0 to 1000000"
 
@@ -528,3 +601,22 @@ class TestSecrecy:
         settings = Settings.load(GOOD, None)
         with pytest.raises(FrozenInstanceError):
             settings.client_id = "other"  # type: ignore[misc]
+
+
+def test_N2_the_settings_of_a_framework_may_have_secrets_as_such() -> None:
+    own = {name: GOOD[name] for name in ("PROCORE_CLIENT_ID", "PROCORE_ENVIRONMENT")} | {
+        "PROCORE_REDIRECT_URI": GOOD["PROCORE_REDIRECT_URI"],
+        "PROCORE_CLIENT_SECRET": Secret(GOOD["PROCORE_CLIENT_SECRET"], "client secret"),
+        "PROCORE_KEYS": Secret(KEYS, "keys"),
+    }
+
+    assert read_settings(own, environ={}, env_file=None) == Settings.load(GOOD, None)
+
+
+@pytest.mark.parametrize("name", ["PROCORE_CLIENT_SECRET", "PROCORE_KEYS"])
+def test_N2_bytes_in_the_settings_of_a_framework_are_refused_by_name(name: str) -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        read_settings(GOOD | {name: GOOD[name].encode()}, environ={}, env_file=None)
+
+    assert [each.setting for each in refused.value.problems] == [name]
+    assert GOOD[name] not in str(refused.value)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -60,10 +60,10 @@ class _FrontDoor(Generic[TransportT]):
     Args:
         environment: The Procore to sign in with, from `procore_signin.environments`.
         client_id: The client as registered on Procore's developer portal.
-        client_secret: Its secret.
+        client_secret: Its secret; plain text becomes a `Secret`.
         redirect_uri: Where Procore sends browsers back, exactly as registered. It also tells at
             which origin this application is reached: no request header ever does (row A10).
-        keys: The key ring, or the text of `PROCORE_KEYS` that makes one.
+        keys: The key ring, or the text of `PROCORE_KEYS` that makes one, plain or as a `Secret`.
         database_url: Such as `sqlite:///test.db`, `postgresql://…` or `mysql://…`.
         pkce: Whether to send a code challenge (RFC 7636). Leave it on.
         session_idle: Seconds after which an unused session ends.
@@ -75,6 +75,7 @@ class _FrontDoor(Generic[TransportT]):
 
     Raises:
         ValueError: `keys` or `database_url` cannot be used; the message says why and the cure.
+        TypeError: `client_secret` or `keys` is no text, such as bytes or None.
     """
 
     def __init__(
@@ -82,9 +83,9 @@ class _FrontDoor(Generic[TransportT]):
         *,
         environment: Environment,
         client_id: str,
-        client_secret: Secret,
+        client_secret: Secret | str,
         redirect_uri: str,
-        keys: KeyRing | Secret,
+        keys: KeyRing | Secret | str,
         database_url: str = "sqlite:///test.db",
         pkce: bool = True,
         session_idle: int = SESSION_IDLE_SECONDS,
@@ -94,6 +95,9 @@ class _FrontDoor(Generic[TransportT]):
         clock: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
+        # Each under its own name again: a traceback that shows local variables has no plain text.
+        client_secret = Secret.of(client_secret, argument="client_secret")
+        keys = keys if isinstance(keys, KeyRing) else Secret.of(keys, argument="keys")
         ring = keys if isinstance(keys, KeyRing) else KeyRing.parse(keys)
         self.context = Context(
             environment=environment,
@@ -108,7 +112,11 @@ class _FrontDoor(Generic[TransportT]):
             session_absolute=session_absolute,
             hooks=hooks,
         )
-        self._new_store: Final = partial(Store, database_url, ring)
+
+        def new_store() -> Store:  # no `partial`, whose repr would show the address's password
+            return Store(database_url, ring)
+
+        self._new_store: Final = new_store
         self.store = self._new_store()
         self._transport = self._new_transport() if transport is None else transport
         self.settings: Settings | None = None

@@ -15,18 +15,28 @@ ProcoreSignInError
 ```
 
 No message, attribute or repr of these errors carries a secret or a response body.
+
+Each of them can be pickled and copied, a subclass of yours too: it comes out of a process pool, or
+out of a result back-end that pickles, as what it was. A back-end that keeps the class and the
+message alone, as Celery's with JSON does, gives that back, the attributes at their defaults.
 """
 
 from __future__ import annotations
 
+import copyreg
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final, Literal, Self
 
 
 class ProcoreSignInError(Exception):
     """Base of every error that procore-signin raises on purpose.
+
+    Args:
+        message: What happened. Every class can be made of it alone: some job queues keep nothing
+            else of an error.
 
     Attributes:
         error: The OAuth error code from the wire (RFC 6749 §4.1.2.1, §5.2), or None.
@@ -49,6 +59,74 @@ class ProcoreSignInError(Exception):
         self.error_description = error_description
         self.hint = hint
         self.request_id = request_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tell pickle what this error is, instead of how to make it anew.
+
+        `BaseException` would call the class with `args`, which says nothing of the arguments that
+        have names: the error could not be read where it arrives, and a process pool that reads one
+        like that is broken for good.
+
+        What cannot be pickled goes as its `repr`, a secret therefore as its label, and a cause as
+        its words. Tracebacks and `__context__` stay behind, as those of every exception do.
+        """
+        state = {name: _portable(value) for name, value in _attributes(self).items()}
+        state["args"] = tuple(map(_portable, self.args))
+        state["__cause__"] = _portable_cause(self.__cause__)
+        state["__suppress_context__"] = self.__suppress_context__
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]  # as pickle's own
+
+    def __copy__(self) -> Self:
+        """Return the same error, with the same things in it, and no traceback yet."""
+        copy = type(self).__new__(type(self))
+        copy.__setstate__(_attributes(self))
+        copy.args = self.args
+        copy.__cause__ = self.__cause__
+        copy.__suppress_context__ = self.__suppress_context__
+        if hasattr(self, "__notes__"):
+            copy.__notes__ = list(self.__notes__)
+        return copy
+
+
+def _attributes(error: ProcoreSignInError) -> dict[str, Any]:
+    """Return the attributes of `error`, those in slots of a subclass too."""
+    state: Any = error.__getstate__()  # of `object`: a dictionary, or that and the slots
+    parts = state if isinstance(state, tuple) else (state,)
+    return {name: value for part in parts if part for name, value in part.items()}
+
+
+class _ReadOnly:
+    """Stands for a read-only mapping while it is pickled, which pickle cannot do by itself."""
+
+    def __init__(self, mapping: Mapping[Any, Any]) -> None:
+        self._entries: Final = dict(mapping)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read_only, (self._entries,)
+
+
+def _read_only(entries: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    return MappingProxyType(entries)  # pickle finds no name that leads to the class itself
+
+
+def _portable(value: object) -> object:
+    """Return `value` if another process can read it, or what stands for it there."""
+    try:
+        kept = _ReadOnly(value) if isinstance(value, MappingProxyType) else value
+        pickle.loads(pickle.dumps(kept))  # noqa: S301  # written in the line itself
+    except Exception:  # noqa: BLE001  # other people's classes raise anything here
+        return repr(value)
+    return kept
+
+
+def _portable_cause(cause: BaseException | None) -> BaseException | None:
+    if cause is None or type(cause).__reduce__ is ProcoreSignInError.__reduce__:
+        return cause
+    kept = _portable(cause)
+    if isinstance(kept, BaseException):
+        return kept
+    kind = type(cause)
+    return RuntimeError(f"{kind.__module__}.{kind.__qualname__}: {cause}")
 
 
 class SignInRefused(ProcoreSignInError):
@@ -90,7 +168,11 @@ class AttemptInvalid(ProcoreSignInError):
     """
 
     def __init__(
-        self, message: str, *, reason: InvalidAttemptReason, hint: str | None = None
+        self,
+        message: str,
+        *,
+        reason: InvalidAttemptReason = "missing",
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
@@ -109,7 +191,8 @@ class ProcoreUnavailable(ProcoreSignInError):
 
     Attributes:
         retry_after: Seconds to wait, as the server asked, or None.
-        ambiguous: True when the request may have been carried out although no answer came.
+        ambiguous: True when the request may have been carried out although no answer came, also
+            where nobody says.
     """
 
     def __init__(
@@ -117,7 +200,7 @@ class ProcoreUnavailable(ProcoreSignInError):
         message: str,
         *,
         retry_after: float | None = None,
-        ambiguous: bool,
+        ambiguous: bool = True,
         error: str | None = None,
         error_description: str | None = None,
         hint: str | None = None,
@@ -229,9 +312,17 @@ class Problem:
 
 
 class SettingsInvalid(ProcoreSignInError):
-    """Settings are missing or wrong. `problems` names every one of them, with its cure."""
+    """Settings are missing or wrong. `problems` names every one of them, with its cure.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    Args:
+        problems: Every one; or the message of such an error, where nothing else was kept of it.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...] | str) -> None:
+        if isinstance(problems, str):
+            super().__init__(problems)
+            self.problems: tuple[Problem, ...] = ()
+            return
         lines = "\n".join(f"  {p.setting}: {p.what}. {p.cure}" for p in problems)
         super().__init__(f"{len(problems)} setting(s) need attention:\n{lines}")
         self.problems = problems

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
+
 import httpx2
 import pytest
 from tests.api.conftest import Answering, MakeAnswer, Serve
@@ -91,6 +94,74 @@ def test_a_public_https_address_is_followed(place: str, followed: str) -> None:
     assert followed == str(_next(response, response.extensions[ROUTE]).url)
 
 
+NO_NAMES = """
+2130706433 0x7f000001 0xa9fea9fe 0x0 0 017700000001 127.1 10.1 0x7f.1 0x7f.0.0.0x1 0X7F.0.0.1
+0177.0.0.1 0177.0x0.0.1 0.0.0.0 1.2.3.4.5 127.0.0.1 127.0.0.1. 169.254.169.254. 127.0.0.1..
+127。0。0。1 %31%32%37.0.0.1 127%2e0.0.1 127.0.0.1%20 %6cocalhost １２７.0.0.1 ١٢٧.٠.٠.١
+①②⑦.0.0.1 ⓛocalhost lo\u00adcalhost [::1] [::] [::ffff:127.0.0.1] [::ffff:7f00:1]
+[::127.0.0.1] [fe80::1%25eth0] [64:ff9b::7f00:1] [fd00:ec2::254] [2001:db8::1] 8.8.8.8
+localhost LOCALHOST localhost. a.localhost a.LocalHost. localhost.localdomain printer.local
+metadata.google.internal nas.lan x.corp router.home.arpa storage storage.example.
+storage.example。 storage.example.. storage.example%00 a..example -a.example a-.example a.1
+a.0x7f a.example:0x50 .example
+"""
+TOO_LONG = ("a" * 64 + ".example", "a." * 127 + "example")
+LOCAL = {"127.0.0.1", "localhost", "[::1]", "a.localhost"}
+
+
+@pytest.mark.parametrize("host", [*NO_NAMES.split(), "a b.example", *TOO_LONG])
+@pytest.mark.parametrize("origin", ["https://api.procore.com", "http://127.0.0.1:4568"])
+def test_P3_N5_a_file_is_never_at_what_is_no_name_of_the_public_dns(host: str, origin: str) -> None:
+    response = moved(f"https://{host}/1", origin)
+    if origin.startswith("http:") and host.lower().replace("。", ".") in LOCAL:
+        return  # beside a local Procore
+    with pytest.raises(UnexpectedAnswer, match=r"leads where|no address"):
+        _next(response, response.extensions[ROUTE])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "files.example.invalid",
+        "s3.amazonaws.com",
+        "a_b.s3.us-east-1.amazonaws.com",
+        "127.0.0.1.storage.example",
+        "0x7f.example",
+        "storage.xn--p1ai",
+        "STORAGE.example",
+        "bücher.example",
+        "local.example",
+        "localhost.example",
+        "a" * 63 + ".example",
+    ],
+)
+def test_N5_the_name_of_a_storage_host_is_followed(host: str) -> None:
+    response = moved(f"https://{host}:9/1", "https://api.procore.com")
+
+    assert str(_next(response, response.extensions[ROUTE]).url).endswith(":9/1")
+
+
+def test_N5_a_name_that_leads_into_the_own_network_ends_at_the_certificate(
+    answering: Answering, answer: MakeAnswer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = answering(answer(200, b"the secret of an internal service"))
+    port = inside.origin.rpartition(":")[2]
+    look_up = socket.getaddrinfo
+
+    def lead_inside(host: Any, *more: Any, **options: Any) -> Any:
+        named = host in {"storage.example", b"storage.example"}
+        return look_up("127.0.0.1" if named else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lead_inside)
+    response = moved(f"https://storage.example:{port}/1", "https://api.procore.com")
+
+    with pytest.raises(ApiUnreachable) as raised, follow_download(response):
+        pass
+
+    assert raised.value.ambiguous is False
+    assert not [each for each in inside.requests if b"GET" in each]
+
+
 @pytest.mark.parametrize("place", ["http://storage.example/1", "http://10.0.0.1/1"])
 def test_P3_beside_an_emulator_it_is_on_this_machine_or_https(place: str) -> None:
     response = moved(place, "http://127.0.0.1:4568")
@@ -102,7 +173,7 @@ def test_P3_beside_an_emulator_it_is_on_this_machine_or_https(place: str) -> Non
 def moved(place: str, origin: str) -> httpx2.Response:
     return httpx2.Response(
         302,
-        headers={"location": place},
+        headers=[(b"location", place.encode())],
         request=httpx2.Request("GET", f"{origin}{FILE}"),
         extensions={ROUTE: Route(httpx2.Origin(origin), Wire(), ApiOptions())},
     )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from procore_signin.cli import env_file
 from procore_signin.cli.failure import CommandFailed
+from procore_signin.cli.profile import Profile
 from procore_signin.settings.env_file import read_env_file
 
 HAND_WRITTEN = """\
@@ -107,17 +108,48 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (link.is_symlink(), target.read_text(encoding="utf-8")) == (True, "A=1\n")
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_draft(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def fails(error: BaseException) -> Callable[..., None]:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    return failing
+
+
+ENDS = [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError(), ValueError()]
+
+
+@pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("place", ["os.fsync", "pathlib.Path.replace", "builtins.open"])
+def test_N8_whatever_ends_a_write_the_old_file_stays_and_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
     path = tmp_path / ".env"
     path.write_text("A=1\n", encoding="utf-8")
 
-    def no_room(_descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", no_room)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(place, fails(error))
+    with pytest.raises(type(error)):
         env_file.write(path, "A=2\n")
+    monkeypatch.undo()
 
     assert (list(tmp_path.iterdir()), path.read_text(encoding="utf-8")) == ([path], "A=1\n")
+
+
+def test_N8_a_text_that_no_encoding_can_spell_leaves_no_draft(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        env_file.write(tmp_path / ".env", "A=\ud800\n")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
+def test_N8_whatever_ends_the_making_of_a_profiles_key_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    profile = Profile("default", {"XDG_DATA_HOME": str(tmp_path)})
+    profile.make()
+
+    monkeypatch.setattr("os.link", fails(error))
+    with pytest.raises(type(error)):
+        profile.keys()
+
+    assert list(profile.folder.iterdir()) == []

@@ -366,3 +366,70 @@ def test_each_command_explains_itself_and_prints_json(
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith(f"Usage: procore-signin {' '.join(words)} ")
     assert "--json" in done.out
+
+
+NAMES = ["Żółta Łódź", "範例一", "مثال ثان", "Zoë 👷🏽\u200d♀️", "Ana \u202egnp.exe"]
+LISTS = [("users", "list"), ("users", "list", "--json")]
+ENCODINGS = [
+    {"PYTHONIOENCODING": "cp437"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "utf-8"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+]
+COMMANDS = [
+    *LISTS,
+    ("users", "show", "2"),
+    ("users", "enable", "2"),
+    ("users", "disable", "--email", "ann@example.com"),
+    ("sessions", "list"),
+]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "arguments"),
+    [
+        *(({"PYTHONIOENCODING": "cp1252"}, arguments) for arguments in COMMANDS),
+        *((encoding, arguments) for encoding in ENCODINGS for arguments in LISTS),
+    ],
+    ids=lambda each: " ".join(each.values() if isinstance(each, dict) else each),
+)
+def test_N7_a_name_that_the_console_has_no_letters_for_stops_no_command(
+    command: Command, store: Store, encoding: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    for number, name in enumerate(NAMES, 11):
+        add_person(store, number, email="ann@example.com", name=name)
+    unset = ("LC_", "LANG", "PYTHONIOENCODING", "PYTHONUTF8")
+    environment = {k: v for k, v in clean_environment().items() if not k.startswith(unset)}
+
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=command.folder,
+        env=environment | encoding,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+
+    several = "--email" in arguments  # it fits all of them, who are listed
+    assert (done.returncode, b"Traceback" in done.stderr) == (int(several), False)
+    if arguments == ("users", "list", "--json"):
+        assert [each["name"] for each in json.loads(done.stdout)["users"]] == NAMES
+    if arguments == ("users", "list") or several:
+        assert (done.stderr if several else done.stdout).count(b"@example.com") >= len(NAMES)
+    assert "\u202e".encode() not in done.stdout + done.stderr
+
+
+def test_N7_a_letter_that_the_console_lacks_is_printed_as_an_escape(
+    command: Command, store: Store
+) -> None:
+    add_person(store, 11, email="ann@example.com", name="Zoë Żółta")
+
+    done = subprocess.run(
+        [*PROGRAM, "users", "list"],
+        cwd=command.folder,
+        env=clean_environment(PYTHONIOENCODING="latin-1"),
+        capture_output=True,
+        check=True,
+    )
+
+    assert "Zoë \\u017bó\\u0142ta" in done.stdout.decode("latin-1")

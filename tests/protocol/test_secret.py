@@ -97,3 +97,15 @@ def test_secrets_that_no_encoding_can_spell_still_compare() -> None:
 def test_a_secret_is_no_dictionary_key() -> None:
     with pytest.raises(TypeError):
         hash(secret())
+
+
+@pytest.mark.parametrize("text", [CANARY.encode(), bytearray(CANARY, "ascii"), None, 5, secret()])
+def test_N2_what_is_no_text_makes_no_secret_and_is_not_shown(text: object) -> None:
+    with pytest.raises(TypeError, match=r"^client secret must be text, not ") as refusal:
+        Secret(text, "client secret")  # type: ignore[arg-type]
+
+    assert CANARY not in str(refusal.value)
+
+
+def test_a_secret_that_nobody_named_prints_as_one() -> None:
+    assert repr(Secret(CANARY)) == "<secret>"

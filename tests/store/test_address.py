@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from importlib import util
 from pathlib import Path
 
@@ -77,3 +78,76 @@ def test_a_driver_that_is_not_installed_is_named_by_its_extra(
 
 def test_the_drivers_that_are_asked_for_exist() -> None:
     assert all(util.find_spec(name) for name in ("psycopg", "pymysql", "sqlite3"))
+
+
+SCHEMES = ("postgresql", "postgres", "mysql", "mariadb", "postgresql+psycopg", "mysql+pymysql")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "app:HEAD@TAIL@db/app",
+        "app:HEAD@TAIL@db:5432/app",
+        "app:@TAIL@db/app",
+        "app:TAIL@@db/app",
+        "app:HEAD@ta/TAIL@db/app",
+        "app:HEAD@ta?TAIL@db/app",
+        "app:HEAD@ta#TAIL@db/app",
+        "app:HEAD@ta:TAIL@db/app",
+        "app:HEAD@1:5/TAIL@db/app",
+        "app:HEAD@[::1]:5/TAIL@db/app",
+        "app/x:TAIL@db/app",
+        "app/x:5/TAIL@db/app",
+        "TAIL/@db/app",
+        "ap@p:TAIL@db/app",
+        "app:TAIL@db/app?password=HEAD@x",
+    ],
+)
+def test_N3_no_part_of_a_password_with_a_raw_at_is_taken_for_a_host_and_the_cure_is_named(
+    scheme: str, rest: str
+) -> None:
+    with pytest.raises(ValueError, match="percent-encoded: @ as %40") as refusal:
+        parse_address(f"{scheme}://{rest}")
+    assert not {"TAIL", "HEAD"} & set(re.findall("[A-Z]+", str(refusal.value)))
+    assert refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("p%40w", "p@w"),
+        ("p/w", "p/w"),
+        ("p:w", "p:w"),
+        ("p?w", "p?w"),
+        ("p#w", "p#w"),
+        ("p%25w", "p%w"),
+        ("p%zz", "p%zz"),
+        ("%40%3A%2F%3F%23%25", "@:/?#%"),
+        ("p w", "p w"),
+    ],
+)
+def test_N3_a_password_is_taken_whole_and_shown_nowhere(
+    scheme: str, written: str, meant: str
+) -> None:
+    address = parse_address(f"{scheme}://app:{written}@db:5432/app")
+
+    assert (address.url.password, address.url.host, address.url.port) == (meant, "db", 5432)
+    assert address.label == f"{scheme.partition('+')[0]}://db:5432/app"
+    assert written not in f"{address!r} {address.url!r}"
+
+
+def test_N3_an_at_in_the_name_of_a_file_is_no_password() -> None:
+    assert parse_address("sqlite:////srv/app@night/test.db").path == Path("/srv/app@night/test.db")
+
+
+@pytest.mark.parametrize("edge", ["\r", "\n", " ", "\t", "\u00a0", "\ufeff", "\u200b"])
+@pytest.mark.parametrize("text", ["sqlite:///test.db", "postgresql://u:S3cret@db/x"])
+def test_N4_an_address_that_begins_or_ends_with_what_nobody_sees_is_refused(
+    text: str, edge: str
+) -> None:
+    for each in (text + edge, edge + text):
+        with pytest.raises(ValueError, match="a blank, a line end or an invisible") as refusal:
+            parse_address(each)
+        assert "S3cret" not in str(refusal.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,3 +208,21 @@ def test_V6_no_token_cookie_or_email_shows_in_the_reprs_of_what_the_store_gives(
     assert "<refresh token>" in shown
     assert "canary" not in shown.lower()
     assert hashed("cookie") not in shown
+
+
+def test_V2_whoever_writes_to_the_database_is_anybody_but_has_no_token_as_security_md_says(
+    store: Store, sign_in: SignIn, sql: Sql, hashed: Any
+) -> None:
+    """The row about them promises no more than this. Where more is done one day, change both."""
+    mine, theirs = sign_in(1, cookie="1", tag="mine").user, sign_in(2, cookie="2").user
+
+    sql("UPDATE sessions SET user_id = :them WHERE user_id = :me", them=theirs.id, me=mine.id)
+
+    session = store.session(hashed("1"), environment="emulator", now=NOW)
+    assert session is not None
+    assert session.user.id == theirs.id
+    cells = sql("SELECT access_token, refresh_token, predecessor FROM token_sets")
+    assert "canary" not in repr(cells)
+    page = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| Whoever writes to the")]
+    assert "**be anybody in this application**" in row

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -521,6 +524,120 @@ def test_a_django_user_who_logged_in_otherwise_stays(client: Client, bridged: No
     client.force_login(admin)
     assert django_user(client) == "by-password"
     admin.delete()
+
+
+@contextmanager
+def store_away(host: Any) -> Iterator[None]:
+    """Take the table of sessions away: the database then does no work for the sign-in."""
+    del host
+    file = Path(os.environ["DJANGO_FOLDER"]) / "test.db"
+
+    def rename(old: str, new: str) -> None:
+        with closing(sqlite3.connect(file, isolation_level=None)) as database:
+            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    rename("sessions", "sessions_away")
+    try:
+        yield
+    finally:
+        rename("sessions_away", "sessions")
+
+
+@pytest.fixture
+def guarded(host: Any) -> Iterator[None]:
+    """Views of a project's own, plain and async."""
+    from django.urls import path  # noqa: PLC0415  # as above
+
+    from procore_signin.web.django import signed_in  # noqa: PLC0415  # as above
+
+    async def awaiting(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(str(await request.aprocore_user()))
+
+    async def open_to_all(_: HttpRequest) -> HttpResponse:
+        return HttpResponse("open")
+
+    added = (
+        path("asking", lambda request: HttpResponse(str(request.procore_user))),
+        path("guarded", signed_in(lambda _: HttpResponse("in"))),
+        path("awaiting", awaiting),
+        path("aguarded", signed_in(open_to_all)),
+        path("open", open_to_all),
+    )
+    with patterns(host, *added):
+        yield
+
+
+ASKING = ("/asking", "/guarded", "/awaiting", "/aguarded", "/procore/auth/verify")
+BRIDGED = ("/open", "/admin/", "/nothing", "/procore/signin", *ASKING)
+
+
+def asked(client: Client, path: str, accept: str, *, is_async: bool) -> HttpResponse:
+    """Return the answer to somebody's browser, under WSGI or ASGI."""
+    if not is_async:
+        return client.get(path, headers={"accept": accept})
+    waiting = AsyncClient()
+    waiting.cookies = client.cookies
+
+    async def ask() -> HttpResponse:
+        response: HttpResponse = await waiting.get(path, headers={"accept": accept})
+        return response
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.usefixtures("guarded", "joe")
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize(
+    ("bridge", "paths"), [({}, ASKING), ({"DJANGO_USER": of_procore}, BRIDGED)]
+)
+def test_S7_when_the_store_is_away_every_page_says_when_to_come_back(
+    client: Client,
+    emulator: Emulator,
+    host: Any,
+    *,
+    is_async: bool,
+    accept: str,
+    bridge: dict[str, Any],
+    paths: tuple[str, ...],
+) -> None:
+    hosts = ["localhost", "testserver"]  # the only one that the async client names
+    with override_settings(PROCORE_SIGNIN=bridge, ALLOWED_HOSTS=hosts):
+        sign_in(client, emulator)
+        key = client.session.session_key
+        with store_away(host):
+            for path in paths:
+                answer = asked(client, path, accept, is_async=is_async)
+                assert (path, answer.status_code) == (path, 503)
+                assert int(answer["retry-after"]) >= 1
+                assert "no-store" in answer["cache-control"]
+                assert "reference" in answer.content.decode().lower()
+            answer = client.post("/procore/sign-out", headers=OUR_FORM)
+            assert (answer.status_code, answer.has_header("retry-after")) == (503, True)
+        assert client.get("/guarded").content == b"in"
+        assert client.session.session_key == key  # and nobody was signed out
+
+
+@pytest.mark.usefixtures("joe")
+def test_S7_a_store_that_goes_away_before_the_bridge_asks_is_told_as_such(
+    client: Client, emulator: Emulator, host: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = importlib.import_module("procore_signin.web.django.views")
+    log_in = views.log_in
+
+    def later(*arguments: Any) -> None:
+        with store_away(host):
+            log_in(*arguments)
+
+    monkeypatch.setattr(views, "log_in", later)
+    with override_settings(PROCORE_SIGNIN={"DJANGO_USER": of_procore}):
+        shown = client.get("/procore/signin").content.decode()
+        url = shown.split('class="button" href="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
+        back = urlsplit(emulator.approve(url))
+        answer = client.get(f"{back.path}?{back.query}")
+
+    assert (answer.status_code, answer.has_header("retry-after")) == (503, True)
+    assert "procore_signin_session" not in client.cookies
 
 
 def test_O3_a_bridge_that_breaks_signs_nobody_in(

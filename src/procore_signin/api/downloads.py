@@ -6,7 +6,7 @@ credential of its own (Procore's announcements on file access). The token must n
 
 from __future__ import annotations
 
-import ipaddress
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -31,6 +31,13 @@ MAX_FILE: Final = 1024 * 1024 * 1024
 FILE_SECONDS: Final = 600.0
 MAX_HOPS: Final = 5
 
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_PUBLIC_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9]")
+# Names that RFC 6761, 6762, 8375, 9476 and ICANN keep out of the public DNS.
+_NEVER_PUBLIC: Final = re.compile(
+    r"(^|\.)(localhost|localdomain|local|internal|intranet|lan|home|corp|private|home\.arpa|alt|onion)$"
+)
+
 
 @contextmanager
 def follow_download(
@@ -44,8 +51,9 @@ def follow_download(
     ```
 
     Nothing is sent there but a plain GET: no token, no cookie, no company. The address is not
-    logged. A name that leads into your own network is not noticed: only addresses made of numbers
-    and this machine's names are refused.
+    logged. Only a host that has a name of the public DNS is asked, by https, and only once its
+    certificate has shown that it is the one of that name: a name that leads into your own network
+    ends there, whatever it resolves to.
 
     Args:
         response: A redirect that a client of this package returned.
@@ -121,17 +129,20 @@ def _next(response: httpx2.Response, route: Route) -> httpx2.Request:
 
 def _may_hold_files(url: httpx2.URL, route: Route) -> bool:
     """Return whether `url` is a public https address; beside a local Procore also a local one."""
-    if _is_local(route.origin.host):
-        return url.scheme in {"http", "https"} and (_is_local(url.host) or url.scheme == "https")
-    return url.scheme == "https" and not _is_local(url.host) and not _is_number(url.host)
+    if _is_local(route.origin.host) and url.scheme in {"http", "https"} and _is_local(url.host):
+        return True
+    return url.scheme == "https" and _is_public_name(url.raw_host.decode("ascii"))
 
 
-def _is_number(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host.rpartition(".")[2].isdigit()  # 127.1 and 2130706433 are addresses as well
-    return True
+def _is_public_name(host: str) -> bool:
+    """Return whether `host` is spelled as a name of the public DNS, and as nothing else.
+
+    Programs read addresses from decimal, octal and hexadecimal numbers, from fewer than four of
+    them, and from percent signs. To know them all is hopeless, so what is no name is refused: no
+    top-level domain begins with a digit or has no label before it, and none is spelled with a dot
+    at its end, which other checks of a name would miss (RFC 1123 §2.1, RFC 3696 §2).
+    """
+    return bool(_PUBLIC_NAME.fullmatch(host)) and not _NEVER_PUBLIC.search(host)
 
 
 def _is_local(host: str) -> bool:

@@ -22,6 +22,8 @@ own words are cut, cleaned and without anything that is as long as a token.
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 
 from procore_signin.errors import (
@@ -55,6 +57,9 @@ __all__ = [
 
 class RateLimited(ApiError, ProcoreUnavailable):
     """The limit of requests is used up; nothing was done. Come back after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, ambiguous: bool = False, **more: Any) -> None:
+        super().__init__(message, ambiguous=ambiguous, **more)
 
 
 class ApiUnavailable(ApiError, ProcoreUnavailable):

@@ -51,7 +51,7 @@ def text_of(path: Path) -> str:
         OSError: It may not be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError:
@@ -96,21 +96,22 @@ def complete(text: str, values: Mapping[str, str], *, force: bool = False) -> Co
 def write(path: Path, text: str) -> None:
     """Replace the file at `path` in one step. Only its owner may read it, from the first byte on.
 
+    Whatever ends it early, Ctrl-C too, no draft is left: it would hold the secrets once more.
+
     Raises:
         OSError: The folder cannot be written to. The old file is then unchanged.
     """
     target = path.resolve()
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # a descriptor
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(target)
-    except OSError:
-        draft.unlink()
-        raise
+    finally:
+        draft.unlink(missing_ok=True)  # after `replace` there is none
 
 
 def _line(name: str, value: str) -> str:

@@ -153,13 +153,13 @@ class Profile:
         """Write a new key down whole and give it its name; whoever was faster stays."""
         draft = self.folder / f".key.{secrets.token_hex(8)}"
         key = KeyRing.generate(secrets.token_bytes, key_id=_KEY_ID)
-        env_file.write(draft, f"{key.reveal()}\n")
         try:
+            env_file.write(draft, f"{key.reveal()}\n")
             os.link(draft, self._key)
         except FileExistsError:
             return
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
 
     def registration(self) -> Registration | None:
         """Return what is known of the profile's client, or None where nobody logged in yet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -48,11 +49,23 @@ def main() -> NoReturn:
     Exit statuses: 0 done; 1 it could not be done, or `doctor` found a problem; 2 wrong usage;
     130 stopped by Ctrl-C.
     """
+    _print_every_letter()
     try:
         app(prog_name="procore-signin")
     except (CommandFailed, ProcoreSignInError, OSError) as trouble:
         complain(trouble)
     sys.exit(FAILED)
+
+
+def _print_every_letter() -> None:
+    """Let every name be printed: a letter that the output's encoding lacks becomes an escape.
+
+    A console, or a redirected output of Windows, knows the letters of a few languages only. People
+    have names in all of them, and a list must not end at the first of the others.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  # the shape of Typer's callbacks

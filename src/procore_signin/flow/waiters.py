@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import Any
 
 from procore_signin.errors import ProcoreUnavailable
@@ -11,13 +12,17 @@ from procore_signin.errors import ProcoreUnavailable
 def copy_of(error: BaseException) -> BaseException:
     """Return the same error for one more waiter.
 
-    One error raised by a thousand waiters would collect all of their frames.
+    One error raised by a thousand waiters would collect all of their frames. An error of somebody
+    else's that cannot be copied without loss is shared all the same.
     """
-    copy = type(error).__new__(type(error))
-    copy.args = error.args
-    copy.__dict__.update(error.__dict__)
-    copy.__cause__ = error
-    return copy
+    try:
+        same = copy.copy(error)
+    except Exception:  # noqa: BLE001  # their class may want arguments that nobody kept
+        return error
+    if type(same) is not type(error) or str(same) != str(error):
+        return error
+    same.__cause__ = error
+    return same
 
 
 def for_another(error: BaseException) -> BaseException:

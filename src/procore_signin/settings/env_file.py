@@ -24,7 +24,7 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[Problem]]:
         setting of ours that stands there twice. No problem quotes the file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}, []
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from procore_signin.environments import EMULATOR_URL, LOOPBACK_HOSTS, NAMES, by_name
 from procore_signin.protocol.secret import Secret
 from procore_signin.settings.trusted_proxies import TrustedProxies
-from procore_signin.store.address import parse_address
+from procore_signin.store.address import parse_address, trimmed
 from procore_signin.store.keyring import KeyRing
 
 EMULATOR_CLIENT_ID: Final = "emulator-client-id"
@@ -31,6 +31,9 @@ _PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _DAY: Final = 86_400
 _LONGEST_NAME: Final = 60
+_AROUND: Final = "has spaces or quotes around it"
+_TAKES_BLANKS: Final = {"PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME"}
+"""Lists, and words for people: blanks around their parts mean nothing."""
 
 Values = Mapping[str, str]
 
@@ -49,6 +52,27 @@ def _given(values: Values, name: str, cure: str) -> str:
     if not text:
         raise WrongError("is not set", cure)
     return text
+
+
+def check_edges(values: Values, name: str) -> None:
+    """Make sure that a setting begins and ends where its text does.
+
+    An env file from Windows, or one that is read by a program that keeps quotes, adds what nobody
+    sees: a file of SQLite then has another name, and a password is another one.
+
+    Raises:
+        WrongError: There are blanks, line ends, invisible characters or quotes around it.
+    """
+    text = values.get(name, "")
+    if text[:1] in {"'", '"'} and text[:1] == text[-1:]:
+        raise WrongError(_AROUND, "Remove them.")
+    if name in _TAKES_BLANKS or text == trimmed(text):
+        return
+    if text.endswith("\r"):
+        cure = "Remove them: it ends with \\r, half of a line end of Windows."
+    else:
+        cure = "Remove them; they may be invisible, such as a line end or a no-break space."
+    raise WrongError(_AROUND, cure)
 
 
 def is_emulator(values: Values) -> bool:
@@ -70,8 +94,8 @@ def environment_name(values: Values) -> str:
 def _credential(values: Values, name: str, words: str, emulators: str) -> str:
     copy = f"Copy the {words} from the application's page on Procore's Developer Portal."
     text = _given(values, name, copy)
-    if text != text.strip() or text[0] in "'\"" or text[-1] in "'\"":
-        raise WrongError("has spaces or quotes around it", "Remove them.")
+    if text[0] in "'\"" or text[-1] in "'\"":
+        raise WrongError(_AROUND, "Remove them.")
     if _PLACEHOLDER.fullmatch(text):
         raise WrongError("is still a placeholder", copy)
     if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):

@@ -109,6 +109,7 @@ class Settings:
             values = _EMULATOR_DEFAULTS | values
         for name, parse in parsers.PARSERS.items():
             try:
+                parsers.check_edges(values, name)
                 parse(values)
             except parsers.WrongError as wrong:
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
@@ -162,7 +163,7 @@ def read_settings(
 
     Args:
         given: A framework's own: only names that begin with `PROCORE_` are looked at. They beat
-            the environment, which beats the file.
+            the environment, which beats the file. A value may be a `Secret`.
         environ: The process environment; None for the one that there is.
         env_file: Where `.env` is, or None to read no file. A file that is not there is fine.
 
@@ -170,7 +171,7 @@ def read_settings(
         SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown.
     """
     own = {
-        name: str(value)
+        name: value.reveal() if isinstance(value, Secret) else str(value)
         for name, value in (given or {}).items()
         if name.startswith(PREFIX) and value is not None
     }

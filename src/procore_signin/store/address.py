@@ -16,6 +16,10 @@ _EXAMPLES: Final = (
     "Write sqlite:///test.db, postgresql://user:password@host/database "
     "or mysql://user:password@host/database."
 )
+_ENCODE: Final = (
+    "If the user, the password or another part has one of @ : / ? # % in it, write that "
+    "percent-encoded: @ as %40, % as %25."
+)
 _BACKENDS: Final[dict[str, Backend]] = {
     "sqlite": "sqlite",
     "postgresql": "postgresql",
@@ -55,9 +59,15 @@ def parse_address(text: str) -> Address:
             chosen here; naming the same one, as in `postgresql+psycopg://…`, is fine.
 
     Raises:
-        ValueError: No such form, another driver, a database in memory, or a driver that is not
-            installed. The message says what to do and never repeats the text.
+        ValueError: No such form, another driver, a database in memory, a driver that is not
+            installed, blanks around it, or an `@` that belongs to a password and makes the rest of
+            it a host. The message says what to do and never repeats the text.
     """
+    if trimmed(text) != text:
+        raise ValueError(
+            "The database's address begins or ends with a blank, a line end or an invisible "
+            "character. Remove it; the last is often the \\r of a file from Windows."
+        )
     url = _make_url(text)
     scheme, _, driver = url.drivername.partition("+")
     backend = _BACKENDS.get(scheme)
@@ -76,6 +86,9 @@ def parse_address(text: str) -> Address:
         )
     if backend == "sqlite":
         return _sqlite_address(url)
+    # What stands behind a raw @ of the password would count as the host, and be shown as such.
+    if text.count("@") > (url.username is not None):
+        raise ValueError(f"The database's address has an @ too many. {_ENCODE} {_EXAMPLES}")
     if not url.database:
         raise ValueError(f"The database's address names no database. {_EXAMPLES}")
     name = "mariadb" if scheme == "mariadb" else backend
@@ -85,12 +98,18 @@ def parse_address(text: str) -> Address:
     )
 
 
+def trimmed(text: str) -> str:
+    """Return `text` without blanks, line ends and invisible characters at its ends."""
+    seen = [place for place, c in enumerate(text) if c.isprintable() and not c.isspace()]
+    return text[seen[0] : seen[-1] + 1] if seen else ""
+
+
 def _make_url(text: str) -> URL:
     try:
         return make_url(text)
     except (ArgumentError, ValueError):
         pass  # their message may quote the text, and with it a password
-    raise ValueError(f"The database's address cannot be read. {_EXAMPLES}")
+    raise ValueError(f"The database's address cannot be read. {_EXAMPLES} {_ENCODE}")
 
 
 def _sqlite_address(url: URL) -> Address:

@@ -104,7 +104,10 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "uncertain": ("closed the connection during a commit", "Look what happened, then try again."),
     "unmigrated": ("lacks this version's tables", "Run: procore-signin db upgrade"),
     "absent": ("does not exist or cannot be opened", "Create it: procore-signin db upgrade"),
-    "refused": ("refused the user, the password or the right", "Correct PROCORE_DATABASE_URL."),
+    "refused": (
+        "refused the user, the password or the right",
+        "Correct PROCORE_DATABASE_URL, where % and @ in a password are written %25 and %40.",
+    ),
     "full": ("has no room left", "Make room on its disk."),
     "read_only": ("cannot be written to", "Give this process the right to write, or its primary."),
     "damaged": ("is damaged, or is no database", "Name another one, or restore it."),

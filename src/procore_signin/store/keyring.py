@@ -41,7 +41,7 @@ class KeyRing:
         self._keys: Final = keys
 
     @classmethod
-    def parse(cls, text: Secret) -> KeyRing:
+    def parse(cls, text: Secret | str) -> KeyRing:
         """Read the setting `PROCORE_KEYS`: `<id>:<key>[,<older id>:<key>…]`.
 
         Args:
@@ -51,16 +51,20 @@ class KeyRing:
         Raises:
             ValueError: The text breaks a rule. The message names the rule and the entry's place,
                 never a part of the text.
+            TypeError: It is no text.
         """
-        keys = tuple(
-            _parse_key(place, entry.strip())
-            for place, entry in enumerate(text.reveal().split(","), start=1)
-        )
-        if len({key.id for key in keys}) < len(keys):
-            raise ValueError("PROCORE_KEYS: two keys have the same id. Give each its own.")
-        if len({key.raw for key in keys}) < len(keys):
-            raise ValueError("PROCORE_KEYS: one key stands there twice. Keep it under one id.")
-        return cls(keys)
+        text = Secret.of(text, argument="keys")
+        try:
+            keys = tuple(
+                _parse_key(place, entry.strip())
+                for place, entry in enumerate(text.reveal().split(","), start=1)
+            )
+        except ValueError as error:
+            broken = str(error)
+        else:
+            return cls(_all_different(keys))
+        # Here, where no frame of the traceback has a part of the text among its variables.
+        raise ValueError(broken)
 
     @staticmethod
     def generate(random_bytes: Callable[[int], bytes], *, key_id: str) -> Secret:
@@ -119,6 +123,14 @@ def decode(text: str) -> bytes:
     if encode(raw) != text:
         raise ValueError("not the canonical base64url")
     return raw
+
+
+def _all_different(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    if len({key.id for key in keys}) < len(keys):
+        raise ValueError("PROCORE_KEYS: two keys have the same id. Give each its own.")
+    if len({key.raw for key in keys}) < len(keys):
+        raise ValueError("PROCORE_KEYS: one key stands there twice. Keep it under one id.")
+    return keys
 
 
 def _parse_key(place: int, entry: str) -> Key:

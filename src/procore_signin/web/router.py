@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -35,6 +36,8 @@ _IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and the escapes that ar
 
 LOGGER: Final = logging.getLogger("procore_signin")
 APP_NAME: Final = "Sample application"
+RETRY_SECONDS: Final = 10
+"""When to come back after a 503, where nobody says."""
 
 Endpoint = Callable[[BrowserRequest], Flow[Answer]]
 
@@ -120,7 +123,10 @@ class Router:
             return (yield from self._dispatch(request))
         except ProcoreSignInError as error:
             note_failure(request, error)
-            return self.problem(request, problems.of_any(error))
+            answer = self.problem(request, problems.of_any(error))
+            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                answer = answer.with_headers(("retry-after", str(RETRY_SECONDS)))
+            return answer
 
     def failure(self, request: BrowserRequest) -> Answer:
         """Return the answer to a request that broke the program. It needs nothing that can fail."""

@@ -38,7 +38,7 @@ from procore_signin.web.http import (
     see_other,
 )
 from procore_signin.web.limits import RateLimit
-from procore_signin.web.router import APP_NAME, Paths, Router, note_failure
+from procore_signin.web.router import APP_NAME, RETRY_SECONDS, Paths, Router, note_failure
 
 LOGGER: Final = logging.getLogger("procore_signin")
 CALLBACK: Final = "/callback"
@@ -48,8 +48,6 @@ NO_STORE: Final = "no-store"
 
 # Pages name static files with a hash of their content, so an answer never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
-_RETRY_SECONDS: Final = 10
-"""When to come back where Procore does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +185,9 @@ class Site:
         shown = request if asks_for_page(request) else _by_program(request)
         return_to = _address(request) if request.is_read else None
         answer = self.router.problem(shown, problem, return_to=return_to)
-        if isinstance(error, ProcoreUnavailable):
-            seconds = _RETRY_SECONDS if error.retry_after is None else ceil(error.retry_after)
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            named = error.retry_after if isinstance(error, ProcoreUnavailable) else None
+            seconds = RETRY_SECONDS if named is None else ceil(named)
             answer = answer.with_headers(("retry-after", str(max(seconds, 1))))
         return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
 

@@ -36,12 +36,21 @@ class SignInMiddleware(MiddlewareMixin):
         self._logs_in: Final = installed().django_user is not None
         check_urls()
 
-    def process_request(self, request: HttpRequest) -> None:
-        """Attach the person, and end Django's own session where ours has ended."""
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """Attach the person, and end Django's own session where ours has ended.
+
+        Where nobody can tell whether it has, the request ends here (row S7): Django asks
+        `process_exception` about views only.
+        """
         request.procore_user = SimpleLazyObject(partial(requests.user_of, request))
         request.aprocore_user = partial(requests.auser_of, request)
-        if self._logs_in:
+        if not self._logs_in:
+            return None
+        try:
             log_out_if_over(request)
+        except ProcoreSignInError as error:
+            return requests.problem(request, error)
+        return None
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Keep answers that depend on who is signed in out of every cache (row K7)."""
@@ -53,7 +62,4 @@ class SignInMiddleware(MiddlewareMixin):
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer an error of ours that ended a view of the project's own."""
-        if not isinstance(error, ProcoreSignInError):
-            return None
-        site, asked = installed().site, requests.browser_request(request)
-        return requests.response_to(site.reply(asked, site.problem(asked, error)))
+        return requests.problem(request, error) if isinstance(error, ProcoreSignInError) else None

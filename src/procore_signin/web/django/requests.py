@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from django.utils.asyncio import async_unsafe
 
+from procore_signin.errors import ProcoreSignInError
 from procore_signin.store.records import Session, User
 from procore_signin.web.django.installed import installed
 from procore_signin.web.http import BrowserRequest
@@ -47,6 +48,12 @@ def browser_request(request: HttpRequest, path: str | None = None) -> BrowserReq
     if scope is not None:
         return of_scope(scope, path=place, body=body, trusted=trusted)
     return of_environ(request.META, path=place, body=body, trusted=trusted)
+
+
+def problem(request: HttpRequest, error: ProcoreSignInError) -> HttpResponse:
+    """Return the answer to a request of the project's own that ended in an error of ours."""
+    site, asked = installed().site, browser_request(request)
+    return response_to(site.reply(asked, site.problem(asked, error)))
 
 
 def _form(request: HttpRequest) -> bytes:

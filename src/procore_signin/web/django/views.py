@@ -8,6 +8,7 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import installed
 from procore_signin.web.django.login import log_in
 from procore_signin.web.django.requests import browser_request, response_to
@@ -28,6 +29,8 @@ def page(request: HttpRequest, *, below: str) -> HttpResponse:
         if below == CALLBACK:
             log_in(here, request, asked, answer)
         reply = here.site.reply(asked, answer)
+    except ProcoreSignInError as error:  # the bridge could not ask whose session it is
+        reply = here.site.reply(asked, here.site.problem(asked, error))
     except Exception:  # the last resort (row O3): a page for the person, a trace for us
         LOGGER.exception("Request %s failed", asked.request_id)
         reply = here.site.failure(asked)
