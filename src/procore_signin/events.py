@@ -34,6 +34,7 @@ class Event(StrEnum):
     REFRESHED = "tokens.refreshed"
     REFRESH_WAITED = "tokens.refresh_waited"
     REFRESH_FAILED = "tokens.refresh_failed"
+    ANSWER_ODD = "tokens.answer_odd"
     GRANT_LOST = "tokens.grant_lost"
     OUTAGE_BEGAN = "tokens.outage_began"
     OUTAGE_ENDED = "tokens.outage_ended"
@@ -59,6 +60,7 @@ _LEVELS: Final = {
     Event.SIGN_IN_FAILED: logging.WARNING,
     Event.ATTEMPT_INVALID: logging.WARNING,
     Event.REFRESH_FAILED: logging.WARNING,
+    Event.ANSWER_ODD: logging.WARNING,
     Event.GRANT_LOST: logging.WARNING,
     Event.OUTAGE_BEGAN: logging.WARNING,
     Event.TOKENS_SEALED: logging.WARNING,

@@ -3,12 +3,14 @@
 Row T2: TLS 1.2 or later with verified certificates, no redirects, no proxy or `.netrc` from the
 environment, no cookies. Row T3: one deadline from connecting to the last byte, which a server that
 sends a byte now and then cannot stretch; a cap on the body; no decompression, hence no bombs.
+Row T9: of a success that cannot be asked for again, all is brought back that came.
 
 Both classes only wait. What is asked for and what an outcome means is written once, below.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
@@ -29,11 +31,13 @@ from pyreqwest.exceptions import (
     RequestError,
     RequestTimeoutError,
 )
+from pyreqwest.http import HeaderMap
 from pyreqwest.request import BaseRequestBuilder
-from pyreqwest.response import BaseResponse
+from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.transport.contract import LARGEST_KEPT
 
 USER_AGENT: Final = "procore-signin"
 
@@ -75,12 +79,25 @@ class PyreqwestTransport:
             outgoing = self._open().request(request.method, request.url)
             with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
+                if _is_kept(request, head):
+                    return self._keep(head, response.body_reader)
                 return self._rules.whole(
                     request, head, response.body_reader.read(self._rules.max_body + 1)
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the address
+
+    def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
+        kept = bytearray()
+        try:
+            while len(kept) < LARGEST_KEPT and (part := body.read_chunk()) is not None:
+                kept += part
+        except RequestError:
+            if not kept:
+                raise
+            return _kept(head, kept, whole=False)
+        return _kept(head, kept, whole=len(kept) < LARGEST_KEPT)
 
     def close(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -124,12 +141,25 @@ class AsyncPyreqwestTransport:
             outgoing = self._open().request(request.method, request.url)
             async with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
+                if _is_kept(request, head):
+                    return await self._keep(head, response.body_reader)
                 return self._rules.whole(
                     request, head, await response.body_reader.read(self._rules.max_body + 1)
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the address
+
+    async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
+        kept = bytearray()
+        try:
+            while len(kept) < LARGEST_KEPT and (part := await body.read_chunk()) is not None:
+                kept += part
+        except RequestError:
+            if not kept:
+                raise
+            return _kept(head, kept, whole=False)
+        return _kept(head, kept, whole=len(kept) < LARGEST_KEPT)
 
     async def aclose(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -187,17 +217,16 @@ class _Rules:
     def fill(self, builder: _AnyRequestBuilder, request: HttpRequest) -> _AnyRequestBuilder:
         for name, value in request.headers:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
+        if not request.repeatable:
+            # What is read ahead is lost with an answer that breaks off.
+            builder = builder.streamed_read_buffer_limit(0)
         return builder.body_bytes(request.body) if request.body else builder
 
     def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
         """Return the answer without its body, or refuse it before its body is read."""
-        try:
-            head = HttpResponse(response.status, dict(response.headers.items()), b"")
-        except ValueError:
-            raise UnexpectedResponse(
-                f"The answer to {request!r} has a header that is not ASCII", hint=_NOT_PROCORE
-            ) from None
-        if head.headers.get("content-encoding", "identity").lower() != "identity":
+        head = HttpResponse(response.status, _headers(response.headers), b"")
+        encoding = head.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity" and not _is_kept(request, head):
             raise UnexpectedResponse(
                 f"The answer to {request!r} is encoded although it was asked not to be",
                 hint=_NOT_PROCORE,
@@ -214,6 +243,27 @@ class _Rules:
         raise UnexpectedResponse(
             f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
         )
+
+
+def _is_kept(request: HttpRequest, head: HttpResponse) -> bool:
+    return not request.repeatable and head.status // 100 == 2  # noqa: PLR2004 (the class 2xx, RFC 9110 §15.3)
+
+
+def _kept(head: HttpResponse, body: bytearray, *, whole: bool) -> HttpResponse:
+    return HttpResponse(head.status, head.headers, bytes(body[:LARGEST_KEPT]), whole)
+
+
+def _headers(headers: HeaderMap) -> dict[str, str]:
+    """Return the headers; those that are not ASCII, which pyreqwest cannot read, are left out."""
+    try:
+        return dict(headers.items())
+    except ValueError:
+        pass
+    readable = {}
+    for name in headers:
+        with suppress(ValueError):
+            readable[name] = headers.getall(name)[-1]
+    return readable
 
 
 _NOT_PROCORE: Final = (
