@@ -50,7 +50,7 @@ def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
 
 def pair_of(row: TokenRow) -> tuple[str, str | None]:
     refresh = row.tokens.refresh_token
-    return row.tokens.access_token.reveal(), refresh and refresh.reveal()
+    return row.tokens.access_token.reveal(), None if refresh is None else refresh.reveal()
 
 
 def renamed(response: HttpResponse, **headers: str) -> HttpResponse:

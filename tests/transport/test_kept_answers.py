@@ -109,6 +109,22 @@ def test_T9_a_success_without_an_end_is_cut_and_the_rest_is_not_waited_for(
     assert server.bytes_sent < 20_000_000
 
 
+def test_a_connection_is_kept_for_the_next_request(new_transport: Any, serve: Any) -> None:
+    def behave(connection: Any) -> None:
+        while connection.read_request():
+            connection.send(OK + b"content-length: %d\r\n\r\n" % len(BODY) + BODY)
+
+    server, transport = serve(behave), new_transport()
+    for _ in range(3):
+        assert transport.send(spending(server.url)).body == BODY
+    assert server.connections == 1
+
+
+def test_T9_a_length_beside_chunks_cuts_nothing(new_transport: Any, serve: Any) -> None:
+    chunks = b"content-length: 5\r\n" + CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n"
+    assert new_transport().send(spending(serve(answering(OK + chunks)).url)).body == BODY
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "x", "gzip, gzip"])
 @pytest.mark.parametrize("body", [gzip.compress(BODY), BODY])
 def test_T9_an_encoded_success_is_brought_back_as_it_is(

@@ -89,15 +89,15 @@ class PyreqwestTransport:
         raise failure  # outside the handler: the library's error shows the query of the address
 
     def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
-        kept = bytearray()
+        kept = _Kept(head)
         try:
-            while len(kept) < LARGEST_KEPT and (part := body.read_chunk()) is not None:
-                kept += part
+            while kept.goes_on and (part := body.read_chunk()) is not None:
+                kept.body += part
         except RequestError:
-            if not kept:
+            if not kept.body:
                 raise
-            return _kept(head, kept, whole=False)
-        return _kept(head, kept, whole=len(kept) < LARGEST_KEPT)
+            return kept.response(broken_off=True)
+        return kept.response()
 
     def close(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -151,15 +151,15 @@ class AsyncPyreqwestTransport:
         raise failure  # outside the handler: the library's error shows the query of the address
 
     async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
-        kept = bytearray()
+        kept = _Kept(head)
         try:
-            while len(kept) < LARGEST_KEPT and (part := await body.read_chunk()) is not None:
-                kept += part
+            while kept.goes_on and (part := await body.read_chunk()) is not None:
+                kept.body += part
         except RequestError:
-            if not kept:
+            if not kept.body:
                 raise
-            return _kept(head, kept, whole=False)
-        return _kept(head, kept, whole=len(kept) < LARGEST_KEPT)
+            return kept.response(broken_off=True)
+        return kept.response()
 
     async def aclose(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -218,8 +218,8 @@ class _Rules:
         for name, value in request.headers:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
         if not request.repeatable:
-            # What is read ahead is lost with an answer that breaks off.
-            builder = builder.streamed_read_buffer_limit(0)
+            # What was read ahead is lost with an answer that breaks off: no more than one part.
+            builder = builder.streamed_read_buffer_limit(1)
         return builder.body_bytes(request.body) if request.body else builder
 
     def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
@@ -249,8 +249,30 @@ def _is_kept(request: HttpRequest, head: HttpResponse) -> bool:
     return not request.repeatable and head.status // 100 == 2  # noqa: PLR2004 (the class 2xx, RFC 9110 §15.3)
 
 
-def _kept(head: HttpResponse, body: bytearray, *, whole: bool) -> HttpResponse:
-    return HttpResponse(head.status, head.headers, bytes(body[:LARGEST_KEPT]), whole)
+class _Kept:
+    """The body of a success that cannot be asked for again, as far as it came.
+
+    Args:
+        head: The answer without its body.
+    """
+
+    def __init__(self, head: HttpResponse) -> None:
+        length = head.headers.get("content-length", "")
+        counts = length.isdecimal() and "transfer-encoding" not in head.headers
+        self._head: Final = head
+        self._most: Final = min(int(length), LARGEST_KEPT) if counts else LARGEST_KEPT
+        self.body = bytearray()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more may come. To ask for the end of a body whose length is known is a detour."""
+        return len(self.body) < self._most
+
+    def response(self, *, broken_off: bool = False) -> HttpResponse:
+        """Return the answer; a body of the cap counts as one that went on."""
+        whole = not broken_off and len(self.body) < LARGEST_KEPT
+        body = bytes(self.body[:LARGEST_KEPT])
+        return HttpResponse(self._head.status, self._head.headers, body, whole)
 
 
 def _headers(headers: HeaderMap) -> dict[str, str]:
