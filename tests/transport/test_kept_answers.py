@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from procore_signin.errors import ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.transport.contract import LARGEST_KEPT
+from procore_signin.protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n\r\n"

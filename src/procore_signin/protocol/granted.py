@@ -27,7 +27,7 @@ from procore_signin.protocol.token_endpoint import (
     parse_token_response,
 )
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpResponse
+from procore_signin.protocol.wire import LARGEST_KEPT, HttpResponse
 
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _SUCCESSES: Final = range(200, 300)
@@ -78,7 +78,7 @@ def read_granted(
         kept = _kept(response, int(received_at), previous)
         if kept is not None:
             return kept
-        if not response.whole:
+        if not response.whole and len(response.body) < LARGEST_KEPT:
             refused = ProcoreUnavailable(
                 "The token response ended before it was whole", ambiguous=True, hint=_PERHAPS_SPENT
             )

@@ -17,9 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from procore_signin.protocol.strict_json import MAX_INTEGER_DIGITS, JsonValue
-
-LARGEST: Final = 1024 * 1024
-"""Bytes that a compressed body may become; what is beyond is left out."""
+from procore_signin.protocol.wire import LARGEST_KEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +74,8 @@ def _inflated(body: bytes, format_: int) -> bytes:
     with suppress(zlib.error):
         # Byte by byte: a fault takes away what the same call would have brought.
         for index in range(len(body)):
-            inflated += inflater.decompress(body[index : index + 1], LARGEST - len(inflated))
-            if inflater.eof or len(inflated) >= LARGEST:
+            inflated += inflater.decompress(body[index : index + 1], LARGEST_KEPT - len(inflated))
+            if inflater.eof or len(inflated) >= LARGEST_KEPT:
                 break
     return bytes(inflated)
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+LARGEST_KEPT: Final = 1024 * 1024
+"""Bytes that are kept of an answer that cannot be asked for again, as it came and decompressed. A
+token answer has half a kilobyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class HttpResponse:
         headers: Names in lower case; the last value of a repeated name. One that is not ASCII is
             left out: HTTP allows the byte and gives it no meaning (RFC 9110 §5.5).
         body: The whole body, already capped by the transport.
-        whole: False where the body is only what came of it, or what of it is under the cap. This
+        whole: False where the body is only what came of it, or the first `LARGEST_KEPT` bytes. This
             happens to no request but one that is not repeatable.
     """
 

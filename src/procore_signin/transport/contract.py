@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
-
-LARGEST_KEPT: Final = 1024 * 1024
-"""Bytes of an answer that cannot be asked for again. A token answer has half a kilobyte."""
 
 
 class Transport(Protocol):

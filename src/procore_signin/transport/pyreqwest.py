@@ -36,8 +36,7 @@ from pyreqwest.request import BaseRequestBuilder
 from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.transport.contract import LARGEST_KEPT
+from procore_signin.protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
 
 USER_AGENT: Final = "procore-signin"
 
