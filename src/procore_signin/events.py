@@ -36,6 +36,7 @@ class Event(StrEnum):
     REFRESH_FAILED = "tokens.refresh_failed"
     REFRESH_KEPT = "tokens.refresh_kept"
     REFRESH_LEFT_BEHIND = "tokens.refresh_left_behind"
+    ANSWER_ODD = "tokens.answer_odd"
     GRANT_LOST = "tokens.grant_lost"
     OUTAGE_BEGAN = "tokens.outage_began"
     OUTAGE_ENDED = "tokens.outage_ended"
@@ -63,6 +64,7 @@ _LEVELS: Final = {
     Event.REFRESH_FAILED: logging.WARNING,
     Event.REFRESH_KEPT: logging.WARNING,
     Event.REFRESH_LEFT_BEHIND: logging.ERROR,
+    Event.ANSWER_ODD: logging.WARNING,
     Event.GRANT_LOST: logging.WARNING,
     Event.OUTAGE_BEGAN: logging.WARNING,
     Event.TOKENS_SEALED: logging.WARNING,

@@ -102,8 +102,6 @@ def test_C4_twenty_identical_callbacks_over_two_processes_send_the_code_once(
         ("status", {"status": 503}, "Procore is not answering"),
         ("rate-limit", {}, "Procore is not answering"),
         ("override", {"members": {"access_token": 7}}, "Procore answered in a way"),
-        ("override", {"members": {"expires_in": "5400"}}, "Procore answered in a way"),
-        ("override", {"members": {"token_type": "mac"}}, "Procore answered in a way"),
         ("override", {"remove": ["access_token"]}, "Procore answered in a way"),
         ("huge", {}, "Procore answered in a way"),
         ("truncate", {}, "Procore is not answering"),
@@ -131,6 +129,38 @@ def test_T3_T4_T7_whatever_procore_answers_the_person_gets_a_page_and_may_try_ag
     assert not joe.signed_in
     joe.sign_in()
     assert joe.signed_in
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"members": {"expires_in": "5400"}},
+        {"members": {"token_type": "mac"}},
+        {"members": {"error": None}},
+        {"remove": ["token_type", "expires_in"]},
+    ],
+)
+def test_T9_an_odd_answer_with_a_pair_in_it_signs_the_person_in(
+    person: Enter, emulator: Emulator, settings: dict[str, Any]
+) -> None:
+    joe = person()
+    emulator.fault("POST /oauth/token", "override", **settings)
+    joe.sign_in()
+    assert joe.signed_in
+    assert len(emulator.live_grants()) == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"members": {"access_token": 7}}, {"remove": ["access_token"]}]
+)
+def test_T9_of_an_answer_that_cannot_be_used_no_live_grant_is_left_behind(
+    person: Enter, emulator: Emulator, settings: dict[str, Any]
+) -> None:
+    joe = person()
+    address = joe.callback_address()
+    emulator.fault("POST /oauth/token", "override", **settings)
+    assert joe.http.get(address).status_code == 502
+    assert emulator.live_grants() == []
 
 
 @pytest.mark.parametrize("kind", ["malformed-json", "html", "drop-before-commit", "huge"])

@@ -11,6 +11,7 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     UnexpectedResponse,
 )
+from procore_signin.protocol.granted import read_granted
 from procore_signin.protocol.token_endpoint import parse_token_response
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpResponse
@@ -33,7 +34,7 @@ def said(code: str) -> bytes:
 MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
     **{
         f"{status} {code}": (status, said(code), kind, code)
-        for status in (200, 400, 401, 403, 404, 422, 500, 503)
+        for status in (200, 201, 400, 401, 403, 404, 422)
         for code, kind in {
             "invalid_grant": G,
             "invalid_client": M,
@@ -67,6 +68,17 @@ MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
             "tokens": TOKENS,
         }.items()
     },
+    # Whoever answers these has not judged the grant, whatever stands in the page.
+    **{
+        f"{status} {code}": (status, said(code), U, code)
+        for status in (408, 429, 500, 502, 503, 504, 599)
+        for code in ("invalid_grant", "invalid_client", "invalid_request", "server_error")
+    },
+    **{
+        f"{status} {code}": (status, said(code), X, code)
+        for status in (302, 307, 600, 999)
+        for code in ("invalid_grant", "invalid_client", "server_error")
+    },
     "429 of an unknown code": (429, said("slow_down"), U, "slow_down"),
     "500 of an unknown code": (500, said("oops"), U, "oops"),
     "400 of an unknown code": (400, said("invalid_token"), X, "invalid_token"),
@@ -88,13 +100,23 @@ MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/html; charset=utf-8", None])
 @pytest.mark.parametrize("case", MATRIX)
-def test_T7_the_error_member_decides_and_the_status_only_without_one(
+def test_T7_T10_a_status_that_says_not_now_decides_and_then_the_error_member(
     case: str, media_type: str | None
 ) -> None:
     status, body, kind, code = MATRIX[case]
     headers = {} if media_type is None else {"content-type": media_type}
     with pytest.raises(ProcoreSignInError) as refusal:
         parse(HttpResponse(status, headers, body))
+    assert (kind, code) == (type(refusal.value), refusal.value.error)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in MATRIX if c[0] != "2" or b"access_token" not in MATRIX[c][1]]
+)
+def test_T10_the_reader_that_keeps_says_the_same_of_what_is_no_grant(case: str) -> None:
+    status, body, kind, code = MATRIX[case]
+    with pytest.raises(ProcoreSignInError) as refusal:
+        read_granted(HttpResponse(status, JSON, body), received_at=1_700_000_000.75)
     assert (kind, code) == (type(refusal.value), refusal.value.error)
 
 

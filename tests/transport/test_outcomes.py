@@ -192,10 +192,13 @@ def test_T7_an_answer_that_is_not_HTTP_is_unexpected(
     assert refusal.value.hint is not None
 
 
-def test_T7_a_header_that_is_no_text_is_unexpected(new_transport: Any, serve: Any) -> None:
-    data = OK + b"content-length: 2\r\nx-a: \xe9\r\n\r\n{}"
-    with pytest.raises(UnexpectedResponse, match="header that is not ASCII"):
-        new_transport().send(post(serve(answering(data)).url))
+@pytest.mark.parametrize("value", [b"\xe9", "\u00e9".encode(), b"a\x80b", b"\xff" * 300])
+def test_T9_a_header_that_is_not_ASCII_is_left_out_and_harms_no_answer(
+    value: bytes, new_transport: Any, serve: Any
+) -> None:
+    data = OK + b"content-length: 2\r\nx-a: " + value + b"\r\nX-B: 1\r\nx-b: 2\r\n\r\n{}"
+    expected = HttpResponse(200, {"content-length": "2", "x-b": "2"}, b"{}")
+    assert expected == new_transport().send(post(serve(answering(data)).url))
 
 
 def test_T3_a_head_without_an_end_is_refused_early(new_transport: Any, serve: Any) -> None:
@@ -303,7 +306,6 @@ def test_every_whole_answer_is_returned_whatever_its_status(
         then("reset"),
         then("reset", OK + b"content-length: 999\r\n\r\nc4n4ry"),
         answering(b"c4n4ry"),
-        answering(OK + b"x-a: \xe9c4n4ry\r\n\r\n"),
         answering(OK + b"content-encoding: gzip\r\nset-cookie: c4n4ry\r\n\r\nc4n4ry"),
         answering(OK + b"set-cookie: c4n4ry\r\n\r\n" + b"c4n4ry" * 20_000),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -21,17 +22,18 @@ from procore_signin.errors import (
 from procore_signin.events import Event, emit
 from procore_signin.flow.attempt import LIFETIME, SignInAttempt
 from procore_signin.flow.context import Context
+from procore_signin.flow.granted import take_tokens
 from procore_signin.flow.hooks import Candidate, tell
 from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, call, later, read, send, shield, wait, write
 from procore_signin.flow.withdraw import withdraw
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.companies import companies_request, parse_companies_response
+from procore_signin.protocol.granted import tokens_within
 from procore_signin.protocol.me import Me, me_request, parse_me_response
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     AuthorizationCodeGrant,
-    parse_token_response,
     token_request,
 )
 from procore_signin.protocol.token_set import TokenSet
@@ -174,7 +176,26 @@ def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[To
     response = yield from send(
         token_request(context.environment.login_origin, context.client, grant)
     )
-    return parse_token_response(response, received_at=asked_at)
+    try:
+        return take_tokens(context, response, asked_at=asked_at, attempt=attempt.state_hash[:8])
+    except ProcoreSignInError:
+        found = tokens_within(response, received_at=asked_at)
+        if found is not None:
+            yield from _give_back(context, attempt, found)
+        raise
+
+
+def _give_back(context: Context, attempt: SignInAttempt, found: TokenSet) -> Flow[None]:
+    """Revoke what an answer has that nobody can use; until that is done, the ledger keeps it."""
+    environment, now = context.environment.name, context.now()
+    # With or without the ledger they are revoked: for either failure the other one stands in.
+    with suppress(StoreUnavailable, AttemptInvalid):
+        yield from write(
+            lambda store: store.escrow(attempt.state_hash, found, environment=environment, now=now)
+        )
+    if (yield from revoke_tokens(context, found)):
+        with suppress(StoreUnavailable):
+            yield from write(lambda store: store.clear_escrow(attempt.state_hash))
 
 
 def _admit(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[Me]:

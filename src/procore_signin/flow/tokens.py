@@ -26,12 +26,12 @@ from procore_signin.errors import (
 )
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
+from procore_signin.flow.granted import take_tokens
 from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, dismiss, later, once, read, send, wait, write
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     RefreshTokenGrant,
-    parse_token_response,
     token_request,
 )
 from procore_signin.protocol.token_set import TokenSet
@@ -115,6 +115,12 @@ def fresh_tokens(
             yield from later(once(key, _refresh(context, row)), key=key)
         return _fresh(row)
     renewed = yield from once(_key(row), _refresh(context, row))
+    if renewed.expires_in <= 0:
+        raise ProcoreUnavailable(
+            "Procore's answer has no access token that can be used; the next call asks for another",
+            retry_after=1,
+            ambiguous=False,
+        )
     return _fresh(renewed)
 
 
@@ -330,7 +336,7 @@ def _ask(context: Context, row: TokenRow, refresh_token: Secret, began: float) -
         context.environment.login_origin, context.client, RefreshTokenGrant(refresh_token)
     )
     response = yield from send(request)
-    return parse_token_response(response, received_at=asked_at, previous=row.tokens)
+    return take_tokens(context, response, asked_at=asked_at, previous=row.tokens, user=row.user_id)
 
 
 def _refused(context: Context, row: TokenRow, owner: str) -> Flow[None]:

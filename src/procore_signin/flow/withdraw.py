@@ -24,13 +24,13 @@ from procore_signin.errors import (
 )
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
+from procore_signin.flow.granted import take_tokens
 from procore_signin.flow.steps import Flow, read, send, write
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     RefreshTokenGrant,
     check_revocation_response,
     parse_token_info_response,
-    parse_token_response,
     revocation_request,
     token_info_request,
     token_request,
@@ -156,4 +156,4 @@ def _refresh(context: Context, tokens: TokenSet, refresh_token: Secret) -> Flow[
     grant = RefreshTokenGrant(refresh_token)
     request = token_request(context.environment.login_origin, context.client, grant)
     response = yield from send(request)
-    return parse_token_response(response, received_at=asked_at, previous=tokens)
+    return take_tokens(context, response, asked_at=asked_at, previous=tokens)

@@ -1,7 +1,9 @@
 """What an answer that is no success asks of the caller: one error class for each decision.
 
-Procore's authorization server has answered its errors with different statuses over the years, so
-the `error` member decides (RFC 6749 §5.2) and the status only where there is none (row T7).
+A status that says "not now" decides before the body: whoever answers 429 or 5xx has not judged the
+grant, whatever stands in the page (row T10). Among the others, Procore's authorization server has
+answered its errors with different statuses over the years, so the `error` member decides (RFC 6749
+§5.2) and the status only where there is none (row T7).
 """
 
 from __future__ import annotations
@@ -60,10 +62,15 @@ def success(response: HttpResponse, *, what: str, received_at: float) -> dict[st
     error = oauth_error(response, what=what, received_at=received_at)
     if error is not None:
         raise error
-    media_type = response.headers.get("content-type", "application/json").partition(";")[0]
-    if media_type.strip().lower() != "application/json":
+    if not is_json(response):
         raise UnexpectedResponse(f"The {what} does not call itself application/json")
     return parse_object(response.body, what=what)
+
+
+def is_json(response: HttpResponse) -> bool:
+    """Return whether `response` calls itself JSON, or does not say what it is."""
+    media_type = response.headers.get("content-type", "application/json").partition(";")[0]
+    return media_type.strip().lower() == "application/json"
 
 
 def oauth_error(
@@ -72,9 +79,9 @@ def oauth_error(
     """Return the error that an answer of the authorization server stands for, or None if none.
 
     Returns:
+        ProcoreUnavailable: 408, 429, 5xx, whatever the body says; or an error code that says so.
         GrantLost: `invalid_grant`.
         ClientMisconfigured: An error that only the operator can mend; see its `hint`.
-        ProcoreUnavailable: 408, 429, 5xx or an error code that says the same.
         UnexpectedResponse: Any other status than 200, or an error member of any other kind.
         None: Status 200 without an error member. The body may still be anything.
     """
@@ -85,32 +92,46 @@ def oauth_error(
     if response.status == HTTPStatus.OK and "error" not in members:
         return None
     code = error_code(members.get("error"))
-    error: ProcoreSignInError
-    if code == "invalid_grant":
-        error = GrantLost(
-            "Procore no longer honours the code or refresh token (invalid_grant)",
-            hint="Send the person to sign in again. If every sign-in ends like this, compare the"
-            " redirect URI with the one registered for the app, character for character.",
-        )
-    elif code in _CURES:
-        error = ClientMisconfigured(
-            f"Procore does not accept this client ({code})", hint=_CURES[code]
-        )
-    elif code in _TRANSIENT:
-        error = ProcoreUnavailable(
-            f"Procore could not answer ({code})",
-            retry_after=retry_after(response, received_at),
-            ambiguous=response.status != HTTPStatus.TOO_MANY_REQUESTS,
-        )
-    else:
-        error = unavailable(response, what=what, received_at=received_at) or UnexpectedResponse(
+    error = (
+        unavailable(response, what=what, received_at=received_at)
+        or _by_code(code, response, received_at)
+        or UnexpectedResponse(
             f"The {what} has status {response.status} and no error code of RFC 6749 §5.2",
             hint=_REPORT,
         )
+    )
     error.error = code
     error.error_description = error_description(members.get("error_description"))
     error.request_id = request_id(response)
     return error
+
+
+def _by_code(
+    code: str | None, response: HttpResponse, received_at: float
+) -> ProcoreSignInError | None:
+    """Return what an error code means under a status that leaves it a say, otherwise None.
+
+    A redirect, or a status that HTTP does not have, is no answer of an authorization server.
+    """
+    if response.status // 100 not in {2, 4}:
+        return None
+    if code == "invalid_grant":
+        return GrantLost(
+            "Procore no longer honours the code or refresh token (invalid_grant)",
+            hint="Send the person to sign in again. If every sign-in ends like this, compare the"
+            " redirect URI with the one registered for the app, character for character.",
+        )
+    if code in _CURES:
+        return ClientMisconfigured(
+            f"Procore does not accept this client ({code})", hint=_CURES[code]
+        )
+    if code in _TRANSIENT:
+        return ProcoreUnavailable(
+            f"Procore could not answer ({code})",
+            retry_after=retry_after(response, received_at),
+            ambiguous=True,
+        )
+    return None
 
 
 def unavailable(

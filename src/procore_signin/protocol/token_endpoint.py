@@ -25,7 +25,8 @@ DEFAULT_LIFETIME: Final = 900
 MAX_LIFETIME: Final = 100_000_000
 
 _VSCHARS: Final = re.compile(r"[\x20-\x7E]+")  # RFC 6749 §A
-_TOKEN: Final = re.compile(r"[\x20-\x7E]{1,8192}")
+TOKEN: Final = re.compile(r"[\x20-\x7E]{1,8192}")
+"""What a token may look like (RFC 6749 §A.12, §A.17), and as large as a header may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,8 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
     """Return the request that exchanges `grant` for tokens.
 
     The client authenticates in the body and nowhere else: servers of this kind refuse a request
-    that does it twice (row T1).
+    that does it twice (row T1). A code and a refresh token are spent by the request; the client's
+    own credentials are not.
     """
     match grant:
         case AuthorizationCodeGrant():
@@ -124,13 +126,15 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
     return _post(
         f"{login_origin}/oauth/token",
         [("grant_type", grant_type), *_authentication(client), *fields],
+        repeatable=isinstance(grant, ClientCredentialsGrant),
     )
 
 
-def parse_token_response(
-    response: HttpResponse, *, received_at: float, previous: TokenSet | None = None
-) -> TokenSet:
-    """Return the tokens that Procore granted (RFC 6749 §5.1; rows T4 to T7).
+def parse_token_response(response: HttpResponse, *, received_at: float) -> TokenSet:
+    """Return the tokens that Procore granted, read strictly (RFC 6749 §5.1; rows T4 to T7).
+
+    For an answer that can be asked for again. Where a code or a refresh token was spent for it, a
+    refusal here would lose the grant: see `granted.read_granted`.
 
     The lifetime is counted from our own receipt: `created_at` is the server's clock and cannot
     extend it.
@@ -138,7 +142,6 @@ def parse_token_response(
     Args:
         response: As the transport received it.
         received_at: When it came: UTC, seconds since 1970, by our own clock.
-        previous: The set that was refreshed. Its refresh token stays where no new one came.
 
     Raises:
         GrantLost: The code or refresh token is dead. Ask the person to sign in again.
@@ -148,9 +151,7 @@ def parse_token_response(
     """
     try:
         return _token_set(
-            success(response, what="token response", received_at=received_at),
-            int(received_at),
-            previous.refresh_token if previous is not None else None,
+            success(response, what="token response", received_at=received_at), int(received_at)
         )
     except ProcoreSignInError as error:
         raise told(error, response) from None
@@ -217,14 +218,13 @@ def parse_token_info_response(response: HttpResponse, received_at: float) -> Tok
         raise told(error, response) from None
 
 
-def _token_set(
-    members: dict[str, JsonValue], received_at: int, refresh_token: Secret | None
-) -> TokenSet:
+def _token_set(members: dict[str, JsonValue], received_at: int) -> TokenSet:
     what = "token response"
     token_type = members.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         raise UnexpectedResponse(f"The {what} does not have the token_type bearer")
     access_token = Secret(_text(members.get("access_token"), what, "access_token"), "access token")
+    refresh_token = None
     if "refresh_token" in members:
         refresh_token = Secret(
             _text(members["refresh_token"], what, "refresh_token"), "refresh token"
@@ -251,7 +251,7 @@ def _token_info(members: dict[str, JsonValue], what: str) -> TokenInfo:
 
 
 def _text(value: JsonValue, what: str, name: str) -> str:
-    if isinstance(value, str) and _TOKEN.fullmatch(value):
+    if isinstance(value, str) and TOKEN.fullmatch(value):
         return value
     raise UnexpectedResponse(f"The {what} has no {name} of 1 to 8192 printable ASCII characters")
 
@@ -269,11 +269,12 @@ def _authentication(client: Client) -> list[tuple[str, str]]:
     return [("client_id", client.client_id), ("client_secret", client.client_secret.reveal())]
 
 
-def _post(url: str, fields: list[tuple[str, str]]) -> HttpRequest:
+def _post(url: str, fields: list[tuple[str, str]], *, repeatable: bool = True) -> HttpRequest:
     return HttpRequest(
         "POST",
         url,
         (("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")),
         # The names are ours, and letters: only the values need escapes.
         "&".join([f"{name}={quote_plus(value)}" for name, value in fields]).encode("ascii"),
+        repeatable=repeatable,
     )

@@ -11,6 +11,11 @@ class Transport(Protocol):
     """Sends one request at a time for each calling thread, and waits.
 
     A transport decides nothing: it never retries, follows a redirect or reads a body's meaning.
+    A header that is not ASCII is left out, and harms no answer.
+
+    Of a request that is not `repeatable`, a success (2xx) is never refused: its answer is brought
+    back as far as it came, encoded as it may be, cut at `LARGEST_KEPT`, with `whole` false where
+    something is missing (row T9).
     """
 
     def send(self, request: HttpRequest) -> HttpResponse:

@@ -3,12 +3,14 @@
 Row T2: TLS 1.2 or later with verified certificates, no redirects, no proxy or `.netrc` from the
 environment, no cookies. Row T3: one deadline from connecting to the last byte, which a server that
 sends a byte now and then cannot stretch; a cap on the body; no decompression, hence no bombs.
+Row T9: of a success that cannot be asked for again, all is brought back that came.
 
 Both classes only wait. What is asked for and what an outcome means is written once, below.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Lock
@@ -29,11 +31,12 @@ from pyreqwest.exceptions import (
     RequestError,
     RequestTimeoutError,
 )
+from pyreqwest.http import HeaderMap
 from pyreqwest.request import BaseRequestBuilder
-from pyreqwest.response import BaseResponse
+from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
 
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
 
 USER_AGENT: Final = "procore-signin"
 
@@ -75,12 +78,25 @@ class PyreqwestTransport:
             outgoing = self._open().request(request.method, request.url)
             with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
+                if _is_kept(request, head):
+                    return self._keep(head, response.body_reader)
                 return self._rules.whole(
                     request, head, response.body_reader.read(self._rules.max_body + 1)
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the address
+
+    def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
+        kept = _Kept(head)
+        try:
+            while kept.goes_on and (part := body.read_chunk()) is not None:
+                kept.body += part
+        except RequestError:
+            if not kept.body:
+                raise
+            return kept.response(broken_off=True)
+        return kept.response()
 
     def close(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -124,12 +140,25 @@ class AsyncPyreqwestTransport:
             outgoing = self._open().request(request.method, request.url)
             async with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
+                if _is_kept(request, head):
+                    return await self._keep(head, response.body_reader)
                 return self._rules.whole(
                     request, head, await response.body_reader.read(self._rules.max_body + 1)
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the address
+
+    async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
+        kept = _Kept(head)
+        try:
+            while kept.goes_on and (part := await body.read_chunk()) is not None:
+                kept.body += part
+        except RequestError:
+            if not kept.body:
+                raise
+            return kept.response(broken_off=True)
+        return kept.response()
 
     async def aclose(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -187,17 +216,16 @@ class _Rules:
     def fill(self, builder: _AnyRequestBuilder, request: HttpRequest) -> _AnyRequestBuilder:
         for name, value in request.headers:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
+        if not request.repeatable:
+            # What was read ahead is lost with an answer that breaks off: no more than one part.
+            builder = builder.streamed_read_buffer_limit(1)
         return builder.body_bytes(request.body) if request.body else builder
 
     def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
         """Return the answer without its body, or refuse it before its body is read."""
-        try:
-            head = HttpResponse(response.status, dict(response.headers.items()), b"")
-        except ValueError:
-            raise UnexpectedResponse(
-                f"The answer to {request!r} has a header that is not ASCII", hint=_NOT_PROCORE
-            ) from None
-        if head.headers.get("content-encoding", "identity").lower() != "identity":
+        head = HttpResponse(response.status, _headers(response.headers), b"")
+        encoding = head.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity" and not _is_kept(request, head):
             raise UnexpectedResponse(
                 f"The answer to {request!r} is encoded although it was asked not to be",
                 hint=_NOT_PROCORE,
@@ -214,6 +242,49 @@ class _Rules:
         raise UnexpectedResponse(
             f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
         )
+
+
+def _is_kept(request: HttpRequest, head: HttpResponse) -> bool:
+    return not request.repeatable and head.status // 100 == 2  # noqa: PLR2004 (the class 2xx, RFC 9110 §15.3)
+
+
+class _Kept:
+    """The body of a success that cannot be asked for again, as far as it came.
+
+    Args:
+        head: The answer without its body.
+    """
+
+    def __init__(self, head: HttpResponse) -> None:
+        length = head.headers.get("content-length", "")
+        counts = length.isdecimal() and "transfer-encoding" not in head.headers
+        self._head: Final = head
+        self._most: Final = min(int(length), LARGEST_KEPT) if counts else LARGEST_KEPT
+        self.body = bytearray()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more may come. To ask for the end of a body whose length is known is a detour."""
+        return len(self.body) < self._most
+
+    def response(self, *, broken_off: bool = False) -> HttpResponse:
+        """Return the answer; a body of the cap counts as one that went on."""
+        whole = not broken_off and len(self.body) < LARGEST_KEPT
+        body = bytes(self.body[:LARGEST_KEPT])
+        return HttpResponse(self._head.status, self._head.headers, body, whole)
+
+
+def _headers(headers: HeaderMap) -> dict[str, str]:
+    """Return the headers; those that are not ASCII, which pyreqwest cannot read, are left out."""
+    try:
+        return dict(headers.items())
+    except ValueError:
+        pass
+    readable = {}
+    for name in headers:
+        with suppress(ValueError):
+            readable[name] = headers.getall(name)[-1]
+    return readable
 
 
 _NOT_PROCORE: Final = (
