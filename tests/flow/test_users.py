@@ -37,6 +37,7 @@ from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store import Store
+from procore_signin.store.escrows import HOLD_SECONDS
 from procore_signin.store.records import User
 from procore_signin.transport.pyreqwest import PyreqwestTransport
 
@@ -260,11 +261,11 @@ def test_I5_a_process_that_dies_before_the_revocation_loses_no_token(
 def test_I5_a_database_that_fails_during_the_revocation_leaves_the_rest_to_the_janitor(
     door: ProcoreSignIn, clock: Clock, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down(*_: object) -> None:
+    def down(*_: object, **_more: object) -> None:
         raise StoreUnavailable("down")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "clear_escrow", down)
+        patched.setattr(Store, "finish_escrow", down)
         with pytest.raises(StoreUnavailable):
             door.run(disable(door.context, user.id))
     clock.advance(ORPHANED_AFTER + 1)
@@ -487,7 +488,7 @@ def test_I5_after_the_access_token_has_expired_a_yes_of_procore_is_put_to_the_te
 
 
 def test_I5_a_process_that_dies_during_the_test_leaves_a_doubt(
-    door: ProcoreSignIn, procore: ScriptedProcore, user: User
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
 ) -> None:
     def die(_request: HttpRequest) -> HttpResponse:
         raise KeyboardInterrupt
@@ -496,6 +497,7 @@ def test_I5_a_process_that_dies_during_the_test_leaves_a_doubt(
     procore.next("/oauth/token", die, INVALID_GRANT)
     with pytest.raises(KeyboardInterrupt):
         disabled(door, user)
+    clock.advance(HOLD_SECONDS)
     assert disabled(door, user).revocation == "unsure"
 
 

@@ -14,7 +14,6 @@ from typing import Final
 
 from procore_signin.errors import (
     AttemptInvalid,
-    ProcoreSignInError,
     SignInRefused,
     StoreUnavailable,
 )
@@ -22,9 +21,8 @@ from procore_signin.events import Event, emit
 from procore_signin.flow.attempt import LIFETIME, SignInAttempt
 from procore_signin.flow.context import Context
 from procore_signin.flow.hooks import Candidate, tell
-from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, call, later, read, send, shield, wait, write
-from procore_signin.flow.withdraw import withdraw
+from procore_signin.flow.withdraw import give_up, withdraw
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.companies import companies_request, parse_companies_response
 from procore_signin.protocol.me import Me, me_request, parse_me_response
@@ -136,7 +134,7 @@ def _exchange_and_commit(
         tokens = yield from _exchange(context, attempt, code)
         me = yield from _admit(context, attempt, tokens)
         return (yield from _complete(context, attempt, tokens, me, browser))
-    except ProcoreSignInError as error:
+    except Exception as error:  # the application's hook may raise anything
         reason = type(error).__name__
         undo: bool | None = True
         if me is not None and isinstance(error, StoreUnavailable):
@@ -149,8 +147,8 @@ def _exchange_and_commit(
             attempt=attempt.state_hash[:8],
             environment=context.environment.name,
             reason=reason,
-            error=error.error,
-            procore_request_id=error.request_id,
+            error=getattr(error, "error", None),
+            procore_request_id=getattr(error, "request_id", None),
         )
         if undo:
             yield from _abandon(context, attempt, tokens, outcome=reason)
@@ -209,6 +207,8 @@ def _complete(
         # No row holds the replaced set any more but the escrow of this attempt (row R11).
         replaced = Escrow(attempt.state_hash, context.environment.name, completed.replaced_tokens)
         yield from later(withdraw(context, replaced))
+    for escrow in completed.given_up:
+        yield from later(withdraw(context, escrow))
     if completed.replaced_sealed:
         # The person is served by the new ones. What Procore granted before lives on, unknown.
         emit(
@@ -253,12 +253,20 @@ def _abandon(
     context: Context, attempt: SignInAttempt, tokens: TokenSet | None, *, outcome: str
 ) -> Flow[None]:
     """Leave nothing behind: no live grant at Procore, no open attempt in the ledger."""
-    revoked = tokens is not None and (yield from revoke_tokens(context, tokens))
-    if (yield from _end(context, attempt, outcome=outcome)) is not None and revoked:
-        try:
-            yield from write(lambda store: store.clear_escrow(attempt.state_hash))
-        except StoreUnavailable:
-            return  # the janitor will find that they are revoked
+    ended = yield from _end(context, attempt, outcome=outcome)
+    if tokens is None or (ended is False and (yield from _is_done(attempt))):
+        return
+    # After the answer: the person need not wait for Procore, or for a database that is away.
+    yield from later(give_up(context, tokens, state_hash=attempt.state_hash))
+
+
+def _is_done(attempt: SignInAttempt) -> Flow[bool]:
+    """Tell whether an attempt became a sign-in. If nobody knows, the janitor will."""
+    try:
+        entry = yield from read(lambda store: store.attempt(attempt.state_hash))
+    except StoreUnavailable:
+        return True
+    return entry is not None and entry.status == "done"
 
 
 def _end(context: Context, attempt: SignInAttempt, *, outcome: str) -> Flow[bool | None]:

@@ -25,8 +25,8 @@ from procore_signin.errors import (
 )
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
-from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, later, once, read, send, wait, write
+from procore_signin.flow.withdraw import give_up, settle
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     RefreshTokenGrant,
@@ -302,10 +302,11 @@ def _commit(context: Context, row: TokenRow, renewed: TokenSet, began: float) ->
     committed = yield from _write_down(context, row, renewed)
     if committed is not None:
         _report(Event.REFRESHED, row, began, context, to_generation=committed.generation)
+        yield from later(settle(context, committed))
         return committed
     # A newer sign-in, a disconnect or a disabling came in between and stands (row R10). Our pair
     # is nobody's now.
-    yield from later(revoke_tokens(context, renewed))
+    yield from later(give_up(context, renewed, user_id=row.user_id, refreshed=row))
     return (yield from _row(context, row.user_id))
 
 

@@ -153,12 +153,31 @@ class CompletedSignIn:
             or they are the same (row R11).
         replaced_sealed: True where there were tokens before that could not be opened. They are
             gone and could not be revoked: tell the operator (row V4).
+        given_up: What else is to be revoked: a pair before the replaced one that may still be
+            honoured, or the replaced one, where a refresh of it was under way.
     """
 
     user: User
     created: bool
     replaced_tokens: TokenSet | None
     replaced_sealed: bool = False
+    given_up: tuple[Escrow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What newer tokens of a person replaced.
+
+    Attributes:
+        tokens: The pair, for the attempt's escrow; None where there was none, it is the same, or
+            it is in `given_up`.
+        sealed: Whether there was something that cannot be opened.
+        given_up: What was put into escrows of its own.
+    """
+
+    tokens: TokenSet | None
+    sealed: bool = False
+    given_up: tuple[Escrow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +211,7 @@ class TokenRow:
         leased: Whether somebody is refreshing it now.
         retry_in: Seconds until Procore may be asked again, 0 when it may be now.
         disabled: Whether the person is disabled.
+        settled: Whether the pair before this one is certainly dead, or there is none.
     """
 
     id: int
@@ -206,3 +226,4 @@ class TokenRow:
     leased: bool
     retry_in: int
     disabled: bool
+    settled: bool = True
