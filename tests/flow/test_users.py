@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
+from granted import Rotation, at_the_emulator, pass_time
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin import environments
 from procore_signin.client import ProcoreSignIn
-from procore_signin.emulator import Emulator
 from procore_signin.errors import (
     GrantLost,
     ProcoreUnavailable,
@@ -25,21 +23,18 @@ from procore_signin.errors import (
     VaultSealed,
 )
 from procore_signin.events import Event, listen
-from procore_signin.flow.attempt import new_attempt
 from procore_signin.flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin.flow.runners import AsyncRunner
 from procore_signin.flow.sessions import current_session
-from procore_signin.flow.sign_in import Browser, finish_sign_in
+from procore_signin.flow.sign_in import Browser
 from procore_signin.flow.steps import Flow
 from procore_signin.flow.users import AccessEnded, delete, disable, enable, end_sessions
-from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store import Store
 from procore_signin.store.escrows import HOLD_SECONDS
 from procore_signin.store.records import User
-from procore_signin.transport.pyreqwest import PyreqwestTransport
 
 DOWN = ProcoreUnavailable("The connection was refused", ambiguous=False)
 LOST_ANSWER = ProcoreUnavailable("The connection was reset", ambiguous=True)
@@ -541,40 +536,8 @@ def test_I5_tokens_without_a_refresh_token_need_no_test(
 
 # With the emulator: is the grant really dead?
 
-Rotation = Literal["immediate", "grace"]
 BOTH_LINES = pytest.mark.parametrize("doorkeeper", [4, 5])
 BOTH_ROTATIONS = pytest.mark.parametrize("rotation", ["immediate", "grace"])
-
-
-@contextmanager
-def at_the_emulator(
-    folder: Path, **options: Any
-) -> Iterator[tuple[Emulator, ProcoreSignIn, Clock, User]]:
-    """Somebody who is signed in with the emulator, over a real socket."""
-    clock = Clock(time.time())
-    transport = PyreqwestTransport()
-    with (
-        Emulator.started(**options) as emulator,
-        front_door(
-            folder,
-            transport,  # type: ignore[arg-type]  # any transport will do
-            clock,
-            environment=environments.emulator(emulator.url),
-            client_id="emulator-client-id",
-            client_secret=Secret("emulator-client-secret", "client secret"),
-        ) as door,
-    ):
-        attempt = new_attempt(door.context, return_to="/")
-        location = emulator.approve(attempt.authorization_url(door.context))
-        granted = parse_authorization_response(location.partition("?")[2].encode())
-        assert isinstance(granted, CodeGranted)
-        signed_in = door.run(finish_sign_in(door.context, attempt, granted, BROWSER))
-        yield emulator, door, clock, signed_in.user
-
-
-def pass_time(emulator: Emulator, clock: Clock, seconds: float) -> None:
-    emulator.advance(seconds)
-    clock.advance(seconds)
 
 
 @BOTH_LINES

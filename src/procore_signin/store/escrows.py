@@ -195,15 +195,13 @@ class Escrows(StoreBase):
         sealed = self._seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
 
         def work(transaction: Transaction) -> None:
+            owner = None if user_id is None else self._lock_owner(transaction, user_id)
             if refreshed is not None:
                 self._refresh_over(transaction, refreshed)
             place = {"which_state": state_hash, "tokens": sealed, "now": now}
             if transaction.run(self._escrows.fill, place):
                 return
-            owner = None
-            if user_id is not None:
-                owner = transaction.one(self._escrows.lock_owner, {"which_user": user_id})
-            row = _row(state_hash, environment, None if owner is None else user_id, LATE, now)
+            row = _row(state_hash, environment, owner, LATE, now)
             row |= {"escrow": sealed, "escrowed_at": now}
             transaction.insert_absent(self._escrows.insert_absent, row)
 
@@ -289,6 +287,15 @@ class Escrows(StoreBase):
         values = {"which_state": state_hash, "holder": holder, "outcome": outcome, "now": now}
         statement = self._escrows.doubt_held if outcome in DOUBTS else self._escrows.clear_held
         return self._database.write(lambda transaction: transaction.run(statement, values) == 1)
+
+    def _lock_owner(self, transaction: Transaction, user_id: int) -> int | None:
+        """Keep a person from going; None where there is none of that number.
+
+        Before any row of theirs is locked: whoever ends their access comes in that order too.
+        """
+        return (
+            user_id if transaction.one(self._escrows.lock_owner, {"which_user": user_id}) else None
+        )
 
     def _open_escrow(
         self, state_hash: str, environment: str, sealed: str, escrowed_at: int

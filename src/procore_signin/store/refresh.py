@@ -122,6 +122,7 @@ class _Statements:
 
 
 _COLUMNS: Final = tuple(column.name for column in token_sets.c)
+_ROW: Final = (*_COLUMNS, "disabled_at", "at")
 
 
 class Refreshes(Escrows):
@@ -227,9 +228,12 @@ class Refreshes(Escrows):
 
         def work(transaction: Transaction) -> TokenRow | None:
             was = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
+            before = None if was is None else dict(zip(_ROW, was, strict=True))
+            leaves = before and (before["ambiguous"] or before["predecessor"] is not None)
+            if leaves:
+                self._lock_owner(transaction, row.user_id)
             changed = transaction.run(self._refresh.commit, values) == 1
-            if changed and was is not None:
-                before = dict(zip((*_COLUMNS, "disabled_at", "at"), was, strict=True))
+            if changed and before and leaves:
                 self._pass_over(transaction, before, row.tokens, tokens)
             found = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
             if found is None or found[_COLUMNS.index("generation")] != row.generation + 1:
@@ -300,7 +304,7 @@ class Refreshes(Escrows):
         return self._database.write(work)
 
     def _token_row(self, row: Any) -> TokenRow:
-        of = dict(zip((*_COLUMNS, "disabled_at", "at"), row, strict=True))
+        of = dict(zip(_ROW, row, strict=True))
         tokens = self._seal.open_row(
             of["access_token"],
             of["refresh_token"],

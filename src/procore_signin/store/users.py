@@ -135,7 +135,7 @@ class Users(Escrows):
             others += [self._put_away_predecessor(transaction, row, now, tokens)]
         except VaultSealed:
             sealed = True
-        if row["status"] == "lost" or row["ambiguous"]:
+        if sealed or row["status"] == "lost" or row["ambiguous"]:
             self._doubt(transaction, row["user_id"], row["environment"], now)
         if before is None or share(before, tokens):
             before = None
