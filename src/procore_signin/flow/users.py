@@ -31,7 +31,8 @@ class AccessEnded:
         sessions: How many sessions ended. Their next request is answered as if signed out.
         revocation: What is known of the tokens at Procore; the worst, if there were several sets.
         refresh_under_way: Whether another process was refreshing. It will find that it lost, and
-            revoke the pair that it brings; this process cannot see whether it did.
+            give up the pair that it brings. Ask again a minute later: then it is known whether it
+            did, or died with it.
     """
 
     user: User
@@ -46,7 +47,7 @@ class AccessEnded:
 
     @property
     def certain(self) -> bool:
-        """Whether Procore certainly honours no token of this person any more."""
+        """Whether Procore certainly honours no token of this person any more (decision 25)."""
         return self.revoked and not self.refresh_under_way
 
 
