@@ -289,3 +289,39 @@ def test_I5_somebody_who_holds_the_tokens_is_waited_for_and_then_it_is_pending(
         held = first.result()
         assert held is not None
         assert held.revocation == "confirmed"
+
+
+@BOTH_LINES
+@BOTH_ROTATIONS
+@pytest.mark.parametrize("age", [0, 6000])
+@pytest.mark.parametrize("sent", [True, False])
+def test_I7_a_refresher_that_was_killed_leaves_a_doubt_only_where_something_may_be_lost(
+    tmp_path: Path,
+    doorkeeper: int,
+    rotation: Rotation,
+    age: int,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sent: bool,
+) -> None:
+    """Before it asked, or after Procore answered: the row looks the same."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object, **_more: object) -> None:
+        raise Killed
+
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        pass_time(emulator, clock, age)
+        with monkeypatch.context() as patched:
+            where, what = (door.store, "commit_refresh") if sent else (door._transport, "send")
+            patched.setattr(where, what, die)
+            with pytest.raises(Killed):
+                door.fresh_tokens(user, rejected=1)
+        pass_time(emulator, clock, 31)  # its lease is over
+        ended = door.disable(user)
+        assert ended is not None
+        assert ended.certain == (rotation == "immediate" and not sent)
+        assert refreshable(emulator) == int(sent)

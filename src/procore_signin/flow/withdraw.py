@@ -37,7 +37,7 @@ from procore_signin.protocol.token_endpoint import (
     token_request,
 )
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.escrows import DOUBTS, REFRESHING, UNANSWERED, Held
+from procore_signin.store.escrows import DOUBTS, REFRESHING, UNANSWERED, Held, share
 from procore_signin.store.records import Escrow, TokenRow
 
 Revocation = Literal["none", "confirmed", "pending", "unsure", "sealed"]
@@ -210,14 +210,19 @@ def _end(
 ) -> Flow[Revocation]:
     """Revoke the tokens in an escrow that we hold. Where it returns `pending`, they stay in it."""
     doubt = held.outcome if held.outcome in DOUBTS else None
+    kept = _Kept(escrow, holder)
+    note = None if doubt else held.outcome
     try:
         if doubt == REFRESHING and 0 <= held.age < REFRESH_ENDS_WITHIN:
             yield from _hand_in(context, tokens)
             return "pending"  # whoever refreshes them says soon what came of it
-        if (yield from _is_accepted(context, tokens)):
+        if doubt is not None:
+            lost = yield from _end_doubtful(context, kept, tokens)
+            doubt = doubt if lost else None
+        elif (yield from _is_accepted(context, tokens)):
             yield from _hand_in(context, tokens)
         else:
-            yield from _end_expired(context, _Kept(escrow, holder), tokens, held.outcome)
+            yield from _end_expired(context, kept, tokens, held.outcome)
     except StoreUnavailable:
         raise
     except ProcoreSignInError as error:
@@ -228,7 +233,7 @@ def _end(
     now = context.now()
     ours = yield from write(
         lambda store: store.finish_escrow(
-            escrow.state_hash, holder=holder, outcome=held.outcome, now=now
+            escrow.state_hash, holder=holder, outcome=doubt or note, now=now
         )
     )
     if not ours:
@@ -317,6 +322,40 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
     yield from _keep(context, kept, renewed, before)
     yield from _is_accepted(context, renewed)
     yield from _hand_in(context, renewed)
+
+
+def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]:
+    """End a pair whose refresh token may have been spent by a request that had no answer.
+
+    Nobody wants the grant any more, so it costs nothing to ask what became of that request. If the
+    refresh token still brings a pair, and is then refused, it dies when it is used: so that request
+    did nothing. If it brings one again, each use brings one, and the first may live.
+
+    Returns:
+        Whether there may be a pair that nobody knows.
+
+    Raises:
+        _OvertakenError: Somebody else goes on.
+    """
+    if tokens.refresh_token is None:
+        yield from _hand_in(context, tokens)
+        return True
+    try:
+        renewed = yield from _refresh(context, tokens, tokens.refresh_token)
+    except GrantLost:
+        yield from _hand_in(context, tokens)
+        return True
+    yield from _keep(context, kept, renewed, UNANSWERED)
+    lost = True
+    try:
+        another = yield from _refresh(context, tokens, tokens.refresh_token)
+    except GrantLost:
+        lost = share(tokens, renewed)  # a server that does not rotate refuses for another reason
+    else:
+        yield from _hand_in(context, another)
+    yield from _is_accepted(context, renewed)
+    yield from _hand_in(context, renewed)
+    return lost
 
 
 def _keep(context: Context, kept: _Kept, tokens: TokenSet, outcome: str | None) -> Flow[None]:
