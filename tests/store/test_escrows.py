@@ -257,6 +257,23 @@ def test_I7_an_answer_that_was_lost_before_the_one_that_came_leaves_a_doubt(
     assert lost(store, user.id)
 
 
+@pytest.mark.parametrize(("unanswered", "doubtful"), [(0, False), (1, True)])
+def test_I7_a_pair_that_was_taken_for_lost_and_comes_after_all_leaves_no_doubt(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql, *, unanswered: int, doubtful: bool
+) -> None:
+    """Unless a request before the one that was answered had no answer."""
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    for _ in range(unanswered):
+        store.note_ambiguous(row, now=NOW)
+    sql("UPDATE token_sets SET lease_until = 1")
+    other = store.take_lease(row_of(store, user.id), owner="other", seconds=30, now=NOW)
+    assert other is not None
+    assert store.end_grant(other, owner="other", now=NOW) == "lost"
+    assert store.commit_refresh(row, tokens("1"), now=NOW) is not None
+    assert lost(store, user.id) == doubtful
+
+
 @pytest.mark.parametrize("change", ["status = 'lost'", "ambiguous = 1"])
 @pytest.mark.parametrize("then", ["sign in", "disconnect", "purge"])
 def test_I7_a_lost_answer_is_not_forgotten_with_its_row(

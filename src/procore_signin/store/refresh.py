@@ -258,7 +258,9 @@ class Refreshes(Escrows):
         pair in an answer that was lost before this one came.
         """
         at = int(row["at"])
-        doubt = bool(row["ambiguous"])
+        # Marked `lost` means that somebody took this refresher for dead and counted its request,
+        # whose answer is here now.
+        doubt = row["ambiguous"] > (1 if row["status"] == "lost" else 0)
         try:
             self._put_away_predecessor(transaction, row, at, *newer)
         except VaultSealed:
