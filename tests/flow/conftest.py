@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mortal import MortalRunner
 from scripted import Clock, ScriptedProcore, front_door
 
 from procore_signin.client import ProcoreSignIn
@@ -21,3 +22,9 @@ def procore() -> ScriptedProcore:
 def door(tmp_path: Path, procore: ScriptedProcore, clock: Clock) -> Iterator[ProcoreSignIn]:
     with front_door(tmp_path, procore, clock) as door:
         yield door
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Front doors that do everything on the thread of their caller, and can die."""
+    monkeypatch.setattr("procore_signin.client.Runner", MortalRunner)

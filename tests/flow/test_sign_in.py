@@ -35,6 +35,8 @@ from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store import Store
 from procore_signin.store.records import User
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FIREFOX = Browser(user_agent="Firefox", session_hash=None)
 
 
@@ -357,10 +359,6 @@ def test_C12_a_database_that_goes_down_after_the_exchange_leaves_no_grant_and_no
         door.run(broken_at(flow, down_at))
     assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
     assert door.store.user(1) is None
-
-
-class Killed(BaseException):
-    """The process is gone: nothing after this runs."""
 
 
 @pytest.mark.parametrize("at", range(1, 6))

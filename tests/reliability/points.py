@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 WRITES: Final = (
     *("take_lease", "note_ambiguous", "commit_refresh", "end_grant", "release_lease"),
-    *("take_attempt", "escrow", "complete_sign_in", "fail_attempt", "clear_escrow"),
+    *("take_attempt", "escrow", "complete_sign_in", "fail_attempt"),
+    *("give_up_tokens", "hold_escrow", "replace_escrow", "finish_escrow", "release_escrow"),
 )
 
 

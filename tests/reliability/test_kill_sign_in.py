@@ -28,7 +28,7 @@ POINTS: Final = (
     "inside complete_sign_in",
     "after complete_sign_in",
 )
-ONLY_AGAIN: Final = ("after /oauth/revoke", "after clear_escrow")
+ONLY_AGAIN: Final = ("after /oauth/revoke", "after finish_escrow")
 """Where a process can die while it gives back the grant that a newer one replaced."""
 
 CASES: Final = (

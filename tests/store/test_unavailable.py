@@ -17,7 +17,9 @@ from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store
 from procore_signin.store.address import parse_address
+from procore_signin.store.escrows import Escrows
 from procore_signin.store.ledger import Ledger
+from procore_signin.store.records import Escrow
 from procore_signin.store.schema import metadata
 from procore_signin.store.sessions import Sessions
 from procore_signin.store.statement import Transaction
@@ -37,6 +39,17 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
     "escrowed": lambda s, _t, _n: s.escrowed(NOW),
     "escrowed_in": lambda s, _t, _n: s.escrowed_in("emulator", NOW),
     "clear_escrow": lambda s, _t, _n: s.clear_escrow("0" * 64),
+    "give_up_tokens": lambda s, t, _n: s.give_up_tokens(
+        t(), state_hash="0" * 64, environment="emulator", user_id=1, refreshed=None, now=NOW
+    ),
+    "hold_escrow": lambda s, _t, _n: s.hold_escrow("0" * 64, holder="me", now=NOW),
+    "release_escrow": lambda s, _t, _n: s.release_escrow("0" * 64, holder="me"),
+    "replace_escrow": lambda s, t, _n: s.replace_escrow(
+        Escrow("0" * 64, "emulator", t()), outcome=None, now=NOW
+    ),
+    "finish_escrow": lambda s, _t, _n: s.finish_escrow(
+        "0" * 64, holder="me", outcome=None, now=NOW
+    ),
     "fail_attempt": lambda s, _t, _n: s.fail_attempt("0" * 64, "denied", now=NOW),
     "complete_sign_in": lambda s, t, n: s.complete_sign_in(
         "0" * 64,
@@ -114,7 +127,7 @@ def test_S7_C12_every_method_says_that_the_database_is_down_and_never_its_passwo
 
 
 def test_every_method_of_the_parts_that_a_page_needs_is_tried_above() -> None:
-    methods = {name for part in (Store, Ledger, Sessions, Users) for name in vars(part)}
+    methods = {name for part in (Store, Escrows, Ledger, Sessions, Users) for name in vars(part)}
     assert {name for name in methods if not name.startswith("_")} <= set(CALLS)
 
 

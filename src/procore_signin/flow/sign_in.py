@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from procore_signin.errors import (
     AttemptInvalid,
-    ProcoreSignInError,
     SignInRefused,
     StoreUnavailable,
 )
@@ -24,9 +22,8 @@ from procore_signin.flow.attempt import LIFETIME, SignInAttempt
 from procore_signin.flow.context import Context
 from procore_signin.flow.granted import take_tokens
 from procore_signin.flow.hooks import Candidate, tell
-from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, call, later, read, send, shield, wait, write
-from procore_signin.flow.withdraw import withdraw
+from procore_signin.flow.withdraw import give_up, withdraw
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.companies import companies_request, parse_companies_response
 from procore_signin.protocol.granted import tokens_within
@@ -37,6 +34,7 @@ from procore_signin.protocol.token_endpoint import (
     token_request,
 )
 from procore_signin.protocol.token_set import TokenSet
+from procore_signin.protocol.wire import HttpResponse
 from procore_signin.store import Store
 from procore_signin.store.records import Escrow, NewSession, User
 
@@ -133,12 +131,19 @@ def finish_sign_in(
 def _exchange_and_commit(
     context: Context, attempt: SignInAttempt, code: Secret, browser: Browser
 ) -> Flow[SignedIn]:
-    tokens = me = None
+    answer = tokens = me = None
+    asked_at = context.clock()
     try:
-        tokens = yield from _exchange(context, attempt, code)
+        answer = yield from _exchange(context, attempt, code)
+        # Lifetimes count from before the request: an answer that was long under way is not younger.
+        tokens = take_tokens(context, answer, asked_at=asked_at, attempt=attempt.state_hash[:8])
         me = yield from _admit(context, attempt, tokens)
         return (yield from _complete(context, attempt, tokens, me, browser))
-    except ProcoreSignInError as error:
+    except GeneratorExit:  # nobody drives this flow any more: the janitor finds what is in escrow
+        raise
+    except BaseException as error:  # the application's hook may raise anything, or be interrupted
+        if tokens is None and answer is not None:  # what it has that nobody can use
+            tokens = tokens_within(answer, received_at=asked_at)
         reason = type(error).__name__
         undo: bool | None = True
         if me is not None and isinstance(error, StoreUnavailable):
@@ -151,8 +156,8 @@ def _exchange_and_commit(
             attempt=attempt.state_hash[:8],
             environment=context.environment.name,
             reason=reason,
-            error=error.error,
-            procore_request_id=error.request_id,
+            error=getattr(error, "error", None),
+            procore_request_id=getattr(error, "request_id", None),
         )
         if undo:
             yield from _abandon(context, attempt, tokens, outcome=reason)
@@ -167,35 +172,12 @@ def _committed(context: Context, attempt: SignInAttempt, browser: Browser) -> Fl
     return replace(joined, created=created)
 
 
-def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[TokenSet]:
+def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[HttpResponse]:
+    """Spend the code, once."""
     grant = AuthorizationCodeGrant(
         code=code, redirect_uri=context.client.redirect_uri, code_verifier=attempt.code_verifier
     )
-    # Lifetimes count from before the request: an answer that was long under way is not younger.
-    asked_at = context.clock()
-    response = yield from send(
-        token_request(context.environment.login_origin, context.client, grant)
-    )
-    try:
-        return take_tokens(context, response, asked_at=asked_at, attempt=attempt.state_hash[:8])
-    except ProcoreSignInError:
-        found = tokens_within(response, received_at=asked_at)
-        if found is not None:
-            yield from _give_back(context, attempt, found)
-        raise
-
-
-def _give_back(context: Context, attempt: SignInAttempt, found: TokenSet) -> Flow[None]:
-    """Revoke what an answer has that nobody can use; until that is done, the ledger keeps it."""
-    environment, now = context.environment.name, context.now()
-    # With or without the ledger they are revoked: for either failure the other one stands in.
-    with suppress(StoreUnavailable, AttemptInvalid):
-        yield from write(
-            lambda store: store.escrow(attempt.state_hash, found, environment=environment, now=now)
-        )
-    if (yield from revoke_tokens(context, found)):
-        with suppress(StoreUnavailable):
-            yield from write(lambda store: store.clear_escrow(attempt.state_hash))
+    return (yield from send(token_request(context.environment.login_origin, context.client, grant)))
 
 
 def _admit(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[Me]:
@@ -230,6 +212,8 @@ def _complete(
         # No row holds the replaced set any more but the escrow of this attempt (row R11).
         replaced = Escrow(attempt.state_hash, context.environment.name, completed.replaced_tokens)
         yield from later(withdraw(context, replaced))
+    for escrow in completed.given_up:
+        yield from later(withdraw(context, escrow))
     if completed.replaced_sealed:
         # The person is served by the new ones. What Procore granted before lives on, unknown.
         emit(
@@ -274,12 +258,20 @@ def _abandon(
     context: Context, attempt: SignInAttempt, tokens: TokenSet | None, *, outcome: str
 ) -> Flow[None]:
     """Leave nothing behind: no live grant at Procore, no open attempt in the ledger."""
-    revoked = tokens is not None and (yield from revoke_tokens(context, tokens))
-    if (yield from _end(context, attempt, outcome=outcome)) is not None and revoked:
-        try:
-            yield from write(lambda store: store.clear_escrow(attempt.state_hash))
-        except StoreUnavailable:
-            return  # the janitor will find that they are revoked
+    ended = yield from _end(context, attempt, outcome=outcome)
+    if tokens is None or (ended is False and (yield from _is_done(attempt))):
+        return
+    # After the answer: the person need not wait for Procore, or for a database that is away.
+    yield from later(give_up(context, tokens, state_hash=attempt.state_hash))
+
+
+def _is_done(attempt: SignInAttempt) -> Flow[bool]:
+    """Tell whether an attempt became a sign-in. If nobody knows, the janitor will."""
+    try:
+        entry = yield from read(lambda store: store.attempt(attempt.state_hash))
+    except StoreUnavailable:
+        return True
+    return entry is not None and entry.status == "done"
 
 
 def _end(context: Context, attempt: SignInAttempt, *, outcome: str) -> Flow[bool | None]:

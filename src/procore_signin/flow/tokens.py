@@ -27,8 +27,8 @@ from procore_signin.errors import (
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
 from procore_signin.flow.granted import take_tokens
-from procore_signin.flow.revoke import revoke_tokens
 from procore_signin.flow.steps import Flow, dismiss, later, once, read, send, wait, write
+from procore_signin.flow.withdraw import ENDING_SECONDS, give_up, settle
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_endpoint import (
     RefreshTokenGrant,
@@ -63,9 +63,6 @@ for it are kept waiting for so long, and then told to try later."""
 LONGEST_COMMIT_PAUSE: Final = 0.5
 """Seconds between all the tries after that. Short: once the database is back, the pair should be in
 it before the lease ends and another process asks Procore again."""
-
-ENDING_SECONDS: Final = 20.0
-"""How long a process that ends goes on trying, within the usual time for a process to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,10 +362,11 @@ def _commit(context: Context, row: TokenRow, renewed: TokenSet, began: float) ->
     committed = yield from _write_down(context, row, renewed)
     if committed is not None:
         _report(Event.REFRESHED, row, began, context, to_generation=committed.generation)
+        yield from later(settle(context, committed))
         return committed
     # A newer sign-in, a disconnect or a disabling came in between and stands (row R10). Our pair
     # is nobody's now.
-    yield from later(revoke_tokens(context, renewed))
+    yield from later(give_up(context, renewed, user_id=row.user_id, refreshed=row))
     return (yield from _row(context, row.user_id))
 
 

@@ -11,11 +11,15 @@ from typing import Final
 from procore_signin.events import Event, emit
 from procore_signin.flow.context import Context
 from procore_signin.flow.steps import Flow, read, shield, write
-from procore_signin.flow.withdraw import Revocation, withdraw
+from procore_signin.flow.withdraw import Revocation, what_is_known, withdraw
 from procore_signin.store.records import User
 from procore_signin.store.withdrawal import EndedAccess
 
 _WORST_LAST: Final[tuple[Revocation, ...]] = ("none", "confirmed", "pending", "unsure", "sealed")
+
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long to wait for another process that is revoking the same tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,8 @@ class AccessEnded:
         sessions: How many sessions ended. Their next request is answered as if signed out.
         revocation: What is known of the tokens at Procore; the worst, if there were several sets.
         refresh_under_way: Whether another process was refreshing. It will find that it lost, and
-            revoke the pair that it brings; this process cannot see whether it did.
+            give up the pair that it brings. Ask again a minute later: then it is known whether it
+            did, or died with it.
     """
 
     user: User
@@ -42,7 +47,7 @@ class AccessEnded:
 
     @property
     def certain(self) -> bool:
-        """Whether Procore certainly honours no token of this person any more."""
+        """Whether Procore certainly honours no token of this person any more (decision 25)."""
         return self.revoked and not self.refresh_under_way
 
 
@@ -158,11 +163,21 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
     """Revoke what is in escrow for this user, by this call or an earlier one."""
     known: list[Revocation] = ["unsure"] if ended.lost else []
     known += ["sealed"] if ended.sealed else []
-    for escrow in (yield from read(lambda store: store.escrows_of(ended.user.id))):
-        known.append((yield from withdraw(context, escrow)))
+    left = yield from read(lambda store: store.escrows_of(ended.user.id))
+    for escrow in left:
+        known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))
+    # What was moved, and is not there any more, somebody else has revoked a moment ago.
+    for state_hash in set(ended.escrows) - {escrow.state_hash for escrow in left}:
+        known.append((yield from _end_of(state_hash)))
     return AccessEnded(
         ended.user,
         ended.sessions,
         max(known, default="none", key=_WORST_LAST.index),
         ended.leased,
     )
+
+
+def _end_of(state_hash: str) -> Flow[Revocation]:
+    """Return what came of tokens that somebody else revoked. A doubt leaves its row behind."""
+    entry = yield from read(lambda store: store.attempt(state_hash))
+    return what_is_known(None if entry is None else entry.outcome)

@@ -106,10 +106,17 @@ class _Statements:
             select(sessions.c.id).order_by(sessions.c.id).limit(bindparam("limit"))
         )
         self.ended_grants = made(
-            select(token_sets.c.id)
+            select(
+                token_sets.c.id,
+                token_sets.c.user_id,
+                token_sets.c.environment,
+                token_sets.c.status,
+                token_sets.c.updated_at,
+            )
             .where(
                 token_sets.c.id > bindparam("after"),
                 token_sets.c.status != "ok",
+                token_sets.c.predecessor.is_(None),
                 token_sets.c.updated_at < bindparam("before"),
             )
             .order_by(token_sets.c.id)
@@ -119,6 +126,7 @@ class _Statements:
             delete(token_sets).where(
                 token_sets.c.id == bindparam("which_tokens"),
                 token_sets.c.status != "ok",
+                token_sets.c.predecessor.is_(None),
                 token_sets.c.updated_at < bindparam("before"),
             )
         )
@@ -198,6 +206,8 @@ class Administration(Withdrawals):
     def purge_grants(self, *, before: int, after: int = 0, limit: int = 1000) -> tuple[int, int]:
         """Delete token sets that are `lost` or `revoked` and were last written before a time.
 
+        That tokens of a person may live which nobody knows is not forgotten with them (row I7).
+
         Args:
             before: Unix seconds.
             after: Where the batch before ended; 0 at first.
@@ -208,12 +218,17 @@ class Administration(Withdrawals):
         """
         some = {"before": before, "after": after, "limit": limit}
         rows = self._database.many(self._administration.ended_grants, some)
-        deleted = self._database.write(
-            lambda transaction: transaction.run_each(
+
+        def work(transaction: Transaction) -> int:
+            for _, user_id, environment, status, updated_at in rows:
+                if status == "lost" and self._lock_owner(transaction, user_id) is not None:
+                    self._doubt(transaction, user_id, environment, updated_at)
+            return transaction.run_each(
                 self._administration.purge_grant,
-                ({"which_tokens": number, "before": before} for (number,) in rows),
+                ({"which_tokens": row[0], "before": before} for row in rows),
             )
-        )
+
+        deleted = self._database.write(work)
         return deleted, int(rows[-1][0]) if len(rows) == limit else 0
 
 

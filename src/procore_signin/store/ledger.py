@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Final
 
-from procore_signin.errors import VaultSealed
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.base import StoreBase, attempt_over, storable
+from procore_signin.store.base import attempt_over, storable
+from procore_signin.store.escrows import Escrows
 from procore_signin.store.failures import Failed
 from procore_signin.store.records import Escrow, LedgerEntry
 from procore_signin.store.statement import Transaction
@@ -16,7 +15,7 @@ from procore_signin.store.statement import Transaction
 _OUTCOME_LENGTH: Final = 64
 
 
-class Ledger(StoreBase):
+class Ledger(Escrows):
     """Sign-in attempts from the moment their authorization response arrives (rows C3, C4, C12)."""
 
     def take_attempt(
@@ -141,14 +140,6 @@ class Ledger(StoreBase):
         return self._database.write(
             lambda transaction: transaction.run(self._statements.fail_attempt, values) == 1
         )
-
-    def _open_escrow(
-        self, state_hash: str, environment: str, sealed: str, escrowed_at: int
-    ) -> Escrow:
-        tokens = None
-        with suppress(VaultSealed):
-            tokens = self._seal.open_escrow(sealed, state_hash=state_hash, environment=environment)
-        return Escrow(state_hash, environment, tokens, escrowed_at)
 
 
 def failed(state_hash: str, outcome: str, now: int) -> Mapping[str, object]:

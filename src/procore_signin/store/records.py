@@ -153,12 +153,31 @@ class CompletedSignIn:
             or they are the same (row R11).
         replaced_sealed: True where there were tokens before that could not be opened. They are
             gone and could not be revoked: tell the operator (row V4).
+        given_up: What else is to be revoked: a pair before the replaced one that may still be
+            honoured, or the replaced one, where a refresh of it was under way.
     """
 
     user: User
     created: bool
     replaced_tokens: TokenSet | None
     replaced_sealed: bool = False
+    given_up: tuple[Escrow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """What newer tokens of a person replaced.
+
+    Attributes:
+        tokens: The pair, for the attempt's escrow; None where there was none, it is the same, or
+            it is in `given_up`.
+        sealed: Whether there was something that cannot be opened.
+        given_up: What was put into escrows of its own.
+    """
+
+    tokens: TokenSet | None
+    sealed: bool = False
+    given_up: tuple[Escrow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +213,7 @@ class TokenRow:
         disabled: Whether the person is disabled.
         misdated: Whether the lease or pause has more left than it was meant to last: the clock was
             set back meanwhile. `Refreshes.redate_lease` has it last no longer than that.
+        settled: Whether the pair before this one is certainly dead, or there is none.
     """
 
     id: int
@@ -209,3 +229,4 @@ class TokenRow:
     retry_in: int
     disabled: bool
     misdated: bool = False
+    settled: bool = True

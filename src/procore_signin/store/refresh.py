@@ -8,6 +8,7 @@ ago, and nobody is to ask again before it is over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -21,9 +22,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
+from procore_signin.errors import VaultSealed
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.base import StoreBase
 from procore_signin.store.clock import database_now
+from procore_signin.store.escrows import Escrows, share
 from procore_signin.store.records import GrantStatus, TokenRow
 from procore_signin.store.schema import token_sets, users
 from procore_signin.store.statement import Statement, Transaction
@@ -111,10 +113,14 @@ class _Statements:
                 lease_owner=None,
                 lease_until=None,
                 ambiguous=0,
+                predecessor=bindparam("before"),
                 updated_at=now,
             ),
             dialect,
             (),
+        )
+        self.settle = Statement(
+            update(token_sets).where(this, unchanged).values(predecessor=None), dialect, ()
         )
         self.end = Statement(
             update(token_sets)
@@ -133,9 +139,10 @@ _LONGEST: Final = 300
 """Seconds that a lease or pause may be meant to last whose length was not written down."""
 
 _COLUMNS: Final = tuple(column.name for column in token_sets.c)
+_ROW: Final = (*_COLUMNS, "disabled_at", "at")
 
 
-class Refreshes(StoreBase):
+class Refreshes(Escrows):
     """Token sets and the lease on each (rows R1 to R6)."""
 
     @cached_property
@@ -203,7 +210,7 @@ class Refreshes(StoreBase):
     def note_ambiguous(self, row: TokenRow, *, now: int) -> None:
         """Write down that nobody knows what became of a request that carried the refresh token."""
         values = {"which_tokens": row.id, "which_generation": row.generation, "now": now}
-        self._database.write(lambda t: t.run(self._refresh.note_ambiguous, values))
+        self._on_row(row, self._refresh.note_ambiguous, values, answered=False)
 
     def release_lease(self, row: TokenRow, *, owner: str, retry_in: int, now: int) -> None:
         """Give the lease back without a new pair; nobody asks again for `retry_in` seconds."""
@@ -214,7 +221,7 @@ class Refreshes(StoreBase):
             "seconds": retry_in,
             "now": now,
         }
-        self._database.write(lambda t: t.run(self._refresh.release, values))
+        self._on_row(row, self._refresh.release, values, answered=True)
 
     def commit_refresh(self, row: TokenRow, tokens: TokenSet, *, now: int) -> TokenRow | None:
         """Replace the pair of `row` by `tokens`, if it is still the generation that was refreshed.
@@ -237,10 +244,16 @@ class Refreshes(StoreBase):
             environment=row.environment,
             generation=row.generation + 1,
         )
+        spent = None
+        if not share(row.tokens, tokens):  # it may be honoured until its successor is used
+            spent = self._seal.seal_predecessor(
+                row.tokens, user_id=row.user_id, environment=row.environment
+            )
         values = {
             "which_tokens": row.id,
             "which_generation": row.generation,
             "generation": row.generation + 1,
+            "before": spent,
             "access": sealed["access_token"],
             "refresh": sealed["refresh_token"],
             "seconds": max(0, tokens.expires_at - now),
@@ -248,7 +261,14 @@ class Refreshes(StoreBase):
         }
 
         def work(transaction: Transaction) -> TokenRow | None:
+            was = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
+            before = None if was is None else dict(zip(_ROW, was, strict=True))
+            leaves = before and (before["ambiguous"] or before["predecessor"] is not None)
+            if leaves:
+                self._lock_owner(transaction, row.user_id)
             changed = transaction.run(self._refresh.commit, values) == 1
+            if changed and before and leaves:
+                self._pass_over(transaction, before, row.tokens, tokens)
             found = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
             if found is None or found[_COLUMNS.index("generation")] != row.generation + 1:
                 return None
@@ -257,6 +277,41 @@ class Refreshes(StoreBase):
             return renewed if changed or ours else None
 
         return self._database.write(work)
+
+    def settle(self, row: TokenRow, *, now: int) -> None:
+        """Forget the pair before the one of `row`: its successor was accepted, so it is dead."""
+        values = {"which_tokens": row.id, "which_generation": row.generation, "now": now}
+        self._database.write(lambda t: t.run(self._refresh.settle, values))
+
+    def _pass_over(
+        self, transaction: Transaction, row: Mapping[str, Any], *newer: TokenSet
+    ) -> None:
+        """Write down what a refresh of a row leaves behind, besides the pair that it spent.
+
+        A pair before that one may live, if nobody has seen its successor accepted; and so may a
+        pair in an answer that was lost before this one came.
+        """
+        at = int(row["at"])
+        # Marked `lost` means that somebody took this refresher for dead and counted its request,
+        # whose answer is here now.
+        doubt = row["ambiguous"] > (1 if row["status"] == "lost" else 0)
+        try:
+            self._put_away_predecessor(transaction, row, at, *newer)
+        except VaultSealed:
+            doubt = True
+        if doubt:
+            self._doubt(transaction, row["user_id"], row["environment"], at)
+
+    def _on_row(
+        self, row: TokenRow, statement: Statement, values: Mapping[str, object], *, answered: bool
+    ) -> None:
+        """Run a refresher's statement; if the row has moved on, tell the ledger what is known."""
+
+        def work(transaction: Transaction) -> None:
+            if transaction.run(statement, values) != 1:
+                self._refresh_over(transaction, row, answered=answered)
+
+        self._database.write(work)
 
     def end_grant(self, row: TokenRow, *, owner: str, now: int) -> GrantStatus | None:
         """Mark the grant of `row` as over: `lost` if an outcome was ambiguous, else `revoked`.
@@ -276,6 +331,7 @@ class Refreshes(StoreBase):
 
         def work(transaction: Transaction) -> GrantStatus | None:
             if transaction.run(self._refresh.end, values) != 1:
+                self._refresh_over(transaction, row)
                 return None
             ended = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
             status: GrantStatus | None = None if ended is None else ended[_COLUMNS.index("status")]
@@ -284,7 +340,7 @@ class Refreshes(StoreBase):
         return self._database.write(work)
 
     def _token_row(self, row: Any) -> TokenRow:
-        of = dict(zip((*_COLUMNS, "disabled_at", "at"), row, strict=True))
+        of = dict(zip(_ROW, row, strict=True))
         tokens = self._seal.open_row(
             of["access_token"],
             of["refresh_token"],
@@ -311,4 +367,5 @@ class Refreshes(StoreBase):
             retry_in=0 if owned else left,
             disabled=of["disabled_at"] is not None,
             misdated=left > meant,
+            settled=of["predecessor"] is None,
         )

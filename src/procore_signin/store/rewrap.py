@@ -16,13 +16,18 @@ from sqlalchemy import Column, ColumnElement, bindparam, case, delete, func, or_
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
-from procore_signin.store.base import StoreBase
+from procore_signin.store.escrows import NEVER, UNANSWERED, Escrows
 from procore_signin.store.schema import sign_in_ledger, token_sets
 from procore_signin.store.seal import VERSION
 from procore_signin.store.statement import Statement, Transaction
 
 _HEAD: Final = f"{VERSION}."
 _ESCROWED: Final = (sign_in_ledger.c.escrowed_at >= 0, sign_in_ledger.c.escrow.is_not(None))
+_SEALED: Final = (
+    token_sets.c.access_token,
+    token_sets.c.refresh_token,
+    token_sets.c.predecessor,
+)
 _ATTEMPT_LENGTH: Final = 8
 _LONGEST_KEY_ID: Final = 32
 
@@ -35,7 +40,8 @@ class KeyUse:
         key_id: Which key; empty for values of no known form, which no key opens.
         access_tokens: In `token_sets`.
         refresh_tokens: In `token_sets`.
-        escrows: In `sign_in_ledger`.
+        escrows: Pairs that wait for their end: in `sign_in_ledger`, and beside newer ones in
+            `token_sets`.
     """
 
     key_id: str
@@ -101,6 +107,7 @@ class _Statements:
     def __init__(self, dialect: Dialect, key_ids: tuple[str, ...]) -> None:
         active = key_ids[0]
         refresh_or_none = func.coalesce(token_sets.c.refresh_token, "")
+        predecessor_or_none = func.coalesce(token_sets.c.predecessor, "")
 
         def made(element: Any) -> Statement:
             return Statement(element, dialect, ())
@@ -114,6 +121,7 @@ class _Statements:
             token_sets.c.refresh_token, token_sets.c.refresh_token.is_not(None)
         )
         self.escrows = counted(sign_in_ledger.c.escrow, *_ESCROWED)
+        self.predecessors = counted(token_sets.c.predecessor, token_sets.c.predecessor.is_not(None))
 
         def foreign(sealed: Column[Any]) -> ColumnElement[bool]:
             return ~or_(*(_sealed_with(sealed, key_id) for key_id in key_ids))
@@ -122,8 +130,9 @@ class _Statements:
             select(
                 _key_id(token_sets.c.access_token, dialect),
                 _key_id(token_sets.c.refresh_token, dialect),
+                _key_id(token_sets.c.predecessor, dialect),
             )
-            .where(or_(foreign(token_sets.c.access_token), foreign(token_sets.c.refresh_token)))
+            .where(or_(*(foreign(each) for each in _SEALED)))
             .distinct()
         )
         self.foreign_escrows = made(
@@ -131,10 +140,7 @@ class _Statements:
             .where(*_ESCROWED, foreign(sign_in_ledger.c.escrow))
             .distinct()
         )
-        older_tokens = or_(
-            ~_sealed_with(token_sets.c.access_token, active),
-            ~_sealed_with(token_sets.c.refresh_token, active),
-        )
+        older_tokens = or_(*(~_sealed_with(each, active) for each in _SEALED))
         older_escrows = (*_ESCROWED, ~_sealed_with(sign_in_ledger.c.escrow, active))
         self.count_tokens = made(select(func.count()).select_from(token_sets).where(older_tokens))
         self.count_escrows = made(
@@ -149,6 +155,7 @@ class _Statements:
                 token_sets.c.refresh_token,
                 token_sets.c.expires_at,
                 token_sets.c.generation,
+                token_sets.c.predecessor,
             )
             .where(token_sets.c.id > bindparam("after"), older_tokens)
             .order_by(token_sets.c.id)
@@ -160,8 +167,13 @@ class _Statements:
                 token_sets.c.id == bindparam("which_tokens"),
                 token_sets.c.access_token == bindparam("was_access"),
                 refresh_or_none == bindparam("was_refresh"),
+                predecessor_or_none == bindparam("was_before"),
             )
-            .values(access_token=bindparam("access"), refresh_token=bindparam("refresh"))
+            .values(
+                access_token=bindparam("access"),
+                refresh_token=bindparam("refresh"),
+                predecessor=bindparam("before"),
+            )
         )
         self.sealed_escrows = made(
             select(
@@ -179,7 +191,24 @@ class _Statements:
             update(sign_in_ledger).where(*this_escrow).values(escrow=bindparam("tokens"))
         )
         self.clear_escrow = made(
-            update(sign_in_ledger).where(*this_escrow).values(escrow=None, escrowed_at=None)
+            update(sign_in_ledger)
+            .where(*this_escrow)
+            .values(
+                escrow=None,
+                escrowed_at=None,
+                outcome=UNANSWERED,  # nobody can say that they are dead
+                expires_at=case(
+                    (sign_in_ledger.c.user_id.is_(None), sign_in_ledger.c.expires_at), else_=NEVER
+                ),
+            )
+        )
+        self.forget_predecessor = made(
+            update(token_sets)
+            .where(
+                token_sets.c.id == bindparam("which_tokens"),
+                token_sets.c.predecessor == bindparam("was_before"),
+            )
+            .values(predecessor=None)
         )
         self.delete_tokens = made(
             delete(token_sets).where(
@@ -189,7 +218,7 @@ class _Statements:
         )
 
 
-class Rewrap(StoreBase):
+class Rewrap(Escrows):
     """The keys in use, and the change from one to the next, while everything runs."""
 
     @cached_property
@@ -203,11 +232,17 @@ class Rewrap(StoreBase):
         the empty id, which stands for values of no known form. Reads both tables from end to end.
         """
         counts: dict[str, dict[str, int]] = {key_id: {} for key_id in self._key_ids}
-        columns = ("access_tokens", "refresh_tokens", "escrows")
+        counted = (
+            ("access_tokens", self._rewrap.access_tokens),
+            ("refresh_tokens", self._rewrap.refresh_tokens),
+            ("escrows", self._rewrap.escrows),
+            ("escrows", self._rewrap.predecessors),
+        )
         found = set()
-        for column in columns:
-            for key_id, count in self._database.many(getattr(self._rewrap, column), {}):
-                counts.setdefault(key_id, {})[column] = int(count)
+        for column, statement in counted:
+            for key_id, count in self._database.many(statement, {}):
+                of_key = counts.setdefault(key_id, {})
+                of_key[column] = of_key.get(column, 0) + int(count)
                 found.add(key_id)
         foreign = sorted(found - {*self._key_ids, ""})
         order = (*self._key_ids, *foreign, *([""] if "" in found else []))
@@ -256,7 +291,7 @@ class Rewrap(StoreBase):
     def _rewrap_tokens(self, rows: Sequence[Sequence[Any]]) -> Rewrapped:
         changes: list[dict[str, object]] = []
         unopened = []
-        for number, user_id, environment, access, refresh, expires_at, generation in rows:
+        for number, user_id, environment, access, refresh, expires_at, generation, before in rows:
             try:
                 tokens = self._open_tokens(
                     user_id, environment, (access, refresh, expires_at, generation)
@@ -264,6 +299,11 @@ class Rewrap(StoreBase):
             except VaultSealed:
                 unopened.append(user_id)
                 continue
+            predecessor = before
+            try:
+                predecessor = self._anew(before, user_id, environment)
+            except VaultSealed:  # the pair in use goes on without it
+                unopened.append(user_id)
             sealed = self._seal.seal_row(
                 tokens, user_id=user_id, environment=environment, generation=generation
             )
@@ -272,11 +312,21 @@ class Rewrap(StoreBase):
                     "which_tokens": number,
                     "was_access": access,
                     "was_refresh": refresh or "",
+                    "was_before": before or "",
                     "access": sealed["access_token"],
                     "refresh": sealed["refresh_token"],
+                    "before": predecessor,
                 }
             )
         return self._write(self._rewrap.replace_tokens, changes, users=tuple(unopened))
+
+    def _anew(self, predecessor: str | None, user_id: int, environment: str) -> str | None:
+        if predecessor is None:
+            return None
+        place: dict[str, Any] = {"user_id": user_id, "environment": environment}
+        return self._seal.seal_predecessor(
+            self._seal.open_predecessor(predecessor, **place), **place
+        )
 
     def _rewrap_escrows(self, rows: Sequence[Sequence[Any]]) -> Rewrapped:
         changes: list[dict[str, object]] = []
@@ -296,7 +346,9 @@ class Rewrap(StoreBase):
     def give_up(self, key_id: str, *, limit: int = 100) -> GivenUp | None:
         """Delete some token sets that a lost key sealed, for ever. Their people sign in again.
 
-        Rewrap first: what a key of the ring still opens is then sealed with another one, and safe.
+        That these tokens live on is not forgotten: ending such a person's access is never called
+        certain (row I7). Rewrap first: what a key of the ring still opens is then sealed with
+        another one, and safe.
 
         Args:
             key_id: The key.
@@ -306,32 +358,46 @@ class Rewrap(StoreBase):
             What was given up; None when nothing is left.
         """
         dialect = self._database.dialect
-        owned = select(token_sets.c.id, token_sets.c.user_id, token_sets.c.access_token).where(
+        row = (
+            token_sets.c.id,
+            token_sets.c.user_id,
+            token_sets.c.environment,
+            token_sets.c.updated_at,
+        )
+        owned = select(*row, token_sets.c.access_token).where(
             or_(
                 _sealed_with(token_sets.c.access_token, key_id),
                 _sealed_with(token_sets.c.refresh_token, key_id),
             )
+        )
+        older = select(*row, token_sets.c.predecessor).where(
+            _sealed_with(token_sets.c.predecessor, key_id)
         )
         escrowed = select(sign_in_ledger.c.state_hash, sign_in_ledger.c.escrow).where(
             *_ESCROWED, _sealed_with(sign_in_ledger.c.escrow, key_id)
         )
         sets = self._database.many(Statement(owned.limit(limit), dialect, ()), {})
         escrows = self._database.many(Statement(escrowed.limit(limit), dialect, ()), {})
-        if not sets and not escrows:
+        predecessors = self._database.many(Statement(older.limit(limit), dialect, ()), {})
+        if not sets and not escrows and not predecessors:
             return None
 
         def work(transaction: Transaction) -> None:
-            transaction.run_each(
-                self._rewrap.delete_tokens,
-                ({"which_tokens": number, "was_access": access} for number, _, access in sets),
-            )
+            for number, user_id, environment, written, access in sets:
+                this = {"which_tokens": number, "was_access": access}
+                if transaction.run(self._rewrap.delete_tokens, this):
+                    self._doubt(transaction, user_id, environment, written)
+            for number, user_id, environment, written, before in predecessors:
+                this = {"which_tokens": number, "was_before": before}
+                if transaction.run(self._rewrap.forget_predecessor, this):
+                    self._doubt(transaction, user_id, environment, written)
             transaction.run_each(
                 self._rewrap.clear_escrow,
                 ({"which_state": state_hash, "was": escrow} for state_hash, escrow in escrows),
             )
 
         self._database.write(work)
-        return GivenUp(tuple(user_id for _, user_id, _ in sets), len(escrows))
+        return GivenUp(tuple(user_id for _, user_id, *_ in sets), len(escrows))
 
     def _write(
         self,

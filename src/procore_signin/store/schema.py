@@ -141,6 +141,8 @@ sign_in_ledger: Final = Table(
     Column("escrowed_at", BigInteger),
     Column("code_hash", _HASH),
     Column("joined_at", BigInteger),
+    Column("held_by", String(64)),  # who is revoking what is in escrow
+    Column("held_until", BigInteger),
     Index("ix_sign_in_ledger_user_id", "user_id"),
     Index("ix_sign_in_ledger_expires_at", "expires_at"),
     Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),

@@ -66,7 +66,9 @@ _session_columns: Final = (
     sessions.c.user_agent,
 )
 _attempt_columns: Final = tuple(
-    column for column in sign_in_ledger.c if column.name not in {"escrow", "escrowed_at"}
+    column
+    for column in sign_in_ledger.c
+    if column.name not in {"escrow", "escrowed_at", "held_by", "held_until"}
 )
 _escrow_columns: Final = (
     sign_in_ledger.c.state_hash,
@@ -123,7 +125,16 @@ class Statements:
             select(*_token_columns).where(*_tokens_of_user, token_sets.c.status == "ok")
         )
         self.lock_tokens = made(
-            select(token_sets.c.id, *_token_columns).where(*_tokens_of_user).with_for_update()
+            select(
+                token_sets.c.id,
+                *_token_columns,
+                token_sets.c.status,
+                token_sets.c.lease_owner,
+                token_sets.c.ambiguous,
+                token_sets.c.predecessor,
+            )
+            .where(*_tokens_of_user)
+            .with_for_update()
         )
         grant = ("generation", "access_token", "refresh_token", "status")
         lease = ("lease_owner", "lease_until", "ambiguous")
@@ -134,7 +145,9 @@ class Statements:
             *("user_id", "environment", *grant, *lease),
         )
         self.update_tokens = made(
-            update(token_sets).where(_this_token_set).values(**written), *grant, *lease
+            update(token_sets).where(_this_token_set).values(**written, predecessor=None),
+            *grant,
+            *lease,
         )
         self.delete_tokens = made(delete(token_sets).where(_this_token_set))
 

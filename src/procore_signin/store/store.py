@@ -85,14 +85,14 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
                 refused = failed(state_hash, "user_disabled", now)
                 transaction.run(self._statements.fail_attempt, refused)
                 return None
-            replaced, sealed = self._replace_tokens(transaction, user, tokens, now, created=created)
+            before = self._replace_tokens(transaction, user, tokens, now, created=created)
             if replaces is not None:
                 transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
             self._insert_session(transaction, user.id, environment, session, now)
             kept = None
-            if replaced is not None:
+            if before.tokens is not None:
                 kept = self._seal.seal_escrow(
-                    replaced, state_hash=state_hash, environment=environment
+                    before.tokens, state_hash=state_hash, environment=environment
                 )
             done = {
                 "which_state": state_hash,
@@ -104,7 +104,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
             }
             if transaction.run(self._statements.complete_attempt, done) != 1:
                 raise attempt_over()
-            return CompletedSignIn(user, created, replaced, sealed)
+            return CompletedSignIn(user, created, before.tokens, before.sealed, before.given_up)
 
         completed = self._database.write(work)
         if completed is None:

@@ -12,6 +12,7 @@ from procore_signin.store.seal import Seal
 _ACCESS: Final = "access_token"
 _REFRESH: Final = "refresh_token"
 _EXPIRES_AT: Final = "expires_at"
+_PREDECESSOR: Final = "predecessor"
 _ACCESS_LABEL: Final = "access token"
 _REFRESH_LABEL: Final = "refresh token"
 
@@ -76,14 +77,7 @@ class TokenSeal:
 
     def seal_escrow(self, tokens: TokenSet, *, state_hash: str, environment: str) -> str:
         """Return the escrow of an attempt: the whole token set in one sealed text."""
-        plain = json.dumps(
-            {
-                _ACCESS: tokens.access_token.reveal(),
-                _REFRESH: None if tokens.refresh_token is None else tokens.refresh_token.reveal(),
-                _EXPIRES_AT: tokens.expires_at,
-            }
-        )
-        return self._seal.seal(plain, context=_escrow_context(state_hash, environment))
+        return self._seal.seal(_text_of(tokens), context=_escrow_context(state_hash, environment))
 
     def open_escrow(self, sealed: str, *, state_hash: str, environment: str) -> TokenSet:
         """Return the token set in an attempt's escrow.
@@ -91,20 +85,54 @@ class TokenSeal:
         Raises:
             VaultSealed: As `open_row`.
         """
-        plain = self._seal.open(sealed, context=_escrow_context(state_hash, environment))
-        values = json.loads(plain)  # ours: the seal vouches for the form
-        refresh_token = values[_REFRESH]
-        return TokenSet(
-            Secret(values[_ACCESS], _ACCESS_LABEL),
-            None if refresh_token is None else Secret(refresh_token, _REFRESH_LABEL),
-            values[_EXPIRES_AT],
-        )
+        context = _escrow_context(state_hash, environment)
+        return _tokens_of(self._seal.open(sealed, context=context))
+
+    def seal_predecessor(self, tokens: TokenSet, *, user_id: int, environment: str) -> str:
+        """Return the column `predecessor` of one row: the pair before, in one sealed text."""
+        context = _predecessor_context(user_id, environment)
+        return self._seal.seal(_text_of(tokens), context=context)
+
+    def open_predecessor(self, sealed: str, *, user_id: int, environment: str) -> TokenSet:
+        """Return the pair before the one of a row.
+
+        Raises:
+            VaultSealed: As `open_row`.
+        """
+        context = _predecessor_context(user_id, environment)
+        return _tokens_of(self._seal.open(sealed, context=context))
+
+
+def _text_of(tokens: TokenSet) -> str:
+    refresh_token = tokens.refresh_token
+    return json.dumps(
+        {
+            _ACCESS: tokens.access_token.reveal(),
+            _REFRESH: None if refresh_token is None else refresh_token.reveal(),
+            _EXPIRES_AT: tokens.expires_at,
+        }
+    )
+
+
+def _tokens_of(plain: bytes) -> TokenSet:
+    values = json.loads(plain)  # ours: the seal vouches for the form
+    refresh_token = values[_REFRESH]
+    return TokenSet(
+        Secret(values[_ACCESS], _ACCESS_LABEL),
+        None if refresh_token is None else Secret(refresh_token, _REFRESH_LABEL),
+        values[_EXPIRES_AT],
+    )
 
 
 def _row_context(
     column: str, user_id: int, environment: str, generation: int
 ) -> tuple[str, str, str, str, str]:
     return ("token_sets", column, str(user_id), environment, str(generation))
+
+
+def _predecessor_context(user_id: int, environment: str) -> tuple[str, str, str, str]:
+    # Not bound to a generation: one that cannot be opened stays when the row goes on without it.
+    return ("token_sets", _PREDECESSOR, str(user_id), environment)
 
 
 def _escrow_context(state_hash: str, environment: str) -> tuple[str, str, str, str]:

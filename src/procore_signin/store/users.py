@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Final
 
 from procore_signin.errors import VaultSealed
 from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.base import StoreBase
+from procore_signin.store.escrows import REFRESHING, Escrows, share
 from procore_signin.store.failures import Failed
-from procore_signin.store.records import User
+from procore_signin.store.records import Replaced, User
 from procore_signin.store.statement import Transaction
 
+_TOKEN_SET: Final = (
+    *("id", "access_token", "refresh_token", "expires_at", "generation"),
+    *("status", "lease_owner", "ambiguous", "predecessor"),
+)
 
-class Users(StoreBase):
+
+class Users(Escrows):
     """People by environment and Procore's id, and for each one token set per environment."""
 
     def user(self, user_id: int) -> User | None:
@@ -49,7 +56,7 @@ class Users(StoreBase):
             row = transaction.one(self._statements.lock_tokens, place)
             if row is None:
                 return None
-            tokens = self._open_tokens(user_id, environment, row[1:])
+            tokens = self._open_tokens(user_id, environment, row[1:5])
             transaction.run(self._statements.delete_tokens, {"which_tokens": row[0]})
             return tokens
 
@@ -89,10 +96,11 @@ class Users(StoreBase):
 
     def _replace_tokens(
         self, transaction: Transaction, user: User, tokens: TokenSet, now: int, *, created: bool
-    ) -> tuple[TokenSet | None, bool]:
+    ) -> Replaced:
         place = {"which_user": user.id, "which_environment": user.environment}
-        row = None if created else transaction.one(self._statements.lock_tokens, place)
-        generation = 1 if row is None else row[-1] + 1
+        found = None if created else transaction.one(self._statements.lock_tokens, place)
+        row = None if found is None else dict(zip(_TOKEN_SET, found, strict=True))
+        generation = 1 if row is None else row["generation"] + 1
         values = {
             **self._seal.seal_row(
                 tokens, user_id=user.id, environment=user.environment, generation=generation
@@ -106,16 +114,33 @@ class Users(StoreBase):
             "seconds": max(0, tokens.expires_at - now),
             "now": now,
         }
+        owner = {"user_id": user.id, "environment": user.environment}
         if row is None:
-            owner = {"user_id": user.id, "environment": user.environment}
             transaction.run(self._statements.insert_tokens, {**values, **owner})
-            return None, False
-        transaction.run(self._statements.update_tokens, {**values, "which_tokens": row[0]})
+            return Replaced(None)
+        transaction.run(self._statements.update_tokens, {**values, "which_tokens": row["id"]})
+        return self._replaced(transaction, {**row, **owner}, tokens, now)
+
+    def _replaced(
+        self, transaction: Transaction, row: Mapping[str, Any], tokens: TokenSet, now: int
+    ) -> Replaced:
+        """Return what stood in a row before `tokens`, and leave nothing of it unknown."""
+        cells = row["access_token"], row["refresh_token"], row["expires_at"], row["generation"]
+        before, sealed, others = None, False, []
         try:
-            before = self._open_tokens(user.id, user.environment, row[1:])
+            before = self._open_tokens(row["user_id"], row["environment"], cells)
         except VaultSealed:
-            return None, True
-        same = before.access_token == tokens.access_token or (
-            before.refresh_token is not None and before.refresh_token == tokens.refresh_token
-        )
-        return None if same else before, False
+            sealed = True
+        try:
+            others += [self._put_away_predecessor(transaction, row, now, tokens)]
+        except VaultSealed:
+            sealed = True
+        if sealed or row["status"] == "lost" or row["ambiguous"]:
+            self._doubt(transaction, row["user_id"], row["environment"], now)
+        if before is None or share(before, tokens):
+            before = None
+        elif row["lease_owner"] is not None:
+            # A refresh is under way: what is known of this pair is what that will say.
+            others.append(self._put_away(transaction, before, row, REFRESHING, now))
+            before = None
+        return Replaced(before, sealed, tuple(each for each in others if each is not None))

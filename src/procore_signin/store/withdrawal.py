@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
 from procore_signin.store.clock import database_now
+from procore_signin.store.escrows import REFRESHING, UNANSWERED
 from procore_signin.store.ledger import Ledger
 from procore_signin.store.records import Escrow, User
 from procore_signin.store.schema import sign_in_ledger, token_sets, users
@@ -35,9 +35,10 @@ class EndedAccess:
         user: The person, as stored now.
         sessions: How many sessions ended.
         withdrawn: How many token sets went into escrow: revoke them.
-        lost: Whether a grant was lost before: its tokens are known to nobody, and may live.
+        lost: Whether an answer was lost before: its tokens are known to nobody, and may live.
         sealed: Whether there are tokens that cannot be opened. They stay as they are.
-        leased: Whether a refresh was under way. It brings a pair that it has to revoke itself.
+        leased: Whether a refresh was under way. It brings a pair that it has to give up itself.
+        escrows: The ledger rows of what went into escrow, pairs before those among them.
     """
 
     user: User
@@ -46,6 +47,12 @@ class EndedAccess:
     lost: bool
     sealed: bool
     leased: bool
+    escrows: tuple[str, ...] = ()
+
+    def with_escrow(self, escrow: Escrow) -> EndedAccess:
+        """Return this with one more pair that went into escrow."""
+        escrows = (*self.escrows, escrow.state_hash)
+        return replace(self, withdrawn=self.withdrawn + 1, escrows=escrows)
 
 
 class _Statements:
@@ -73,10 +80,12 @@ class _Statements:
             .values(status="revoked", lease_owner=None, lease_until=None, ambiguous=0),
             *("generation", "access_token", "refresh_token", "expires_at", "updated_at"),
         )
-        self.delete_token_sets = made(delete(token_sets).where(of_user))
-        self.insert_escrow = made(
-            insert(sign_in_ledger).inline(), *(column.name for column in sign_in_ledger.c)
+        self.forget_predecessor = made(
+            update(token_sets)
+            .where(token_sets.c.id == bindparam("which_tokens"))
+            .values(predecessor=None)
         )
+        self.delete_token_sets = made(delete(token_sets).where(of_user))
         self.escrows_of = made(
             select(
                 sign_in_ledger.c.state_hash,
@@ -86,18 +95,6 @@ class _Statements:
             ).where(
                 sign_in_ledger.c.user_id == bindparam("which_user"),
                 sign_in_ledger.c.escrow.is_not(None),
-            )
-        )
-        self.replace_escrow = made(
-            update(sign_in_ledger)
-            .where(
-                sign_in_ledger.c.state_hash == bindparam("which_state"),
-                sign_in_ledger.c.escrow.is_not(None),
-            )
-            .values(
-                escrow=bindparam("tokens"),
-                escrowed_at=bindparam("now"),
-                outcome=bindparam("outcome"),
             )
         )
 
@@ -141,6 +138,8 @@ class Withdrawals(Ledger):
             if user is None:
                 return None
             ended = self._end_access(transaction, user, now, disable=False)
+            if ended.lost:  # a row that goes cannot tell it any more
+                self._doubt(transaction, user_id, user.environment, now)
             if not ended.sealed:
                 transaction.run(self._withdrawal.delete_token_sets, {"which_user": user_id})
             return ended
@@ -189,8 +188,9 @@ class Withdrawals(Ledger):
                     "sealed them back into PROCORE_KEYS, or delete them unrevoked.",
                     hint="Put the key back, or delete them unrevoked.",
                 )
-            place = {"which_user": user_id}
+            place = {"which_user": user_id, "now": now}
             transaction.run(self._withdrawal.delete_token_sets, place)
+            transaction.run(self._escrows.forget_doubts, place)
             transaction.run(self._withdrawal.delete, place)
             return ended
 
@@ -200,30 +200,6 @@ class Withdrawals(Ledger):
         """Return a person's tokens in escrow, which wait to be revoked."""
         rows = self._database.many(self._withdrawal.escrows_of, {"which_user": user_id})
         return [self._open_escrow(*row) for row in rows]
-
-    def replace_escrow(self, escrow: Escrow, *, outcome: str | None, now: int) -> None:
-        """Write an escrow anew: other tokens, or another outcome of its attempt.
-
-        One that was cleared meanwhile stays so.
-
-        Args:
-            escrow: Which one, and the tokens that it is to hold.
-            outcome: A fixed word, or None.
-            now: Unix seconds. The janitor leaves it alone for a while from then on.
-        """
-        if escrow.tokens is None:
-            raise ValueError("There are no tokens to keep.")
-        values = {
-            "which_state": escrow.state_hash,
-            "tokens": self._seal.seal_escrow(
-                escrow.tokens, state_hash=escrow.state_hash, environment=escrow.environment
-            ),
-            "outcome": outcome,
-            "now": now,
-        }
-        self._database.write(
-            lambda transaction: transaction.run(self._withdrawal.replace_escrow, values)
-        )
 
     def _lock_user(self, transaction: Transaction, user_id: int) -> User | None:
         row = transaction.one(self._withdrawal.lock_user, {"which_user": user_id})
@@ -237,53 +213,65 @@ class Withdrawals(Ledger):
             transaction.run(self._withdrawal.disable, who)
             user = replace(user, disabled_at=now)
         ended = transaction.run(self._statements.end_sessions, who)
-        found = EndedAccess(user, ended, withdrawn=0, lost=False, sealed=False, leased=False)
+        lost = self._is_in_doubt(transaction, user.id)
+        found = EndedAccess(user, ended, withdrawn=0, lost=lost, sealed=False, leased=False)
         for row in transaction.many(self._withdrawal.lock_token_sets, who):
             token_set = dict(zip(_TOKEN_SET, row, strict=True))
-            leased = found.leased or _leased_for(token_set) > 0
-            found = replace(found, leased=leased)
-            if token_set["status"] != "ok":
-                found = replace(found, lost=found.lost or token_set["status"] == "lost")
-            elif self._withdraw(transaction, token_set, now):
-                found = replace(found, withdrawn=found.withdrawn + 1)
-            else:
-                found = replace(found, sealed=True)
+            found = replace(
+                found,
+                leased=found.leased or _leased_for(token_set) > 0,
+                lost=found.lost or token_set["status"] == "lost",
+            )
+            for withdraw in (self._withdraw_predecessor, self._withdraw):
+                try:
+                    moved = withdraw(transaction, token_set)
+                except VaultSealed:
+                    found = replace(found, sealed=True)
+                else:
+                    found = found if moved is None else found.with_escrow(moved)
         return found
 
-    def _withdraw(self, transaction: Transaction, row: Mapping[str, Any], now: int) -> bool:
-        """Move the tokens of a locked row into escrow. False where they cannot be opened."""
+    def _withdraw_predecessor(
+        self, transaction: Transaction, row: Mapping[str, Any]
+    ) -> Escrow | None:
+        """Move the pair before that of a locked row into escrow, where there is one.
+
+        Raises:
+            VaultSealed: It cannot be opened, and stays.
+        """
+        moved = self._put_away_predecessor(transaction, row, int(row["at"]))
+        if moved is not None:
+            this = {"which_tokens": row["id"]}
+            transaction.run(self._withdrawal.forget_predecessor, this)
+        return moved
+
+    def _withdraw(self, transaction: Transaction, row: Mapping[str, Any]) -> Escrow | None:
+        """Move the tokens of a locked row into escrow, unless they are over.
+
+        Raises:
+            VaultSealed: They cannot be opened, and stay.
+        """
+        if row["status"] != "ok":
+            return None
         user_id, environment, generation = row["user_id"], row["environment"], row["generation"]
         cells = row["access_token"], row["refresh_token"], row["expires_at"], generation
-        try:
-            tokens = self._open_tokens(user_id, environment, cells)
-        except VaultSealed:
-            return False
-        state_hash = sha256(f"withdrawn {row['id']} {generation}".encode()).hexdigest()
-        escrow = self._seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
-        transaction.run(
-            self._withdrawal.insert_escrow,
-            {
-                "state_hash": state_hash,
-                "environment": environment,
-                "status": "failed",
-                "user_id": user_id,
-                "outcome": DISABLED,
-                "escrow": escrow,
-                "created_at": now,
-                "expires_at": now,  # the row may be purged as soon as its escrow is cleared
-                "finished_at": now,
-                "escrowed_at": now,
-                "code_hash": None,
-                "joined_at": None,
-            },
-        )
+        tokens = self._open_tokens(user_id, environment, cells)
+        at = int(row["at"])
+        moved = self._put_away(transaction, tokens, row, _what_is_known(row), at)
         sealed = self._seal.seal_row(
             tokens, user_id=user_id, environment=environment, generation=generation + 1
         )
-        values = {**sealed, "generation": generation + 1, "updated_at": now}
+        values = {**sealed, "generation": generation + 1, "updated_at": at}
         transaction.run(self._withdrawal.withdraw, {**values, "which_tokens": row["id"]})
-        return True
+        return moved
 
 
 def _leased_for(row: Mapping[str, Any]) -> int:
     return 0 if row["lease_owner"] is None else max(0, int(row["lease_until"]) - int(row["at"]))
+
+
+def _what_is_known(row: Mapping[str, Any]) -> str:
+    """Return the note for the tokens of a row: whether their refresh token may have been spent."""
+    if _leased_for(row) > 0:
+        return REFRESHING
+    return UNANSWERED if row["lease_owner"] is not None or row["ambiguous"] else DISABLED

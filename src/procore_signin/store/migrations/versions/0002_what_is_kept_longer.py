@@ -1,4 +1,4 @@
-"""Keep how long a lease was meant, the pair before, an attempt's code and whether it was joined.
+"""Keep how long a lease was meant, the pair before, an attempt's code, and who revokes an escrow.
 
 MariaDB commits after each statement, so each can be repeated: see 0001.
 """
@@ -24,6 +24,8 @@ COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
     ("token_sets", "predecessor", sa.Text()),
     ("sign_in_ledger", "code_hash", HASH),
     ("sign_in_ledger", "joined_at", sa.BigInteger()),
+    ("sign_in_ledger", "held_by", sa.String(64)),
+    ("sign_in_ledger", "held_until", sa.BigInteger()),
 )
 
 

@@ -1,0 +1,326 @@
+"""`certain` is true only where it is certain, in both rotations (I7), and `unsure` only where an
+answer was lost (I5)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from granted import Rotation, approved, at_the_emulator, pass_time
+from mortal import Killed
+from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
+
+from procore_signin.client import ProcoreSignIn
+from procore_signin.emulator import Emulator
+from procore_signin.errors import GrantLost, ProcoreUnavailable
+from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin.flow.users import AccessEnded
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.store.records import User
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+BOTH_LINES = pytest.mark.parametrize("doorkeeper", [4, 5])
+BOTH_ROTATIONS = pytest.mark.parametrize("rotation", ["immediate", "grace"])
+INFO = "GET /oauth/token/info"
+TOKEN = "POST /oauth/token"  # a route
+ENDS: dict[str, Callable[[ProcoreSignIn, User], AccessEnded | None]] = {
+    "disable": lambda door, user: door.disable(user),
+    "disconnect": lambda door, user: door.disconnect(user),
+    "delete": lambda door, user: door.delete(user),
+}
+
+
+def refreshable(emulator: Emulator) -> int:
+    return sum(grant.refreshable for grant in emulator.live_grants())
+
+
+def refresh(emulator: Emulator, door: ProcoreSignIn, clock: Clock, user: User, times: int) -> None:
+    """Refresh so often, each time after the access token has expired, and use no token."""
+    for _ in range(times):
+        pass_time(emulator, clock, 6000)
+        door.fresh_tokens(user)
+
+
+@BOTH_LINES
+@BOTH_ROTATIONS
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("age", [0, 6000])
+def test_I7_certain_means_that_procore_honours_nothing_however_many_refreshes_nobody_used(
+    tmp_path: Path, doorkeeper: int, rotation: Rotation, times: int, age: int, *, seen: bool
+) -> None:
+    """Also where Procore did not answer when the new access tokens were presented."""
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        if not seen:
+            emulator.fault(INFO, "status", status=503, times=times)
+        refresh(emulator, door, clock, user, times)
+        if seen:
+            assert refreshable(emulator) == 1
+        pass_time(emulator, clock, age)
+        ended = door.disable(user)
+        assert ended is not None
+        assert ended.certain
+        assert refreshable(emulator) == 0
+
+
+@BOTH_LINES
+@BOTH_ROTATIONS
+@pytest.mark.parametrize("how", ENDS)
+def test_I7_nothing_is_certain_while_a_pair_before_is_alive(
+    tmp_path: Path, doorkeeper: int, rotation: Rotation, how: str
+) -> None:
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        emulator.fault(INFO, "status", status=503, times=2)
+        refresh(emulator, door, clock, user, 2)
+        emulator.fault("POST /oauth/revoke", "status", status=503, times=2)
+        ended = ENDS[how](door, user)
+        assert ended is not None
+        assert (ended.revocation, ended.certain) == ("pending", False)
+        pass_time(emulator, clock, ORPHANED_AFTER + 1)
+        while door.run(sweep(door.context)):
+            continue
+        assert refreshable(emulator) == 0
+
+
+@BOTH_LINES
+@BOTH_ROTATIONS
+def test_I7_ending_an_older_pair_never_ends_the_one_in_use(
+    tmp_path: Path, doorkeeper: int, rotation: Rotation
+) -> None:
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        emulator.fault(INFO, "status", status=503, times=3)
+        refresh(emulator, door, clock, user, 3)
+        pass_time(emulator, clock, ORPHANED_AFTER + 1)
+        while door.run(sweep(door.context)):
+            continue
+        generation = door.fresh_tokens(user).generation
+        assert door.fresh_tokens(user, rejected=generation).generation == generation + 1
+        pass_time(emulator, clock, ORPHANED_AFTER + 1)  # the last that nobody saw replaced
+        assert door.run(sweep(door.context)) == 1
+        assert refreshable(emulator) == 1
+        assert door.fresh_tokens(user, rejected=generation + 1).generation == generation + 2
+
+
+@BOTH_ROTATIONS
+def test_R11_a_sign_in_anew_ends_the_whole_of_the_grant_before(
+    tmp_path: Path, rotation: Rotation
+) -> None:
+    with at_the_emulator(tmp_path, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        emulator.fault(INFO, "status", status=503, times=2)
+        refresh(emulator, door, clock, user, 2)
+        approved(emulator, door)
+        pass_time(emulator, clock, ORPHANED_AFTER + 1)
+        while door.run(sweep(door.context)):
+            continue
+        assert refreshable(emulator) == 1
+        assert door.fresh_tokens(user).generation == 4
+
+
+@BOTH_LINES
+def test_I7_under_grace_an_answer_that_was_lost_leaves_a_pair_that_nobody_knows(
+    tmp_path: Path, doorkeeper: int
+) -> None:
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation="grace") as it:
+        emulator, door, clock, user = it
+        pass_time(emulator, clock, 6000)
+        emulator.fault(TOKEN, "drop-after-commit")
+        door.fresh_tokens(user)
+        refresh(emulator, door, clock, user, 1)
+        for _ in range(2):
+            ended = door.disable(user)
+            assert ended is not None
+            assert (ended.revocation, ended.certain) == ("unsure", False)
+        assert refreshable(emulator) == 1
+
+
+def test_I7_a_grant_that_was_lost_is_not_forgotten_with_the_next_sign_in(tmp_path: Path) -> None:
+    with at_the_emulator(tmp_path, rotation="immediate") as it:
+        emulator, door, clock, user = it
+        pass_time(emulator, clock, 6000)
+        emulator.fault(TOKEN, "drop-after-commit")
+        with pytest.raises(GrantLost):
+            door.fresh_tokens(user)
+        approved(emulator, door)
+        ended = door.disable(user)
+        assert ended is not None
+        assert (ended.certain, refreshable(emulator)) == (False, 1)
+
+
+def test_I7_what_was_unsure_once_is_not_certain_when_it_is_asked_again(tmp_path: Path) -> None:
+    with at_the_emulator(tmp_path, rotation="immediate") as it:
+        emulator, door, clock, user = it
+        pass_time(emulator, clock, 6000)
+        emulator.fault(TOKEN, "drop-after-commit")
+        told = [door.disable(user) for _ in range(4)]
+        assert [each and each.revocation for each in told] == ["pending", *["unsure"] * 3]
+        assert not any(each and each.certain for each in told)
+
+
+def test_I7_settling_costs_one_request_and_a_failure_harms_nobody(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    user = sign_in(door).user
+    clock.advance(5400)
+    procore.requests.clear()
+    procore.next("/oauth/token/info", ProcoreUnavailable("no", ambiguous=False))
+    assert door.fresh_tokens(user).generation == 2
+    assert [request.url.rpartition("/oauth")[2] for request in procore.requests] == [
+        "/token",
+        "/token/info",
+    ]
+    row = door.store.token_row(user.id, "emulator", now=int(clock.now))
+    assert row is not None
+    assert not row.settled
+
+
+@pytest.mark.parametrize("rounds", range(3))
+@pytest.mark.parametrize("age", [0, 6000])
+@BOTH_ROTATIONS
+def test_I5_withdrawals_that_overlap_take_nothing_for_lost(
+    tmp_path: Path, rotation: Rotation, age: int, rounds: int
+) -> None:
+    """Two operators and two janitors, in processes of their own, at the same moment."""
+    assert rounds >= 0
+    with at_the_emulator(tmp_path, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        with emulator.refusing():
+            door.disable(user)
+        pass_time(emulator, clock, max(age, ORPHANED_AFTER + 1))
+        emulator.fault("*", "latency", seconds=0.02, times=None)
+        start = threading.Barrier(4)
+
+        def act(what: str) -> str:
+            start.wait(10)
+            if what == "sweep":
+                door.run(sweep(door.context))
+                return "swept"
+            ended = door.disable(user)
+            assert ended is not None
+            return ended.revocation
+
+        with ThreadPoolExecutor(4) as threads:
+            told = list(threads.map(act, ["disable", "sweep", "disable", "sweep"]))
+        assert set(told) <= {"confirmed", "none", "swept"}
+        assert refreshable(emulator) == 0
+        assert door.store.escrows_of(user.id) == []
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_I5_who_withdrew_the_tokens_hears_what_another_one_made_of_them(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock, how: str, monkeypatch: Any
+) -> None:
+    """Somebody else revokes them between our transaction and our first look."""
+    with (
+        front_door(tmp_path, procore, clock) as door,
+        front_door(tmp_path, procore, clock) as other,
+    ):
+        user = sign_in(door).user
+        usual = door.store.escrows_of
+
+        def later(user_id: int) -> list[Any]:
+            other.disable(user)
+            return usual(user_id)
+
+        monkeypatch.setattr(door.store, "escrows_of", later)
+        ended = ENDS[how](door, user)
+        assert ended is not None
+        assert (ended.revocation, ended.certain) == ("confirmed", True)
+
+
+def test_I5_who_withdrew_the_tokens_hears_of_another_ones_doubt(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock, monkeypatch: Any
+) -> None:
+    expired = reply(401, {"error": "invalid_request"})
+    lost = ProcoreUnavailable("The connection was reset", ambiguous=True)
+    with (
+        front_door(tmp_path, procore, clock) as door,
+        front_door(tmp_path, procore, clock) as other,
+    ):
+        user = sign_in(door).user
+        usual = door.store.escrows_of
+
+        def later(user_id: int) -> list[Any]:
+            procore.next("/oauth/token/info", expired, expired)
+            procore.next("/oauth/token", lost)
+            for _ in range(2):
+                other.disable(user)
+            return usual(user_id)
+
+        monkeypatch.setattr(door.store, "escrows_of", later)
+        ended = door.disable(user)
+        assert ended is not None
+        assert (ended.revocation, ended.certain) == ("unsure", False)
+
+
+def test_I5_somebody_who_holds_the_tokens_is_waited_for_and_then_it_is_pending(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    user = sign_in(door).user
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(_request: HttpRequest) -> HttpResponse:
+        asked.set()
+        go_on.wait(10)
+        return reply(200, {})
+
+    procore.next("/oauth/revoke", slow)
+    with front_door(tmp_path, procore, clock) as other, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(other.disable, user)
+        assert asked.wait(10)
+        runner = door._runner
+        polls = []
+
+        def poll(seconds: float) -> None:
+            polls.append(seconds)
+            if len(polls) == 3:
+                go_on.set()
+                first.result(10)
+
+        runner._sleep = poll
+        second = door.disable(user)
+        assert second is not None
+        assert (second.revocation, len(polls)) == ("confirmed", 3)
+        held = first.result()
+        assert held is not None
+        assert held.revocation == "confirmed"
+
+
+@BOTH_LINES
+@BOTH_ROTATIONS
+@pytest.mark.parametrize("age", [0, 6000])
+@pytest.mark.parametrize("sent", [True, False])
+def test_I7_a_refresher_that_was_killed_leaves_a_doubt_only_where_something_may_be_lost(
+    tmp_path: Path,
+    doorkeeper: int,
+    rotation: Rotation,
+    age: int,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sent: bool,
+) -> None:
+    """Before it asked, or after Procore answered: the row looks the same."""
+
+    def die(*_: object, **_more: object) -> None:
+        raise Killed
+
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        pass_time(emulator, clock, age)
+        with monkeypatch.context() as patched:
+            where, what = (door.store, "commit_refresh") if sent else (door._transport, "send")
+            patched.setattr(where, what, die)
+            with pytest.raises(Killed):
+                door.fresh_tokens(user, rejected=1)
+        pass_time(emulator, clock, 31)  # its lease is over
+        ended = door.disable(user)
+        assert ended is not None
+        assert ended.certain == (rotation == "immediate" and not sent)
+        assert refreshable(emulator) == int(sent)

@@ -1,0 +1,421 @@
+"""Tokens that nobody wants wait in the ledger, one revokes them, and doubts stay (C14, I5, I7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pairs import pair
+
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
+from procore_signin.store import CompletedSignIn, Escrow, KeyRing, Store
+from procore_signin.store.escrows import (
+    HOLD_SECONDS,
+    LATE,
+    NEVER,
+    REFRESHING,
+    SUPERSEDED,
+    UNANSWERED,
+)
+from procore_signin.store.records import TokenRow
+
+NOW = 1_800_000_000
+Sql = Callable[..., list[tuple[Any, ...]]]
+SignIn = Callable[..., CompletedSignIn]
+Tokens = Callable[..., TokenSet]
+AtOnce = Callable[[Callable[[Any], Any], list[Any]], list[Any]]
+PLACE = "a" * 64
+OTHER_KEY = KeyRing.parse(Secret("other:" + "C" * 42 + "E", "keys"))
+
+
+def give_up(store: Store, tokens: TokenSet, **more: Any) -> None:
+    values = {"state_hash": PLACE, "environment": "emulator", "user_id": None, "refreshed": None}
+    store.give_up_tokens(tokens, **{**values, "now": NOW, **more})
+
+
+def row_of(store: Store, user_id: int) -> TokenRow:
+    row = store.token_row(user_id, "emulator", now=NOW)
+    assert row is not None
+    return row
+
+
+def taken(store: Store, user_id: int) -> TokenRow:
+    row = store.take_lease(row_of(store, user_id), owner="me", seconds=30, now=NOW)
+    assert row is not None
+    return row
+
+
+def refreshed(store: Store, user_id: int, tokens: TokenSet) -> TokenRow:
+    row = store.commit_refresh(taken(store, user_id), tokens, now=NOW)
+    assert row is not None
+    return row
+
+
+def lost(store: Store, user_id: int) -> bool:
+    ended = store.disable_user(user_id, now=NOW)
+    assert ended is not None
+    return ended.lost
+
+
+def escrows(store: Store) -> list[Any]:
+    return [pair(each.tokens) for each in store.escrowed(NEVER)]
+
+
+def outcome_of(store: Store, state_hash: str) -> str | None:
+    entry = store.attempt(state_hash)
+    assert entry is not None
+    return entry.outcome
+
+
+def test_C14_tokens_are_given_up_once_however_often_it_is_repeated(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    for _ in range(2):
+        give_up(store, tokens("late"), user_id=user.id)
+    assert [pair(each.tokens) for each in store.escrows_of(user.id)] == [pair(tokens("late"))]
+    assert outcome_of(store, PLACE) == LATE
+
+
+def test_C14_tokens_of_a_person_who_is_gone_are_kept_without_them(
+    store: Store, tokens: Tokens, sql: Sql
+) -> None:
+    give_up(store, tokens("late"), user_id=99)
+    assert escrows(store) == [pair(tokens("late"))]
+    assert sql("SELECT user_id FROM sign_in_ledger") == [(None,)]
+
+
+def test_C14_tokens_go_to_the_attempt_that_brought_them(
+    store: Store, tokens: Tokens, sql: Sql
+) -> None:
+    store.take_attempt(PLACE, environment="emulator", now=NOW, expires_at=NOW + 1800)
+    store.fail_attempt(PLACE, "GrantLost", now=NOW)
+    give_up(store, tokens("late"))
+    assert escrows(store) == [pair(tokens("late"))]
+    assert sql("SELECT status, outcome FROM sign_in_ledger") == [("failed", "GrantLost")]
+
+
+def test_C14_giving_up_and_deleting_at_once_lose_nothing(
+    new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens, at_once: AtOnce
+) -> None:
+    store = new_store(lock_timeout=30.0)
+    user = sign_in().user
+    row = taken(store, user.id)
+
+    def act(what: str) -> None:
+        if what == "delete":
+            store.delete_user(user.id, now=NOW)
+        else:
+            give_up(store, tokens("late"), user_id=user.id, refreshed=row)
+
+    at_once(act, ["delete", "give up"])
+    assert len(escrows(store)) == 2
+    assert store.user(user.id) is None
+
+
+def test_I5_of_many_who_want_to_revoke_one_escrow_one_holds_it(
+    new_store: Callable[..., Store], tokens: Tokens, at_once: AtOnce
+) -> None:
+    store = new_store(lock_timeout=30.0)
+    give_up(store, tokens())
+    names = ["a", "b", "c", "d"]
+    held = at_once(lambda name: store.hold_escrow(PLACE, holder=name, now=NOW), names)
+    assert sorted(each.state for each in held) == ["busy", "busy", "busy", "ours"]
+    [owner] = [name for name, each in zip(names, held, strict=True) if each.state == "ours"]
+    for name in names:
+        if name != owner:
+            store.release_escrow(PLACE, holder=name)
+            assert not store.finish_escrow(PLACE, holder=name, outcome=None, now=NOW)
+    assert escrows(store) == [pair(tokens())]
+    assert store.finish_escrow(PLACE, holder=owner, outcome=LATE, now=NOW)
+    assert store.hold_escrow(PLACE, holder="e", now=NOW).state == "over"
+    assert store.hold_escrow("b" * 64, holder="e", now=NOW).state == "over"
+
+
+def test_I5_an_escrow_whose_holder_died_or_gave_it_back_is_free_again(
+    store: Store, tokens: Tokens, sql: Sql
+) -> None:
+    give_up(store, tokens())
+    assert store.hold_escrow(PLACE, holder="a", now=NOW).state == "ours"
+    sql("UPDATE sign_in_ledger SET held_until = held_until - :hold", hold=HOLD_SECONDS)
+    assert store.hold_escrow(PLACE, holder="b", now=NOW).state == "ours"
+    mine = Escrow(PLACE, "emulator", tokens("mine"))
+    assert not store.replace_escrow(mine, outcome=None, now=NOW, holder="a")
+    assert store.replace_escrow(mine, outcome=None, now=NOW, holder="b")
+    assert store.hold_escrow(PLACE, holder="a", now=NOW).state == "busy"
+    store.release_escrow(PLACE, holder="b")
+    again = store.hold_escrow(PLACE, holder="a", now=NOW)
+    assert again.escrow is not None
+    assert pair(again.escrow.tokens) == pair(tokens("mine"))
+
+
+def test_I5_a_clock_that_was_set_back_keeps_nobody_from_an_escrow(
+    store: Store, tokens: Tokens, sql: Sql
+) -> None:
+    give_up(store, tokens())
+    assert store.hold_escrow(PLACE, holder="a", now=NOW).state == "ours"
+    sql("UPDATE sign_in_ledger SET held_until = held_until + 10800")
+    assert store.hold_escrow(PLACE, holder="b", now=NOW).state == "ours"
+
+
+def test_I7_a_doubt_stays_as_long_as_the_person(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in().user
+    give_up(store, tokens("late"), user_id=user.id)
+    store.hold_escrow(PLACE, holder="a", now=NOW)
+    assert store.finish_escrow(PLACE, holder="a", outcome=UNANSWERED, now=NOW)
+    assert store.purge(NOW + 10**9).attempts == 1  # the sign-in's own
+    assert [lost(store, user.id) for _ in range(2)] == [True, True]
+    store.enable_user(user.id)
+    sign_in(cookie="2", tag="2")
+    assert lost(store, user.id)
+    store.delete_user(user.id, now=NOW)
+    assert store.escrows_of(user.id) == []
+    store.clear_escrow(next(each.state_hash for each in store.escrowed(NEVER)))
+    for escrow in store.escrowed(NEVER):
+        store.clear_escrow(escrow.state_hash)
+    store.purge(NOW + 10**9)
+    assert store.attempt(PLACE) is None
+
+
+def test_I7_a_refresh_leaves_the_pair_before_until_its_successor_was_accepted(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    user = sign_in(tag="0").user
+    first = refreshed(store, user.id, tokens("1"))
+    assert not first.settled
+    assert b"canary" not in repr(sql("SELECT predecessor FROM token_sets")).encode()
+    store.settle(first, now=NOW)
+    assert row_of(store, user.id).settled
+    refreshed(store, user.id, tokens("2"))
+    assert escrows(store) == []
+    store.settle(first, now=NOW)  # of a generation that is gone
+    assert not row_of(store, user.id).settled
+
+
+def test_I7_a_pair_whose_successor_nobody_saw_accepted_goes_to_the_ledger(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in(tag="0").user
+    refreshed(store, user.id, tokens("1"))
+    refreshed(store, user.id, tokens("2"))
+    [kept] = store.escrows_of(user.id)
+    assert pair(kept.tokens) == pair(tokens("0"))
+    assert outcome_of(store, kept.state_hash) == SUPERSEDED
+    store.disable_user(user.id, now=NOW)
+    found = [pair(each.tokens) for each in store.escrows_of(user.id)]
+    assert len(found) == 3
+    assert all(pair(tokens(tag)) in found for tag in "012")
+    assert row_of(store, user.id).settled
+
+
+@pytest.mark.parametrize("how", ["disconnect", "delete", "sign in"])
+def test_I7_whatever_ends_a_pair_ends_the_pair_before(
+    store: Store, sign_in: SignIn, tokens: Tokens, how: str
+) -> None:
+    user = sign_in(tag="0").user
+    refreshed(store, user.id, tokens("1"))
+    match how:
+        case "disconnect":
+            store.disconnect_user(user.id, now=NOW)
+        case "delete":
+            store.delete_user(user.id, now=NOW)
+        case _:
+            done = sign_in(cookie="2", tag="2")
+            assert [pair(each.tokens) for each in done.given_up] == [pair(tokens("0"))]
+            assert pair(done.replaced_tokens) == pair(tokens("1"))
+            assert row_of(store, user.id).settled
+    found = escrows(store)
+    assert len(found) == 2
+    assert all(pair(tokens(tag)) in found for tag in "01")
+
+
+def test_I7_a_token_that_goes_on_being_used_is_never_put_away(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    """A server that does not rotate, or that gives the same token to who signs in again."""
+    old, new = tokens("old"), tokens("new")
+    user = sign_in(tag="old").user
+    row = refreshed(store, user.id, TokenSet(new.access_token, old.refresh_token, NOW + 5400))
+    assert row.settled
+    refreshed(store, user.id, tokens("third"))
+    sign_in(cookie="2", tokens=TokenSet(new.access_token, new.refresh_token, NOW + 5400))
+    assert escrows(store) == [pair(tokens("third"))]
+
+
+def test_I7_an_answer_that_was_lost_before_the_one_that_came_leaves_a_doubt(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    store.note_ambiguous(row, now=NOW)
+    assert store.commit_refresh(row, tokens("1"), now=NOW) is not None
+    refreshed(store, user.id, tokens("2"))
+    assert lost(store, user.id)
+
+
+@pytest.mark.parametrize(("unanswered", "doubtful"), [(0, False), (1, True)])
+def test_I7_a_pair_that_was_taken_for_lost_and_comes_after_all_leaves_no_doubt(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql, *, unanswered: int, doubtful: bool
+) -> None:
+    """Unless a request before the one that was answered had no answer."""
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    for _ in range(unanswered):
+        store.note_ambiguous(row, now=NOW)
+    sql("UPDATE token_sets SET lease_until = 1")
+    other = store.take_lease(row_of(store, user.id), owner="other", seconds=30, now=NOW)
+    assert other is not None
+    assert store.end_grant(other, owner="other", now=NOW) == "lost"
+    assert store.commit_refresh(row, tokens("1"), now=NOW) is not None
+    assert lost(store, user.id) == doubtful
+
+
+@pytest.mark.parametrize("change", ["status = 'lost'", "ambiguous = 1"])
+@pytest.mark.parametrize("then", ["sign in", "disconnect", "purge"])
+def test_I7_a_lost_answer_is_not_forgotten_with_its_row(
+    store: Store, sign_in: SignIn, sql: Sql, change: str, then: str
+) -> None:
+    user = sign_in().user
+    sql(f"UPDATE token_sets SET {change}, updated_at = 1")
+    if then == "disconnect":
+        store.disconnect_user(user.id, now=NOW)
+    if then == "purge":
+        store.purge_grants(before=NOW)
+    sign_in(cookie="2", tag="2")
+    ended = store.disable_user(user.id, now=NOW)
+    assert ended is not None
+    in_escrow = [outcome_of(store, each.state_hash) for each in store.escrows_of(user.id)]
+    assert ended.lost or UNANSWERED in in_escrow
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ("nothing", REFRESHING),
+        ("late pair", LATE),
+        ("refused", LATE),
+        ("not asked", LATE),
+        ("no answer", UNANSWERED),
+    ],
+)
+@pytest.mark.parametrize("how", ["disable", "delete", "disconnect", "sign in"])
+def test_I7_what_becomes_of_a_refresh_that_was_under_way_is_noted(
+    store: Store, sign_in: SignIn, tokens: Tokens, told: str, outcome: str, how: str
+) -> None:
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    match how:
+        case "disable":
+            store.disable_user(user.id, now=NOW)
+        case "delete":
+            store.delete_user(user.id, now=NOW)
+        case "disconnect":
+            store.disconnect_user(user.id, now=NOW)
+        case _:
+            sign_in(cookie="2", tag="2")
+    [withdrawn] = store.escrowed(NEVER)
+    assert outcome_of(store, withdrawn.state_hash) == REFRESHING
+    match told:
+        case "late pair":
+            assert store.commit_refresh(row, tokens("late"), now=NOW) is None
+            give_up(store, tokens("late"), user_id=user.id, refreshed=row)
+        case "refused":
+            assert store.end_grant(row, owner="me", now=NOW) is None
+        case "not asked":
+            store.release_lease(row, owner="me", retry_in=5, now=NOW)
+        case "no answer":
+            store.note_ambiguous(row, now=NOW)
+            store.release_lease(row, owner="me", retry_in=5, now=NOW)
+    assert outcome_of(store, withdrawn.state_hash) == outcome
+
+
+def test_I7_a_refresher_that_died_before_the_disabling_leaves_a_doubt(
+    store: Store, sign_in: SignIn, sql: Sql
+) -> None:
+    user = sign_in().user
+    taken(store, user.id)
+    sql("UPDATE token_sets SET lease_until = 1")
+    store.disable_user(user.id, now=NOW)
+    [withdrawn] = store.escrows_of(user.id)
+    assert outcome_of(store, withdrawn.state_hash) == UNANSWERED
+
+
+def test_I7_a_doubt_about_a_refresh_ends_when_its_answer_comes_after_all(
+    store: Store, sign_in: SignIn, tokens: Tokens
+) -> None:
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    store.disable_user(user.id, now=NOW)
+    [withdrawn] = store.escrows_of(user.id)
+    store.hold_escrow(withdrawn.state_hash, holder="a", now=NOW)
+    store.finish_escrow(withdrawn.state_hash, holder="a", outcome=REFRESHING, now=NOW)
+    assert lost(store, user.id)
+    give_up(store, tokens("late"), user_id=user.id, refreshed=row)
+    assert not lost(store, user.id)
+
+
+def test_V3_the_pair_before_is_sealed_anew_and_its_key_is_needed(
+    new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens
+) -> None:
+    older = new_store(keys=KeyRing.parse(Secret("fake0:" + "B" * 42 + "E", "keys")))
+    user = sign_in(tag="0", through=older).user
+    refreshed(older, user.id, tokens("1"))
+    store = new_store()
+    assert [(use.key_id, use.escrows) for use in store.key_use()] == [("fake1", 0), ("fake0", 1)]
+    assert [batch.done for batch in store.rewrap()] == [1]
+    assert [(use.key_id, use.escrows) for use in store.key_use()] == [("fake1", 1), ("fake0", 0)]
+    assert store.older_token_sets() == 0
+    store.disable_user(user.id, now=NOW)
+    assert len(store.escrows_of(user.id)) == 2
+    assert None not in [each.tokens for each in store.escrows_of(user.id)]
+
+
+def test_V4_a_pair_before_that_cannot_be_opened_harms_nobody_and_is_told(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    user = sign_in(tag="0").user
+    refreshed(store, user.id, tokens("1"))
+    sql("UPDATE token_sets SET predecessor = 'v1.gone.garbage'")
+    assert store.unknown_key_ids() == ("gone",)
+    assert pair(row_of(store, user.id).tokens) == pair(tokens("1"))
+    assert [batch.users for batch in store.rewrap()] == [(user.id,)]
+    ended = store.disable_user(user.id, now=NOW)
+    assert ended is not None
+    assert (ended.sealed, ended.withdrawn) == (True, 1)
+    assert [pair(each.tokens) for each in store.escrows_of(user.id)] == [pair(tokens("1"))]
+
+
+@pytest.mark.parametrize("then", ["refresh", "sign in", "give up"])
+def test_V4_a_pair_before_that_cannot_be_opened_leaves_a_doubt_when_it_goes(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql, then: str
+) -> None:
+    user = sign_in(tag="0").user
+    refreshed(store, user.id, tokens("1"))
+    sql("UPDATE token_sets SET predecessor = 'v1.gone.garbage'")
+    match then:
+        case "refresh":
+            refreshed(store, user.id, tokens("2"))
+        case "sign in":
+            assert sign_in(cookie="2", tag="2").replaced_sealed
+        case _:
+            given = store.give_up("gone")
+            assert given is not None
+            assert (given.users, store.give_up("gone")) == ((), None)
+    assert row_of(store, user.id).tokens is not None
+    assert lost(store, user.id)
+
+
+def test_I7_tokens_of_a_key_that_was_given_up_leave_a_doubt(
+    store: Store, new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens
+) -> None:
+    other = new_store(keys=OTHER_KEY)
+    user = sign_in(tag="0", through=other).user
+    give_up(other, tokens("late"), user_id=user.id)
+    assert store.give_up("other") is not None
+    sign_in(cookie="2", tag="2")
+    assert lost(store, user.id)
+    assert outcome_of(store, PLACE) == UNANSWERED
