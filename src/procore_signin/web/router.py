@@ -18,6 +18,7 @@ from procore_signin.flow.steps import Flow
 from procore_signin.store.records import Session
 from procore_signin.web import problems
 from procore_signin.web.attempts import begin_attempt
+from procore_signin.web.bodies import BodyRefused
 from procore_signin.web.headers import security_headers
 from procore_signin.web.http import (
     Answer,
@@ -121,6 +122,8 @@ class Router:
         except ProcoreSignInError as error:
             note_failure(request, error)
             return self.problem(request, problems.of_any(error))
+        except BodyRefused as refused:
+            return self._refuse(request, refused.problem)
 
     def failure(self, request: BrowserRequest) -> Answer:
         """Return the answer to a request that broke the program. It needs nothing that can fail."""
@@ -148,9 +151,19 @@ class Router:
             allowed = ("allow", ", ".join(sorted(methods)))
             return self.problem(request, problems.METHOD_NOT_ALLOWED).with_headers(allowed)
         if not request.is_read and not is_from_our_pages(request, self.origin):
-            emit(Event.REQUEST_REFUSED, request=request.request_id, path=request.path)
-            return self.problem(request, problems.FOREIGN_FORM)
+            return self._refuse(request, problems.FOREIGN_FORM)
+        if not request.is_read and request.has_too_long_body:
+            return self._refuse(request, problems.BODY_TOO_LONG)
         return (yield from endpoint(request))
+
+    def _refuse(self, request: BrowserRequest, problem: Problem) -> Answer:
+        emit(
+            Event.REQUEST_REFUSED,
+            request=request.request_id,
+            path=request.path,
+            reason=problem.code,
+        )
+        return self.problem(request, problem)
 
     def _wrong_host(self, request: BrowserRequest) -> Answer:
         """Send 127.0.0.1 to localhost, whose cookies the callback will see; refuse the rest."""
