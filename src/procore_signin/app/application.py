@@ -13,7 +13,7 @@ from procore_signin.app.logs import configure_logs
 from procore_signin.app.metrics import Metrics, MetricsEndpoint, TimedTransport
 from procore_signin.app.service import ServiceEndpoints
 from procore_signin.client import AsyncProcoreSignIn
-from procore_signin.events import listen
+from procore_signin.events import lines, listen
 from procore_signin.settings import Settings, read_settings
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
 from procore_signin.web.janitor import sweeping
@@ -69,5 +69,6 @@ def _lifespan(
                 yield
         finally:
             stop_counting()
+            lines.tell()  # a worker ends without the interpreter's own farewell
 
     return lifespan

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.events import Event, emit
+from procore_signin.events import Event, emit, lines
 from procore_signin.flow.context import Context
 from procore_signin.flow.steps import Flow
 from procore_signin.store.records import Session
@@ -235,6 +235,8 @@ def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
 
 def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
     """Log what an error says. An event shows its name alone where nobody looks at its fields."""
+    if not lines.admits(f"{Event.REQUEST_FAILED} {type(error).__name__} (explained)"):
+        return
     words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()
     LOGGER.warning("Request %s: %s", request.request_id, words)
 
