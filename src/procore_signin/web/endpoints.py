@@ -27,7 +27,7 @@ from procore_signin.web.bodies import body_of
 from procore_signin.web.cookies import clear_cookie, read_cookies, set_cookie
 from procore_signin.web.http import Answer, BrowserRequest, see_other
 from procore_signin.web.limits import RateLimit
-from procore_signin.web.origin import is_navigation
+from procore_signin.web.origin import is_navigation, may_set_cookies
 from procore_signin.web.router import Router, explain, note_failure
 
 SESSION_COOKIE: Final = "session"
@@ -98,7 +98,8 @@ class SignInEndpoints:
             values: What else the page shows.
             session: Whose page it is, if somebody is signed in.
         """
-        if not self._starts.admits(request.client_address):
+        # What begins nothing does not count: another site can have a browser fetch this unseen.
+        if may_set_cookies(request) and not self._starts.admits(request.client_address):
             emit(Event.RATE_LIMITED, request=request.request_id, address=request.client_address)
             retry = ("retry-after", "60")
             return self._router.problem(request, problems.RATE_LIMITED).with_headers(retry)
