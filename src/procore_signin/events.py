@@ -62,6 +62,7 @@ class Event(StrEnum):
     API_RATE_LIMITED = "api.rate_limited"
     API_RENEWED = "api.token_renewed"
     LEFT_OUT = "log.left_out"
+    CONNECTIONS_CLOSED = "connections.closed"
 
 
 _LEVELS: Final = {
@@ -77,6 +78,7 @@ _LEVELS: Final = {
     Event.RATE_LIMITED: logging.WARNING,
     Event.API_RATE_LIMITED: logging.WARNING,
     Event.LEFT_OUT: logging.WARNING,
+    Event.CONNECTIONS_CLOSED: logging.WARNING,
     Event.REQUEST_FAILED: logging.ERROR,
 }
 
@@ -85,6 +87,7 @@ _BY_ANYBODY: Final = {
     Event.REQUEST_REFUSED,
     Event.REQUEST_FAILED,
     Event.RATE_LIMITED,
+    Event.CONNECTIONS_CLOSED,
 }
 """What costs a stranger one request, and no more."""
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from procore_signin.events import Event, emit
 from procore_signin.settings.trusted_proxies import TrustedProxies
 from procore_signin.web.limits import network_of
 
@@ -162,7 +163,9 @@ def watch(crowd: Crowd, *, seconds: float = LOOK_SECONDS) -> Callable[[], None]:
 
     def look() -> None:
         while not over.wait(seconds):
-            crowd.thin_out()
+            closed = crowd.thin_out()
+            if closed:
+                emit(Event.CONNECTIONS_CLOSED, count=closed)
 
     threading.Thread(target=look, name="procore-signin-connections", daemon=True).start()
     return over.set
