@@ -115,13 +115,18 @@ def _request(
 def folded(sent: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
     """Return the headers, one that came several times as one value with commas, and the cookies."""
     headers: dict[bytes, bytes] = {}
-    cookies: tuple[bytes, ...] = ()
+    cookies: list[bytes] = []
+    again: dict[bytes, list[bytes]] = {}
     for name, value in sent:
         if name == b"cookie":
-            cookies += (value,)
+            cookies.append(value)
+        elif name in headers:
+            again.setdefault(name, []).append(value)
         else:
-            headers[name] = headers[name] + b"," + value if name in headers else value
-    return headers, cookies
+            headers[name] = value
+    for name, values in again.items():  # at once: thousands of one name are no more work than bytes
+        headers[name] = b",".join((headers[name], *values))
+    return headers, tuple(cookies)
 
 
 def _query(target: str) -> str:
