@@ -22,7 +22,7 @@ from procore_signin.events import Event, emit
 from procore_signin.settings.trusted_proxies import TrustedProxies
 from procore_signin.web.limits import network_of
 
-HEAD_SECONDS: Final = 10
+HEAD_SECONDS: Final = 20
 """How long a client may take for the head of a request, and do nothing between two of them."""
 
 UNREAD_SECONDS: Final = 20
