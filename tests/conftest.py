@@ -18,6 +18,8 @@ from typing import Literal, Protocol
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from procore_signin.events import lines
+
 CHROMIUM_ARGUMENTS = [
     "--headless",
     "--no-sandbox",  # the container that runs the suite is the sandbox
@@ -33,6 +35,12 @@ BROWSER_CURE = (
     "or name its program in PROCORE_SIGNIN_CHROMIUM"
 )
 Scheme = Literal["light", "dark"]
+
+
+@pytest.fixture(autouse=True)
+def _every_line_is_written() -> None:
+    """Let no test be short of lines in the log because of the ones before it."""
+    lines.after_fork()
 
 
 class NewPage(Protocol):

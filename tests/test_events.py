@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from procore_signin.events import Event, emit, listen
+from procore_signin.events import LINES_PER_MINUTE, Event, Ration, emit, lines, listen
 
 PAGE = Path(__file__).parents[1] / "docs" / "events.md"
 ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| (info|warning|error) \|", re.MULTILINE)
@@ -40,3 +43,84 @@ def test_the_example_hears_of_a_lost_grant(capsys: pytest.CaptureFixture[str]) -
     emit(Event.GRANT_LOST, user=17)
     names["stop"]()
     assert capsys.readouterr().out == "ask for a new sign-in: 17\n"
+
+
+@dataclass
+class Minute:
+    """A ration whose clock and timer a test moves by hand."""
+
+    now: float = 0.0
+    told: list[tuple[str, int]] = field(default_factory=list)
+    due: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ration = Ration(
+            lambda kind, count: self.told.append((kind, count)),
+            most=3,
+            clock=lambda: self.now,
+            later=lambda _seconds, function: self.due.append(function),
+        )
+
+    def admitted(self, kind: str, times: int) -> int:
+        return sum(self.ration.admits(kind) for _ in range(times))
+
+
+def test_O9_of_each_kind_so_many_lines_a_minute_are_written() -> None:
+    minute = Minute()
+    assert (minute.admitted("a", 10), minute.admitted("b", 2)) == (3, 2)
+    minute.now = 59
+    assert (minute.admitted("a", 1), minute.admitted("b", 2)) == (0, 1)
+    minute.now = 61
+    assert minute.admitted("a", 10) == 3
+
+
+def test_O9_what_was_left_out_is_told_once_though_nothing_more_comes() -> None:
+    minute = Minute()
+    minute.admitted("a", 10)
+    minute.admitted("b", 5)
+    (tell,) = minute.due
+    tell()
+    tell()
+    assert minute.told == [("a", 7), ("b", 2)]
+    minute.admitted("a", 4)
+    assert len(minute.due) == 2
+    minute.due[1]()
+    assert minute.told[2:] == [("a", 4)]
+
+
+def test_O9_a_thousand_refusals_are_sixty_lines_and_a_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[Event] = []
+    stop = listen(lambda event, _: heard.append(event))
+    for number in range(1000):
+        emit(Event.REQUEST_REFUSED, request=str(number), path="/", reason="foreign_form")
+    emit(Event.REQUEST_REFUSED, request="another", path="/", reason="body_too_slow")
+    lines.tell()
+    stop()
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["request.refused"] * (LINES_PER_MINUTE + 1) + ["log.left_out"]
+    assert vars(caplog.records[-1])["fields"] == {
+        "kind": "request.refused foreign_form",
+        "count": 1000 - LINES_PER_MINUTE,
+    }
+    assert heard.count(Event.REQUEST_REFUSED) == 1001  # whoever counts, counts them all
+
+
+def test_O9_what_a_person_did_is_never_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "procore_signin")
+    for _ in range(200):
+        emit(Event.SIGNED_OUT, user=1)
+    assert len(caplog.records) == 200
+
+
+def test_O9_a_child_does_not_tell_what_its_parent_left_out() -> None:
+    minute = Minute()
+    minute.admitted("a", 10)
+    child = os.fork()
+    if child == 0:
+        minute.ration.tell()
+        os._exit(len(minute.told))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    minute.ration.tell()
+    assert minute.told == [("a", 7)]

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "errors": set(),
     "environments": set(),
-    "events": set(),
+    "events": {"forks"},
     "forks": set(),
     "protocol": {"errors"},
     "transport": {"protocol", "errors", "forks"},

@@ -4,14 +4,22 @@ Each event is one record of the standard library's logger `procore_signin`: the 
 event's name, and `record.fields` holds its facts. No field ever carries a code, a state, a token,
 a cookie, an e-mail address or a query (row O1); control characters in text are replaced, so that
 nobody can forge a line (row O2).
+
+What a stranger can cause as often as they like fills no disk: of each kind, so many lines a minute
+are written in each process, and one that says how many were left out (row O9). Listeners hear all.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
+
+from procore_signin.forks import look_after
 
 LOGGER: Final = logging.getLogger("procore_signin")
 
@@ -56,6 +64,8 @@ class Event(StrEnum):
     RATE_LIMITED = "request.rate_limited"
     API_RATE_LIMITED = "api.rate_limited"
     API_RENEWED = "api.token_renewed"
+    LEFT_OUT = "log.left_out"
+    CONNECTIONS_CLOSED = "connections.closed"
 
 
 _LEVELS: Final = {
@@ -73,8 +83,94 @@ _LEVELS: Final = {
     Event.REQUEST_REFUSED: logging.WARNING,
     Event.RATE_LIMITED: logging.WARNING,
     Event.API_RATE_LIMITED: logging.WARNING,
+    Event.LEFT_OUT: logging.WARNING,
+    Event.CONNECTIONS_CLOSED: logging.WARNING,
     Event.REQUEST_FAILED: logging.ERROR,
 }
+
+_BY_ANYBODY: Final = {
+    Event.ATTEMPT_INVALID,
+    Event.REQUEST_REFUSED,
+    Event.REQUEST_FAILED,
+    Event.RATE_LIMITED,
+    Event.CONNECTIONS_CLOSED,
+}
+"""What costs a stranger one request, and no more."""
+
+LINES_PER_MINUTE: Final = 60
+_WINDOW_SECONDS: Final = 60.0
+_TELL_SECONDS: Final = 10.0
+
+
+class Ration:
+    """Admits so many lines of a kind in a minute, and tells how many it left out.
+
+    Args:
+        tell: Called with a kind, and how many of it were left out since it was told last.
+        most: Lines of each kind in a minute.
+        clock: Returns seconds; only differences matter.
+        later: Calls a function after so many seconds.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str, int], None],
+        *,
+        most: int = LINES_PER_MINUTE,
+        clock: Callable[[], float] = time.monotonic,
+        later: Callable[[float, Callable[[], None]], None] | None = None,
+    ) -> None:
+        self._tell: Final = tell
+        self._most: Final = most
+        self._clock: Final = clock
+        self._later: Final = later or _on_a_thread
+        self.after_fork()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew: what was left out in the parent, the parent tells."""
+        self._lock = threading.Lock()
+        self._windows: dict[str, tuple[float, int]] = {}  # when it began, and lines since
+        self._left_out: dict[str, int] = {}
+
+    def admits(self, kind: str) -> bool:
+        """Count a line of `kind`, one of a few words, and say whether to write it."""
+        now = self._clock()
+        with self._lock:
+            began, seen = self._windows.get(kind, (now, 0))
+            if now - began >= _WINDOW_SECONDS:
+                began, seen = now, 0
+            self._windows[kind] = began, seen + 1
+            if seen < self._most:
+                return True
+            is_first = not self._left_out
+            self._left_out[kind] = self._left_out.get(kind, 0) + 1
+        if is_first:
+            self._later(_TELL_SECONDS, self.tell)
+        return False
+
+    def tell(self) -> None:
+        """Tell what was left out since this was told last."""
+        with self._lock:
+            told, self._left_out = self._left_out, {}
+        for kind, count in told.items():
+            self._tell(kind, count)
+
+
+def _on_a_thread(seconds: float, function: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+
+
+def _tell_left_out(kind: str, count: int) -> None:
+    emit(Event.LEFT_OUT, kind=kind, count=count)
+
+
+lines: Final = Ration(_tell_left_out)
+"""How much of what anybody can cause this process writes."""
+
+atexit.register(lines.tell)
 
 
 Listener = Callable[[Event, Mapping[str, Field]], None]
@@ -96,7 +192,9 @@ def emit(event: Event, **fields: Field) -> None:
     for listener in _listeners:
         listener(event, fields)
     level = _LEVELS.get(event, logging.INFO)
-    if LOGGER.isEnabledFor(level):
+    if LOGGER.isEnabledFor(level) and (
+        event not in _BY_ANYBODY or lines.admits(f"{event} {fields.get('reason', '')}".rstrip())
+    ):
         clean = {name: _one_line(value) for name, value in fields.items()}
         LOGGER.log(level, event.value, extra={"fields": clean})
 

@@ -72,3 +72,15 @@ def test_traefik_asks_before_it_passes_anything_on_and_nobody_outside_can_ask() 
 @pytest.mark.parametrize("file", FILES)
 def test_the_page_about_proxies_shows_each_file(file: str) -> None:
     assert f"../deploy/{file}" in (ROOT / "docs/reverse-proxies.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "bound"),
+    [
+        ("nginx.conf", "client_max_body_size 16k;"),
+        ("Caddyfile", "max_size 16KB"),
+        ("traefik.yml", "maxRequestBodyBytes: 16384"),
+    ],
+)
+def test_O8_each_configuration_bounds_the_forms_of_the_sign_in(file: str, bound: str) -> None:
+    assert bound in (ROOT / "deploy" / file).read_text()

@@ -67,9 +67,9 @@ class Browser:
             query=query.encode("latin-1"),
             headers={k.encode(): v.encode("latin-1") for k, v in sent.items() if v},
             cookies=(cookies.encode("latin-1"),) if cookies else (),
-            body=urlencode(form or {}).encode(),
             client_address=self.address,
             request_id="f00dfeed0001",
+            read_body=lambda _: urlencode(form or {}).encode(),
         )
         answer = self.door.run(self.router.answer(request))
         raw = self.router.headers(answer)

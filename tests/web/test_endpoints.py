@@ -205,6 +205,19 @@ def test_O4_the_limit_counts_the_peer_and_not_what_a_header_claims(
     assert [answer.status for answer in answers] == [200, 429]
 
 
+@pytest.mark.parametrize("page", ["/", "/signin", "/callback", "/callback?code=a&state=b"])
+def test_A11_what_other_sites_have_a_browser_fetch_uses_up_no_limit(
+    door: ProcoreSignIn, clock: Clock, page: str
+) -> None:
+    browser = Browser(door, router_of(door, clock, per_minute=1))
+    unseen = ("image", "script", "style", "empty", "iframe", "video")
+    for destination in unseen * 3:
+        headers = {"sec-fetch-site": "cross-site", "sec-fetch-dest": destination}
+        assert browser.get(page, headers=headers).status != 429
+        assert browser.cookies == {}
+    assert [browser.get(page).status == 429 for _ in range(2)] == [False, True]
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from procore_signin.web.raw import LONGEST_BODY, of_environ, of_scope
+from procore_signin.web.http import LONGEST_BODY, BrowserRequest
+from procore_signin.web.raw import of_environ, of_scope
 
 
 def environ(**more: Any) -> dict[str, Any]:
@@ -41,6 +42,10 @@ def test_C2_elsewhere_the_query_is_the_servers() -> None:
     assert of_environ(asked, path="/callback").query == b"a=%FF&a=\xe9"
 
 
+def fixed(_: BrowserRequest) -> bytes:
+    return b"x=1"
+
+
 def test_both_gateways_give_the_same_request() -> None:
     by_wsgi = of_environ(
         environ(
@@ -50,18 +55,22 @@ def test_both_gateways_give_the_same_request() -> None:
             CONTENT_LENGTH="3",
         ),
         path="/p",
-        body=b"x=1",
+        read_body=fixed,
     )
     by_asgi = of_scope(
         scope(
             query_string=b"a=1",
-            headers=[(b"cookie", b"a=\xe9"), (b"sec-fetch-site", b"same-origin")],
+            headers=[
+                (b"cookie", b"a=\xe9"),
+                (b"sec-fetch-site", b"same-origin"),
+                (b"content-length", b"3"),
+            ],
             client=("192.0.2.7", 5),
         ),
         path="/p",
-        body=b"x=1",
+        read_body=fixed,
     )
-    alike = ("method", "path", "query", "body", "client_address")
+    alike = ("method", "path", "query", "read_body", "client_address", "has_body")
     for name in alike:
         assert getattr(by_wsgi, name) == getattr(by_asgi, name)
     assert (by_wsgi.headers, by_wsgi.cookies) == (by_asgi.headers, by_asgi.cookies)
@@ -75,10 +84,23 @@ def test_a_header_that_came_twice_is_one_with_a_comma_but_cookies_stay_apart() -
     assert found.cookies == (b"c=1", b"c=2")
 
 
-@pytest.mark.parametrize(("size", "kept"), [(LONGEST_BODY, LONGEST_BODY), (LONGEST_BODY + 1, 0)])
-def test_a_body_that_is_too_large_counts_as_empty(size: int, kept: int) -> None:
-    assert len(of_scope(scope(), path="/", body=b"x" * size).body) == kept
-    assert len(of_environ(environ(), path="/", body=b"x" * size).body) == kept
+@pytest.mark.parametrize(
+    ("headers", "has_body", "is_too_long"),
+    [
+        ([], False, False),
+        ([(b"content-length", b"0")], False, False),
+        ([(b"content-length", b"%d" % LONGEST_BODY)], True, False),
+        ([(b"content-length", b"%d" % (LONGEST_BODY + 1))], True, True),
+        ([(b"content-length", b"9" * 10_000)], True, True),
+        ([(b"content-length", b"0" * 10_000 + b"5")], True, False),
+        ([(b"transfer-encoding", b"chunked")], True, False),
+    ],
+)
+def test_O8_how_long_a_body_is_is_known_before_it_is_read(
+    headers: list[tuple[bytes, bytes]], *, has_body: bool, is_too_long: bool
+) -> None:
+    found = of_scope(scope(headers=headers), path="/")
+    assert (found.has_body, found.has_too_long_body) == (has_body, is_too_long)
 
 
 def test_what_no_server_sends_does_not_break_the_reading() -> None:

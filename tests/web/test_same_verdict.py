@@ -419,12 +419,12 @@ def test_S3_a_session_can_be_ended_from_another_browser(
             assert there.http.get("/me").status_code == 303, name
 
 
-def test_a_form_that_is_too_large_is_not_read(
+def test_O8_a_form_that_is_too_large_is_refused(
     everywhere: dict[str, Host], joes: dict[str, Person]
 ) -> None:
     for name in everywhere:
         answer = joes[name].post("/procore/sessions/end", session_id="1", more="x" * 20_000)
-        assert answer.status_code == 404, name
+        assert answer.status_code == 413, name
 
 
 def test_S7_a_database_that_does_not_answer_lets_nobody_in_and_signs_nobody_out(

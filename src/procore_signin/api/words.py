@@ -51,15 +51,13 @@ def words_of(body: bytes, content_type: str) -> Words:
         parsed = json.loads(text)
     except (ValueError, RecursionError):
         return Words(clean(text))
-    said: list[str] = []
-    fields: dict[str, tuple[str, ...]] = {}
+    said: dict[str, None] = {}  # in order, each once
+    fields: dict[str, list[str]] = {}
     for name, sentence in _sentences(parsed, None, _MAX_DEPTH):
         if name is not None and (name in fields or len(fields) < MAX_FIELDS):
-            fields[name] = (*fields.get(name, ()), sentence)
-        told = sentence if name is None else f"{name} {sentence}"
-        if told not in said:
-            said.append(told)
-    return Words(clean("; ".join(said)), fields)
+            fields.setdefault(name, []).append(sentence)
+        said[sentence if name is None else f"{name} {sentence}"] = None
+    return Words(clean("; ".join(said)), {name: tuple(texts) for name, texts in fields.items()})
 
 
 def clean(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
@@ -13,8 +14,9 @@ from procore_signin.app.logs import configure_logs
 from procore_signin.app.metrics import Metrics, MetricsEndpoint, TimedTransport
 from procore_signin.app.service import ServiceEndpoints
 from procore_signin.client import AsyncProcoreSignIn
-from procore_signin.events import listen
+from procore_signin.events import lines, listen
 from procore_signin.settings import Settings, read_settings
+from procore_signin.settings.trusted_proxies import TrustedProxies
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
 from procore_signin.web.janitor import sweeping
 from procore_signin.web.settings import completed
@@ -22,7 +24,7 @@ from procore_signin.web.site import Site
 from procore_signin.web.starlette import SignInApp
 
 
-def from_environment() -> ASGIApp:
+def from_environment() -> Application:
     """Return the application that the environment and `.env` describe.
 
     Raises:
@@ -33,7 +35,7 @@ def from_environment() -> ASGIApp:
     return create_app(settings)
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings) -> Application:
     """Return the application for `settings`. It answers at the origin of the redirect URI."""
     metrics = Metrics()
     procore = AsyncProcoreSignIn.from_settings(
@@ -43,19 +45,36 @@ def create_app(settings: Settings) -> ASGIApp:
     HomeEndpoints(site.router, site.sign_in)
     ServiceEndpoints(site.router)
     MetricsEndpoint(site.router, procore.context, metrics, settings.metrics_token)
-    return _Application(SignInApp(procore, site), _lifespan(procore, metrics))
+    return Application(SignInApp(procore, site), _lifespan(procore, metrics), site.trusted)
 
 
-class _Application:
-    """Requests go to the pages, which find their own way; everything else goes to Starlette."""
+class Application:
+    """Requests go to the pages, which find their own way; everything else goes to Starlette.
 
-    def __init__(self, pages: ASGIApp, lifespan: Lifespan[Starlette]) -> None:
+    Attributes:
+        busy: The peers that a request is running for.
+        trusted: Our own proxies.
+    """
+
+    def __init__(
+        self, pages: ASGIApp, lifespan: Lifespan[Starlette], trusted: TrustedProxies
+    ) -> None:
         self._pages = pages
         self._starlette = Starlette(lifespan=lifespan)
+        self.busy: Final[set[tuple[str, int]]] = set()
+        self.trusted: Final = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        inside = self._pages if scope["type"] == "http" else self._starlette
-        await inside(scope, receive, send)
+        """Answer one request, or begin and end with the server."""
+        if scope["type"] != "http":
+            await self._starlette(scope, receive, send)
+            return
+        peer = scope["client"]
+        self.busy.add(peer)
+        try:
+            await self._pages(scope, receive, send)
+        finally:
+            self.busy.discard(peer)
 
 
 def _lifespan(
@@ -69,5 +88,6 @@ def _lifespan(
                 yield
         finally:
             stop_counting()
+            lines.tell()  # a worker ends without the interpreter's own farewell
 
     return lifespan

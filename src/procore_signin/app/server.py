@@ -19,10 +19,13 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Final
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 from starlette.types import ASGIApp
+
+from procore_signin.app import connections
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus-client looks for the folder, when it is imported: in each worker."""
@@ -53,12 +56,21 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
     Raises:
         SystemExit: A worker ended by itself; its error is on standard error.
     """
+    most = connections.most_connections()
     server = Server(
         "procore_signin.app",  # for Granian's log only: `_load` finds the application
         address=host,
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
+        # In its other mode it waits for ever for the first byte. No browser needs HTTP/2 here.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=connections.HEAD_SECONDS * 1000,
+            max_buffer_size=connections.LONGEST_HEAD,
+        ),
+        backlog=connections.MOST,
+        backpressure=most,
         websockets=False,
         log_access=False,
         log_level=LogLevels.error,
@@ -82,7 +94,7 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
 
     with _shared_metrics(workers):
         _import_before_the_fork()
-        server.serve(target_loader=partial(_load, stop_seconds), wrap_loader=False)
+        server.serve(target_loader=partial(_load, stop_seconds, port, most), wrap_loader=False)
     return ended_by
 
 
@@ -109,7 +121,7 @@ def _import_before_the_fork() -> None:
         gc.freeze()
 
 
-def _load(stop_seconds: int) -> ASGIApp:
+def _load(stop_seconds: int, port: int, most: int) -> ASGIApp:
     """Make the application, inside the worker that will run it."""
     from procore_signin.app import from_environment  # noqa: PLC0415  # each worker makes its own
 
@@ -119,6 +131,8 @@ def _load(stop_seconds: int) -> ASGIApp:
     _leave_the_terminal()
     _stop_with_the_server(stop_seconds)
     app = from_environment()
+    connections.bound_unread_answers()
+    connections.watch(connections.Crowd(port, app.busy, app.trusted, most=most))
     gc.freeze()  # what is there now stays: the collector need not look at it again
     return app
 

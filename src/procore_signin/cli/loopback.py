@@ -203,7 +203,6 @@ class _Handler(BaseHTTPRequestHandler):
             query=query.encode("latin-1"),
             headers=asked,
             cookies=cookies,
-            body=b"",
             client_address=str(self.client_address[0]),
             request_id="",
         )

@@ -91,6 +91,11 @@ class TrustedProxies:
                 break
         return str(client)
 
+    def includes(self, peer: str) -> bool:
+        """Whether `peer`, an address as the system says it, is one of ours."""
+        address = _address(peer)
+        return address is not None and self._trusts(address)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 

@@ -9,6 +9,7 @@ from procore_signin.flow.companies import choose_company, only_company
 from procore_signin.flow.return_to import safe_return_to
 from procore_signin.flow.steps import Flow
 from procore_signin.web import problems
+from procore_signin.web.bodies import body_of
 from procore_signin.web.endpoints import SignInEndpoints, whole_number
 from procore_signin.web.http import Answer, BrowserRequest, see_other
 from procore_signin.web.router import Router
@@ -55,14 +56,15 @@ class CompanyEndpoints:
         session = yield from self._sign_in.session(request)
         if session is None:
             return self._sign_in.to_sign_in(request)
-        company_id = whole_number(request.body, "company_id")
+        form = yield from body_of(request)
+        company_id = whole_number(form, "company_id")
         if company_id is None:
             return self._router.problem(request, problems.NOT_YOUR_COMPANY)
         try:
             yield from choose_company(self._router.context, session.user, company_id)
         except ProcoreSignInError as error:
             return self._problem(request, error)
-        return see_other(self._return_to(request.body))
+        return see_other(self._return_to(form))
 
     def _return_to(self, form: bytes) -> str:
         wanted = dict(parse_qsl(form.decode("latin-1"))).get("return_to")

@@ -23,10 +23,11 @@ from procore_signin.protocol.authorization import (
 from procore_signin.store.records import Session
 from procore_signin.web import problems
 from procore_signin.web.attempts import begin_attempt, find_attempt, forget_attempt
+from procore_signin.web.bodies import body_of
 from procore_signin.web.cookies import clear_cookie, read_cookies, set_cookie
 from procore_signin.web.http import Answer, BrowserRequest, see_other
 from procore_signin.web.limits import RateLimit
-from procore_signin.web.origin import is_navigation
+from procore_signin.web.origin import is_navigation, may_set_cookies
 from procore_signin.web.router import Router, explain, note_failure
 
 SESSION_COOKIE: Final = "session"
@@ -97,7 +98,8 @@ class SignInEndpoints:
             values: What else the page shows.
             session: Whose page it is, if somebody is signed in.
         """
-        if not self._starts.admits(request.client_address):
+        # What begins nothing does not count: another site can have a browser fetch this unseen.
+        if may_set_cookies(request) and not self._starts.admits(request.client_address):
             emit(Event.RATE_LIMITED, request=request.request_id, address=request.client_address)
             retry = ("retry-after", "60")
             return self._router.problem(request, problems.RATE_LIMITED).with_headers(retry)
@@ -222,7 +224,7 @@ class SignInEndpoints:
         session = yield from self.session(request)
         if session is None:
             return self.to_sign_in(request, return_to=self._paths.sessions)
-        session_id = whole_number(request.body, "session_id")
+        session_id = whole_number((yield from body_of(request)), "session_id")
         if session_id is None or not (yield from sessions.end_session(session, session_id)):
             return self._router.problem(request, problems.NO_SUCH_SESSION)
         return see_other(self._paths.sessions)

@@ -24,6 +24,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
 from procore_signin.client import ProcoreSignIn
@@ -32,9 +33,9 @@ from procore_signin.flow.hooks import Hooks
 from procore_signin.settings import read_settings
 from procore_signin.store.records import Session, User
 from procore_signin.web.gevent import GeventProcoreSignIn
-from procore_signin.web.http import BrowserRequest
+from procore_signin.web.http import LONGEST_BODY, BrowserRequest
 from procore_signin.web.janitor import Janitor
-from procore_signin.web.raw import LONGEST_BODY, of_environ
+from procore_signin.web.raw import connection_of, of_environ
 from procore_signin.web.settings import completed
 from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
 
@@ -230,18 +231,24 @@ def _installed() -> Installed:
 
 def _browser_request(path: str | None = None) -> BrowserRequest:
     """Return the request as it came; `path` is that of a page of ours."""
-    body = b"" if path is None else _form()
     place = path or f"{request.root_path.rstrip('/')}{request.path}"
-    return of_environ(request.environ, path=place, body=body, trusted=_installed().site.trusted)
+    return of_environ(
+        request.environ, path=place, read_body=_form, trusted=_installed().site.trusted
+    )
 
 
-def _form() -> bytes:
-    """Return a small form; a larger one counts as empty, and is not read."""
-    if request.method != "POST" or (request.content_length or 0) > LONGEST_BODY:
-        return b""
+def _form(asked: BrowserRequest) -> bytes:
+    """Return the form that `request` brings."""
     if "form" in request.__dict__:  # somebody looked at the form before us, and so read the body
         return urlencode(list(request.form.items(multi=True))).encode()
-    return request.stream.read(LONGEST_BODY + 1)
+    return _installed().site.bodies.read(_stream, asked, connection_of(request.environ))
+
+
+def _stream() -> bytes:
+    try:
+        return request.stream.read(LONGEST_BODY + 1)
+    except HTTPException as error:  # what Werkzeug makes of a client that goes away
+        raise ConnectionError from error
 
 
 def _response(reply: Reply) -> Response:

@@ -6,11 +6,18 @@ the bytes that came, and every framework gives the same verdict on them (rows C2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 LONGEST_USER_AGENT: Final = 255
+LONGEST_BODY: Final = 16 * 1024
+"""Bytes of a form. Ours hold one number; a request that says it brings more is refused unread."""
+
+
+def no_body(_request: BrowserRequest) -> bytes:
+    """Return the body of a request that has none."""
+    return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +31,11 @@ class BrowserRequest:
         headers: Raw values by raw name, in lower case. One that came several times is one value
             with commas (RFC 9110 §5.3). Cookies are not among them.
         cookies: The raw values of the `Cookie` headers, as many as the server keeps apart.
-        body: The whole body, already capped.
         client_address: The address of the peer, or of whoever our own proxies say that they were
             asked by; never what anybody else claims in a header (row O4).
         request_id: Names this request in the log and on a problem page.
+        read_body: Reads the body, plain or `async`. An endpoint that needs it asks for it with
+            `web.bodies.body_of`, once it knows who asks: until then nobody waits for a client.
     """
 
     method: str
@@ -35,9 +43,9 @@ class BrowserRequest:
     query: bytes = field(repr=False)
     headers: Mapping[bytes, bytes] = field(repr=False)
     cookies: tuple[bytes, ...] = field(repr=False)
-    body: bytes = field(repr=False)
     client_address: str
     request_id: str
+    read_body: ReadBody = field(default=no_body, repr=False)
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, or None when it is absent."""
@@ -48,6 +56,18 @@ class BrowserRequest:
     def is_read(self) -> bool:
         """Whether the method only asks to see something."""
         return self.method in {"GET", "HEAD"}
+
+    @property
+    def has_body(self) -> bool:
+        """Whether something comes after the headers (RFC 9112 §6)."""
+        length = self.headers.get(b"content-length", b"0")
+        return length != b"0" or b"transfer-encoding" in self.headers
+
+    @property
+    def has_too_long_body(self) -> bool:
+        """Whether the body says that it is longer than any form of ours."""
+        length = self.headers.get(b"content-length", b"0").lstrip(b"0")
+        return len(length) > _MOST_DIGITS or (length.isdigit() and int(length) > LONGEST_BODY)
 
     @property
     def wants_json(self) -> bool:
@@ -63,6 +83,10 @@ class BrowserRequest:
             return None
         printable = raw if raw.isprintable() else "".join(filter(str.isprintable, raw))
         return printable[:LONGEST_USER_AGENT] or None
+
+
+ReadBody: TypeAlias = Callable[[BrowserRequest], bytes | Coroutine[Any, Any, bytes]]
+_MOST_DIGITS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)

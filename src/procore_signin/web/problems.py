@@ -191,6 +191,42 @@ FOREIGN_FORM: Final = Problem(
     "If you meant it, go to the first page and try again from there.",
     sign_in=False,
 )
+BODY_TOO_LONG: Final = Problem(
+    "body_too_long",
+    413,
+    "That is too much",
+    "The form that was sent is longer than any form of this application, so nothing was done.",
+    None,
+    "Go to the first page and try again from there.",
+    sign_in=False,
+)
+BODY_TOO_SLOW: Final = Problem(
+    "body_too_slow",
+    408,
+    "That took too long",
+    "The form that was sent did not arrive in time, so nothing was done.",
+    "The connection may be slow, or something on the way holds requests up.",
+    "Try again.",
+    sign_in=False,
+)
+BODY_BROKEN_OFF: Final = Problem(
+    "body_broken_off",
+    400,
+    "Not all of it arrived",
+    "The form that was sent ended too early, so nothing was done.",
+    "The connection may have been lost.",
+    "Try again.",
+    sign_in=False,
+)
+TOO_MANY_BODIES: Final = Problem(
+    "too_many_bodies",
+    429,
+    "Too much at once",
+    "More forms are on their way from your address than this application takes at once.",
+    None,
+    "Wait a moment, then try again.",
+    sign_in=False,
+)
 NOT_A_NAVIGATION: Final = Problem(
     "not_a_navigation",
     403,

@@ -14,14 +14,12 @@ came (`RAW_URI`: gunicorn, Werkzeug), the query is taken from there.
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from procore_signin.settings.trusted_proxies import HEADER, TrustedProxies
-from procore_signin.web.http import BrowserRequest
-
-LONGEST_BODY: Final = 16 * 1024
-"""Bytes of a form. Ours hold one number; a larger body counts as empty."""
+from procore_signin.web.http import BrowserRequest, ReadBody, no_body
 
 NOBODY: Final = TrustedProxies()
 
@@ -29,14 +27,18 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def of_scope(
-    scope: Mapping[str, Any], *, path: str, body: bytes = b"", trusted: TrustedProxies = NOBODY
+    scope: Mapping[str, Any],
+    *,
+    path: str,
+    read_body: ReadBody = no_body,
+    trusted: TrustedProxies = NOBODY,
 ) -> BrowserRequest:
     """Return the request of an ASGI HTTP or WebSocket scope.
 
     Args:
         scope: As the server made it.
         path: Where it is, seen from outside: a mount or a proxy may have changed the scope's own.
-        body: What was read of the body.
+        read_body: Reads the body, when somebody wants it.
         trusted: Our own proxies, whose word is taken for who the client is (row O4).
     """
     client = scope.get("client")
@@ -45,21 +47,28 @@ def of_scope(
         path=path,
         query=scope.get("query_string", b""),
         sent=scope["headers"],
-        body=body,
+        read_body=read_body,
         peer=client[0] if client else "",
         trusted=trusted,
     )
 
 
 def of_environ(
-    environ: Mapping[str, Any], *, path: str, body: bytes = b"", trusted: TrustedProxies = NOBODY
+    environ: Mapping[str, Any],
+    *,
+    path: str,
+    read_body: ReadBody = no_body,
+    trusted: TrustedProxies = NOBODY,
 ) -> BrowserRequest:
     """Return the request of a WSGI environment; the arguments are those of `of_scope`."""
-    sent = (
+    sent = [
         (name[5:].replace("_", "-").lower().encode(), _bytes(value))
         for name, value in environ.items()
         if name.startswith("HTTP_")
-    )
+    ]
+    length = environ.get("CONTENT_LENGTH")
+    if length:
+        sent.append((b"content-length", _bytes(length)))
     target = environ.get("RAW_URI")
     query = environ.get("QUERY_STRING", "") if target is None else _query(target)
     return _request(
@@ -67,10 +76,16 @@ def of_environ(
         path=path,
         query=_bytes(query),
         sent=sent,
-        body=body,
+        read_body=read_body,
         peer=environ.get("REMOTE_ADDR", ""),
         trusted=trusted,
     )
+
+
+def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    """Return the client's connection, where the WSGI server tells: gunicorn and Werkzeug do."""
+    found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    return found if hasattr(found, "shutdown") else None
 
 
 def _request(
@@ -79,7 +94,7 @@ def _request(
     path: str,
     query: bytes,
     sent: Headers,
-    body: bytes,
+    read_body: ReadBody,
     peer: str,
     trusted: TrustedProxies,
 ) -> BrowserRequest:
@@ -91,22 +106,27 @@ def _request(
         query=query,
         headers=headers,
         cookies=cookies,
-        body=body if len(body) <= LONGEST_BODY else b"",
         client_address=trusted.client_address(peer, forwarded) if trusted else peer,
         request_id=f"{random.getrandbits(48):012x}",  # it names, and guards nothing
+        read_body=read_body,
     )
 
 
 def folded(sent: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
     """Return the headers, one that came several times as one value with commas, and the cookies."""
     headers: dict[bytes, bytes] = {}
-    cookies: tuple[bytes, ...] = ()
+    cookies: list[bytes] = []
+    again: dict[bytes, list[bytes]] = {}
     for name, value in sent:
         if name == b"cookie":
-            cookies += (value,)
+            cookies.append(value)
+        elif name in headers:
+            again.setdefault(name, []).append(value)
         else:
-            headers[name] = headers[name] + b"," + value if name in headers else value
-    return headers, cookies
+            headers[name] = value
+    for name, values in again.items():  # at once: thousands of one name are no more work than bytes
+        headers[name] = b",".join((headers[name], *values))
+    return headers, tuple(cookies)
 
 
 def _query(target: str) -> str:

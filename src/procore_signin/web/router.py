@@ -13,12 +13,13 @@ from urllib.parse import quote, urlsplit
 
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.events import Event, emit
+from procore_signin.events import Event, emit, lines
 from procore_signin.flow.context import Context
 from procore_signin.flow.steps import Flow
 from procore_signin.store.records import Session
 from procore_signin.web import problems
 from procore_signin.web.attempts import begin_attempt
+from procore_signin.web.bodies import BodyRefused
 from procore_signin.web.headers import security_headers
 from procore_signin.web.http import (
     Answer,
@@ -127,6 +128,8 @@ class Router:
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 answer = answer.with_headers(("retry-after", str(RETRY_SECONDS)))
             return answer
+        except BodyRefused as refused:
+            return self._refuse(request, refused.problem)
 
     def failure(self, request: BrowserRequest) -> Answer:
         """Return the answer to a request that broke the program. It needs nothing that can fail."""
@@ -154,9 +157,19 @@ class Router:
             allowed = ("allow", ", ".join(sorted(methods)))
             return self.problem(request, problems.METHOD_NOT_ALLOWED).with_headers(allowed)
         if not request.is_read and not is_from_our_pages(request, self.origin):
-            emit(Event.REQUEST_REFUSED, request=request.request_id, path=request.path)
-            return self.problem(request, problems.FOREIGN_FORM)
+            return self._refuse(request, problems.FOREIGN_FORM)
+        if not request.is_read and request.has_too_long_body:
+            return self._refuse(request, problems.BODY_TOO_LONG)
         return (yield from endpoint(request))
+
+    def _refuse(self, request: BrowserRequest, problem: Problem) -> Answer:
+        emit(
+            Event.REQUEST_REFUSED,
+            request=request.request_id,
+            path=request.path,
+            reason=problem.code,
+        )
+        return self.problem(request, problem)
 
     def _wrong_host(self, request: BrowserRequest) -> Answer:
         """Send 127.0.0.1 to localhost, whose cookies the callback will see; refuse the rest."""
@@ -228,6 +241,8 @@ def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
 
 def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
     """Log what an error says. An event shows its name alone where nobody looks at its fields."""
+    if not lines.admits(f"{Event.REQUEST_FAILED} {type(error).__name__} (explained)"):
+        return
     words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()
     LOGGER.warning("Request %s: %s", request.request_id, words)
 

@@ -25,6 +25,7 @@ from procore_signin.flow.steps import Flow
 from procore_signin.settings.trusted_proxies import TrustedProxies
 from procore_signin.store.records import Session
 from procore_signin.web import pages, problems, view_problems
+from procore_signin.web.bodies import Bodies
 from procore_signin.web.company import CompanyEndpoints
 from procore_signin.web.endpoints import SignInEndpoints
 from procore_signin.web.forward_auth import ForwardAuthEndpoint
@@ -121,6 +122,7 @@ class Site:
         router: Finds the endpoint for a request.
         sign_in: Knows whose session a request carries.
         trusted: Our own proxies.
+        bodies: Reads the bodies of requests.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
@@ -129,6 +131,7 @@ class Site:
     def __init__(self, context: Context, options: Options, *, own_pages: bool = False) -> None:
         self.prefix: Final = prefix_of(context.client.redirect_uri)
         self.trusted: Final = options.trusted_proxies or TrustedProxies()
+        self.bodies: Final = Bodies()
         paths = Paths.under(self.prefix)
         if not own_pages:
             paths = replace(paths, landing=options.first_page, home=options.first_page)

@@ -31,9 +31,10 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 from procore_signin.client import AsyncProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.store.records import Session, User
-from procore_signin.web.http import Answer, BrowserRequest
+from procore_signin.web.bodies import Bodies
+from procore_signin.web.http import Answer, BrowserRequest, no_body
 from procore_signin.web.janitor import sweeping
-from procore_signin.web.raw import LONGEST_BODY, of_scope
+from procore_signin.web.raw import of_scope
 from procore_signin.web.settings import completed
 from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, vary
 
@@ -41,6 +42,8 @@ LOGGER: Final = logging.getLogger("procore_signin")
 VISIT: Final = "procore_signin.visit"
 """Where in a scope the visit is, once the lifespan has begun."""
 
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
+_CLOSE: Final = (b"connection", b"close")
 _ROUTE_NAME: Final = "procore_signin{}"
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
 _NOT_STARTED: Final = (
@@ -169,16 +172,18 @@ class SignInApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        body = await _body(scope, receive) if scope["method"] == "POST" else b""
         path, site = self._path or scope["path"], self._site
-        request = of_scope(scope, path=path, body=body, trusted=site.trusted)
+        body = None if scope["method"] in _WITHOUT_BODY else _Body(site.bodies, receive)
+        read_body = no_body if body is None else body.read
+        request = of_scope(scope, path=path, read_body=read_body, trusted=site.trusted)
         try:
             answer = await self._procore.run(site.router.answer(request))
             reply = site.reply(request, answer)
         except Exception:  # the last resort (row O3): a page for the person, a trace for us
             LOGGER.exception("Request %s failed", request.request_id)
             reply = site.failure(request)
-        await _send(reply, send)
+        unread = request.has_body and (body is None or not body.is_read)
+        await _send(reply, send, last=unread and scope["http_version"] != "2")
 
 
 @dataclass(slots=True)
@@ -271,18 +276,27 @@ def _visit(connection: HTTPConnection) -> _Visit:
     return visit
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
-    """Read a small form; a larger body is cut, and then holds nothing that we look for."""
-    body = b""
-    async for chunk in Request(scope, receive).stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            return b""
-    return body
+class _Body:
+    """The body of one request, which an endpoint may read."""
+
+    __slots__ = ("_bodies", "_receive", "is_read")
+
+    def __init__(self, bodies: Bodies, receive: Receive) -> None:
+        self._bodies = bodies
+        self._receive = receive
+        self.is_read = False
+
+    async def read(self, request: BrowserRequest) -> bytes:
+        body = await self._bodies.receive(self._receive, request)
+        self.is_read = True
+        return body
 
 
-async def _send(reply: Reply, send: Send) -> None:
+async def _send(reply: Reply, send: Send, *, last: bool) -> None:
+    """Send `reply`; as the `last` one of its connection, where a body was not read to its end."""
     headers = list(reply.headers)  # other people's middleware may append to it
+    if last:
+        headers.append(_CLOSE)
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
 

@@ -32,7 +32,6 @@ def log_in(here: Installed, request: HttpRequest, asked: BrowserRequest, answer:
         query=b"",
         headers={},
         cookies=(opened.encode("latin-1"),),
-        body=b"",
         client_address=asked.client_address,
         request_id=asked.request_id,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
@@ -13,7 +14,7 @@ from procore_signin.errors import ProcoreSignInError
 from procore_signin.store.records import Session, User
 from procore_signin.web.django.installed import installed
 from procore_signin.web.http import BrowserRequest
-from procore_signin.web.raw import LONGEST_BODY, of_environ, of_scope
+from procore_signin.web.raw import connection_of, of_environ, of_scope
 from procore_signin.web.site import Reply
 
 SESSION: Final = "_procore_signin_session"
@@ -42,12 +43,12 @@ async def auser_of(request: HttpRequest) -> User | None:
 
 def browser_request(request: HttpRequest, path: str | None = None) -> BrowserRequest:
     """Return the request as it came; `path` is that of a page of ours."""
-    body = b"" if path is None else _form(request)
+    read_body = partial(_form, request)
     place, trusted = path or request.path, installed().site.trusted
     scope: dict[str, Any] | None = getattr(request, "scope", None)
     if scope is not None:
-        return of_scope(scope, path=place, body=body, trusted=trusted)
-    return of_environ(request.META, path=place, body=body, trusted=trusted)
+        return of_scope(scope, path=place, read_body=read_body, trusted=trusted)
+    return of_environ(request.META, path=place, read_body=read_body, trusted=trusted)
 
 
 def problem(request: HttpRequest, error: ProcoreSignInError) -> HttpResponse:
@@ -56,16 +57,14 @@ def problem(request: HttpRequest, error: ProcoreSignInError) -> HttpResponse:
     return response_to(site.reply(asked, site.problem(asked, error)))
 
 
-def _form(request: HttpRequest) -> bytes:
-    """Return a small form; a larger one counts as empty, and is not read."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
-    if request.method != "POST" or not length.isdecimal() or int(length) > LONGEST_BODY:
-        return b""
+def _form(request: HttpRequest, asked: BrowserRequest) -> bytes:
+    """Return the form that `request` brings."""
     try:
-        body: bytes = request.body
+        return installed().site.bodies.read(
+            lambda: bytes(request.body), asked, connection_of(request.META)
+        )
     except RawPostDataException:  # a middleware looked at the form before us
-        body = request.POST.urlencode().encode()
-    return body
+        return bytes(request.POST.urlencode().encode())
 
 
 def response_to(reply: Reply) -> HttpResponse:
