@@ -20,7 +20,13 @@ class Ledger(StoreBase):
     """Sign-in attempts from the moment their authorization response arrives (rows C3, C4, C12)."""
 
     def take_attempt(
-        self, state_hash: str, *, environment: str, now: int, expires_at: int
+        self,
+        state_hash: str,
+        *,
+        environment: str,
+        now: int,
+        expires_at: int,
+        code_hash: str | None = None,
     ) -> LedgerEntry | None:
         """Take an attempt before its code is spent.
 
@@ -29,6 +35,8 @@ class Ledger(StoreBase):
             environment: Whose code it is.
             now: Unix seconds.
             expires_at: From when it may be forgotten; no earlier than its cookie expires.
+            code_hash: SHA-256 of the code that takes it, 64 lower-case hex digits; None for an
+                answer without one. Who comes second is let in with the same code only (row A5).
 
         Returns:
             None for the one caller that took it; for every other, in all processes, what is known
@@ -40,6 +48,7 @@ class Ledger(StoreBase):
             "status": "taken",
             "created_at": now,
             "expires_at": expires_at,
+            "code_hash": code_hash,
         }
 
         def work(transaction: Transaction) -> LedgerEntry | None:
