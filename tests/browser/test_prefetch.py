@@ -73,7 +73,11 @@ def fetched_ahead(page: Page) -> Iterator[list[dict[str, Any]]]:
     """Wait, at the end, until Chromium has fetched something ahead and thrown it away."""
     browser = page.context.new_cdp_session(page)
     seen: list[dict[str, Any]] = []
-    browser.on("Preload.prefetchStatusUpdated", seen.append)
+
+    def note(event: dict[str, Any]) -> None:
+        seen.append(event)
+
+    browser.on("Preload.prefetchStatusUpdated", note)
     browser.send("Preload.enable")
     yield seen
     deadline = time.monotonic() + LONGEST_WAIT
