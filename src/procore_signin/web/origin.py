@@ -7,7 +7,7 @@ from typing import Final
 from procore_signin.web.http import BrowserRequest
 
 _PURPOSES: Final = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
-_AHEAD: Final = ("prefetch", "prerender", "preview")
+_AHEAD: Final = (b"prefetch", b"prerender", b"preview")
 
 
 def is_navigation(request: BrowserRequest) -> bool:
@@ -28,8 +28,8 @@ def is_prefetch(request: BrowserRequest) -> bool:
     `X-Purpose: preview`, and Firefox `X-Moz: prefetch`.
     """
     for name in _PURPOSES:
-        if (purpose := request.header(name)) is not None:
-            purpose = purpose.lower()
+        if name in request.headers:
+            purpose = request.headers[name].lower()
             if any(word in purpose for word in _AHEAD):
                 return True
     return False
