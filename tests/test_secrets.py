@@ -18,6 +18,7 @@ MAY_REVEAL = {
     "protocol/pkce.py",  # the verifier, into its hash
     "store/keyring.py",  # the text of the keys, read once
     "store/token_seal.py",  # tokens, under the seal
+    "flow/sign_in.py",  # the code and the session's token, into their hashes
     "flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
     "app/metrics.py",  # the token for reading the metrics, to compare it
     "web/endpoints.py",  # the session's token, in its Set-Cookie header

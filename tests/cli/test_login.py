@@ -307,7 +307,7 @@ def test_ctrl_c_ends_the_waiting(terminal: Terminal, redirect_uri: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_taken_port_is_told_whichever_address_of_localhost_is_taken(
+def test_K9_a_taken_port_is_told_whichever_address_of_localhost_is_taken(
     terminal: Terminal, redirect_uri: str, port: int, address: str
 ) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -317,7 +317,25 @@ def test_a_taken_port_is_told_whichever_address_of_localhost_is_taken(
         with terminal.login("--redirect-uri", redirect_uri) as login:
             done = login.end()
 
-    assert (done.status, "another program listens there" in done.err) == (1, True)
+    shown = f"[{address}]" if ":" in address else address
+    said = " ".join(done.err.split())
+    assert (done.status, f"another program listens there, at {shown}:{port}" in said) == (1, True)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_K9_nobody_else_can_listen_while_an_answer_is_waited_for(
+    terminal: Terminal, redirect_uri: str, port: int, address: str
+) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with terminal.login("--redirect-uri", redirect_uri) as login:
+        login.read_until("Waiting for the answer")
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            with socket.socket(family) as other:
+                other.setsockopt(socket.SOL_SOCKET, option, 1)
+                with pytest.raises(OSError, match="in use"):
+                    other.bind((address, port))
+        login.process.send_signal(signal.SIGINT)
+        login.end()
 
 
 def test_the_browser_is_opened_with_the_address(terminal: Terminal, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pairs import pair
 
-from procore_signin.errors import SignInRefused, StoreUnavailable, VaultSealed
+from procore_signin.errors import AttemptInvalid, SignInRefused, StoreUnavailable, VaultSealed
 from procore_signin.protocol.secret import Secret
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store
@@ -196,20 +196,23 @@ def test_I5_a_session_that_is_being_opened_does_not_outlive_the_disabling(
     new_store: Callable[..., Store],
     sign_in: SignIn,
     new_session: Callable[..., NewSession],
+    hashed: Callable[[str], str],
     at_once: AtOnce,
     sql: Sql,
 ) -> None:
     """Not even hidden, to come back with the person."""
     store = new_store(lock_timeout=30.0)
     user = sign_in().user
+    state = hashed("state for cookie 1")
 
     def act(number: int) -> None:
         if number == 0:
             store.disable_user(user.id, now=NOW)
             return
         try:
-            store.open_session(user.id, new_session(f"late {number}"), now=NOW)
-        except SignInRefused:
+            late = new_session(f"late {number}")
+            store.join_sign_in(state, session=late, replaces=None, now=NOW)
+        except (SignInRefused, AttemptInvalid):
             return
 
     at_once(act, list(range(6)))

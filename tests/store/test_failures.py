@@ -145,16 +145,17 @@ def test_O1_a_defect_shows_no_value_in_its_message_traceback_or_the_logs(
 ) -> None:
     """A driver quotes the values of a broken rule: "Key (id_hash)=(…) already exists"."""
     caplog.set_level(logging.DEBUG)
-    user = sign_in(login="canary@procore.com", tag="canary").user
-    session = new_session("cookie", me_json='"canary"')
+    first = new_session("first", me_json='"canary"')
+    user = sign_in(login="canary@procore.com", tag="canary", session=first).user
+    state, session = hashed("state for cookie canary"), new_session("first")
     with pytest.raises(RuntimeError, match="refused a statement") as defect:
-        store.open_session(user.id, session, now=NOW)
-    store.session(hashed("cookie"), environment="emulator", now=NOW)
+        store.join_sign_in(state, session=session, replaces=None, now=NOW)
+    store.session(hashed("first"), environment="emulator", now=NOW)
     store.tokens(user.id, "emulator")
     told = "".join(traceback.format_exception(defect.value)) + caplog.text
     assert defect.value.__context__ is None
     assert "canary" not in told
-    assert hashed("cookie") not in told
+    assert hashed("first") not in told
 
 
 def test_a_statement_wants_every_value_that_it_names() -> None:

@@ -44,6 +44,17 @@ def test_C3_an_attempt_is_taken_once_and_then_known(store: Store, state: str) ->
     assert entry == store.attempt(state)
 
 
+def test_A5_the_code_that_took_an_attempt_stays_known_whoever_comes_after(
+    store: Store, state: str, hashed: Callable[[str], str]
+) -> None:
+    for code in ("first", "second"):
+        entry = store.take_attempt(
+            state, environment="emulator", now=NOW, expires_at=NOW + 1800, code_hash=hashed(code)
+        )
+    assert entry is not None
+    assert entry.code_hash == hashed("first")
+
+
 def test_C3_an_attempt_stays_taken_in_every_environment_and_after_it_expired(
     store: Store, state: str
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from procore_signin.errors import SignInRefused
 from procore_signin.store import CompletedSignIn, NewSession, Session, Store
 
 NOW = 1_800_000_000
@@ -228,30 +227,6 @@ def test_I5_disabling_a_person_ends_every_session_at_the_next_look(
     sql("UPDATE users SET disabled_at = :now", now=NOW)
     assert look() is None
     assert store.sessions_of(user.id, NOW) == []
-
-
-def test_a_second_session_opens_for_the_second_of_two_callbacks(
-    sign_in: SignIn, look: Look, store: Store, new_session: Callable[..., NewSession]
-) -> None:
-    user = sign_in(cookie="first").user
-    store.open_session(user.id, new_session("second", user_agent="B"), now=NOW + 1)
-    second = opened(look, "second")
-    assert (user, NOW + 1, "B") == (second.user, second.created_at, second.user_agent)
-
-
-@pytest.mark.parametrize("why", ["disabled", "gone"])
-def test_I5_no_session_opens_for_a_person_who_is_disabled_or_gone(
-    sign_in: SignIn,
-    store: Store,
-    sql: Sql,
-    new_session: Callable[..., NewSession],
-    why: str,
-) -> None:
-    user = sign_in().user
-    sql("UPDATE users SET disabled_at = :now", now=NOW)
-    with pytest.raises(SignInRefused):
-        store.open_session(user.id + (why == "gone"), new_session("second"), now=NOW)
-    assert sql("SELECT count(*) FROM sessions") == [(1,)]
 
 
 @pytest.mark.parametrize(

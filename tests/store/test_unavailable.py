@@ -60,7 +60,9 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
         replaces=None,
         now=NOW,
     ),
-    "open_session": lambda s, _t, n: s.open_session(1, n("cookie"), now=NOW),
+    "join_sign_in": lambda s, _t, n: s.join_sign_in(
+        "0" * 64, session=n("cookie"), replaces=None, now=NOW
+    ),
     "session": lambda s, _t, _n: s.session("0" * 64, environment="emulator", now=NOW),
     "me_json": lambda s, _t, _n: s.me_json(1),
     "touch_session": lambda s, _t, _n: s.touch_session(1, now=NOW, idle_expires_at=NOW),

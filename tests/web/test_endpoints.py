@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from neutral import Browser, header, page_of, router_of, title
-from scripted import JOE, Clock, ScriptedProcore, front_door, reply
+from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import environments
 from procore_signin.client import ProcoreSignIn
@@ -99,6 +99,22 @@ def test_A5_another_browser_cannot_finish_a_sign_in(
     assert answer.status == 400
     assert not signed_in(other_browser)
     assert procore.requests == []
+
+
+def test_A5_a_copy_of_cookie_and_state_lets_nobody_in_with_another_code(
+    browser: Browser, other_browser: Browser, procore: ScriptedProcore
+) -> None:
+    state = browser.begin()
+    other_browser.cookies = dict(browser.cookies)
+    browser.get(f"/callback?code=fake-code&state={state}")
+    for code in ("made-up", "FAKE-CODE"):
+        copied = dict(other_browser.cookies)
+        answer = other_browser.get(f"/callback?code={code}&state={state}")
+        assert title(answer) == problems.ATTEMPT_USED.title
+        assert not signed_in(other_browser)
+        other_browser.cookies = copied
+    assert signed_in(browser)
+    assert len(procore.exchanges) == 1
 
 
 def test_A6_an_attempt_of_another_environment_is_not_finished_here(
@@ -257,6 +273,18 @@ def test_C3_a_finished_callback_that_is_opened_again_goes_on_to_home(
         answer = browser.get(f"/callback?code=fake-code&state={state}")
         assert (answer.status, header(answer, "location")) == (303, "/home")
     assert len(procore.exchanges) == 1
+
+
+def test_C3_S2_a_callback_that_is_sent_again_and_again_leaves_one_session(
+    browser: Browser, door: ProcoreSignIn
+) -> None:
+    state = browser.begin()
+    attempt = dict(browser.cookies)
+    for _ in range(8):
+        browser.cookies |= attempt
+        browser.get(f"/callback?code=fake-code&state={state}")
+        assert signed_in(browser)
+        assert door.store.count_sessions(now=NOW) == 1
 
 
 def test_C3_an_attempt_that_took_too_long_offers_a_new_one(browser: Browser, clock: Clock) -> None:

@@ -140,6 +140,15 @@ TABLE: dict[str, tuple[bytes, int]] = {
     "C5 a code beside an error": (back(GOOD + b"&error=temporarily_unavailable" * 2), 400),
     "C8 for an image": (back(GOOD, b"Sec-Fetch-Dest: image"), 403),
     "C8 fetched ahead": (back(GOOD, b"Sec-Purpose: prefetch"), 403),
+    "C8 fetched ahead, drawn unseen": (back(GOOD, b"Sec-Purpose: prefetch;prerender"), 403),
+    "C8 fetched ahead, as Safari says": (back(GOOD, b"X-Purpose: preview"), 403),
+    "C8 fetched ahead, as Firefox said": (back(GOOD, b"X-Moz: prefetch"), 403),
+    "C8 fetched ahead, said twice": (back(GOOD, *[b"Sec-Purpose: prefetch"] * 2), 403),
+    "C8 the sign-in page fetched ahead": (
+        get(b"/procore/signin", b"Sec-Purpose: prefetch", b"Sec-Fetch-Site: none"),
+        403,
+    ),
+    "C8 the sessions fetched ahead": (get(b"/procore/sessions", b"Purpose: prefetch"), 403),
     "C8 the destination twice": (back(GOOD, *[b"Sec-Fetch-Dest: image"] * 2), 403),
     "C9 HEAD": (request(b"HEAD", CALLBACK.encode() + b"?" + GOOD), 405),
     "C9 POST": (request(b"POST", CALLBACK.encode() + b"?" + GOOD), 405),
@@ -206,6 +215,25 @@ def test_C1_C2_K3_A10_the_same_bytes_get_the_same_verdict(
         browsers, expected
     )
     assert emulator.token_requests == []
+
+
+@pytest.mark.parametrize("said", [b"Sec-Purpose: prefetch", b"Purpose: prefetch"])
+@pytest.mark.parametrize("target", [b"/procore/signin", CALLBACK.encode(), b"/procore/nowhere"])
+def test_C8_what_is_fetched_ahead_sets_no_cookie_in_any_framework(
+    browsers: dict[str, Browser], target: bytes, said: bytes
+) -> None:
+    for name, browser in browsers.items():
+        answer = browser.host.raw(browser.fill(get(target, said)))
+        assert b"set-cookie" not in answer.lower(), name
+
+
+@pytest.mark.parametrize("target", [b"/procore/static/procore.css", b"/procore/auth/verify"])
+def test_C8_what_sets_nothing_is_served_ahead_as_well(
+    browsers: dict[str, Browser], target: bytes
+) -> None:
+    ahead, usual = get(target, b"Sec-Purpose: prefetch;prerender"), get(target)
+    for name, browser in browsers.items():
+        assert browser.status(ahead) == browser.status(usual) != 403, name
 
 
 def test_C1_C2_none_of_that_used_the_attempts_up(

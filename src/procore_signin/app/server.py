@@ -8,10 +8,11 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -26,6 +27,7 @@ from granian.server import Server
 from starlette.types import ASGIApp
 
 from procore_signin.app import connections
+from procore_signin.app.listeners import ServerAt
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus-client looks for the folder, when it is imported: in each worker."""
@@ -37,7 +39,14 @@ A callback may wait for two answers of Procore, each bounded by the transport's 
 that was sent must not be stranded (row C13)."""
 
 
-def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SECONDS) -> int:
+def serve(
+    *,
+    host: str,
+    port: int,
+    workers: int = 1,
+    stop_seconds: int = STOP_SECONDS,
+    sockets: Sequence[socket.socket] = (),
+) -> int:
     """Serve the application that the environment describes, until told to stop.
 
     SIGTERM and SIGINT end it: new connections are refused at once, running requests finish. No
@@ -45,10 +54,13 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
 
     Args:
         host: The address to listen at, such as `127.0.0.1`.
-        port: The port to listen at, above 0. The caller has looked whether it is free: workers
-            share their port, so a second server would not be refused by the system.
+        port: The port to listen at, above 0. The caller has looked whether it is free: without
+            `sockets` workers share their port, so a second server would not be refused by the
+            system.
         workers: How many processes answer. SQLite wants 1; others may use one for each core.
         stop_seconds: After this many seconds of stopping, workers are killed.
+        sockets: What listens already, at `host` and elsewhere, from `listeners.listen`; or none,
+            and the workers listen.
 
     Returns:
         The number of the signal that ended the server.
@@ -57,7 +69,8 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
         SystemExit: A worker ended by itself; its error is on standard error.
     """
     most = connections.most_connections()
-    server = Server(
+    make = partial(ServerAt, sockets=sockets) if sockets else Server
+    server = make(
         "procore_signin.app",  # for Granian's log only: `_load` finds the application
         address=host,
         port=port,
@@ -94,7 +107,10 @@ def serve(*, host: str, port: int, workers: int = 1, stop_seconds: int = STOP_SE
 
     with _shared_metrics(workers):
         _import_before_the_fork()
-        server.serve(target_loader=partial(_load, stop_seconds, port, most), wrap_loader=False)
+        load: Callable[[], ASGIApp] = partial(_load, stop_seconds, port, most)
+        if isinstance(server, ServerAt):
+            load = server.loading(load)
+        server.serve(target_loader=load, wrap_loader=False)
     return ended_by
 
 

@@ -23,7 +23,7 @@ from procore_signin import environments
 from procore_signin.cli import env_file
 from procore_signin.cli.children import Children, Program
 from procore_signin.cli.failure import CommandFailed
-from procore_signin.cli.ports import choose_port
+from procore_signin.cli.ports import choose_port, whoever_answers_at_localhost
 
 PORT: Final = 4567
 EMULATOR_PORT: Final = 4568
@@ -149,7 +149,10 @@ def _plan_emulator(
     notes: tuple[str, ...],
 ) -> Plan:
     port = choose_port(
-        wishes.host, PORT if wishes.port is None else wishes.port, option="demo --port"
+        wishes.host,
+        PORT if wishes.port is None else wishes.port,
+        option="demo --port",
+        localhost=True,
     )
     emulator_port = choose_port(EMULATOR_HOST, wishes.emulator_port, option="demo --emulator-port")
     url, emulator_url = f"http://localhost:{port}", f"http://{EMULATOR_HOST}:{emulator_port}"
@@ -185,6 +188,8 @@ def _plan_emulator(
         url=f"{emulator_url}/_emulator/",
         address=(EMULATOR_HOST, emulator_port),
     )
+    if unheld := whoever_answers_at_localhost(wishes.host):
+        notes = (*notes, unheld)
     return Plan(
         "Sign in with Procore, on a local Procore: no account, no network.",
         (application, emulator),
@@ -205,8 +210,11 @@ def _plan_real(
         wishes.host,
         (registered or PORT) if wishes.port is None else wishes.port,
         option="demo --port",
+        localhost=parts.hostname == "localhost",
     )
     notes = [f"  Tokens come from {environment.login_origin}. Use --offline for the local Procore."]
+    if parts.hostname == "localhost" and (unheld := whoever_answers_at_localhost(wishes.host)):
+        notes.append(unheld)
     if registered is not None and port != registered:
         notes.append(
             f"  Procore will send browsers to {redirect_uri}, but the application listens at "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -183,6 +184,12 @@ class _Server(ThreadingTCPServer):
         self.loopback: Final = loopback
         super().__init__((host, port), _Handler)
 
+    def server_bind(self) -> None:
+        """Bind where nobody else can (row K9)."""
+        if sys.platform == "win32":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        super().server_bind()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a browser that went away is no news, and its request is not for a log."""
 
@@ -238,7 +245,7 @@ def _listen(redirect_uri: str, loopback: Loopback) -> list[_Server]:
                 continue  # a machine without IPv6: nobody can be there
             for server in servers:
                 server.server_close()
-            raise _no_port(redirect_uri, error) from None
+            raise _no_port(redirect_uri, host, error) from None
     return servers
 
 
@@ -246,9 +253,11 @@ def _is_taken(error: OSError) -> bool:
     return isinstance(error, PermissionError) or error.errno == errno.EADDRINUSE
 
 
-def _no_port(redirect_uri: str, error: OSError) -> CommandFailed:
+def _no_port(redirect_uri: str, host: str, error: OSError) -> CommandFailed:
+    port = urlsplit(redirect_uri).port or HTTP_PORT
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reason = (
-        "another program listens there, perhaps the application itself"
+        f"another program listens there, at {shown}, perhaps the application itself"
         if error.errno == errno.EADDRINUSE
         else f"the system said: {os.strerror(error.errno or 0)}"
     )

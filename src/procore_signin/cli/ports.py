@@ -11,9 +11,31 @@ from procore_signin.environments import LOOPBACK_HOSTS
 
 _NO_SUCH_ADDRESS = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL}
 _TRIES = 20
+_EVERY_IPV4 = "0.0.0.0"  # noqa: S104  # a name for it
 
 
-def choose_port(host: str, port: int, *, option: str) -> int:
+def addresses_of_localhost(host: str) -> tuple[str, ...]:
+    """Return the addresses to hold, so that nobody else answers browsers that ask for `localhost`.
+
+    Args:
+        host: The address that was asked for. It comes first.
+    """
+    if host == _EVERY_IPV4:
+        return (host, "::1")
+    return _both_loopbacks(host)  # `::` is both of them already
+
+
+def whoever_answers_at_localhost(host: str) -> str | None:
+    """Return what to say where listening at `host` holds neither address of `localhost`."""
+    if host in LOOPBACK_HOSTS or host in {_EVERY_IPV4, "::"}:
+        return None
+    return (
+        f"  Browsers are sent to localhost, which is not held: only {host} is. On a machine where "
+        "other programs may listen there, use --host 127.0.0.1."
+    )
+
+
+def choose_port(host: str, port: int, *, option: str, localhost: bool = False) -> int:
     """Return `port`, or a free port when it is 0.
 
     A browser that is told `localhost` may try IPv6 first, and a server that shares its port
@@ -24,11 +46,12 @@ def choose_port(host: str, port: int, *, option: str) -> int:
         host: The address to listen at.
         port: The port wished for; 0 for any.
         option: The option that changes it, named in the cure.
+        localhost: Whether browsers are sent to `localhost`, whatever `host` is.
 
     Raises:
         CommandFailed: Another program listens there, or this one may not.
     """
-    addresses = _both_loopbacks(host)
+    addresses = addresses_of_localhost(host) if localhost else _both_loopbacks(host)
     if port:
         for address in addresses:
             _look(address, port, option)
@@ -63,25 +86,31 @@ def _look(host: str, port: int, option: str) -> int:
     try:
         return _bind(host, port)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise CommandFailed(
-                f"Port {port} is taken.",
-                why="Another program listens there, perhaps an earlier start of this one.",
-                cure=f"Stop it, or choose another port: {option} 8080 (0 finds a free one).",
-            ) from None
-        if error.errno == errno.EACCES:
-            raise CommandFailed(
-                f"Port {port} may not be used.",
-                why="Ports below 1024 belong to the administrator.",
-                cure=f"Choose a higher one: {option} 8080 (0 finds a free one).",
-            ) from None
         if error.errno in _NO_SUCH_ADDRESS and host == "::1" and port:
             return port  # a machine without IPv6: nobody can be there
-        raise CommandFailed(
-            f"This machine cannot listen at {host}.",
-            why=f"The system said: {os.strerror(error.errno or 0)}.",
-            cure="Use an address of this machine, such as --host 127.0.0.1.",
-        ) from None
+        raise not_listening(error, host, port, option) from None
+
+
+def not_listening(error: OSError, host: str, port: int, option: str) -> CommandFailed:
+    """Return what to tell a person when the system refuses `port` at `host`."""
+    if error.errno == errno.EADDRINUSE:
+        shown = f"[{host}]" if ":" in host else host
+        return CommandFailed(
+            f"Port {port} is taken.",
+            why=f"Another program listens at {shown}:{port}, perhaps an earlier start of this one.",
+            cure=f"Stop it, or choose another port: {option} 8080 (0 finds a free one).",
+        )
+    if error.errno == errno.EACCES:
+        return CommandFailed(
+            f"Port {port} may not be used.",
+            why="Ports below 1024 belong to the administrator.",
+            cure=f"Choose a higher one: {option} 8080 (0 finds a free one).",
+        )
+    return CommandFailed(
+        f"This machine cannot listen at {host}.",
+        why=f"The system said: {os.strerror(error.errno or 0)}.",
+        cure="Use an address of this machine, such as --host 127.0.0.1.",
+    )
 
 
 def _bind(host: str, port: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import socket
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,15 +13,22 @@ from urllib.parse import urlsplit
 import typer
 
 from procore_signin.app import server
+from procore_signin.app.listeners import listen
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.lifeline import stop_when_standard_input_ends
-from procore_signin.cli.ports import choose_port
+from procore_signin.cli.ports import (
+    addresses_of_localhost,
+    choose_port,
+    not_listening,
+    whoever_answers_at_localhost,
+)
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import StoreUnavailable
 from procore_signin.settings import Settings
 from procore_signin.store import KeyRing, Store
 
 CHILD_STOP_SECONDS: Final = 2
+_PORT_OPTION: Final = "serve --port"
 
 
 def run(*, host: str, port: int, workers: int, migrate: bool, as_child: bool) -> int:
@@ -45,7 +53,9 @@ def run(*, host: str, port: int, workers: int, migrate: bool, as_child: bool) ->
         stop_when_standard_input_ends()
     settings = Settings.load(os.environ, Path(".env"))
     prepare_database(settings, migrate=migrate)
-    port = choose_port(host, port, option="serve --port")
+    localhost = urlsplit(settings.redirect_uri).hostname == "localhost"
+    port = choose_port(host, port, option=_PORT_OPTION, localhost=localhost)
+    sockets = _hold(settings, host, port)
     if not as_child:
         typer.echo(_announcement(settings, host, port))
     return server.serve(
@@ -53,7 +63,24 @@ def run(*, host: str, port: int, workers: int, migrate: bool, as_child: bool) ->
         port=port,
         workers=workers,
         stop_seconds=CHILD_STOP_SECONDS if as_child else server.STOP_SECONDS,
+        sockets=sockets,
     )
+
+
+def _hold(settings: Settings, host: str, port: int) -> list[socket.socket]:
+    """Listen wherever browsers of this machine look for the application (row K9).
+
+    Behind a name of its own there is nothing to hold: no other program can take that, and workers
+    that share their port are given work more evenly.
+    """
+    named = urlsplit(settings.redirect_uri).hostname
+    if named not in LOOPBACK_HOSTS:
+        return []
+    hosts = addresses_of_localhost(host) if named == "localhost" else (host,)
+    try:
+        return listen(hosts, port)
+    except OSError as error:
+        raise not_listening(error, str(error.filename), port, _PORT_OPTION) from None
 
 
 def prepare_database(settings: Settings, *, migrate: bool) -> None:
@@ -118,6 +145,8 @@ def _announcement(settings: Settings, host: str, port: int) -> str:
         f"  Listening at {shown}:{port}; browsers open {settings.origin}",
     ]
     parts = urlsplit(settings.redirect_uri)
+    if parts.hostname == "localhost" and (unheld := whoever_answers_at_localhost(host)):
+        lines.append(unheld)
     if parts.hostname in LOOPBACK_HOSTS and parts.port != port:
         lines.append(
             f"  Procore will send browsers to {settings.redirect_uri}, which is another port. "

@@ -8,8 +8,9 @@ done with them, so a crash strands no grant; user, tokens and session appear in 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from procore_signin.errors import (
@@ -23,7 +24,7 @@ from procore_signin.flow.context import Context
 from procore_signin.flow.granted import take_tokens
 from procore_signin.flow.hooks import Candidate, tell
 from procore_signin.flow.steps import Flow, call, later, read, send, shield, wait, write
-from procore_signin.flow.withdraw import give_up, withdraw
+from procore_signin.flow.withdraw import gave_up_at_once, give_up, withdraw
 from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin.protocol.companies import companies_request, parse_companies_response
 from procore_signin.protocol.granted import tokens_within
@@ -35,8 +36,7 @@ from procore_signin.protocol.token_endpoint import (
 )
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.records import Escrow, NewSession, User
+from procore_signin.store.records import Escrow, LedgerEntry, NewSession, User
 
 JOIN_SECONDS: Final = 5.0
 """How long the second of two identical callbacks waits for the first."""
@@ -44,6 +44,11 @@ JOIN_SECONDS: Final = 5.0
 JOIN_POLL_SECONDS: Final = 0.05
 JOIN_FRESHNESS: Final = 30
 """Seconds after which a finished attempt lets nobody in any more."""
+
+JOIN_SKEW: Final = 1
+"""Seconds by which the clock of the replica that finished the attempt may be ahead of ours.
+
+No more: a clock that was set back must not keep a finished attempt open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,11 @@ def hash_session_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def hash_code(code: Secret) -> str:
+    """Return the hash under which the ledger knows the code that took an attempt (row A5)."""
+    return hashlib.sha256(code.reveal().encode()).hexdigest()
+
+
 def finish_sign_in(
     context: Context,
     attempt: SignInAttempt,
@@ -97,7 +107,8 @@ def finish_sign_in(
 
     Raises:
         SignInRefused: The person said no, or is disabled here. Say so; offer to try again.
-        AttemptInvalid: The attempt was used before (`used`), or `iss` names another server.
+        AttemptInvalid: The attempt was used before (`used`), or `iss` names another server. The
+            second of two identical responses is let in, once.
         GrantLost: Procore does not accept the code. Offer a new sign-in.
         ClientMisconfigured, UnexpectedResponse: Tell the operator.
         ProcoreUnavailable, StoreUnavailable: Offer to try again. When the store failed before the
@@ -106,6 +117,7 @@ def finish_sign_in(
     # RFC 9207 §2.4: a response that names another issuer was meant for somebody else.
     if response.iss is not None and response.iss != context.environment.login_origin:
         raise AttemptInvalid("The response names another authorization server", reason="mismatch")
+    code_hash = hash_code(response.code) if isinstance(response, CodeGranted) else None
     now = context.now()
     taken_before = yield from write(
         lambda store: store.take_attempt(
@@ -113,10 +125,17 @@ def finish_sign_in(
             environment=context.environment.name,
             now=now,
             expires_at=attempt.issued_at + LIFETIME,
+            code_hash=code_hash,
         )
     )
     if isinstance(response, AuthorizationDenied):
-        yield from write(lambda store: store.fail_attempt(attempt.state_hash, "denied", now=now))
+        if taken_before is None:
+            yield from write(
+                lambda store: store.fail_attempt(attempt.state_hash, "denied", now=now)
+            )
+        elif taken_before.code_hash is not None:
+            # A refusal does not end the sign-in of whoever came with a code before.
+            raise AttemptInvalid("This sign-in attempt was used before", reason="used")
         emit(Event.SIGN_IN_DENIED, attempt=attempt.state_hash[:8], error=response.error)
         raise SignInRefused(
             "The authorization request was not granted",
@@ -124,6 +143,7 @@ def finish_sign_in(
             error_description=response.error_description,
         )
     if taken_before is not None:
+        _check_code(taken_before, code_hash)
         return (yield from _join(context, attempt, browser))
     return (yield from shield(_exchange_and_commit(context, attempt, response.code, browser)))
 
@@ -133,12 +153,15 @@ def _exchange_and_commit(
 ) -> Flow[SignedIn]:
     answer = tokens = me = None
     asked_at = context.clock()
+    session_token = _new_session_token(context)
     try:
         answer = yield from _exchange(context, attempt, code)
         # Lifetimes count from before the request: an answer that was long under way is not younger.
         tokens = take_tokens(context, answer, asked_at=asked_at, attempt=attempt.state_hash[:8])
         me = yield from _admit(context, attempt, tokens)
-        return (yield from _complete(context, attempt, tokens, me, browser))
+        return (
+            yield from _complete(context, attempt, tokens, me, browser, session_token=session_token)
+        )
     except GeneratorExit:  # nobody drives this flow any more: the janitor finds what is in escrow
         raise
     except BaseException as error:  # the application's hook may raise anything, or be interrupted
@@ -150,7 +173,7 @@ def _exchange_and_commit(
             # Perhaps the answer to the commit was lost, and not the commit.
             undo = yield from _end(context, attempt, outcome=reason)
             if undo is False:
-                return (yield from _committed(context, attempt, browser))
+                return (yield from _committed(context, attempt, session_token))
         emit(
             Event.SIGN_IN_FAILED,
             attempt=attempt.state_hash[:8],
@@ -164,12 +187,22 @@ def _exchange_and_commit(
         raise
 
 
-def _committed(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[SignedIn]:
-    """Go on from a commit that happened although its answer was lost."""
-    joined = yield from _join(context, attempt, browser)
-    created = joined.user.created_at == joined.user.last_signed_in_at
-    yield from _tell_application(context, joined.user, created=created)
-    return replace(joined, created=created)
+def _committed(context: Context, attempt: SignInAttempt, session_token: Secret) -> Flow[SignedIn]:
+    """Go on from a commit that happened although its answer was lost: its session is there.
+
+    It joins nothing, so that the person's own second click still can.
+    """
+    id_hash = hash_session_token(session_token.reveal())
+    environment, now = context.environment.name, context.now()
+    session = yield from read(
+        lambda store: store.session(id_hash, environment=environment, now=now)
+    )
+    if session is None:
+        raise AttemptInvalid("This sign-in attempt has ended meanwhile", reason="used")
+    user = session.user
+    created = user.created_at == user.last_signed_in_at
+    yield from _tell_application(context, user, created=created)
+    return SignedIn(user, session_token, attempt.return_to, created)
 
 
 def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[HttpResponse]:
@@ -193,10 +226,16 @@ def _admit(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[M
 
 
 def _complete(
-    context: Context, attempt: SignInAttempt, tokens: TokenSet, me: Me, browser: Browser
+    context: Context,
+    attempt: SignInAttempt,
+    tokens: TokenSet,
+    me: Me,
+    browser: Browser,
+    *,
+    session_token: Secret,
 ) -> Flow[SignedIn]:
     """Make it true in one transaction, and tell whoever wants to know."""
-    session_token, session = _new_session(context, browser, me_json=me.json)
+    session = _new_session(context, browser, session_token, me_json=me.json)
     completed = yield from write(
         lambda store: store.complete_sign_in(
             attempt.state_hash,
@@ -261,8 +300,9 @@ def _abandon(
     ended = yield from _end(context, attempt, outcome=outcome)
     if tokens is None or (ended is False and (yield from _is_done(attempt))):
         return
-    # After the answer: the person need not wait for Procore, or for a database that is away.
-    yield from later(give_up(context, tokens, state_hash=attempt.state_hash))
+    if not (yield from gave_up_at_once(context, tokens, state_hash=attempt.state_hash)):
+        # The person need not wait until the database, or Procore, is back.
+        yield from later(give_up(context, tokens, state_hash=attempt.state_hash))
 
 
 def _is_done(attempt: SignInAttempt) -> Flow[bool]:
@@ -292,58 +332,60 @@ def _end(context: Context, attempt: SignInAttempt, *, outcome: str) -> Flow[bool
         return None
 
 
+def _check_code(entry: LedgerEntry, code_hash: str | None) -> None:
+    """Raise unless a second callback brings the code that took the attempt (row A5).
+
+    State and cookie exist before the sign-in, so that others may hold copies of them: the last
+    user of a shared computer, another program on this one. Nothing is spent by a wrong code.
+    """
+    if not hmac.compare_digest(entry.code_hash or "", code_hash or "none"):
+        raise AttemptInvalid("This sign-in attempt was used with another code", reason="used")
+
+
 def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[SignedIn]:
-    """Wait for the callback that spends the code, and land in the same place.
+    """Wait for the callback that spends the same code, and land in the same place, once.
 
     A double click makes the browser drop the first answer and keep ours, so ours carries a
-    session of its own.
+    session of its own. It replaces the one that the browser holds, which may be the first's.
     """
     waited = 0.0
     while True:
         entry = yield from read(lambda store: store.attempt(attempt.state_hash))
         if entry is None or entry.status == "failed":
             raise AttemptInvalid("This sign-in attempt was used and did not succeed", reason="used")
-        if entry.status == "done" and entry.user_id is not None:
+        if entry.status == "done":
             break
         if waited >= JOIN_SECONDS:
             raise AttemptInvalid("This sign-in attempt is still being finished", reason="used")
         yield from wait(JOIN_POLL_SECONDS)
         waited += JOIN_POLL_SECONDS
     now = context.now()
-    if entry.finished_at is None or now - entry.finished_at > JOIN_FRESHNESS:
+    if entry.finished_at is None or not -JOIN_SKEW <= now - entry.finished_at <= JOIN_FRESHNESS:
         raise AttemptInvalid("This sign-in attempt was finished before", reason="used")
-    user_id = entry.user_id
-    me_json = yield from read(lambda store: _latest_me_json(store, user_id, now))
-    session_token, session = _new_session(context, browser, me_json=me_json)
-    user = yield from write(lambda store: _open_session(store, user_id, session, now))
+    session_token = _new_session_token(context)
+    session = _new_session(context, browser, session_token, me_json="null")
+    user = yield from write(
+        lambda store: store.join_sign_in(
+            attempt.state_hash, session=session, replaces=browser.session_hash, now=now
+        )
+    )
     emit(Event.SIGN_IN_JOINED, attempt=attempt.state_hash[:8], user=user.id)
     return SignedIn(user, session_token, attempt.return_to, created=False)
 
 
-def _open_session(store: Store, user_id: int, session: NewSession, now: int) -> User:
-    store.open_session(user_id, session, now=now)
-    user = store.user(user_id)
-    if user is None:
-        raise SignInRefused("This person was deleted a moment ago")
-    return user
-
-
-def _latest_me_json(store: Store, user_id: int, now: int) -> str:
-    """Return what `/me` answered at the newest sign-in of the user, moments ago."""
-    sessions = store.sessions_of(user_id, now=now)
-    if not sessions:
-        raise AttemptInvalid("The person has signed out meanwhile", reason="used")
-    return store.me_json(max(each.id for each in sessions))
-
-
-def _new_session(context: Context, browser: Browser, *, me_json: str) -> tuple[Secret, NewSession]:
-    now = context.now()
+def _new_session_token(context: Context) -> Secret:
     text = urlsafe_b64encode(context.random_bytes(32)).rstrip(b"=").decode()
-    session = NewSession(
-        id_hash=hash_session_token(text),
+    return Secret(text, "session token")
+
+
+def _new_session(
+    context: Context, browser: Browser, session_token: Secret, *, me_json: str
+) -> NewSession:
+    now = context.now()
+    return NewSession(
+        id_hash=hash_session_token(session_token.reveal()),
         me_json=me_json,
         user_agent=browser.user_agent,
         idle_expires_at=now + context.session_idle,
         absolute_expires_at=now + context.session_absolute,
     )
-    return Secret(text, "session token"), session

@@ -11,6 +11,7 @@ revocation ends it. If not, the revocation is put to the test: the refresh token
 from __future__ import annotations
 
 from base64 import b32encode
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Literal
@@ -108,6 +109,16 @@ def give_up(
         return (yield from withdraw(context, escrow))
     except StoreUnavailable:
         return "pending"  # the janitor goes on
+
+
+def gave_up_at_once(context: Context, tokens: TokenSet, *, state_hash: str) -> Flow[bool]:
+    """Try what `give_up` does once, and tell whether it is done: if not, it is for `give_up`."""
+    escrow = Escrow(state_hash, context.environment.name, tokens)
+    if not (yield from _put_away(context, escrow, None, None)):
+        return (yield from _ended_at_once(context, tokens))
+    with suppress(StoreUnavailable):  # the janitor goes on
+        yield from withdraw(context, escrow)
+    return True
 
 
 def _put_away(

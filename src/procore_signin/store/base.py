@@ -95,6 +95,11 @@ def person_disabled() -> SignInRefused:
     )
 
 
+def attempt_used(why: str) -> AttemptInvalid:
+    """Return the error for an attempt that lets nobody else in."""
+    return AttemptInvalid(why, reason="used")
+
+
 def attempt_over() -> AttemptInvalid:
     """Return the error for an attempt that has ended already."""
     return AttemptInvalid("This sign-in has ended already. Start a new one.", reason="used")

@@ -19,7 +19,13 @@ class Ledger(Escrows):
     """Sign-in attempts from the moment their authorization response arrives (rows C3, C4, C12)."""
 
     def take_attempt(
-        self, state_hash: str, *, environment: str, now: int, expires_at: int
+        self,
+        state_hash: str,
+        *,
+        environment: str,
+        now: int,
+        expires_at: int,
+        code_hash: str | None = None,
     ) -> LedgerEntry | None:
         """Take an attempt before its code is spent.
 
@@ -28,6 +34,8 @@ class Ledger(Escrows):
             environment: Whose code it is.
             now: Unix seconds.
             expires_at: From when it may be forgotten; no earlier than its cookie expires.
+            code_hash: SHA-256 of the code that takes it, 64 lower-case hex digits; None for an
+                answer without one. Who comes second is let in with the same code only (row A5).
 
         Returns:
             None for the one caller that took it; for every other, in all processes, what is known
@@ -39,6 +47,7 @@ class Ledger(Escrows):
             "status": "taken",
             "created_at": now,
             "expires_at": expires_at,
+            "code_hash": code_hash,
         }
 
         def work(transaction: Transaction) -> LedgerEntry | None:

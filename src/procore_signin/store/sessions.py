@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from procore_signin.store.base import StoreBase, person_disabled, storable
+from procore_signin.store.base import StoreBase, storable
 from procore_signin.store.records import NewSession, Session, User
 from procore_signin.store.statement import Transaction
 
@@ -16,21 +16,6 @@ _AFTER_USER: Final = 10
 
 class Sessions(StoreBase):
     """Who is signed in, in which browser (rows S1 to S7)."""
-
-    def open_session(self, user_id: int, session: NewSession, *, now: int) -> None:
-        """Open one more session for a person who has just signed in.
-
-        Raises:
-            SignInRefused: The person is disabled or gone.
-        """
-
-        def work(transaction: Transaction) -> None:
-            row = transaction.one(self._statements.lock_enabled_user, {"which_user": user_id})
-            if row is None:
-                raise person_disabled()
-            self._insert_session(transaction, user_id, row[0], session, now)
-
-        self._database.write(work)
 
     def session(self, id_hash: str, *, environment: str, now: int) -> Session | None:
         """Return the open session of a cookie, by the SHA-256 of its token.

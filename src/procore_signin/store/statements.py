@@ -164,6 +164,19 @@ class Statements:
             .order_by(sessions.c.last_seen_at.desc(), sessions.c.id.desc())
         )
         self.me_json = made(select(sessions.c.me_json).where(_this_session))
+        self.session_opened_at = made(
+            select(sessions.c.me_json)
+            .where(
+                _sessions_of_user,
+                sessions.c.environment == _which_environment,
+                sessions.c.created_at == bindparam("opened_at"),
+                sessions.c.idle_expires_at > _now,
+                sessions.c.absolute_expires_at > _now,
+            )
+            .order_by(sessions.c.id)
+            .limit(1)
+            .with_for_update()
+        )
         self.insert_session = made(
             insert(sessions).inline(),
             *(column.name for column in sessions.c if column.name != "id"),
@@ -209,7 +222,7 @@ class Statements:
         self.attempt = made(select(*_attempt_columns).where(_this_attempt))
         self.insert_attempt = made(
             insert_if_absent(sign_in_ledger, dialect),
-            *("state_hash", "environment", "status", "created_at", "expires_at"),
+            *("state_hash", "environment", "status", "created_at", "expires_at", "code_hash"),
         )
         self.escrow = made(
             update(sign_in_ledger).where(
@@ -250,6 +263,14 @@ class Statements:
         self.complete_attempt = made(
             update(sign_in_ledger).where(_this_attempt, _unfinished),
             *("status", "user_id", "escrow", "escrowed_at", "finished_at"),
+        )
+        self.join_attempt = made(
+            update(sign_in_ledger).where(
+                _this_attempt,
+                sign_in_ledger.c.status == "done",
+                sign_in_ledger.c.joined_at.is_(None),
+            ),
+            "joined_at",
         )
         self.over_attempts = made(
             select(sign_in_ledger.c.state_hash)

@@ -6,15 +6,16 @@ and `withdrawal.py`; here is what concerns all of them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from procore_signin.errors import StoreUnavailable
 from procore_signin.protocol.me import Me
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.administration import Administration
-from procore_signin.store.base import attempt_over, person_disabled
+from procore_signin.store.base import attempt_over, attempt_used, person_disabled
 from procore_signin.store.ledger import Ledger, failed
-from procore_signin.store.records import CompletedSignIn, NewSession, Purged
+from procore_signin.store.records import CompletedSignIn, LedgerEntry, NewSession, Purged, User
 from procore_signin.store.refresh import Refreshes
 from procore_signin.store.rewrap import Rewrap
 from procore_signin.store.schema import SCHEMA_REVISION
@@ -110,6 +111,61 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
         if completed is None:
             raise person_disabled()
         return completed
+
+    def join_sign_in(
+        self, state_hash: str, *, session: NewSession, replaces: str | None, now: int
+    ) -> User:
+        """Let the second of two identical callbacks in, once, in one transaction (rows C3, S2).
+
+        Whoever calls this has compared the code. The session that the sign-in opened must still be
+        there: nobody who has signed out meanwhile comes in again. The session that the browser
+        holds ends, whoever's it is.
+
+        Args:
+            state_hash: The attempt, done before.
+            session: The session to open. What `/me` answered is taken from the first one.
+            replaces: `id_hash` of the session cookie that the browser sent, or None.
+            now: Unix seconds.
+
+        Returns:
+            Who has signed in.
+
+        Raises:
+            AttemptInvalid: It is not done, somebody has joined it, or the person has signed out.
+                Nothing was written.
+            SignInRefused: The person is disabled or gone. Nothing was written.
+        """
+
+        def work(transaction: Transaction) -> User:
+            this = {"which_state": state_hash}
+            row = transaction.one(self._statements.attempt, this)
+            entry = None if row is None else LedgerEntry(*row)
+            if entry is None or entry.status != "done" or entry.user_id is None:
+                raise attempt_over()
+            # In the order in which `complete_sign_in` locks: the person first.
+            person = {"which_user": entry.user_id}
+            if transaction.one(self._statements.lock_enabled_user, person) is None:
+                raise person_disabled()
+            if transaction.run(self._statements.join_attempt, this | {"joined_at": now}) != 1:
+                raise attempt_used("A second callback of this sign-in was let in before")
+            first = person | {
+                "which_environment": entry.environment,
+                "opened_at": entry.finished_at,
+                "now": now,
+            }
+            opened = transaction.one(self._statements.session_opened_at, first)
+            if opened is None:
+                raise attempt_used("The person has signed out meanwhile")
+            if replaces is not None:
+                transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
+            own = replace(session, me_json=opened[0])
+            self._insert_session(transaction, entry.user_id, entry.environment, own, now)
+            user = transaction.one(self._statements.user, person)
+            if user is None:
+                raise person_disabled()
+            return User(*user)
+
+        return self._database.write(work)
 
     def purge(self, now: int, limit: int = 1000) -> Purged:
         """Delete expired sessions and ledger entries, at most `limit` of each (row O6).

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from procore_signin.web.http import BrowserRequest
+
+_PURPOSES: Final = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
+_AHEAD: Final = (b"prefetch", b"prerender", b"preview")
 
 
 def is_navigation(request: BrowserRequest) -> bool:
@@ -16,9 +21,18 @@ def is_navigation(request: BrowserRequest) -> bool:
 
 
 def is_prefetch(request: BrowserRequest) -> bool:
-    """Whether the browser fetches ahead of the person's wish."""
-    purpose = request.header(b"sec-purpose") or request.header(b"purpose") or ""
-    return "prefetch" in purpose.lower()
+    """Whether the browser fetches ahead of the person's wish (row C8).
+
+    It says so in `Sec-Purpose` (Fetch, HTML): `prefetch`, with `;prerender` where it also draws the
+    page unseen. Before that, Chromium and Safari said `Purpose: prefetch`, Safari's previews
+    `X-Purpose: preview`, and Firefox `X-Moz: prefetch`.
+    """
+    for name in _PURPOSES:
+        if name in request.headers:
+            purpose = request.headers[name].lower()
+            if any(word in purpose for word in _AHEAD):
+                return True
+    return False
 
 
 def is_from_our_pages(request: BrowserRequest, origin: str) -> bool:
@@ -43,7 +57,7 @@ def may_set_cookies(request: BrowserRequest) -> bool:
     Another site can make a browser fetch our pages unseen; that must not push a person's own
     attempts out of the browser.
     """
-    if request.method != "GET":
+    if request.method != "GET" or is_prefetch(request):
         return False
     if request.header(b"sec-fetch-dest") in {None, "document"}:
         return True

@@ -29,7 +29,7 @@ from procore_signin.web.http import (
     raw_headers,
     see_other,
 )
-from procore_signin.web.origin import is_from_our_pages
+from procore_signin.web.origin import is_from_our_pages, is_prefetch
 from procore_signin.web.problems import Problem
 
 _LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -98,9 +98,18 @@ class Router:
         self._on_loopback: Final = redirect_uri.hostname in LOOPBACK_HOSTS
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
         self._any_host: set[str] = set()
+        self._ahead: set[str] = set()
         self._headers: Final = raw_headers(security_headers(context))
 
-    def add(self, method: str, path: str, endpoint: Endpoint, *, any_host: bool = False) -> None:
+    def add(
+        self,
+        method: str,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        any_host: bool = False,
+        ahead: bool = False,
+    ) -> None:
         """Let `endpoint` answer `method` at `path`.
 
         Args:
@@ -108,10 +117,14 @@ class Router:
             path: Matched exactly.
             endpoint: A flow from request to answer.
             any_host: Answer whatever the Host header says: for probes, which come by address.
+            ahead: Answer a browser that fetches ahead of the person's wish too, as a probe is
+                answered: for what sets and spends nothing.
         """
         self._endpoints.setdefault(path, {})[method] = endpoint
         if any_host:
             self._any_host.add(path)
+        if any_host or ahead:
+            self._ahead.add(path)
 
     @property
     def known_paths(self) -> tuple[str, ...]:
@@ -156,6 +169,9 @@ class Router:
         if endpoint is None:
             allowed = ("allow", ", ".join(sorted(methods)))
             return self.problem(request, problems.METHOD_NOT_ALLOWED).with_headers(allowed)
+        if request.is_read and request.path not in self._ahead and is_prefetch(request):
+            # Any status but 2xx: the browser throws it away, and asks again once the person goes.
+            return self.problem(request, problems.NOT_A_NAVIGATION)
         if not request.is_read and not is_from_our_pages(request, self.origin):
             return self._refuse(request, problems.FOREIGN_FORM)
         if not request.is_read and request.has_too_long_body:

@@ -148,7 +148,7 @@ class Site:
             CompanyEndpoints(self.router, self.sign_in)
         ForwardAuthEndpoint(self.router, self.sign_in)
         for name in pages.STATIC_NAMES:
-            self.router.add("GET", f"{paths.static}/{name}", self._static_file)
+            self.router.add("GET", f"{paths.static}/{name}", self._static_file, ahead=True)
         self._render: Final = options.render or _shipped
 
     @property
