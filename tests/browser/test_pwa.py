@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hosts import Host, hosts
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 
@@ -81,6 +81,28 @@ def test_K10_a_link_of_another_site_begins_a_sign_in_through_a_service_worker(
     page.get_by_role("link", name="Sign In with Procore").click()
     allow(page)
     expect(page).to_have_url(f"{host.url}/me")
+
+
+def test_C7_no_referer_has_the_code_or_the_state_of_a_sign_in(
+    context: BrowserContext, emulator: Emulator, host: Host
+) -> None:
+    sent: list[Request] = []
+    context.on("request", sent.append)
+    page = context.new_page()
+    sign_in(page, host)
+    used = next(each.url for each in sent if "/callback?" in each.url)
+    context.clear_cookies()
+    page.goto(used)  # the page of a problem, with a style sheet and links at that address
+    page.get_by_role("link", name="Go to the first page").click()
+    expect(page).to_have_title("First page")
+    page.goto(used)
+    page.get_by_role("link", name="Sign In with Procore").click()
+    expect(page.get_by_role("button", name="Log in as Joe Contractor")).to_be_visible()
+    referers = {each.all_headers().get("referer", "") for each in sent}
+    assert not [each for each in referers if "code=" in each or "callback" in each]
+    # Other sites learn nothing at all from our pages.
+    procore = {each.all_headers().get("referer", "") for each in sent if emulator.url in each.url}
+    assert not [each for each in procore if each.startswith(host.url)]
 
 
 @pytest.mark.parametrize("where", ["/me", "/procore/sessions"])
