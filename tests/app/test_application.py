@@ -364,7 +364,8 @@ def test_K6_the_careful_headers_are_on_the_wire(person: Enter, path: str) -> Non
     headers = person().http.get(path).headers
     assert headers["content-security-policy"].startswith("default-src 'none'")
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    policy = "no-referrer" if path == "/callback" else "same-origin"
+    assert headers["referrer-policy"] == policy
     assert headers["cache-control"] == "no-store"
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "flask": f"{GUNICORN} --worker-class gthread --threads 8 flask_host:create_app()",
     "flask-gevent": f"{GUNICORN} --worker-class gevent flask_host:create_app()",
     "flask-gevent-preloaded": f"{GUNICORN} --worker-class gevent --preload flask_host:create_app()",
+    "pwa": f"{UVICORN} pwa_host:app",
     "django": f"{GUNICORN} --worker-class gthread --threads 8 django_host:wsgi",
     "django-asgi": f"{UVICORN} --lifespan off django_host:asgi",
 }

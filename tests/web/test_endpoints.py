@@ -13,7 +13,8 @@ from procore_signin import environments
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
 from procore_signin.flow.attempt import LIFETIME
-from procore_signin.web import problems
+from procore_signin.web import pages, problems
+from procore_signin.web.http import BrowserRequest
 
 NEVER = "f" * 64
 
@@ -333,12 +334,56 @@ def test_C7_the_callback_answers_with_a_clean_address_and_careful_headers(browse
     assert "code" not in (header(answer, "location") or "")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PUT"])
+@pytest.mark.parametrize("host", ["localhost:4567", "127.0.0.1:4567", "evil.example", ""])
+@pytest.mark.parametrize("query", ["", "?code=fake-code&state=f", "?error=x&state=f"])
+def test_C7_no_answer_at_the_callback_lets_its_address_out(
+    browser: Browser, method: str, host: str, query: str
+) -> None:
+    answer = browser.ask(method, f"/callback{query}", headers={"host": host})
+    assert header(answer, "referrer-policy") == "no-referrer"
+
+
+def test_C7_a_callback_that_breaks_the_program_lets_its_address_out_no_more(
+    browser: Browser,
+) -> None:
+    request = BrowserRequest(
+        method="GET",
+        path="/callback",
+        query=b"code=fake-code&state=f",
+        headers={},
+        cookies=(),
+        body=b"",
+        client_address="127.0.0.1",
+        request_id="f00dfeed0001",
+    )
+    raw = browser.router.headers(browser.router.failure(request))
+    assert dict(raw)[b"referrer-policy"] == b"no-referrer"
+
+
+@pytest.mark.parametrize("name", ["problem", "fragment"])
+def test_K8_the_pages_of_the_callback_have_no_form(name: str) -> None:
+    """Their forms would be sent with `Origin: null`, which is nobody's."""
+    template = Path(pages.__file__).parent / "templates" / f"{name}.html"
+    assert "<form" not in template.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     "headers",
     [
         {"sec-fetch-dest": "iframe"},
         {"sec-fetch-dest": "image"},
         {"sec-fetch-dest": "empty"},
+        {"sec-fetch-dest": "empty", "sec-fetch-mode": "no-cors"},
+        {"sec-fetch-dest": "empty", "sec-fetch-mode": "websocket"},
+        {"sec-fetch-dest": "empty", "sec-fetch-mode": "cors", "sec-fetch-site": "same-site"},
+        {"sec-fetch-dest": "empty", "sec-fetch-mode": "same-origin", "sec-fetch-site": "none"},
+        {"sec-fetch-dest": "empty,empty", "sec-fetch-mode": "navigate"},
+        {"sec-fetch-dest": "empty", "sec-fetch-mode": "navigate,navigate"},
+        {"sec-fetch-dest": "empty", "sec-fetch-mode": "navigate", "sec-purpose": "prefetch"},
+        {"sec-fetch-dest": "iframe", "sec-fetch-mode": "navigate"},
+        {"sec-fetch-dest": "object", "sec-fetch-mode": "navigate"},
+        {"sec-fetch-dest": "serviceworker", "sec-fetch-mode": "same-origin"},
         {"sec-purpose": "prefetch"},
         {"sec-purpose": "prefetch;prerender"},
         {"purpose": "prefetch"},
@@ -601,7 +646,8 @@ def test_K6_K7_every_answer_carries_the_careful_headers(browser: Browser, target
         assert "form-action 'self' http://127.0.0.1:4568" in policy
         assert "unsafe" not in policy
         assert header(answer, "x-content-type-options") == "nosniff"
-        assert header(answer, "referrer-policy") == "no-referrer"
+        private = target.startswith("/callback")
+        assert header(answer, "referrer-policy") == ("no-referrer" if private else "same-origin")
         assert header(answer, "cross-origin-opener-policy") == "same-origin"
         assert header(answer, "cache-control") == "no-store"
         assert "Cookie" in (header(answer, "vary") or "")

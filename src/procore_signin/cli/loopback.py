@@ -29,7 +29,7 @@ from procore_signin.protocol.authorization import (
     parse_authorization_response,
 )
 from procore_signin.web.http import BrowserRequest
-from procore_signin.web.origin import is_navigation
+from procore_signin.web.origin import hosts_of, is_navigation
 from procore_signin.web.raw import folded
 
 HTTP_PORT: Final = 80
@@ -86,7 +86,7 @@ class Loopback:
 
     def __init__(self, redirect_uri: str, attempt: SignInAttempt) -> None:
         parts = urlsplit(redirect_uri)
-        self._netloc: Final = parts.netloc.lower()
+        self._hosts: Final = hosts_of(redirect_uri)
         self._path: Final = parts.path or "/"
         self._attempt: Final = attempt
         self._one_at_a_time: Final = threading.Lock()
@@ -140,7 +140,7 @@ class Loopback:
 
         Takes the answer if the request has it, and then waits for the outcome.
         """
-        if (request.header(b"host") or "").lower() != self._netloc:
+        if (request.header(b"host") or "").lower() not in self._hosts:
             return _WRONG_HOST
         if request.path != self._path:
             return _NOT_HERE

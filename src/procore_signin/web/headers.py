@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from procore_signin.flow.context import Context
+
+NO_REFERRER: Final = ("referrer-policy", "no-referrer")
+"""For answers at an address that is nobody else's business. Pages with a form cannot have it: their
+browser would send the form with `Origin: null`, which is nobody's."""
+
+SAME_ORIGIN: Final = ("referrer-policy", "same-origin")
+"""Nothing for other sites, and forms of ours say where they come from (decision 26)."""
 
 
 def security_headers(context: Context) -> tuple[tuple[str, str], ...]:
@@ -21,7 +30,7 @@ def security_headers(context: Context) -> tuple[tuple[str, str], ...]:
     headers = (
         ("content-security-policy", policy),
         ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
+        SAME_ORIGIN,
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),
         ("cache-control", "no-store"),

@@ -1,10 +1,42 @@
-"""Who made this request: a person on our pages, or another site through their browser?"""
+"""Who made this request: a person on our pages, or another site through their browser?
+
+What each browser sends, and what we answer, is one table: docs/browsers.md (row K10).
+"""
 
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from procore_signin.web.http import BrowserRequest
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+def origin_of(address: str) -> str:
+    """Return the origin of an address as browsers write it (RFC 6454 §6.2): no default port."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{_hosts(address)[0]}"
+
+
+def hosts_of(address: str) -> frozenset[str]:
+    """Return the `Host` headers, in lower case, that name the origin of `address` (row A10).
+
+    The default port may be left out or named (RFC 9110 §4.2.3): browsers leave it out, and some
+    proxies name it. A final dot is another origin to browsers, with cookies of its own.
+    """
+    return frozenset(_hosts(address))
+
+
+def _hosts(address: str) -> tuple[str, ...]:
+    parts = urlsplit(address)
+    name = parts.hostname or ""
+    if ":" in name:
+        name = f"[{name}]"
+    default = _DEFAULT_PORTS.get(parts.scheme)
+    port = parts.port or default
+    return (name, f"{name}:{port}") if port == default else (f"{name}:{port}",)
+
 
 _PURPOSES: Final = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 _AHEAD: Final = (b"prefetch", b"prerender", b"preview")
@@ -16,8 +48,23 @@ def is_navigation(request: BrowserRequest) -> bool:
     An image, a frame or a prefetch must neither consume an attempt nor begin one. A browser that
     sends no `Sec-Fetch-Dest` is taken at its word: state and cookie still have to match.
     """
+    return _fills_a_window(request) and not is_prefetch(request)
+
+
+def _fills_a_window(request: BrowserRequest) -> bool:
+    """Whether a window shows the answer, or a service worker of ours that passes it on to one.
+
+    What a worker asks for has no destination any more. If it passes the browser's own request on,
+    the mode is still `navigate`, which no page can ask for. If it makes another one of it, as with
+    more headers, that one is like any of a script of ours: from the same origin.
+    """
     destination = request.header(b"sec-fetch-dest")
-    return destination in {None, "document"} and not is_prefetch(request)
+    if destination != "empty":
+        return destination in {None, "document"}
+    mode = request.header(b"sec-fetch-mode")
+    if mode == "navigate":
+        return True
+    return mode in {"same-origin", "cors"} and request.header(b"sec-fetch-site") == "same-origin"
 
 
 def is_prefetch(request: BrowserRequest) -> bool:
@@ -39,11 +86,13 @@ def is_from_our_pages(request: BrowserRequest, origin: str) -> bool:
     """Whether a form was sent from a page of this application (rows A2, K8).
 
     Browsers say so in `Sec-Fetch-Site`, which no page can forge. Older ones send `Origin`. When
-    neither is there, or they disagree with us, the answer is no.
+    neither is there, or they disagree with us, the answer is no. An `Origin` of "null" is nobody's:
+    any page can have it sent, from a sandboxed frame or through a redirect. Our own pages must
+    therefore have a `Referrer-Policy` that lets their forms name their origin (`web.headers`).
 
     Args:
         request: The POST that came.
-        origin: Scheme, host and port at which this application is reached.
+        origin: Where this application is reached, as `origin_of` writes it.
     """
     site = request.header(b"sec-fetch-site")
     if site is not None:
@@ -59,6 +108,6 @@ def may_set_cookies(request: BrowserRequest) -> bool:
     """
     if request.method != "GET" or is_prefetch(request):
         return False
-    if request.header(b"sec-fetch-dest") in {None, "document"}:
+    if _fills_a_window(request):
         return True
     return request.header(b"sec-fetch-site") in {"same-origin", "none"}

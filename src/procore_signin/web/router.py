@@ -20,7 +20,7 @@ from procore_signin.store.records import Session
 from procore_signin.web import problems
 from procore_signin.web.attempts import begin_attempt
 from procore_signin.web.bodies import BodyRefused
-from procore_signin.web.headers import security_headers
+from procore_signin.web.headers import NO_REFERRER, security_headers
 from procore_signin.web.http import (
     Answer,
     BrowserRequest,
@@ -29,7 +29,7 @@ from procore_signin.web.http import (
     raw_headers,
     see_other,
 )
-from procore_signin.web.origin import is_from_our_pages, is_prefetch
+from procore_signin.web.origin import hosts_of, is_from_our_pages, is_prefetch, origin_of
 from procore_signin.web.problems import Problem
 
 _LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -92,10 +92,10 @@ class Router:
         self.context: Final = context
         self.paths: Final = paths
         self._app_name: Final = app_name
-        redirect_uri = urlsplit(context.client.redirect_uri)
-        self._host: Final = redirect_uri.netloc.lower()
-        self.origin: Final = f"{redirect_uri.scheme}://{redirect_uri.netloc}"
-        self._on_loopback: Final = redirect_uri.hostname in LOOPBACK_HOSTS
+        redirect_uri = context.client.redirect_uri
+        self._hosts: Final = hosts_of(redirect_uri)
+        self.origin: Final = origin_of(redirect_uri)
+        self._on_loopback: Final = urlsplit(redirect_uri).hostname in LOOPBACK_HOSTS
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
         self._any_host: set[str] = set()
         self._ahead: set[str] = set()
@@ -134,19 +134,23 @@ class Router:
     def answer(self, request: BrowserRequest) -> Flow[Answer]:
         """Return the answer to `request`."""
         try:
-            return (yield from self._dispatch(request))
+            answer = yield from self._dispatch(request)
         except ProcoreSignInError as error:
             note_failure(request, error)
             answer = self.problem(request, problems.of_any(error))
             if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 answer = answer.with_headers(("retry-after", str(RETRY_SECONDS)))
-            return answer
         except BodyRefused as refused:
-            return self._refuse(request, refused.problem)
+            answer = self._refuse(request, refused.problem)
+        return self._discreet(request, answer)
 
     def failure(self, request: BrowserRequest) -> Answer:
         """Return the answer to a request that broke the program. It needs nothing that can fail."""
-        return self.problem(request, problems.FAILED)
+        return self._discreet(request, self.problem(request, problems.FAILED))
+
+    def _discreet(self, request: BrowserRequest, answer: Answer) -> Answer:
+        """Keep the callback's address, with code and state, out of every `Referer` (row C7)."""
+        return answer.with_headers(NO_REFERRER) if request.path == self.paths.callback else answer
 
     def headers(self, answer: Answer) -> RawHeaders:
         """Return the headers of `answer`, and those that every answer carries."""
@@ -158,7 +162,7 @@ class Router:
 
     def _dispatch(self, request: BrowserRequest) -> Flow[Answer]:
         host = (request.header(b"host") or "").lower()
-        if host != self._host and request.path not in self._any_host:
+        if host not in self._hosts and request.path not in self._any_host:
             return self._wrong_host(request)
         methods = self._endpoints.get(request.path)
         if methods is None:

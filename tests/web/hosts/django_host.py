@@ -51,7 +51,7 @@ def configure(**more: Any) -> None:
     """Set the project up. What is to be different is given by name."""
     own = {
         "SECRET_KEY": "fake-django-secret",
-        "ALLOWED_HOSTS": ["localhost", "127.0.0.1"],
+        "ALLOWED_HOSTS": ["localhost", "127.0.0.1", "app.example.com"],
         "ROOT_URLCONF": __name__,
         "INSTALLED_APPS": APPS,
         "MIDDLEWARE": MIDDLEWARE,
