@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from procore_signin.emulator.body import Bodies, BodyRefused, ClientLeft
 from procore_signin.emulator.control import Control
-from procore_signin.emulator.delivery import deliver
+from procore_signin.emulator.delivery import deliver, unless_left
 from procore_signin.emulator.effects import Effect
 from procore_signin.emulator.faults import Fault
 from procore_signin.emulator.inspector import Inspector, handles
@@ -25,9 +26,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
-
-MAX_BODY: Final = 1_048_576
-"""Bytes of a request's body; more is answered with 413."""
 
 _NO_FAULT: Final = Effect()
 _BROWSER_PATHS: Final = ("/oauth/authorize", "/login", "/logout")
@@ -44,6 +42,7 @@ class EmulatorApp:
 
     def __init__(self, procore: LocalProcore) -> None:
         self.procore = procore
+        self.bodies = Bodies()
         self._control = Control(procore)
         self._inspector = Inspector(procore.journal, app_url=procore.app_url, version=VERSION)
 
@@ -65,25 +64,35 @@ class EmulatorApp:
         if handles(path):
             await self._inspector.answer({**scope, "path": path, "root_path": root}, receive, send)
             return
-        body = await _body(receive)
-        if body is None:
-            await deliver(text_reply(413, "Content Too Large"), _NO_FAULT, send)
-            return
+        short = path.rstrip("/") or "/"
+        controls = path.startswith("/_emulator")
+        reads_body = self._control.reads_body if controls else self.procore.reads_body
+        body = b""
+        if reads_body(scope["method"], short):
+            try:
+                body = await self.bodies.read(headers, receive)
+            except BodyRefused as refusal:
+                await deliver(refusal.reply, _NO_FAULT, send)
+                return
+            except ClientLeft:
+                return
         request = Request(
             method=scope["method"],
-            path=path.rstrip("/") or "/",
+            path=short,
             query=_query(scope["query_string"]),
             headers=headers,
             body=body,
             origin=f"{scope.get('scheme', 'http')}://{headers['host']}",
             root=root,
         )
-        if path.startswith("/_emulator"):
+        if controls:
             await deliver(self._control.answer(request), _NO_FAULT, send)
         else:
-            await self._exchange(request, pairs, send)
+            await self._exchange(request, pairs, receive, send)
 
-    async def _exchange(self, request: Request, pairs: Headers, send: Send) -> None:
+    async def _exchange(
+        self, request: Request, pairs: Headers, receive: Receive, send: Send
+    ) -> None:
         """Answer a request of the emulated Procore, with whatever fault is due."""
         procore = self.procore
         started_at = procore.state.clock()
@@ -100,7 +109,10 @@ class EmulatorApp:
         reply = reply.with_headers(("x-request-id", procore.state.mint.request_id()))
         if request.path.startswith(_JOURNALED):
             self._record(request, pairs, reply, fault, started_at)
-        await deliver(reply, effect, send)
+        if effect.delivery == "drip":
+            await unless_left(deliver(reply, effect, send), receive)
+        else:
+            await deliver(reply, effect, send)
 
     def _record(
         self, request: Request, pairs: Headers, reply: Reply, fault: Fault | None, started_at: float
@@ -139,6 +151,11 @@ def _note(reply: Reply, fault: Fault | None) -> str | None:
     return f"{happened}; {reply.note}" if reply.note and fault.effect.commit else happened
 
 
+def is_origin_of(origin: str, host: str) -> bool:
+    """Say whether an `Origin` is that of the `Host` that was asked; names have no case."""
+    return origin.partition("://")[2].lower() == host.lower()
+
+
 def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
     """Refuse what no client of a local emulator sends.
 
@@ -158,7 +175,7 @@ def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
         return None
     site = headers.get("sec-fetch-site", "none")
     origin = headers.get("origin", f"http://{host}")
-    if site not in {"none", "same-origin"} or urlsplit(origin).netloc != host:
+    if site not in {"none", "same-origin"} or not is_origin_of(origin, host or ""):
         return text_reply(403, "Another site's page may not control the emulator.\n")
     return None
 
@@ -170,37 +187,20 @@ def _pairs(scope: Message) -> Headers:
 
 
 def _by_name(pairs: Headers) -> dict[str, str]:
-    headers: dict[str, str] = {}
+    headers = dict(pairs)
+    if len(headers) == len(pairs):
+        return headers
+    repeated: dict[str, list[str]] = {}
     for name, value in pairs:
-        if name in headers:
-            joint = "; " if name == "cookie" else ", "
-            headers[name] = f"{headers[name]}{joint}{value}"
-        else:
-            headers[name] = value
-    return headers
+        repeated.setdefault(name, []).append(value)
+    return {
+        name: ("; " if name == "cookie" else ", ").join(values) for name, values in repeated.items()
+    }
 
 
 def _query(raw: bytes) -> str:
     """Return the query as text, bytes beyond ASCII percent-encoded."""
     return raw.decode() if raw.isascii() else quote(raw, safe=_ASCII)
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None when it is too large."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts = [body]
-        size = len(body)
-        while message.get("more_body"):
-            message = await receive()
-            part = message.get("body", b"")
-            size += len(part)
-            if size > MAX_BODY:
-                return None
-            parts.append(part)
-        body = b"".join(parts)
-    return None if len(body) > MAX_BODY else body
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

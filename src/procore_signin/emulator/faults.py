@@ -101,6 +101,10 @@ class Faults:
         self._faults.append(fault)
         return fault
 
+    def concern(self, method: str, path: str) -> bool:
+        """Say whether a fault may happen to such a request, without counting it."""
+        return any(fault.times != 0 and fault.matches(method, path) for fault in self._faults)
+
     def take(self, method: str, path: str) -> Fault | None:
         """Return the first fault that happens to a request, counting it, or None."""
         for fault in self._faults:

@@ -66,6 +66,13 @@ class LocalProcore:
         self.journal = Journal()
         self.changed = False
 
+    def reads_body(self, method: str, path: str) -> bool:
+        """Say whether a request's body is looked at: by who answers, or where a fault waits."""
+        if self.provider.reads_body(method, path):
+            return True
+        with self.lock:
+            return self.faults.concern(method, path)
+
     def answer(self, request: Request) -> Reply:
         """Do what a request asks, without faults and without a trace in the journal."""
         with self.lock:

@@ -33,6 +33,10 @@ class Provider:
             ("POST", "/oauth/revoke"): RevocationEndpoint(state).answer,
         }
 
+    def reads_body(self, method: str, path: str) -> bool:
+        """Say whether a request's body is looked at."""
+        return method == "POST" and (method, path) in self._routes
+
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
         method = "GET" if request.method == "HEAD" else request.method
