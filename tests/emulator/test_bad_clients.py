@@ -121,7 +121,7 @@ class TestGivingUp:
             sock.sendall(b"GET /_emulator/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert sock.recv(65_536).startswith(b"HTTP/1.1 200 ")
         until(lambda: not emulator._server.connections)
-        assert not emulator._procore.journal._subscriptions
+        until(lambda: not emulator._procore.journal._subscriptions)
 
     def test_E5_what_was_sent_ahead_is_answered_before_the_connection_closes(
         self, emulator: Emulator

@@ -1,4 +1,4 @@
-"""The resource server: `/rest/*`."""
+"""The resource server: `/rest/*`, and `/vapid/*`, of which nothing is served."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from procore_signin.emulator.parameters import Malformed, query_parameters
 from procore_signin.emulator.people import MAX_ID, Person
 from procore_signin.emulator.rate_limit import RateLimits
 from procore_signin.emulator.state import State
+from procore_signin.emulator.unserved import may_be_procores, not_served
 
 _NOT_STORED: Final = ("cache-control", "no-store, must-revalidate, private, max-age=0")
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
@@ -68,7 +69,7 @@ class Api:
 
     def _route(self, request: Request, token: Token, person: Person) -> Reply:
         if request.method not in {"GET", "HEAD"}:
-            return api_errors.not_found("Resource")
+            return _not_served(request)
         try:
             parameters = query_parameters(request.query)
         except Malformed as refused:
@@ -77,7 +78,7 @@ class Api:
             found = pattern.fullmatch(request.path)
             if found is not None:
                 return endpoint(self, _Call(request, parameters, token, person), found)
-        return api_errors.not_found("Resource")
+        return _not_served(request)
 
     def _me(self, call: _Call, _: re.Match[str]) -> Reply:
         refused = self._refuse_unnamed_company(call)
@@ -171,6 +172,10 @@ class Api:
             return api_errors.unprocessable(page, "is not a positive whole number")
         kept = call.parameters if self._state.options.link_keeps_query else {}
         return page_reply(rows, page, url=call.request.base + call.request.path, parameters=kept)
+
+
+def _not_served(request: Request) -> Reply:
+    return not_served(request) if may_be_procores(request) else api_errors.not_found("Resource")
 
 
 def _id(text: str) -> int | None:

@@ -20,6 +20,7 @@ from procore_signin.emulator.journal import Caller, Lane
 from procore_signin.emulator.messages import Headers, Reply, Request, text_reply
 from procore_signin.emulator.pages import VERSION
 from procore_signin.emulator.procore import LocalProcore
+from procore_signin.emulator.unserved import is_api
 from procore_signin.environments import LOOPBACK_HOSTS
 
 Message = MutableMapping[str, Any]
@@ -29,7 +30,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _NO_FAULT: Final = Effect()
 _BROWSER_PATHS: Final = ("/oauth/authorize", "/login", "/logout")
-_JOURNALED: Final = ("/oauth/", "/rest/", "/login", "/logout")
+_JOURNALED: Final = ("/oauth/", "/login", "/logout")
 _ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -107,7 +108,7 @@ class EmulatorApp:
         if effect.change is not None:
             reply = effect.change(reply, procore.state.clock())
         reply = reply.with_headers(("x-request-id", procore.state.mint.request_id()))
-        if request.path.startswith(_JOURNALED):
+        if request.path.startswith(_JOURNALED) or is_api(request.path):
             self._record(request, pairs, reply, fault, started_at)
         if effect.delivery == "drip":
             await unless_left(deliver(reply, effect, send), receive)
@@ -135,12 +136,11 @@ class EmulatorApp:
 
 
 def _caller(request: Request) -> Caller:
-    token_endpoint = request.path.startswith(("/oauth/token", "/oauth/revoke", "/rest/"))
-    return "app" if token_endpoint or not request.path.startswith(_BROWSER_PATHS) else "user"
+    return "user" if request.path.startswith(_BROWSER_PATHS) else "app"
 
 
 def _lane(request: Request) -> Lane:
-    return "api" if request.path.startswith("/rest/") else "auth"
+    return "api" if is_api(request.path) else "auth"
 
 
 def _note(reply: Reply, fault: Fault | None) -> str | None:

@@ -18,6 +18,7 @@ from procore_signin.emulator.pages import Pages
 from procore_signin.emulator.provider import Provider
 from procore_signin.emulator.seed import Population
 from procore_signin.emulator.state import State
+from procore_signin.emulator.unserved import is_api
 
 
 class LocalProcore:
@@ -77,7 +78,7 @@ class LocalProcore:
         """Do what a request asks, without faults and without a trace in the journal."""
         with self.lock:
             self.changed = True
-            if request.path.startswith("/rest/"):
+            if is_api(request.path):
                 return self.api.answer(request)
             if request.path == "/" and request.method in {"GET", "HEAD"}:
                 return self._index(request)
