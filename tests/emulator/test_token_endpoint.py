@@ -81,6 +81,25 @@ class TestSuccess:
         ).items()
         assert 132 == len(signature)
 
+    @pytest.mark.parametrize(
+        "disposition",
+        [
+            'Content-Disposition: form-data; name="grant_type"',
+            "content-disposition:form-data;name=grant_type",
+            'CONTENT-DISPOSITION: Form-Data; filename="x; name=y"; NAME="grant_type"',
+            'Content-Type: text/plain\r\nContent-Disposition: form-data ; name = "grant_type"',
+        ],
+    )
+    def test_E2_a_multipart_form_is_read_however_its_parts_are_spelled(
+        self, http: httpx2.Client, disposition: str
+    ) -> None:
+        answered = http.post(
+            "/oauth/token",
+            content=f"--b\r\n{disposition}\r\n\r\nabc\r\n--b--\r\n".encode(),
+            headers={"content-type": "Multipart/Form-Data; Boundary=b"},
+        )
+        assert "unsupported_grant_type" == answered.json()["error"]
+
     @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/token/"])
     def test_every_encoding_that_works_at_procore_works(
         self, http: httpx2.Client, new_code: Callable[[], str], code_form: CodeForm, path: str

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import UnionType
-from typing import Any
+from typing import Any, Final
 
 from procore_signin.emulator.effects import BadFault, Effect, effect
 from procore_signin.emulator.mint import Mint, seeded_bytes
+
+_LONGEST_ROUTE: Final = 500
+"""Characters: a path is held against each of them."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Faults:
         """
         if not route.rpartition(" ")[2].startswith(("/", "*")):
             raise BadFault("A fault's route is a path, with or without a method: POST /oauth/token")
+        if len(route) > _LONGEST_ROUTE:
+            raise BadFault(f"A fault's route has {_LONGEST_ROUTE} characters at most")
         if times is not None and (not _is(int, times) or times < 1):
             raise BadFault("times is how often the fault happens: 1 or more, or null for always")
         if not _is(int | float, probability) or not 0 <= probability <= 1:
