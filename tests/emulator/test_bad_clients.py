@@ -153,6 +153,16 @@ class TestHalfARequest:
             sock.sendall(HEAD[20:])
             assert sock.recv(65_536).startswith(b"HTTP/1.1 401 ")
 
+    def test_E5_what_waits_for_answers_before_it_is_not_late(
+        self, emulator: Emulator, exchange_bytes: ExchangeBytes
+    ) -> None:
+        emulator._server.head_deadline = 0.05
+        emulator.fault("/rest/*", "latency", seconds=0.2)
+        received = exchange_bytes(
+            emulator, HEAD * 4000 + b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+        )
+        assert 4000 == received.count(b"HTTP/1.1 401 ")
+
     @pytest.mark.parametrize("more", [b"content-length: 9", b"transfer-encoding: chunked"])
     def test_E5_a_body_that_does_not_end_is_refused_in_time(
         self, emulator: Emulator, more: bytes
@@ -314,6 +324,21 @@ class TestCrowds:
             with connected(emulator.url) as other:
                 other.sendall(HEAD)
                 assert other.recv(65_536).startswith(b"HTTP/1.1 401 ")
+
+    def test_E5_a_client_that_does_not_read_the_end_makes_room_too(
+        self, emulator: Emulator
+    ) -> None:
+        server = emulator._server
+        server.most = 1
+        for size in (2_600_000, 3_000_000, 5_000_000, 6_000_000):
+            emulator.fault("/rest/*", "huge", bytes=size)
+            with connected(emulator.url) as silent:
+                silent.sendall(HEAD.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+                until(lambda: emulator.requests and (server.waiting or not server.connections))
+                with connected(emulator.url) as other:
+                    other.sendall(HEAD)
+                    assert other.recv(65_536).startswith(b"HTTP/1.1 401 ")
+            emulator.reset()
 
     def test_E5_many_long_bodies_at_once_leave_room_for_ordinary_ones(
         self, emulator: Emulator, http: httpx2.Client

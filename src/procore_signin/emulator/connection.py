@@ -30,8 +30,10 @@ _MAX_RAW: Final = MAX_HEAD + 8 * MAX_BODY
 _MAX_UNREAD: Final = 65_536
 """Bytes of a body that wait for the application; the rest waits at the client."""
 _MAX_PIPELINED: Final = 32
-LINGER: Final = 1.0
-"""Seconds that a refused client gets to notice, and answers get whose client will send no more."""
+_LINGER: Final = 1.0
+"""Seconds that a refused client gets to notice."""
+_LAST_MOMENT: Final = 0.5
+"""Seconds that answers get whose client will send no more."""
 
 _REFUSALS: Final = {
     408: b"The rest of the request did not come in time.\n",
@@ -162,7 +164,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             return False
         self._host.waiting[self] = None
-        self._loop.call_later(LINGER, self._end)
+        self._loop.call_later(_LAST_MOMENT, self._end)
         return True
 
     # What the parser calls.
@@ -283,7 +285,7 @@ class Connection(asyncio.Protocol):
                 self._close_after(outgoing, incoming)
                 return
         if self._left:
-            self.transport.close()
+            self._close_in_order()
         self.transport.resume_reading()
         self.waits()
 
@@ -291,7 +293,12 @@ class Connection(asyncio.Protocol):
         if outgoing.finished and not incoming.complete and not self._left:
             self._listen_to_nothing()
         else:
-            self.transport.close()
+            self._close_in_order()
+
+    def _close_in_order(self) -> None:
+        """Close when what was written is read, for which the client may need a while."""
+        self.waits()
+        self.transport.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -319,9 +326,14 @@ class Connection(asyncio.Protocol):
     def _keep_deadline(self, seconds: float | None) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = (
-            None if seconds is None else self._loop.call_later(seconds, self._refuse, 408)
-        )
+        self._deadline = None if seconds is None else self._loop.call_later(seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self.transport.is_reading():
+            self._refuse(408)
+        else:  # the rest waits for the answers before it, not for the client
+            self._keep_deadline(self._host.head_deadline)
 
     def _refuse(self, status: int) -> None:
         """Read no further, and answer so after the answers that are due before."""
@@ -353,18 +365,18 @@ class Connection(asyncio.Protocol):
         self.waits()
         self.transport.write_eof()
         self.transport.resume_reading()
-        self._loop.call_later(LINGER, self.transport.abort)
+        self._loop.call_later(_LINGER, self.transport.abort)
 
     def _end(self) -> None:
         """Close, unless an answer is on its way: then the client reads it, or resets."""
         if self.transport.get_write_buffer_size():
-            self._loop.call_later(LINGER, self._end)
+            self._loop.call_later(_LAST_MOMENT, self._end)
         else:
             self.transport.abort()
 
     def _close(self, *, reset: bool) -> None:
         if not reset:
-            self.transport.close()
+            self._close_in_order()
             return
         sock = self.transport.get_extra_info("socket")
         # Linger on with no time: closing throws away what is buffered and sends a TCP reset.

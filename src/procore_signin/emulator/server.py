@@ -31,8 +31,8 @@ _MOST_CONNECTIONS: Final = 2000
 _RESERVED: Final = 32
 """Descriptors that are left to everything else: templates, the state file, the terminal."""
 _FEWEST_CONNECTIONS: Final = 8
-_AT_ONCE: Final = 16
-"""Connections that are accepted before those that are open get their turn again."""
+_AT_ONCE: Final = 8
+"""Connections that may have been accepted and not joined those that are open."""
 _PAUSE: Final = 0.05
 """Seconds until a connection is accepted again after there was no descriptor for one."""
 
@@ -215,7 +215,7 @@ class Server:
 
     def _accept(self) -> None:
         """Take some of the connections that are there."""
-        for _ in range(_AT_ONCE):
+        for _ in range(_AT_ONCE - len(self._arriving)):
             try:
                 accepted, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
