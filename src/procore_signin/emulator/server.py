@@ -188,10 +188,11 @@ class Server:
             connection.kill()
             return
         self.connections.add(connection)
-        if len(self.connections) <= self.most or self._make_room():
-            connection.waits()
-        else:
-            connection.refuse_newcomer()
+        while len(self.connections) > self.most:
+            if not self._make_room():
+                connection.refuse_newcomer()
+                return
+        connection.waits()
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest for its client; False when none waits."""
