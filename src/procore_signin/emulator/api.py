@@ -50,18 +50,30 @@ class Api:
     def answer(self, request: Request) -> Reply:
         """Answer one call. Only the `Authorization` header may carry the token (RFC 6750 §2.1)."""
         now = self._state.clock()
+        known = self._known(request, now)
+        if isinstance(known, Reply):
+            return known
+        token, person = known
+        verdict = self._limits.count(token.client_id)
+        if verdict.refused:
+            reply = api_errors.too_many_requests(verdict.resets_at, now, hourly=verdict.hourly)
+        else:
+            reply = self._route(request, token, person)
+        return reply.with_headers(_NOT_STORED, *verdict.headers)
+
+    def refuse(self, request: Request) -> Reply | None:
+        """Return the 401 for a call without a good token, or None."""
+        known = self._known(request, self._state.clock())
+        return known if isinstance(known, Reply) else None
+
+    def _known(self, request: Request, now: float) -> tuple[Token, Person] | Reply:
         token = bearer_token(self._state.grants, request)
         if token is None or not token.accessible(now):
             return api_errors.invalid_token(token, now).with_headers(_NOT_STORED)
         person = self._state.acting(token)
         if person is None:  # the person was removed: their token means nothing any more
             return api_errors.invalid_token(None, now).with_headers(_NOT_STORED)
-        verdict = self._limits.count(token.client_id)
-        if verdict.refused:
-            reply = api_errors.too_many_requests(verdict.resets_at, hourly=verdict.hourly)
-        else:
-            reply = self._route(request, token, person)
-        return reply.with_headers(_NOT_STORED, *verdict.headers)
+        return token, person
 
     def reset(self) -> None:
         """Forget how many calls were made."""

@@ -15,13 +15,13 @@ from procore_signin.emulator.control import Control
 from procore_signin.emulator.delivery import deliver, unless_left
 from procore_signin.emulator.effects import Effect
 from procore_signin.emulator.faults import Fault
+from procore_signin.emulator.here import is_this_machine
 from procore_signin.emulator.inspector import Inspector, handles
 from procore_signin.emulator.journal import Caller, Lane
 from procore_signin.emulator.messages import Headers, Reply, Request, text_reply
 from procore_signin.emulator.pages import VERSION
 from procore_signin.emulator.procore import LocalProcore
 from procore_signin.emulator.unserved import is_api
-from procore_signin.environments import LOOPBACK_HOSTS
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -97,12 +97,18 @@ class EmulatorApp:
         """Answer a request of the emulated Procore, with whatever fault is due."""
         procore = self.procore
         started_at = procore.state.clock()
+        refused: Reply | None = None
         with procore.lock:
             fault = procore.faults.take(request.method, request.path)
+            if fault is not None and fault.effect.stubs:
+                refused = procore.refuse_stub(request)
+                if refused is not None:
+                    procore.faults.put_back(fault)
+                    fault = None
         effect = fault.effect if fault else _NO_FAULT
         if effect.delay:
             await asyncio.sleep(effect.delay)
-        reply = procore.answer(request) if effect.commit else Reply(200)
+        reply = refused or (procore.answer(request) if effect.commit else Reply(200))
         if effect.delay_after:
             await asyncio.sleep(effect.delay_after)
         if effect.change is not None:
@@ -167,9 +173,11 @@ def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
         name = urlsplit(f"//{host}").hostname if host else None
     except ValueError:
         name = None
-    if name not in LOOPBACK_HOSTS:
+    if not is_this_machine(name):
         return text_reply(
-            421, "The emulator answers under localhost, 127.0.0.1 and [::1] only, not this host.\n"
+            421,
+            "The emulator answers under localhost, names that end in .localhost, 127.0.0.1 and "
+            "[::1] only, not this host.\n",
         )
     if scope["method"] in {"GET", "HEAD"} or "/_emulator" not in scope["path"]:
         return None

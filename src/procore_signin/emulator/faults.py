@@ -123,6 +123,12 @@ class Faults:
             return fault
         return None
 
+    def put_back(self, fault: Fault) -> None:
+        """Uncount a fault that was taken and did not happen after all."""
+        fault.happened -= 1
+        if fault.times is not None:
+            fault.times += 1
+
     def all(self) -> list[Fault]:
         """Return every fault, also those that cannot happen any more."""
         return list(self._faults)

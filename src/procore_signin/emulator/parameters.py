@@ -35,6 +35,18 @@ def query_parameters(query: str) -> dict[str, str]:
     return _unique(_urlencoded(query))
 
 
+def request_parameters(request: Request) -> dict[str, str]:
+    """Return the parameters of a request's query and body; of a name in both, the body's.
+
+    An older page of Procore's documentation sends a token request in the query, as Rails takes it.
+    RFC 6749 §2.3.1 forbids it, and new code must not do so.
+
+    Raises:
+        Malformed: See `query_parameters` and `body_parameters`.
+    """
+    return {**query_parameters(request.query), **body_parameters(request)}
+
+
 def body_parameters(request: Request) -> dict[str, str]:
     """Return the parameters of a request's body, by its content type.
 

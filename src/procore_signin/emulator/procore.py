@@ -74,6 +74,10 @@ class LocalProcore:
         with self.lock:
             return self.faults.concern(method, path)
 
+    def refuse_stub(self, request: Request) -> Reply | None:
+        """Return why the API does not let a request in, whatever a stub would answer, or None."""
+        return self.api.refuse(request) if is_api(request.path) else None
+
     def answer(self, request: Request) -> Reply:
         """Do what a request asks, without faults and without a trace in the journal."""
         with self.lock:
