@@ -149,6 +149,38 @@ class TestSuccess:
             name: answer.status_code for name, answer in answers.items()
         }
 
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("changes", "error", "description"),
+        [
+            ({"grant_type": None}, "invalid_request", MALFORMED),
+            ({"grant_type": ""}, "invalid_request", MALFORMED),
+            ({"redirect_uri": None}, "invalid_request", MALFORMED),
+            ({"client_id": "unknown"}, "invalid_client", INVALID_CLIENT),
+            ({"client_id": None}, "invalid_client", INVALID_CLIENT),
+            ({"client_secret": "wrong"}, "invalid_client", INVALID_CLIENT),
+            ({"client_secret": None}, "invalid_client", INVALID_CLIENT),
+            ({"client_secret": ""}, "invalid_client", INVALID_CLIENT),
+            ({"code": "0" * 64}, "invalid_grant", INVALID_GRANT),
+            ({"code": None}, "invalid_grant", INVALID_GRANT),
+            ({"redirect_uri": "http://localhost:4567/callback/"}, "invalid_grant", INVALID_GRANT),
+            ({"redirect_uri": "http://LOCALHOST:4567/callback"}, "invalid_grant", INVALID_GRANT),
+        ],
+    )
+    def test_a_wrong_parameter_is_refused_and_leaves_the_code_good(
+        self,
+        http: httpx2.Client,
+        new_code: Callable[[], str],
+        code_form: CodeForm,
+        changes: dict[str, str | None],
+        error: str,
+        description: str,
+    ) -> None:
+        code = new_code()
+        token_path_answers(http, code_form(code, **changes), error, description)
+        assert 200 == http.post("/oauth/token", data=code_form(code)).status_code
+
     @pytest.mark.parametrize("grant_type", ["password", "implicit", "AUTHORIZATION_CODE"])
     def test_a_grant_type_that_procore_does_not_offer_is_refused(
         self, http: httpx2.Client, code_form: CodeForm, grant_type: str
