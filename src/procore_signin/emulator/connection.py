@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._deaf or self._stopping or self.transport.is_closing():
+        if self.ends or self._deaf or self.transport.is_closing():
             return
         self._read += len(data)
         try:
