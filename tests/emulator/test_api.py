@@ -397,6 +397,12 @@ class TestElsewhere:
             assert (200, []) == (stubbed.status_code, stubbed.json())
         assert "emulator does not serve" not in (emulator.requests[-1].note or "")
 
+    def test_E6_the_journal_has_what_was_sent_there(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers
+    ) -> None:
+        assert 501 == http.patch("/rest/v1.0/projects/1", json={"a": 1}, headers=joe).status_code
+        assert b'{"a":1}' == emulator.requests[-1].request_body
+
     def test_E6_a_stub_sees_the_body_of_its_request(
         self, emulator: Emulator, http: httpx2.Client, joe: Headers
     ) -> None:

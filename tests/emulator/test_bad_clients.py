@@ -263,6 +263,15 @@ class TestBeforeTheBody:
         assert received.startswith(b"HTTP/1.1 %d " % status)
         assert b"connection: close\r\n" in received
 
+    @pytest.mark.parametrize("length", [b"1048577", b"5000000000"])
+    def test_E5_what_the_api_does_not_serve_is_not_waited_for_when_it_is_long(
+        self, emulator: Emulator, me: tuple[bytes, dict[str, str]], length: bytes
+    ) -> None:
+        head = me[0].replace(b"GET /rest/v1.0/me", b"POST /rest/v1.0/projects/1/files")
+        with connected(emulator.url) as sock:
+            sock.sendall(head.replace(b"\r\n\r\n", b"\r\ncontent-length: %b\r\n\r\n" % length))
+            assert all_of(sock).startswith(b"HTTP/1.1 501 ")
+
     def test_E5_another_host_is_refused_before_its_body(self, emulator: Emulator) -> None:
         with connected(emulator.url) as sock:
             sock.sendall(b"POST /login HTTP/1.1\r\nhost: a.example\r\ncontent-length: 9\r\n\r\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -65,11 +66,17 @@ class EmulatorApp:
         if handles(path):
             await self._inspector.answer({**scope, "path": path, "root_path": root}, receive, send)
             return
-        short = path.rstrip("/") or "/"
+        request = Request(
+            method=scope["method"],
+            path=path.rstrip("/") or "/",
+            query=_query(scope["query_string"]),
+            headers=headers,
+            origin=f"{scope.get('scheme', 'http')}://{headers['host']}",
+            root=root,
+        )
         controls = path.startswith("/_emulator")
         reads_body = self._control.reads_body if controls else self.procore.reads_body
-        body = b""
-        if reads_body(scope["method"], short):
+        if reads_body(request):
             try:
                 body = await self.bodies.read(headers, receive)
             except BodyRefused as refusal:
@@ -77,15 +84,7 @@ class EmulatorApp:
                 return
             except ClientLeft:
                 return
-        request = Request(
-            method=scope["method"],
-            path=short,
-            query=_query(scope["query_string"]),
-            headers=headers,
-            body=body,
-            origin=f"{scope.get('scheme', 'http')}://{headers['host']}",
-            root=root,
-        )
+            request = replace(request, body=body)
         if controls:
             await deliver(self._control.answer(request), _NO_FAULT, send)
         else:

@@ -53,7 +53,7 @@ class Bodies:
             BodyRefused: It is too long, by what its head says already or as it grows, or too slow.
             ClientLeft: It breaks off.
         """
-        if _too_long(headers.get("content-length", "")):
+        if is_too_long(headers):
             raise _long()
         try:
             async with asyncio.timeout(self.deadline):
@@ -85,9 +85,9 @@ class Bodies:
             self._held -= size
 
 
-def _too_long(length: str) -> bool:
-    """Say whether a `content-length` is beyond what is taken; a server checks that it is one."""
-    digits = length.lstrip("0")
+def is_too_long(headers: Mapping[str, str]) -> bool:
+    """Say whether the announced length is more than is taken; a server checks that it is one."""
+    digits = headers.get("content-length", "").lstrip("0")
     return digits.isdecimal() and (len(digits) > len(str(MAX_BODY)) or int(digits) > MAX_BODY)
 
 

@@ -81,9 +81,9 @@ class Control:
             ("GET", "openapi-procore.json"): lambda request: procore_document(request.base),
         }
 
-    def reads_body(self, method: str, path: str) -> bool:
+    def reads_body(self, request: Request) -> bool:
         """Say whether a request's body is looked at."""
-        return method == "POST" and (method, _name(path)) in self._routes
+        return request.method == "POST" and ("POST", _name(request.path)) in self._routes
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from procore_signin.emulator.api import Api
+from procore_signin.emulator.body import is_too_long
 from procore_signin.emulator.clients import OUT_OF_BAND
 from procore_signin.emulator.faults import Faults
 from procore_signin.emulator.journal import Journal
@@ -67,12 +68,19 @@ class LocalProcore:
         self.journal = Journal()
         self.changed = False
 
-    def reads_body(self, method: str, path: str) -> bool:
-        """Say whether a request's body is looked at: by who answers, or where a fault waits."""
-        if self.provider.reads_body(method, path):
+    def reads_body(self, request: Request) -> bool:
+        """Say whether a request's body is looked at, given its head.
+
+        By an endpoint, where a fault waits, or by whoever reads in the journal what was sent to the
+        API: nothing of the API takes a body, so one that is too long is not waited for there.
+        """
+        if self.provider.reads_body(request):
             return True
         with self.lock:
-            return self.faults.concern(method, path)
+            if self.faults.concern(request.method, request.path):
+                return True
+            is_sent_one = is_api(request.path) and request.method not in {"GET", "HEAD"}
+            return is_sent_one and not is_too_long(request.headers) and not self.api.refuse(request)
 
     def refuse_stub(self, request: Request) -> Reply | None:
         """Return why the API does not let a request in, whatever a stub would answer, or None."""

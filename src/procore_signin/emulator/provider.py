@@ -35,9 +35,9 @@ class Provider:
         }
         self._paths = frozenset(path for _, path in self._routes)
 
-    def reads_body(self, method: str, path: str) -> bool:
+    def reads_body(self, request: Request) -> bool:
         """Say whether a request's body is looked at."""
-        return method == "POST" and (method, path) in self._routes
+        return request.method == "POST" and ("POST", request.path) in self._routes
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
