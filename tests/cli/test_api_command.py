@@ -101,6 +101,8 @@ def test_headers_and_fields_are_sent(terminal: Terminal) -> None:
 
 
 def test_a_body_is_made_of_fields_and_its_refusal_told_by_the_status(terminal: Terminal) -> None:
+    refusal = '{"message": "Resource not found"}'
+    terminal.emulator.fault("POST /rest/v1.0/things", "status", status=404, body=refusal)
     done = terminal.run(
         *("api", "POST", "/rest/v1.0/things", *COMPANY),
         *("-f", "thing[name]=007", "-F", "thing[count]=7", "-F", "ids[]=1", "-F", "ids[]=2"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -316,16 +317,108 @@ class TestCompanyHeader:
 
 
 class TestElsewhere:
-    @pytest.mark.parametrize("path", ["/rest/v1.0/nothing", "/rest/v1.2/projects", "/rest/v2.0/me"])
-    def test_what_is_not_there_is_not_found(
-        self, http: httpx2.Client, joe: Headers, path: str
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/rest/v1.0/nothing"),
+            ("GET", "/rest/v1.2/projects"),
+            ("GET", "/rest/v2.0/me"),
+            ("GET", "/rest/v2.0/companies/8089/projects"),
+            ("GET", "/rest/v1.0/companies/8089"),
+            ("GET", "/rest/v1.0/projects/2783683/rfis"),
+            ("GET", "/rest/v1.0"),
+            ("GET", "/rest"),
+            ("GET", "/vapid/me"),
+            ("GET", "/vapid"),
+            ("HEAD", "/rest/v1.0/webhooks/hooks"),
+            ("POST", "/rest/v1.0/projects"),
+            ("PUT", "/rest/v1.0/me"),
+            ("PATCH", "/rest/v1.0/companies/8089/users"),
+            ("DELETE", "/vapid/projects/1"),
+            ("GET", "/rest/v1.0/" + "x" * 5000),
+        ],
+    )
+    def test_E6_an_endpoint_that_is_not_served_says_so(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers, method: str, path: str
     ) -> None:
-        answered = http.get(path, headers=joe)
-        assert 404 == answered.status_code
-        assert ["code", "message", "fields", "reason", "error"] == list(answered.json())
+        answered = http.request(method, path, headers=joe)
+        assert 501 == answered.status_code
+        noted = emulator.requests[-1]
+        assert f"the emulator does not serve {method} {path}"[:200] in (noted.note or "")
+        assert "api" == noted.lane
+        if method != "HEAD":
+            said = answered.json()
+            assert ["code", "message", "fields", "reason", "error"] == list(said)
+            assert "emulator does not serve" in said["message"]
+            assert f"{emulator.url}/_emulator/faults" in said["reason"]
+            assert len(answered.content) < 1500
 
-    def test_nothing_can_be_changed(self, http: httpx2.Client, joe: Headers) -> None:
-        assert 404 == http.post("/rest/v1.0/me", headers=joe).status_code
+    @pytest.mark.parametrize("path", ["/oauth/introspect", "/oauth/authorized_applications"])
+    def test_E6_so_does_an_endpoint_of_the_authorization_server(
+        self, http: httpx2.Client, path: str
+    ) -> None:
+        assert 501 == http.post(path).status_code
+        assert "emulator does not serve POST" in http.post(path).json()["message"]
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", "/oauth/token"),
+            ("PUT", "/oauth/revoke"),
+            ("POST", "/oauth/authorize/x"),
+            ("OPTIONS", "/oauth/introspect"),
+            ("GET", "/restful"),
+            ("GET", "/nothing"),
+            ("GET", "/.well-known/oauth-authorization-server"),
+        ],
+    )
+    def test_E6_what_procore_does_not_have_either_is_not_found(
+        self, http: httpx2.Client, method: str, path: str
+    ) -> None:
+        assert 404 == http.request(method, path).status_code
+
+    @pytest.mark.parametrize("id_", ["1", "0", "abc", "99999999999999999999"])
+    def test_E6_a_thing_that_does_not_exist_is_not_found(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers, id_: str
+    ) -> None:
+        headers = {**joe, "procore-company-id": id_}
+        assert 404 == http.get(f"/rest/v1.0/companies/{id_}/me", headers=headers).status_code
+        assert "Company not found" == emulator.requests[-1].note
+
+    def test_E6_the_way_out_that_it_names_works(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers
+    ) -> None:
+        said = http.get("/rest/v1.0/projects/1/rfis", headers=joe).json()["reason"]
+        address, _, rest = said.partition(" such as ")
+        stub, _ = json.JSONDecoder().raw_decode(rest)
+        assert 200 == http.post(address.split()[-1].rstrip(","), json=stub).status_code
+        for _ in range(3):
+            stubbed = http.get("/rest/v1.0/projects/1/rfis", headers=joe)
+            assert (200, []) == (stubbed.status_code, stubbed.json())
+        assert "emulator does not serve" not in (emulator.requests[-1].note or "")
+
+    def test_E6_the_journal_has_what_was_sent_there(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers
+    ) -> None:
+        assert 501 == http.patch("/rest/v1.0/projects/1", json={"a": 1}, headers=joe).status_code
+        assert b'{"a":1}' == emulator.requests[-1].request_body
+
+    def test_E6_a_stub_sees_the_body_of_its_request(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers
+    ) -> None:
+        emulator.fault("POST /rest/v1.0/projects", "status", status=201, body="{}")
+        assert 201 == http.post("/rest/v1.0/projects", json={"a": 1}, headers=joe).status_code
+        assert b'{"a":1}' == emulator.requests[-1].request_body
+
+    def test_E6_the_inspector_says_it_too(
+        self, emulator: Emulator, http: httpx2.Client, joe: Headers
+    ) -> None:
+        http.get("/rest/v1.0/projects/1/rfis", headers=joe)
+        page = http.get(
+            f"/_emulator/exchanges/{emulator.requests[-1].number}", headers={"accept": "text/html"}
+        ).text
+        assert "The emulator does not serve this call" in page
+        assert "Procore may well serve it" in page
 
     def test_a_parameter_sent_twice_is_a_bad_request(
         self, http: httpx2.Client, joe: Headers

@@ -135,6 +135,43 @@ class TestBeforeTheWork:
         expected = "5" if settings["reset"] == "soon" else reset
         assert expected == second.headers["retry-after"]
 
+    @pytest.mark.parametrize("retry_after", [7, 7.9])
+    def test_E3_a_rate_limit_says_how_long_to_wait_in_seconds(
+        self, emulator: Emulator, http: httpx2.Client, retry_after: float
+    ) -> None:
+        emulator.fault("/rest/*", "rate-limit", retry_after=retry_after)
+        assert "7" == http.get("/rest/v1.0/me").headers["retry-after"]
+
+    @pytest.mark.parametrize("retry_after", ["7", -1, None])
+    def test_E3_anything_else_is_no_time_to_wait(
+        self, emulator: Emulator, retry_after: object
+    ) -> None:
+        with pytest.raises(ValueError, match="retry_after is"):
+            emulator.fault("/rest/*", "rate-limit", retry_after=retry_after)
+
+    def test_E6_a_stub_of_the_api_asks_for_a_good_token(
+        self,
+        emulator: Emulator,
+        http: httpx2.Client,
+        sign_in: Callable[..., dict[str, Any]],
+        bearer: Callable[[dict[str, Any]], dict[str, str]],
+    ) -> None:
+        good = bearer(sign_in(emulator, http))
+        emulator.fault("GET /rest/v1.0/projects/*/rfis", "status", status=200, body="[]")
+        path = "/rest/v1.0/projects/1/rfis"
+        assert 401 == http.get(path).status_code
+        assert "The access token is invalid" == emulator.requests[-1].note
+        assert 401 == http.get(path, headers={"authorization": "Bearer x"}).status_code
+        assert [0] == [fault.happened for fault in emulator.faults()]
+        assert "[]" == http.get(path, headers=good).text
+        assert [1] == [fault.happened for fault in emulator.faults()]
+        emulator.fault(path, "status", status=200, times=None)
+        emulator.advance(5400)
+        assert 401 == http.get(path, headers=good).status_code
+        emulator.clear_faults()
+        emulator.fault("/rest/*", "status", status=503)
+        assert 503 == http.get(path).status_code
+
 
 class TestAfterTheWork:
     def test_E3_drop_after_commit_closes_the_connection_with_the_work_done(

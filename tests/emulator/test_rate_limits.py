@@ -50,6 +50,7 @@ def test_the_spike_limit_refuses_and_ends_with_its_ten_seconds(limited: Limited)
     assert [200, 200, 429] == [answer.status_code for answer in (first, second, third)]
     assert [(2, 1), (2, 0), (2, 0)] == [told(a)[:2] for a in (first, second, third)]
     assert 1_800_000_010 == told(third)[2]
+    assert ["10"] == [a.headers.get("retry-after") for a in (first, second, third) if a.is_error]
     assert {
         "errors": "You have surpassed the max number of requests for your rate limit. "
         "Please wait until your limit resets."

@@ -175,6 +175,19 @@ class TestStarting:
         assert re.fullmatch(rf"http://{re.escape(shown)}:\d+", emulator.url)
         assert 200 == http_of(emulator).get("/").status_code
 
+    @pytest.mark.parametrize("name", ["procore.localhost", "PROCORE.Localhost", "a.b.localhost"])
+    def test_E1_names_under_localhost_are_this_machine(
+        self,
+        emulated: Callable[..., Emulator],
+        http_of: Callable[[Emulator], httpx2.Client],
+        name: str,
+    ) -> None:
+        redirect_uri = f"http://{name}:3000/callback"
+        http = http_of(emulated(redirect_uris=(redirect_uri,)))
+        assert 200 == http.get("/", headers={"host": f"{name}:4568"}).status_code
+        for other in ("a.example", "localhost.a.example", "notlocalhost", "localhost.", ".a"):
+            assert 421 == http.get("/", headers={"host": other}).status_code
+
     @pytest.mark.parametrize(
         "redirect_uri",
         [
@@ -182,6 +195,9 @@ class TestStarting:
             "https://example.com/callback",
             "http://192.168.0.1/callback",
             "http://localhost.example.com/callback",
+            "http://notlocalhost/callback",
+            "http://app.localhost.example.com/callback",
+            "http://.localhost.example/callback",
             "http://user@localhost/callback",
             "http://localhost/callback#x",
             "http://localhost/call back",

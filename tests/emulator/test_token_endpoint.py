@@ -81,6 +81,47 @@ class TestSuccess:
         ).items()
         assert 132 == len(signature)
 
+    @pytest.mark.parametrize(
+        "disposition",
+        [
+            'Content-Disposition: form-data; name="grant_type"',
+            "content-disposition:form-data;name=grant_type",
+            'CONTENT-DISPOSITION: Form-Data; filename="x; name=y"; NAME="grant_type"',
+            'Content-Type: text/plain\r\nContent-Disposition: form-data ; name = "grant_type"',
+        ],
+    )
+    def test_E2_a_multipart_form_is_read_however_its_parts_are_spelled(
+        self, http: httpx2.Client, disposition: str
+    ) -> None:
+        answered = http.post(
+            "/oauth/token",
+            content=f"--b\r\n{disposition}\r\n\r\nabc\r\n--b--\r\n".encode(),
+            headers={"content-type": "Multipart/Form-Data; Boundary=b"},
+        )
+        assert "unsupported_grant_type" == answered.json()["error"]
+
+    def test_E2_the_parameters_may_come_in_the_query_as_an_older_page_has_it(
+        self,
+        emulator: Emulator,
+        http: httpx2.Client,
+        new_code: Callable[[], str],
+        code_form: CodeForm,
+    ) -> None:
+        whole = http.post("/oauth/token", params=code_form(new_code()))
+        assert 200 == whole.status_code
+        assert "authorization_code" == emulator.token_requests[-1].grant_type
+        form = code_form(new_code())
+        client = {name: form.pop(name) for name in ("client_id", "client_secret")}
+        assert 200 == http.post("/oauth/token", params=client, data=form).status_code
+        both = http.post("/oauth/token", params={"code": "x"}, data=code_form(new_code()))
+        assert 200 == both.status_code  # the body's, as Rails has it
+        tokens = whole.json()
+        revoked = {**client, "token": tokens["access_token"]}
+        assert 200 == http.post("/oauth/revoke", params=revoked).status_code
+        bearer = {"authorization": f"Bearer {tokens['access_token']}"}
+        assert 401 == http.get("/rest/v1.0/me", headers=bearer).status_code
+        assert 404 == http.get("/oauth/token", params=form).status_code
+
     @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/token/"])
     def test_every_encoding_that_works_at_procore_works(
         self, http: httpx2.Client, new_code: Callable[[], str], code_form: CodeForm, path: str
@@ -107,12 +148,6 @@ class TestSuccess:
         assert dict.fromkeys(answers, 200) == {
             name: answer.status_code for name, answer in answers.items()
         }
-
-    def test_parameters_in_the_address_do_not_count(
-        self, http: httpx2.Client, new_code: Callable[[], str], code_form: CodeForm
-    ) -> None:
-        answered = http.post("/oauth/token", params=code_form(new_code()))
-        assert "invalid_request" == answered.json()["error"]
 
 
 class TestRefusals:

@@ -353,7 +353,6 @@ def test_C7_a_callback_that_breaks_the_program_lets_its_address_out_no_more(
         query=b"code=fake-code&state=f",
         headers={},
         cookies=(),
-        body=b"",
         client_address="127.0.0.1",
         request_id="f00dfeed0001",
     )

@@ -1,4 +1,4 @@
-"""The resource server: `/rest/*`."""
+"""The resource server: `/rest/*`, and `/vapid/*`, of which nothing is served."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from procore_signin.emulator.parameters import Malformed, query_parameters
 from procore_signin.emulator.people import MAX_ID, Person
 from procore_signin.emulator.rate_limit import RateLimits
 from procore_signin.emulator.state import State
+from procore_signin.emulator.unserved import may_be_procores, not_served
 
 _NOT_STORED: Final = ("cache-control", "no-store, must-revalidate, private, max-age=0")
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
@@ -49,18 +50,30 @@ class Api:
     def answer(self, request: Request) -> Reply:
         """Answer one call. Only the `Authorization` header may carry the token (RFC 6750 §2.1)."""
         now = self._state.clock()
+        known = self._known(request, now)
+        if isinstance(known, Reply):
+            return known
+        token, person = known
+        verdict = self._limits.count(token.client_id)
+        if verdict.refused:
+            reply = api_errors.too_many_requests(verdict.resets_at, now, hourly=verdict.hourly)
+        else:
+            reply = self._route(request, token, person)
+        return reply.with_headers(_NOT_STORED, *verdict.headers)
+
+    def refuse(self, request: Request) -> Reply | None:
+        """Return the 401 for a call without a good token, or None."""
+        known = self._known(request, self._state.clock())
+        return known if isinstance(known, Reply) else None
+
+    def _known(self, request: Request, now: float) -> tuple[Token, Person] | Reply:
         token = bearer_token(self._state.grants, request)
         if token is None or not token.accessible(now):
             return api_errors.invalid_token(token, now).with_headers(_NOT_STORED)
         person = self._state.acting(token)
         if person is None:  # the person was removed: their token means nothing any more
             return api_errors.invalid_token(None, now).with_headers(_NOT_STORED)
-        verdict = self._limits.count(token.client_id)
-        if verdict.refused:
-            reply = api_errors.too_many_requests(verdict.resets_at, hourly=verdict.hourly)
-        else:
-            reply = self._route(request, token, person)
-        return reply.with_headers(_NOT_STORED, *verdict.headers)
+        return token, person
 
     def reset(self) -> None:
         """Forget how many calls were made."""
@@ -68,7 +81,7 @@ class Api:
 
     def _route(self, request: Request, token: Token, person: Person) -> Reply:
         if request.method not in {"GET", "HEAD"}:
-            return api_errors.not_found("Resource")
+            return _not_served(request)
         try:
             parameters = query_parameters(request.query)
         except Malformed as refused:
@@ -77,7 +90,7 @@ class Api:
             found = pattern.fullmatch(request.path)
             if found is not None:
                 return endpoint(self, _Call(request, parameters, token, person), found)
-        return api_errors.not_found("Resource")
+        return _not_served(request)
 
     def _me(self, call: _Call, _: re.Match[str]) -> Reply:
         refused = self._refuse_unnamed_company(call)
@@ -171,6 +184,10 @@ class Api:
             return api_errors.unprocessable(page, "is not a positive whole number")
         kept = call.parameters if self._state.options.link_keeps_query else {}
         return page_reply(rows, page, url=call.request.base + call.request.path, parameters=kept)
+
+
+def _not_served(request: Request) -> Reply:
+    return not_served(request) if may_be_procores(request) else api_errors.not_found("Resource")
 
 
 def _id(text: str) -> int | None:

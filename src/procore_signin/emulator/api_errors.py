@@ -79,11 +79,12 @@ def unprocessable(field: str, problem: str) -> Reply:
     return json_reply(422, {"errors": {field: [problem]}}, note=f"{field} {problem}")
 
 
-def too_many_requests(reset_at: int, *, hourly: bool) -> Reply:
-    """Return the 429 of the hourly or of the spike limit."""
+def too_many_requests(reset_at: int, now: float, *, hourly: bool) -> Reply:
+    """Return the 429 of the hourly or of the spike limit, with the seconds until it resets."""
     window = "an hour" if hourly else "your rate limit"
     message = (
         f"You have surpassed the max number of requests for {window}. "
         "Please wait until your limit resets."
     )
-    return json_reply(429, {"errors": message}, note=f"rate limit; it resets at {reset_at}")
+    wait = ("retry-after", str(max(1, reset_at - int(now))))
+    return json_reply(429, {"errors": message}, wait, note=f"rate limit; it resets at {reset_at}")

@@ -212,7 +212,7 @@ class _Drawing:
         self._infer(12)
         answer = step(14)
         if reading.failed(exchange):
-            answer = replace(answer, words="The API refuses")
+            answer = replace(answer, words=_plain_answer(exchange))
             self._draw(exchange, step(13), answer)
             self.reached = _API_CALLED
             return
@@ -388,6 +388,8 @@ def _other_words(exchange: Exchange) -> str:
 
 
 def _plain_answer(exchange: Exchange) -> str:
+    if story.is_unserved(exchange):
+        return "The emulator does not serve this call"
     who = "The API" if exchange.lane == "api" else "Procore"
     if reading.failed(exchange):
         return f"{who} refuses"

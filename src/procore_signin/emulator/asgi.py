@@ -7,31 +7,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from procore_signin.emulator.body import Bodies, BodyRefused, ClientLeft
 from procore_signin.emulator.control import Control
-from procore_signin.emulator.delivery import deliver
+from procore_signin.emulator.delivery import deliver, unless_left
 from procore_signin.emulator.effects import Effect
 from procore_signin.emulator.faults import Fault
+from procore_signin.emulator.here import is_this_machine
 from procore_signin.emulator.inspector import Inspector, handles
 from procore_signin.emulator.journal import Caller, Lane
 from procore_signin.emulator.messages import Headers, Reply, Request, text_reply
 from procore_signin.emulator.pages import VERSION
 from procore_signin.emulator.procore import LocalProcore
-from procore_signin.environments import LOOPBACK_HOSTS
+from procore_signin.emulator.unserved import is_api
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-MAX_BODY: Final = 1_048_576
-"""Bytes of a request's body; more is answered with 413."""
-
 _NO_FAULT: Final = Effect()
 _BROWSER_PATHS: Final = ("/oauth/authorize", "/login", "/logout")
-_JOURNALED: Final = ("/oauth/", "/rest/", "/login", "/logout")
+_JOURNALED: Final = ("/oauth/", "/login", "/logout")
 _ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -44,6 +44,7 @@ class EmulatorApp:
 
     def __init__(self, procore: LocalProcore) -> None:
         self.procore = procore
+        self.bodies = Bodies()
         self._control = Control(procore)
         self._inspector = Inspector(procore.journal, app_url=procore.app_url, version=VERSION)
 
@@ -65,42 +66,59 @@ class EmulatorApp:
         if handles(path):
             await self._inspector.answer({**scope, "path": path, "root_path": root}, receive, send)
             return
-        body = await _body(receive)
-        if body is None:
-            await deliver(text_reply(413, "Content Too Large"), _NO_FAULT, send)
-            return
         request = Request(
             method=scope["method"],
             path=path.rstrip("/") or "/",
             query=_query(scope["query_string"]),
             headers=headers,
-            body=body,
             origin=f"{scope.get('scheme', 'http')}://{headers['host']}",
             root=root,
         )
-        if path.startswith("/_emulator"):
+        controls = path.startswith("/_emulator")
+        reads_body = self._control.reads_body if controls else self.procore.reads_body
+        if reads_body(request):
+            try:
+                body = await self.bodies.read(headers, receive)
+            except BodyRefused as refusal:
+                await deliver(refusal.reply, _NO_FAULT, send)
+                return
+            except ClientLeft:
+                return
+            request = replace(request, body=body)
+        if controls:
             await deliver(self._control.answer(request), _NO_FAULT, send)
         else:
-            await self._exchange(request, pairs, send)
+            await self._exchange(request, pairs, receive, send)
 
-    async def _exchange(self, request: Request, pairs: Headers, send: Send) -> None:
+    async def _exchange(
+        self, request: Request, pairs: Headers, receive: Receive, send: Send
+    ) -> None:
         """Answer a request of the emulated Procore, with whatever fault is due."""
         procore = self.procore
         started_at = procore.state.clock()
+        refused: Reply | None = None
         with procore.lock:
             fault = procore.faults.take(request.method, request.path)
+            if fault is not None and fault.effect.stubs:
+                refused = procore.refuse_stub(request)
+                if refused is not None:
+                    procore.faults.put_back(fault)
+                    fault = None
         effect = fault.effect if fault else _NO_FAULT
         if effect.delay:
             await asyncio.sleep(effect.delay)
-        reply = procore.answer(request) if effect.commit else Reply(200)
+        reply = refused or (procore.answer(request) if effect.commit else Reply(200))
         if effect.delay_after:
             await asyncio.sleep(effect.delay_after)
         if effect.change is not None:
             reply = effect.change(reply, procore.state.clock())
         reply = reply.with_headers(("x-request-id", procore.state.mint.request_id()))
-        if request.path.startswith(_JOURNALED):
+        if request.path.startswith(_JOURNALED) or is_api(request.path):
             self._record(request, pairs, reply, fault, started_at)
-        await deliver(reply, effect, send)
+        if effect.delivery == "drip":
+            await unless_left(deliver(reply, effect, send), receive)
+        else:
+            await deliver(reply, effect, send)
 
     def _record(
         self, request: Request, pairs: Headers, reply: Reply, fault: Fault | None, started_at: float
@@ -123,12 +141,11 @@ class EmulatorApp:
 
 
 def _caller(request: Request) -> Caller:
-    token_endpoint = request.path.startswith(("/oauth/token", "/oauth/revoke", "/rest/"))
-    return "app" if token_endpoint or not request.path.startswith(_BROWSER_PATHS) else "user"
+    return "user" if request.path.startswith(_BROWSER_PATHS) else "app"
 
 
 def _lane(request: Request) -> Lane:
-    return "api" if request.path.startswith("/rest/") else "auth"
+    return "api" if is_api(request.path) else "auth"
 
 
 def _note(reply: Reply, fault: Fault | None) -> str | None:
@@ -137,6 +154,11 @@ def _note(reply: Reply, fault: Fault | None) -> str | None:
     done = "the request was carried out" if fault.effect.commit else "nothing was carried out"
     happened = f"fault {fault.number}, {fault.kind}: {done}"
     return f"{happened}; {reply.note}" if reply.note and fault.effect.commit else happened
+
+
+def is_origin_of(origin: str, host: str) -> bool:
+    """Say whether an `Origin` is that of the `Host` that was asked; names have no case."""
+    return origin.partition("://")[2].lower() == host.lower()
 
 
 def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
@@ -150,15 +172,17 @@ def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
         name = urlsplit(f"//{host}").hostname if host else None
     except ValueError:
         name = None
-    if name not in LOOPBACK_HOSTS:
+    if not is_this_machine(name):
         return text_reply(
-            421, "The emulator answers under localhost, 127.0.0.1 and [::1] only, not this host.\n"
+            421,
+            "The emulator answers under localhost, names that end in .localhost, 127.0.0.1 and "
+            "[::1] only, not this host.\n",
         )
     if scope["method"] in {"GET", "HEAD"} or "/_emulator" not in scope["path"]:
         return None
     site = headers.get("sec-fetch-site", "none")
     origin = headers.get("origin", f"http://{host}")
-    if site not in {"none", "same-origin"} or urlsplit(origin).netloc != host:
+    if site not in {"none", "same-origin"} or not is_origin_of(origin, host or ""):
         return text_reply(403, "Another site's page may not control the emulator.\n")
     return None
 
@@ -170,37 +194,20 @@ def _pairs(scope: Message) -> Headers:
 
 
 def _by_name(pairs: Headers) -> dict[str, str]:
-    headers: dict[str, str] = {}
+    headers = dict(pairs)
+    if len(headers) == len(pairs):
+        return headers
+    repeated: dict[str, list[str]] = {}
     for name, value in pairs:
-        if name in headers:
-            joint = "; " if name == "cookie" else ", "
-            headers[name] = f"{headers[name]}{joint}{value}"
-        else:
-            headers[name] = value
-    return headers
+        repeated.setdefault(name, []).append(value)
+    return {
+        name: ("; " if name == "cookie" else ", ").join(values) for name, values in repeated.items()
+    }
 
 
 def _query(raw: bytes) -> str:
     """Return the query as text, bytes beyond ASCII percent-encoded."""
     return raw.decode() if raw.isascii() else quote(raw, safe=_ASCII)
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None when it is too large."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts = [body]
-        size = len(body)
-        while message.get("more_body"):
-            message = await receive()
-            part = message.get("body", b"")
-            size += len(part)
-            if size > MAX_BODY:
-                return None
-            parts.append(part)
-        body = b"".join(parts)
-    return None if len(body) > MAX_BODY else body
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

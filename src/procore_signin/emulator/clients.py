@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-from procore_signin.environments import LOOPBACK_HOSTS
+from procore_signin.emulator.here import is_this_machine
 
 OUT_OF_BAND: Final = "urn:ietf:wg:oauth:2.0:oob"
 """Redirect URI of an application without a callback: the code is shown on a page instead."""
@@ -58,7 +58,7 @@ def check_redirect_uri(redirect_uri: str) -> None:
     except ValueError:
         host = None
     if (
-        host not in LOOPBACK_HOSTS
+        not is_this_machine(host)
         or parts.scheme not in {"http", "https"}
         or parts.username is not None
         or "#" in redirect_uri
@@ -68,6 +68,6 @@ def check_redirect_uri(redirect_uri: str) -> None:
     ):
         raise ValueError(
             f"The emulator refuses the redirect URI {redirect_uri!r}: it must be http or https on "
-            f"localhost, 127.0.0.1 or [::1], without a fragment, or {OUT_OF_BAND}. "
-            "Example: http://localhost:4567/callback"
+            "localhost, a name that ends in .localhost, 127.0.0.1 or [::1], without a fragment, or "
+            f"{OUT_OF_BAND}. Example: http://localhost:4567/callback"
         )

@@ -10,51 +10,61 @@ from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final, Protocol, cast
-from urllib.parse import unquote
 
 import httptools
 
-from procore_signin.emulator.asgi import MAX_BODY, App, Message
+from procore_signin.emulator.asgi import App
+from procore_signin.emulator.body import MAX_BODY
 from procore_signin.emulator.delivery import ConnectionDropped
+from procore_signin.emulator.wire import STATUS_LINES, Incoming, Outgoing
 
 MAX_HEAD: Final = 65_536
 """Bytes of a request line and its headers; more is answered with 431."""
 
+HEAD_DEADLINE: Final = 10.0
+"""Seconds from a head's first byte to its last; later is answered with 408. Bodies have the same:
+see `body.py`."""
+
+_MAX_RAW: Final = MAX_HEAD + 8 * MAX_BODY
+"""Bytes on the wire of a whole request: a body in chunks of one byte is six times as long."""
+_MAX_UNREAD: Final = 65_536
+"""Bytes of a body that wait for the application; the rest waits at the client."""
 _MAX_PIPELINED: Final = 32
 _LINGER: Final = 1.0
 """Seconds that a refused client gets to notice."""
+_LAST_MOMENT: Final = 0.5
+"""Seconds that answers get whose client will send no more."""
+
+_REFUSALS: Final = {
+    408: b"The rest of the request did not come in time.\n",
+    413: b"The emulator takes bodies of a mebibyte at most.\n",
+    431: b"The emulator takes 64 KiB of request line and headers at most.\n",
+    503: b"The emulator is answering as many connections as it can hold open. This is no answer "
+    b"of Procore's. Close some, clear its faults, or raise the limit of open files (ulimit -n).\n",
+}
 
 _LOG: Final = logging.getLogger(__name__)
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
-_BODILESS: Final = frozenset({204, 304})
-
-
-class Incoming:
-    """One request as it is read."""
-
-    __slots__ = ("body", "complete", "headers", "keep_alive", "method", "target")
-
-    def __init__(self) -> None:
-        self.method = ""
-        self.target = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.body = bytearray()
-        self.keep_alive = True
-        self.complete = False
 
 
 class Host(Protocol):
     """What a connection needs of its server.
 
     Attributes:
-        connections: The open ones; each adds and removes itself.
+        connections: The open ones.
+        waiting: Those of them that wait for their client, the longest waiting first. Each joins
+            when it begins to wait and leaves when it has something to do.
         log: Takes one line for each request, without its query, or None.
+        head_deadline: See `HEAD_DEADLINE`.
     """
 
     connections: set[Connection]
+    waiting: dict[Connection, None]
     log: Callable[[str], None] | None
+    head_deadline: float
+
+    def admit(self, connection: Connection) -> None:
+        """Let a connection join, or end it or another when there are too many."""
+        ...
 
     def http_date(self) -> bytes:
         """Return the value of the `date` header."""
@@ -68,8 +78,10 @@ class Host(Protocol):
 class Connection(asyncio.Protocol):
     """Reads requests one after the other and runs the application for each.
 
-    The application is not cancelled when the client goes away: a real server would finish the work
-    too, and that is exactly what a client that gave up has to reckon with.
+    The application begins when a head is complete, so that it can refuse a request before its
+    body. It is not cancelled when the client goes away: a real server would finish the work too,
+    and that is exactly what a client that gave up has to reckon with. The socket is closed all the
+    same: work that nobody waits for holds no descriptor.
 
     Args:
         app: The ASGI application.
@@ -78,18 +90,23 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, app: App, host: Host) -> None:
         self.date = host.http_date
+        self.arrived = asyncio.Event()
         self.gone = asyncio.Event()
         self.writable = asyncio.Event()
         self.writable.set()
         self._app = app
         self._host = host
+        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._incoming = Incoming()
-        self._head_read = 0
+        self._read = 0
         self._in_head = True
-        self._waiting: deque[Incoming] = deque()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._requests: deque[Incoming] = deque()
         self._task: asyncio.Task[None] | None = None
         self._outgoing: Outgoing | None = None
+        self._refusal: int | None = None
+        self._left = False
         self._stopping = False
         self._deaf = False
 
@@ -98,13 +115,16 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server's open connections."""
         self.transport = cast("asyncio.Transport", transport)
-        self._host.connections.add(self)
+        self._host.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Tell a running application that nobody listens any more."""
         self._host.connections.discard(self)
-        self.gone.set()
-        self.writable.set()
+        self._host.waiting.pop(self, None)
+        self._left = True
+        self._keep_deadline(None)
+        for told in (self.gone, self.arrived, self.writable):
+            told.set()
 
     def pause_writing(self) -> None:
         """Make the application wait: the client reads slowly."""
@@ -116,69 +136,108 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._deaf or self._stopping or self.transport.is_closing():
+        if self.ends or self._deaf or self.transport.is_closing():
             return
-        if self._in_head:
-            self._head_read += len(data)
+        self._read += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # An upgrade is an offer (RFC 9110 §7.8): the request stands, and is the last one.
-            self._stop_after_this()
+            self._incoming.keep_alive = False
+            self._deaf = True
+            return
         except httptools.HttpParserError:
             self._refuse(400)
             return
-        if self._in_head and self._head_read > MAX_HEAD:
-            self._refuse(431)
+        if self._in_head and self._read:
+            self._bound_head()
+        elif self._read > _MAX_RAW:
+            self._refuse(413)
 
     def eof_received(self) -> bool:
-        """Keep the write side open while an answer is under way."""
-        return self._task is not None
+        """Give answers under way a moment, then close this end too.
+
+        The client left, or closed its half and still reads: nobody can tell which.
+        """
+        self._left = True
+        self.arrived.set()
+        if self._task is None:
+            return False
+        self._host.waiting[self] = None
+        self._loop.call_later(_LAST_MOMENT, self._end)
+        return True
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._incoming = Incoming()
-        self._in_head = True
+        self._read = self._read or 1  # it may have begun right behind the one before
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the request target."""
         self._incoming.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
-        self._incoming.headers.append((name.lower(), value))
+        """Take one header; fields after the body say nothing that is looked at."""
+        if self._in_head:
+            self._incoming.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Take note of the method, and let a client that asks send its body."""
+        """Begin to answer, or let the request wait for those before it."""
         self._in_head = False
-        self._head_read = 0
+        self._keep_deadline(None)
         incoming = self._incoming
         incoming.method = self._parser.get_method().decode("ascii")
         incoming.keep_alive = self._parser.should_keep_alive()
-        if (b"expect", b"100-continue") in incoming.headers:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        incoming.may_continue = self._parser.get_http_version() != "1.0"
+        self._requests.append(incoming)
+        if self._task is None and self._refusal is None:
+            self.has_work()
+            self._task = self._loop.create_task(self._answer_requests())
+            self._task.add_done_callback(self._ended)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
-        self._incoming.body += body
-        if len(self._incoming.body) > MAX_BODY:
-            self._refuse(413)
-
-    def on_message_complete(self) -> None:
-        """Answer the request, after those before it."""
-        if self.transport.is_closing():
+        if self._deaf:
             return
-        self._incoming.complete = True
-        self._waiting.append(self._incoming)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._answer_waiting())
-            self._task.add_done_callback(self._ended)
-        elif len(self._waiting) >= _MAX_PIPELINED:
+        self._incoming.body += body
+        self.arrived.set()
+        if len(self._incoming.body) > _MAX_UNREAD:
             self.transport.pause_reading()
 
+    def on_message_complete(self) -> None:
+        """Take note that the request is whole."""
+        self._incoming.complete = True
+        self._in_head = True
+        self._read = 0
+        self.arrived.set()
+        if len(self._requests) >= _MAX_PIPELINED:
+            self.transport.pause_reading()
+
+    # What the application's side of a request calls.
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing more will be read from this client."""
+        return self._left or self._stopping or self._refusal is not None
+
+    def waits(self) -> None:
+        """Wait for the client from now on, at the end of the line of those that do."""
+        if self in self._host.connections:
+            self._host.waiting.pop(self, None)
+            self._host.waiting[self] = None
+
+    def has_work(self) -> None:
+        """Wait for the client no longer."""
+        if not self._left:
+            self._host.waiting.pop(self, None)
+
     # What the server calls.
+
+    def refuse_newcomer(self) -> None:
+        """Answer that there are too many, and close."""
+        self._refuse(503)
 
     def stop(self) -> asyncio.Task[None] | None:
         """Close when idle; otherwise tell the application to come to an end, then close.
@@ -188,19 +247,26 @@ class Connection(asyncio.Protocol):
         """
         self._stopping = True
         self.gone.set()
+        self.arrived.set()
         if self._task is None:
             self.transport.close()
         return self._task
 
     def kill(self) -> None:
-        """Close at once."""
+        """Close at once, and end the work too."""
         if self._task is not None:
             self._task.cancel()
         self.transport.abort()
 
-    async def _answer_waiting(self) -> None:
-        while self._waiting:
-            incoming = self._waiting.popleft()
+    def make_room(self) -> None:
+        """Close at once, because others need the place."""
+        self._host.connections.discard(self)
+        self._host.waiting.pop(self, None)
+        self.transport.abort()
+
+    async def _answer_requests(self) -> None:
+        while self._requests:
+            incoming = self._requests.popleft()
             outgoing = self._outgoing = Outgoing(self, incoming)
             try:
                 await self._app(outgoing.scope(), outgoing.receive, outgoing.send)
@@ -213,10 +279,26 @@ class Connection(asyncio.Protocol):
                 self.transport.abort()
             if self._host.log is not None:
                 self._host.log(outgoing.line())
+            if not outgoing.status and self._refusal is not None:
+                return  # what was wrong with this request is said next
             if not outgoing.finished or not incoming.keep_alive or self._stopping:
-                self.transport.close()
+                self._close_after(outgoing, incoming)
                 return
+        if self._left:
+            self._close_in_order()
         self.transport.resume_reading()
+        self.waits()
+
+    def _close_after(self, outgoing: Outgoing, incoming: Incoming) -> None:
+        if outgoing.finished and not incoming.complete and not self._left:
+            self._listen_to_nothing()
+        else:
+            self._close_in_order()
+
+    def _close_in_order(self) -> None:
+        """Close when what was written is read, for which the client may need a while."""
+        self.waits()
+        self.transport.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -228,139 +310,75 @@ class Connection(asyncio.Protocol):
             if self._outgoing is not None and self._outgoing.status:
                 self.transport.abort()  # half of an answer is on its way already
             else:
-                self._refuse(500)
+                self._refusal = self._refusal or 500
+        if self._refusal is not None and not self._deaf:
+            self._say_refusal()
         elif self._stopping:
             self.transport.close()
 
-    def _stop_after_this(self) -> None:
-        self._incoming.keep_alive = False
+    def _bound_head(self) -> None:
+        """Refuse a head that is too long, and begin to count the time of one that is not whole."""
+        if self._read > MAX_HEAD:
+            self._refuse(431)
+        elif self._deadline is None:
+            self._keep_deadline(self._host.head_deadline)
+
+    def _keep_deadline(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self._loop.call_later(seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        self._deadline = None
+        if self.transport.is_reading():
+            self._refuse(408)
+        else:  # the rest waits for the answers before it, not for the client
+            self._keep_deadline(self._host.head_deadline)
 
     def _refuse(self, status: int) -> None:
+        """Read no further, and answer so after the answers that are due before."""
+        if self._refusal is not None:
+            return
+        self._refusal = status
+        self._keep_deadline(None)
+        self.arrived.set()
+        if self._task is None:
+            self._say_refusal()
+
+    def _say_refusal(self) -> None:
         """Answer without the application, and close."""
-        if self._deaf or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        if self._task is not None:  # the answers before this one come first
-            self._stopping = True
-            return
-        self._deaf = True
+        status = self._refusal or HTTPStatus.INTERNAL_SERVER_ERROR
+        said = _REFUSALS.get(status, b"")
         self.transport.write(
-            _STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+            STATUS_LINES[status]
+            + b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(said)
+            + b"connection: close\r\n\r\n"
+            + said
         )
-        # Closing with unread bytes would reset the connection, and the answer might be lost: listen
-        # a little longer, to nothing.
+        self._listen_to_nothing()
+
+    def _listen_to_nothing(self) -> None:
+        """Close in a moment: with unread bytes it would reset, and the answer might be lost."""
+        self._deaf = True
+        self.waits()
         self.transport.write_eof()
-        asyncio.get_running_loop().call_later(_LINGER, self.transport.abort)
+        self.transport.resume_reading()
+        self._loop.call_later(_LINGER, self.transport.abort)
+
+    def _end(self) -> None:
+        """Close, unless an answer is on its way: then the client reads it, or resets."""
+        if self.transport.get_write_buffer_size():
+            self._loop.call_later(_LAST_MOMENT, self._end)
+        else:
+            self.transport.abort()
 
     def _close(self, *, reset: bool) -> None:
         if not reset:
-            self.transport.close()
+            self._close_in_order()
             return
         sock = self.transport.get_extra_info("socket")
         # Linger on with no time: closing throws away what is buffered and sends a TCP reset.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
-
-
-class Outgoing:
-    """The application's side of one request: its scope, `receive` and `send`."""
-
-    __slots__ = (
-        "_chunked",
-        "_connection",
-        "_head",
-        "_incoming",
-        "_path",
-        "_received",
-        "finished",
-        "status",
-    )
-
-    def __init__(self, connection: Connection, incoming: Incoming) -> None:
-        self._connection = connection
-        self._incoming = incoming
-        self._received = False
-        self._head: bytes | None = None
-        self._chunked = False
-        self._path = ""
-        self.status = 0
-        self.finished = False
-
-    def scope(self) -> Message:
-        """Return the ASGI scope."""
-        raw_path, _, query = self._incoming.target.partition(b"?")
-        path = raw_path.decode("latin-1")
-        self._path = unquote(path) if "%" in path else path
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": self._incoming.method,
-            "scheme": "http",
-            "path": self._path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": "",
-            "headers": self._incoming.headers,
-            "client": self._connection.transport.get_extra_info("peername"),
-            "server": self._connection.transport.get_extra_info("sockname"),
-        }
-
-    async def receive(self) -> Message:
-        """Return the body, then wait for the client to leave or the server to stop."""
-        if not self._received:
-            self._received = True
-            body = bytes(self._incoming.body)
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self._connection.gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        """Write a part of the response.
-
-        Raises:
-            ConnectionResetError: The client is no longer there.
-        """
-        transport = self._connection.transport
-        if transport.is_closing():
-            raise ConnectionResetError
-        if message["type"] == "http.response.start":
-            self._begin(message)
-            return
-        body: bytes = message.get("body", b"")
-        more: bool = message.get("more_body", False)
-        data = self._encode(body, more=more)
-        if data:
-            transport.write(data)
-        self.finished = not more
-        if not self._connection.writable.is_set():
-            await self._connection.writable.wait()
-
-    def line(self) -> str:
-        """Return this exchange as a line for a log: no query, no code, no body."""
-        holds_code = self._path.startswith("/oauth/authorize/")
-        shown = "/oauth/authorize/..." if holds_code else ascii(self._path)[1:-1]
-        return f"{self._incoming.method} {shown} {self.status}"
-
-    def _begin(self, message: Message) -> None:
-        self.status = message["status"]
-        headers: list[tuple[bytes, bytes]] = message.get("headers", [])
-        lines = [_STATUS_LINES.get(self.status) or f"HTTP/1.1 {self.status} \r\n".encode()]
-        lines += [b"%b: %b\r\n" % header for header in headers]
-        lines.append(b"date: %b\r\n" % self._connection.date())
-        has_length = any(name == b"content-length" for name, _ in headers)
-        if not has_length and self.status not in _BODILESS:
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        if not self._incoming.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
-
-    def _encode(self, body: bytes, *, more: bool) -> bytes:
-        head, self._head = self._head or b"", None
-        if self._incoming.method == "HEAD" or self.status in _BODILESS:
-            return head
-        if not self._chunked:
-            return head + body
-        chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-        return head + chunk + (b"" if more else b"0\r\n\r\n")

@@ -81,9 +81,13 @@ class Control:
             ("GET", "openapi-procore.json"): lambda request: procore_document(request.base),
         }
 
+    def reads_body(self, request: Request) -> bool:
+        """Say whether a request's body is looked at."""
+        return request.method == "POST" and ("POST", _name(request.path)) in self._routes
+
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
-        name = request.path.removeprefix("/_emulator").strip("/")
+        name = _name(request.path)
         if not name:
             return Reply(308, (("location", f"{request.root}/_emulator/"), _NOT_STORED))
         route = self._routes.get((request.method, name))
@@ -172,6 +176,10 @@ class Control:
     def _reset(self, _: Request) -> Any:
         self._verbs.reset()
         return {}
+
+
+def _name(path: str) -> str:
+    return path.removeprefix("/_emulator").strip("/")
 
 
 def _body(request: Request) -> object:

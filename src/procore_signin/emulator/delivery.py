@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from procore_signin.emulator.effects import Effect
 from procore_signin.emulator.messages import Reply
 
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -30,12 +32,35 @@ class ConnectionDropped(Exception):
         self.refuse_for = refuse_for
 
 
+async def unless_left(sending: Coroutine[Any, Any, None], receive: Receive) -> None:
+    """Send until all is sent or the client leaves: not every server says so when it is sent to."""
+    tasks = [asyncio.create_task(sending), asyncio.create_task(_leaving(receive))]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+    if isinstance(sent, Exception):
+        raise sent
+
+
+async def _leaving(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def deliver(reply: Reply, effect: Effect, send: Send) -> None:
-    """Send a reply.
+    """Send a reply; to a client that left there is nothing to send.
 
     Raises:
         ConnectionDropped: The fault wants the connection closed here.
     """
+    with suppress(OSError):  # how servers say that the client left (ASGI 2.4)
+        await _deliver(reply, effect, send)
+
+
+async def _deliver(reply: Reply, effect: Effect, send: Send) -> None:
     if effect.delivery == "drop":
         raise ConnectionDropped(reset=effect.reset, refuse_for=effect.refuse_for)
     length = len(reply.body) if effect.content_length is None else effect.content_length

@@ -29,6 +29,7 @@ class Effect:
         delay: Seconds to wait before the work is done.
         delay_after: Seconds to wait between the work and its answer.
         commit: False when the work must not be done.
+        stubs: It stands for an endpoint, so that one of the API asks for a good token first.
         change: Makes another reply of the work's, given the time; without work, of a bare 200.
         delivery: `whole`; `drip`: `amount` bytes every `interval` seconds; `truncate`: `amount`
             bytes of the body, then the connection closes; `drop`: it closes at once.
@@ -43,6 +44,7 @@ class Effect:
     delay: float = 0.0
     delay_after: float = 0.0
     commit: bool = True
+    stubs: bool = False
     change: Change | None = None
     delivery: Delivery = "whole"
     amount: int = 0
@@ -80,6 +82,11 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600:  # noqa: PLR2004 - an hour
             raise BadFault(f"{self._kind}: {name} is a number of seconds from 0 to 3600")
         return float(value)
+
+    def seconds_or_flag(self, name: str) -> float | bool:
+        if isinstance(self._left.get(name, False), bool):
+            return self.flag(name, default=False)
+        return self.seconds(name, 0.0)
 
     def number(self, name: str, default: int, *, low: int, high: int) -> int:
         value = self._left.pop(name, default)
@@ -142,7 +149,9 @@ def _status(read: _Reader) -> Effect:
     headers, body = read.headers(), read.text("body", "")
     kind = ("content-type", read.printable("content_type", "text/plain; charset=utf-8"))
     reply = Reply(status, (kind, *headers), body.encode())
-    return Effect(commit=read.flag("commit", default=False), change=lambda _, __: reply)
+    commit = read.flag("commit", default=False)
+    stubs = not commit and status < 300  # noqa: PLR2004 - the class of successes
+    return Effect(commit=commit, stubs=stubs, change=lambda _, __: reply)
 
 
 def _rate_limit(read: _Reader) -> Effect:
@@ -151,7 +160,7 @@ def _rate_limit(read: _Reader) -> Effect:
     seconds = read.seconds("seconds", 5.0)
     if reset not in {"soon", "past", "far", "garbage"}:
         raise BadFault("rate-limit: reset is soon, past, far or garbage")
-    retry_after = read.flag("retry_after", default=False)
+    retry_after = read.seconds_or_flag("retry_after")
 
     def change(_: Reply, now: float) -> Reply:
         at = {
@@ -165,9 +174,10 @@ def _rate_limit(read: _Reader) -> Effect:
             ("x-rate-limit-remaining", "0"),
             ("x-rate-limit-reset", at),
         ]
-        if retry_after:
-            wait = str(int(seconds)) if reset == "soon" else at
-            headers.append(("retry-after", wait))
+        if retry_after is True:
+            headers.append(("retry-after", str(int(seconds)) if reset == "soon" else at))
+        elif retry_after is not False:
+            headers.append(("retry-after", str(int(retry_after))))
         message = (
             "You have surpassed the max number of requests for your rate limit. "
             "Please wait until your limit resets."

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import UnionType
-from typing import Any
+from typing import Any, Final
 
 from procore_signin.emulator.effects import BadFault, Effect, effect
 from procore_signin.emulator.mint import Mint, seeded_bytes
+
+_LONGEST_ROUTE: Final = 500
+"""Characters: a path is held against each of them."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Faults:
         """
         if not route.rpartition(" ")[2].startswith(("/", "*")):
             raise BadFault("A fault's route is a path, with or without a method: POST /oauth/token")
+        if len(route) > _LONGEST_ROUTE:
+            raise BadFault(f"A fault's route has {_LONGEST_ROUTE} characters at most")
         if times is not None and (not _is(int, times) or times < 1):
             raise BadFault("times is how often the fault happens: 1 or more, or null for always")
         if not _is(int | float, probability) or not 0 <= probability <= 1:
@@ -101,6 +106,10 @@ class Faults:
         self._faults.append(fault)
         return fault
 
+    def concern(self, method: str, path: str) -> bool:
+        """Say whether a fault may happen to such a request, without counting it."""
+        return any(fault.times != 0 and fault.matches(method, path) for fault in self._faults)
+
     def take(self, method: str, path: str) -> Fault | None:
         """Return the first fault that happens to a request, counting it, or None."""
         for fault in self._faults:
@@ -113,6 +122,12 @@ class Faults:
             fault.happened += 1
             return fault
         return None
+
+    def put_back(self, fault: Fault) -> None:
+        """Uncount a fault that was taken and did not happen after all."""
+        fault.happened -= 1
+        if fault.times is not None:
+            fault.times += 1
 
     def all(self) -> list[Fault]:
         """Return every fault, also those that cannot happen any more."""

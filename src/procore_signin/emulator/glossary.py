@@ -167,6 +167,8 @@ STATUSES: Final[Mapping[int, str]] = {
     403: "Procore knows the user but does not let this app or this user in here.",
     404: "There is nothing at this path, or this user may not know that there is.",
     429: "Too many requests: wait until the time in X-Rate-Limit-Reset.",
+    501: "The emulator does not imitate this call; Procore may well serve it. Say what it answers "
+    "in your test: add a fault of the kind `status` for this route.",
 }
 """What a refusal by status alone means; see also `meaning_of_status`."""
 

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Mutabl
 from contextlib import aclosing, suppress
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from procore_signin.emulator.inspector_pages import InspectorPages, exchange_json, mark_of
 from procore_signin.emulator.journal import Journal
@@ -139,7 +139,8 @@ class Inspector:
 
     def _known(self, mark: str) -> int | None:
         """Return the number in a mark, or None when it is not of this journal as it is now."""
-        number = int(mark.partition(".")[0]) if mark.partition(".")[0].isdecimal() else -1
+        before = mark.partition(".")[0]
+        number = int(before) if _is_number(before) else -1
         if "." in mark:
             exchange = self._journal.exchange(number)
             return number if exchange is not None and mark_of(exchange) == mark else None
@@ -207,7 +208,7 @@ class Inspector:
 
     async def _clear(self, scope: Message, send: Send) -> None:
         origin = _header(scope, b"origin")
-        if origin is not None and urlsplit(origin).netloc != _header(scope, b"host"):
+        if origin is not None and origin.partition("://")[2] != _header(scope, b"host"):
             # Another site's page must not reach into the emulator through the browser.
             await _reply(send, 403, "text/plain", "Only this emulator's own page may do this.")
             return

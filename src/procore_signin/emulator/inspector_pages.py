@@ -14,8 +14,12 @@ from procore_signin.emulator import reading
 from procore_signin.emulator.arrows import Arrow, arrows_of, arrows_of_others, standing
 from procore_signin.emulator.glossary import ACTORS, PARAMETERS
 from procore_signin.emulator.journal import BODY_KEPT, Exchange, Headers
+from procore_signin.emulator.members import is_deeper
 from procore_signin.emulator.shortening import shorten_secrets
 from procore_signin.emulator.story import Chapter, SignIn, Story
+
+_DEEPEST_INDENTED: Final = 20
+"""Levels of nesting up to which JSON is indented; beyond, it is shown as it came."""
 
 _SAID_AT_ONCE: Final = 3
 """How many new arrows a screen reader is told of at a time."""
@@ -230,9 +234,12 @@ def _fields(fields: Mapping[str, str]) -> tuple[Field, ...]:
 
 def _readable(body: bytes) -> str:
     try:
-        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+        value = json.loads(body)
     except (ValueError, RecursionError):
         return body.decode()
+    # Each level of nesting indents every line inside it: the page would be as long as the product.
+    deep = is_deeper(value, _DEEPEST_INDENTED)
+    return body.decode() if deep else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _is_page(headers: Headers) -> bool:

@@ -32,7 +32,7 @@ class Exchange:
         started_at: When the request arrived, UTC unix seconds.
         took: Seconds from the request's arrival to the response.
         caller: Who asked: `user` is a browser, `app` is the application's server.
-        lane: Who answered: `auth` for `/oauth/*` and the log-in pages, `api` for `/rest/*`.
+        lane: Who answered: `auth` for `/oauth/*` and the log-in pages, `api` for the API's.
         method: Such as `GET`.
         target: Path, with `?` and query when there is one, as received.
         request_headers: Names and values in the order received.

@@ -30,7 +30,7 @@ def parse(body: bytes) -> object:
         raise
     except (ValueError, RecursionError):
         raise EmulatorRefused("This is not JSON") from None
-    if _is_deeper(value, _DEEPEST):
+    if is_deeper(value, _DEEPEST):
         raise EmulatorRefused(f"The JSON is nested deeper than {_DEEPEST} levels")
     if not _is_unicode(json.dumps(value, ensure_ascii=False)):
         raise EmulatorRefused("The JSON has half of a character: a lone surrogate")
@@ -134,7 +134,8 @@ def _once(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _is_deeper(value: object, levels: int) -> bool:
+def is_deeper(value: object, levels: int) -> bool:
+    """Say whether a JSON value is nested deeper than so many levels."""
     layer = [value]
     for _ in range(levels):
         layer = [inner for outer in layer for inner in _inside(outer)]

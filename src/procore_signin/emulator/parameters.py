@@ -13,8 +13,13 @@ from procore_signin.emulator.messages import Request
 _Value = TypeVar("_Value")
 
 _MAX_PARAMETERS: Final = 100
-_BOUNDARY: Final = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))')
-_FIELD_NAME: Final = re.compile(r'form-data;(?:.*;)?\s*name="([^"]*)"', re.IGNORECASE)
+_BOUNDARY: Final = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;",]{1,70}))', re.IGNORECASE)
+_DISPOSITION: Final = re.compile(
+    rb"^content-disposition:[ \t]*form-data[ \t]*(?=;)", re.IGNORECASE | re.MULTILINE
+)
+_PARAMETER: Final = re.compile(
+    rb';[ \t]*+([^\s=;"]++)[ \t]*+=[ \t]*+(?:"([^"\r\n]*+)"|([^\s;"]++))'
+)
 
 
 class Malformed(Exception):
@@ -28,6 +33,18 @@ def query_parameters(query: str) -> dict[str, str]:
         Malformed: It is not UTF-8, or a parameter occurs twice (RFC 6749 §3.1).
     """
     return _unique(_urlencoded(query))
+
+
+def request_parameters(request: Request) -> dict[str, str]:
+    """Return the parameters of a request's query and body; of a name in both, the body's.
+
+    An older page of Procore's documentation sends a token request in the query, as Rails takes it.
+    RFC 6749 §2.3.1 forbids it, and new code must not do so.
+
+    Raises:
+        Malformed: See `query_parameters` and `body_parameters`.
+    """
+    return {**query_parameters(request.query), **body_parameters(request)}
 
 
 def body_parameters(request: Request) -> dict[str, str]:
@@ -103,14 +120,28 @@ def _multipart(body: bytes, content_type: str) -> list[tuple[str, str]]:
     fields = []
     for part in parts[:-1]:
         head, blank_line, value = part.partition(b"\r\n\r\n")
-        name = _FIELD_NAME.search(head.decode("latin-1"))
+        name = _field_name(head)
         if not blank_line or name is None:
             raise Malformed("A part of the multipart body has no field name")
         try:
-            fields.append((name[1], value.decode()))
+            fields.append((name, value.decode()))
         except UnicodeDecodeError:
             raise Malformed("A field of the multipart body is not UTF-8") from None
     return fields
+
+
+def _field_name(head: bytes) -> str | None:
+    """Return the name in a part's `content-disposition` (RFC 7578 §4.2), or None."""
+    disposition = _DISPOSITION.search(head)
+    if disposition is None:
+        return None
+    end = head.find(b"\r\n", disposition.end())
+    line = head[disposition.end() : end if end >= 0 else len(head)]
+    for parameter in _PARAMETER.finditer(line):
+        if parameter[1].lower() == b"name":
+            written: bytes = parameter[3] if parameter[2] is None else parameter[2]
+            return written.decode("latin-1")
+    return None
 
 
 def _unique(pairs: Iterable[tuple[str, _Value]]) -> dict[str, _Value]:

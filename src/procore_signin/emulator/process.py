@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,7 +90,7 @@ def serve_all(
         if keeping is not None:
             keeping.cancel()
 
-    asyncio.run(main())
+    _run(main())
     if kept is not None:
         kept.save()
 
@@ -113,7 +113,7 @@ def running(*servers: Server) -> Iterator[None]:
 
     def work() -> None:
         try:
-            asyncio.run(main())
+            _run(main())
         finally:
             ready.release(len(servers))  # whatever happened, nobody waits any longer
 
@@ -128,6 +128,12 @@ def running(*servers: Server) -> Iterator[None]:
     finally:
         stops[0]()
         thread.join()
+
+
+def _run(main: Coroutine[None, None, None]) -> None:
+    """Run until the end, on an event loop that can watch a listener, on every platform."""
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(main)
 
 
 def _named(log: Log | None, name: str, procores: Mapping[str, LocalProcore]) -> Log | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from procore_signin.emulator.api import Api
+from procore_signin.emulator.body import is_too_long
 from procore_signin.emulator.clients import OUT_OF_BAND
 from procore_signin.emulator.faults import Faults
 from procore_signin.emulator.journal import Journal
@@ -18,6 +19,7 @@ from procore_signin.emulator.pages import Pages
 from procore_signin.emulator.provider import Provider
 from procore_signin.emulator.seed import Population
 from procore_signin.emulator.state import State
+from procore_signin.emulator.unserved import is_api
 
 
 class LocalProcore:
@@ -66,11 +68,29 @@ class LocalProcore:
         self.journal = Journal()
         self.changed = False
 
+    def reads_body(self, request: Request) -> bool:
+        """Say whether a request's body is looked at, given its head.
+
+        By an endpoint, where a fault waits, or by whoever reads in the journal what was sent to the
+        API: nothing of the API takes a body, so one that is too long is not waited for there.
+        """
+        if self.provider.reads_body(request):
+            return True
+        with self.lock:
+            if self.faults.concern(request.method, request.path):
+                return True
+            is_sent_one = is_api(request.path) and request.method not in {"GET", "HEAD"}
+            return is_sent_one and not is_too_long(request.headers) and not self.api.refuse(request)
+
+    def refuse_stub(self, request: Request) -> Reply | None:
+        """Return why the API does not let a request in, whatever a stub would answer, or None."""
+        return self.api.refuse(request) if is_api(request.path) else None
+
     def answer(self, request: Request) -> Reply:
         """Do what a request asks, without faults and without a trace in the journal."""
         with self.lock:
             self.changed = True
-            if request.path.startswith("/rest/"):
+            if is_api(request.path):
                 return self.api.answer(request)
             if request.path == "/" and request.method in {"GET", "HEAD"}:
                 return self._index(request)

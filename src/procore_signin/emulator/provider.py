@@ -11,12 +11,13 @@ from procore_signin.emulator.parameters import Malformed, query_parameters
 from procore_signin.emulator.revocation_endpoint import RevocationEndpoint
 from procore_signin.emulator.state import State
 from procore_signin.emulator.token_endpoint import TokenEndpoint
+from procore_signin.emulator.unserved import may_be_procores, not_served
 
 
 class Provider:
     """Routes a request of the authorization server to whoever answers it."""
 
-    __slots__ = ("_pages", "_routes", "_state")
+    __slots__ = ("_pages", "_paths", "_routes", "_state")
 
     def __init__(self, state: State, pages: Pages) -> None:
         self._state = state
@@ -32,6 +33,11 @@ class Provider:
             ("GET", "/oauth/token/info"): self._token_info,
             ("POST", "/oauth/revoke"): RevocationEndpoint(state).answer,
         }
+        self._paths = frozenset(path for _, path in self._routes)
+
+    def reads_body(self, request: Request) -> bool:
+        """Say whether a request's body is looked at."""
+        return request.method == "POST" and ("POST", request.path) in self._routes
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
@@ -41,7 +47,13 @@ class Provider:
             return route(request)
         if method == "GET" and request.path.startswith(f"{AUTHORIZE}/"):
             return self._pages.out_of_band(request)
+        if may_be_procores(request) and not self._is_known(request.path):
+            return not_served(request)
         return text_reply(404, "Not Found", note=f"there is no {request.method} {request.path}")
+
+    def _is_known(self, path: str) -> bool:
+        """Say whether a path is answered under another method."""
+        return path in self._paths or path.startswith(f"{AUTHORIZE}/")
 
     def _token_info(self, request: Request) -> Reply:
         dialect, now = self._state.dialect, self._state.clock()

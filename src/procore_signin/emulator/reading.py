@@ -43,7 +43,7 @@ def request_fields(exchange: Exchange) -> Fields:
     if text.lstrip()[:1] == "{":
         return json_fields(exchange.request_body)
     content_type = header(exchange.request_headers, "content-type") or ""
-    if content_type.startswith("multipart/"):
+    if content_type.lower().startswith("multipart/"):
         return _first(_parts(text))
     return _first(_pairs(text))
 
@@ -52,14 +52,14 @@ def json_fields(body: bytes) -> Fields:
     """Return the members of a JSON object as text, nested ones as JSON; empty when it is none."""
     try:
         parsed = json.loads(body)
+        if not isinstance(parsed, dict):
+            return {}
+        return {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in parsed.items()
+        }
     except (ValueError, RecursionError):
         return {}
-    if not isinstance(parsed, dict):
-        return {}
-    return {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in parsed.items()
-    }
 
 
 def location(exchange: Exchange) -> str | None:
@@ -71,7 +71,7 @@ def location(exchange: Exchange) -> str | None:
 
 def kind(headers: Headers) -> str:
     """Return what a body is, for a label: ` JSON`, ` page` or nothing."""
-    content_type = header(headers, "content-type") or ""
+    content_type = (header(headers, "content-type") or "").lower()
     if "json" in content_type:
         return " JSON"
     return " page" if content_type.startswith("text/html") else ""

@@ -8,7 +8,7 @@ from procore_signin.emulator.client_authentication import TwoMethods, authentica
 from procore_signin.emulator.clients import Client
 from procore_signin.emulator.grants import Token
 from procore_signin.emulator.messages import Reply, Request, json_reply
-from procore_signin.emulator.parameters import Malformed, body_parameters
+from procore_signin.emulator.parameters import Malformed, request_parameters
 from procore_signin.emulator.state import State
 
 _NOT_YOURS: Final = {
@@ -29,7 +29,7 @@ class RevocationEndpoint:
         """Answer one revocation request: 200 and `{}` also for a token that does not exist."""
         dialect = self._state.dialect
         try:
-            parameters = body_parameters(request)
+            parameters = request_parameters(request)
             client = authenticate(self._state.directory, request.headers, parameters)
         except Malformed as refused:
             return dialect.reply(dialect.error("invalid_request", str(refused)))

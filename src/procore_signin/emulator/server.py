@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Final
 
 from procore_signin.emulator.asgi import App, EmulatorApp
-from procore_signin.emulator.connection import Connection
+from procore_signin.emulator.connection import HEAD_DEADLINE, Connection
 from procore_signin.emulator.procore import LocalProcore
 from procore_signin.emulator.refused import EmulatorRefused
 from procore_signin.environments import LOOPBACK_HOSTS
+
+if sys.platform != "win32":
+    import resource
 
 DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 4568
 _BACKLOG: Final = 1024
 _PATIENCE: Final = 0.5
 """Seconds that answers under way get to finish when the server stops."""
+_MOST_CONNECTIONS: Final = 2000
+_RESERVED: Final = 32
+"""Descriptors that are left to everything else: templates, the state file, the terminal."""
+_FEWEST_CONNECTIONS: Final = 8
+_AT_ONCE: Final = 8
+"""Connections that may have been accepted and not joined those that are open."""
+_PAUSE: Final = 0.05
+"""Seconds until a connection is accepted again after there was no descriptor for one."""
 
 Log = Callable[[str], None]
 
@@ -64,6 +76,16 @@ def _bound(address: str, port: int) -> socket.socket:
     return bound
 
 
+def most_connections() -> int:
+    """Return how many connections one server holds open: fewer than it may have descriptors."""
+    if sys.platform == "win32":
+        return _MOST_CONNECTIONS
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return _MOST_CONNECTIONS
+    return max(_FEWEST_CONNECTIONS, min(_MOST_CONNECTIONS, allowed - _RESERVED))
+
+
 def _taken(port: int, error: OSError | OverflowError) -> EmulatorRefused:
     return EmulatorRefused(
         f"The emulator cannot listen on port {port} ({error}). Choose another, or 0 for a free one"
@@ -82,6 +104,9 @@ class Server:
     Attributes:
         url: The emulator's origin, with the real port.
         app: What answers: the emulator, or until it runs any ASGI application that mounts it.
+        most: How many connections may be open. Beyond them the one that has waited longest for its
+            client is closed; where all of them are being answered, the newcomer is told so.
+        head_deadline: See `connection.HEAD_DEADLINE`.
 
     Raises:
         EmulatorRefused: The host is not this machine, or the port cannot be had.
@@ -98,10 +123,16 @@ class Server:
         self._procore = procore
         self.app: App = EmulatorApp(procore)
         self.log = log
+        self.most = most_connections()
+        self.head_deadline = HEAD_DEADLINE
+        self.connections: set[Connection] = set()
+        self.waiting: dict[Connection, None] = {}
         self._listener = bind(host, port)
         self._address: tuple[str, int] = self._listener.getsockname()[:2]
+        self._listening = False
+        self._trying: asyncio.TimerHandle | None = None
+        self._arriving: set[asyncio.Task[object]] = set()
         self._returning: asyncio.Task[None] | None = None
-        self.connections: set[Connection] = set()
         self._date_at = 0
         self._date = b""
         shown = f"[{host}]" if ":" in host else host
@@ -120,9 +151,8 @@ class Server:
             ready()
             await stop.wait()
             self._stay_away()
-            self._listening.close()
         finally:
-            self._listener.close()
+            self._close_listener()
         under_way = [task for c in tuple(self.connections) if (task := c.stop()) is not None]
         if under_way:
             await asyncio.wait(under_way, timeout=_PATIENCE)
@@ -152,10 +182,58 @@ class Server:
     def _from_outside(self, work: Coroutine[None, None, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def admit(self, connection: Connection) -> None:
+        """Let a connection join, or end it or another when there are too many."""
+        if not self._listening:  # it was accepted just before the emulator went down
+            connection.kill()
+            return
+        self.connections.add(connection)
+        while len(self.connections) > self.most:
+            if not self._make_room():
+                connection.refuse_newcomer()
+                return
+        connection.waits()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest for its client; False when none waits."""
+        longest = next(iter(self.waiting), None)
+        if longest is None:
+            return False
+        longest.make_room()
+        return True
+
     async def _open(self) -> None:
-        self._listening = await self._loop.create_server(
-            lambda: Connection(self.app, self), sock=self._listener, backlog=_BACKLOG
-        )
+        if self._listening:
+            return
+        self._listener.listen(_BACKLOG)
+        self._listener.settimeout(0)
+        self._listening = True
+        self._watch()
+
+    def _watch(self) -> None:
+        self._trying = None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        """Take some of the connections that are there."""
+        for _ in range(_AT_ONCE - len(self._arriving)):
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # No descriptor is left (EMFILE, ENFILE). The client still waits, so that this would
+                # be called again at once, for ever.
+                self._make_room()
+                self._loop.remove_reader(self._listener)
+                self._trying = self._loop.call_later(_PAUSE, self._watch)
+                return
+            accepted.settimeout(0)
+            arriving: asyncio.Task[object] = self._loop.create_task(
+                self._loop.connect_accepted_socket(lambda: Connection(self.app, self), accepted)
+            )
+            self._arriving.add(arriving)
+            arriving.add_done_callback(self._arriving.discard)
 
     async def _refuse(self) -> None:
         self._close()
@@ -163,11 +241,20 @@ class Server:
     def _close(self) -> None:
         """Stop listening, and end every connection."""
         self._stay_away()
-        if self._listening.is_serving():
-            self._listening.close()
+        if self._listening:
+            self._close_listener()
             self._listener = _bound(*self._address)  # so that nobody else takes the port meanwhile
         for connection in tuple(self.connections):
             connection.kill()
+
+    def _close_listener(self) -> None:
+        if self._listening:
+            self._listening = False
+            self._loop.remove_reader(self._listener)
+        if self._trying is not None:
+            self._trying.cancel()
+            self._trying = None
+        self._listener.close()
 
     async def _return_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

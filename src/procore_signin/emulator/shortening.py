@@ -29,6 +29,9 @@ _LONG: Final = 16
 """Characters from which a value is told apart from ordinary text, so that it can be replaced
 wherever it occurs, and from which six of its characters may be shown."""
 
+_MOST_MET: Final = 500
+"""Long secrets of one exchange, each of which is looked for in all of it."""
+
 _PAIR: Final = re.compile(r"(?<![^=&?#])([^=&?#]++)=([^&#]*+)")
 _PAIR_IN_FORM: Final = re.compile(r"(?<![^=&?#])([^=&?#]++)=([^&]*+)")
 _PAIR_IN_MARKUP: Final = re.compile(
@@ -39,10 +42,11 @@ _DEEPEST: Final = 6
 _ELLIPSIS_QUOTED: Final = quote("…")
 _SHORTENED: Final = re.compile(r"(?:.{4})?…(?:.{2})?\[\d+\]")
 _CODE_IN_PATH: Final = re.compile(r"(/oauth/authorize/)(?!native\b)([^/?#&\"'<>\s]+)")
-_JSON_NAME: Final = re.compile(r'("(?:[^"\\]|\\.)*")\s*:\s*')
+# Bounded, or each of many escaped quotes would be tried as a beginning up to the far end.
+_JSON_NAME: Final = re.compile(r'("(?:[^"\\]|\\.){0,200}+")\s*+:\s*+')
 _PART_NAME: Final = re.compile(r"(?<!file)name=\"?([^\";\r\n]*)", re.IGNORECASE)
 _BLANK_LINE: Final = re.compile(r"\r?\n\r?\n")
-_INPUT: Final = re.compile(r"<input\b[^>]{0,8192}+>", re.IGNORECASE)
+_INPUT: Final = re.compile(r"<input\b", re.IGNORECASE)
 _ATTRIBUTE: Final = re.compile(
     r"(?<![\w-])(name|value)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))", re.IGNORECASE
 )
@@ -64,6 +68,8 @@ def shorten_secrets(exchange: Exchange) -> Exchange:
         response_body=shortener.body(exchange.response_body).encode(),
         note=exchange.note,
     )
+    if shortener.met_too_many:
+        return _with_nothing_but_names(shown)
     return replace(
         shown,
         target=shortener.everywhere(shown.target),
@@ -79,10 +85,33 @@ def shorten_secrets(exchange: Exchange) -> Exchange:
     )
 
 
+def _with_nothing_but_names(exchange: Exchange) -> Exchange:
+    """Return what can be shown where there are more secrets than can be looked for everywhere."""
+
+    def hidden(headers: Headers) -> Headers:
+        return tuple((name, HIDDEN) for name, _ in headers)
+
+    body = f"[hidden: more than {_MOST_MET} secrets]".encode()
+    return replace(
+        exchange,
+        target=exchange.target.partition("?")[0],
+        request_headers=hidden(exchange.request_headers),
+        request_body=body,
+        response_headers=hidden(exchange.response_headers),
+        response_body=body,
+        note=exchange.note and HIDDEN,
+    )
+
+
 class _Shortener:
-    """Rewrites text where it stands and remembers the long secrets that it met."""
+    """Rewrites text where it stands and remembers the long secrets that it met.
+
+    Attributes:
+        met_too_many: There are more of them than each text can be searched for.
+    """
 
     def __init__(self) -> None:
+        self.met_too_many = False
         self._met: dict[str, str] = {}
 
     def value(self, name: str, value: str, depth: int = 0) -> str:
@@ -151,6 +180,7 @@ class _Shortener:
     def _remember(self, secret: str, shown: str) -> str:
         if len(secret) >= _LONG and secret != shown:
             self._met[secret] = shown
+            self.met_too_many = len(self._met) > _MOST_MET
         return shown
 
     def _header(self, name: str, value: str) -> str:
@@ -227,26 +257,38 @@ class _Shortener:
         return json.dumps(self.value(name, value), ensure_ascii=False)
 
     def _html(self, text: str) -> str:
-        text = _INPUT.sub(self._input, text)
+        text = self._inputs(text)
         text = _CODE_ON_PAGE.sub(
             lambda match: match[1] + self._remember(match[2], _short(match[2])) + match[3], text
         )
         return self.url(text, _PAIR_IN_MARKUP)
 
-    def _input(self, tag: re.Match[str]) -> str:
+    def _inputs(self, text: str) -> str:
+        """Rewrite every input element; one that does not end is none, nor is what it contains."""
+        shown: list[str] = []
+        position = 0
+        while found := _INPUT.search(text, position):
+            end = text.find(">", found.end()) + 1
+            if not end:
+                break
+            shown += text[position : found.start()], self._input(text[found.start() : end])
+            position = end
+        return "".join([*shown, text[position:]])
+
+    def _input(self, tag: str) -> str:
         found = {
             match[1].lower(): (match, match[2] or match[3] or match[4] or "")
-            for match in _ATTRIBUTE.finditer(tag[0])
+            for match in _ATTRIBUTE.finditer(tag)
         }
         if "name" not in found or "value" not in found:
-            return tag[0]
+            return tag
         match, written = found["value"]
         value = html.unescape(written)
         shown = self.value(html.unescape(found["name"][1]), value)
         if shown == value:
-            return tag[0]
+            return tag
         attribute = f'value="{html.escape(shown)}"'
-        return tag[0][: match.start()] + attribute + tag[0][match.end() :]
+        return tag[: match.start()] + attribute + tag[match.end() :]
 
 
 def _plain(name: str) -> str:

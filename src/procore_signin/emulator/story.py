@@ -14,6 +14,7 @@ from typing import Final
 from procore_signin.emulator import reading
 from procore_signin.emulator.journal import Exchange
 from procore_signin.emulator.shortening import shorten_secrets
+from procore_signin.emulator.unserved import NOTE
 
 SIGN_INS_KEPT: Final = 30
 EXCHANGES_KEPT: Final = 120
@@ -148,6 +149,11 @@ def shows_consent(exchange: Exchange) -> bool:
         and exchange.status == 200  # noqa: PLR2004 - OK
         and b'name="decision"' in exchange.response_body
     )
+
+
+def is_unserved(exchange: Exchange) -> bool:
+    """Say whether this response is that the emulator does not serve such a request."""
+    return exchange.status == 501 and (exchange.note or "").startswith(NOTE)  # noqa: PLR2004 - Not Implemented
 
 
 def issued_tokens(exchange: Exchange) -> set[str]:

@@ -10,7 +10,7 @@ from procore_signin.emulator.clients import Client
 from procore_signin.emulator.dialect import OAuthError
 from procore_signin.emulator.grants import Code, Token
 from procore_signin.emulator.messages import Reply, Request, json_reply
-from procore_signin.emulator.parameters import Malformed, body_parameters
+from procore_signin.emulator.parameters import Malformed, request_parameters
 from procore_signin.emulator.pkce import refuse_verifier
 from procore_signin.emulator.state import State
 
@@ -32,7 +32,7 @@ class TokenEndpoint:
         """Answer one token request."""
         dialect = self._state.dialect
         try:
-            parameters = body_parameters(request)
+            parameters = request_parameters(request)
             client = authenticate(self._state.directory, request.headers, parameters)
         except Malformed as refused:
             return dialect.reply(dialect.error("invalid_request", str(refused)))

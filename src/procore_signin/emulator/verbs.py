@@ -16,7 +16,7 @@ from procore_signin.emulator.faults import Fault
 from procore_signin.emulator.grants import Token
 from procore_signin.emulator.login_pages import AUTHORIZE
 from procore_signin.emulator.messages import Request
-from procore_signin.emulator.parameters import Malformed, body_parameters
+from procore_signin.emulator.parameters import Malformed, request_parameters
 from procore_signin.emulator.people import DEMO_PASSWORD, Person
 from procore_signin.emulator.procore import LocalProcore
 from procore_signin.emulator.refused import EmulatorRefused
@@ -238,13 +238,14 @@ class Verbs:
         """Return what reached the token endpoint, oldest first."""
         found = []
         for exchange in self.procore.journal.exchanges():
-            path = exchange.target.partition("?")[0].rstrip("/")
+            path, _, query = exchange.target.partition("?")
+            path = path.rstrip("/")
             if exchange.method != "POST" or path != "/oauth/token":
                 continue
             headers = {name.lower(): value for name, value in exchange.request_headers}
-            sent = Request("POST", path, headers=headers, body=exchange.request_body)
+            sent = Request("POST", path, query, headers, exchange.request_body)
             try:
-                parameters = body_parameters(sent)
+                parameters = request_parameters(sent)
             except Malformed:
                 parameters = {}
             grant_type = parameters.get("grant_type")

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from procore_signin.web.http import BrowserRequest
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_PURPOSES: Final = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
+_AHEAD: Final = (b"prefetch", b"prerender", b"preview")
 
 
 def origin_of(address: str) -> str:
@@ -36,10 +38,6 @@ def _hosts(address: str) -> tuple[str, ...]:
     default = _DEFAULT_PORTS.get(parts.scheme)
     port = parts.port or default
     return (name, f"{name}:{port}") if port == default else (f"{name}:{port}",)
-
-
-_PURPOSES: Final = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
-_AHEAD: Final = (b"prefetch", b"prerender", b"preview")
 
 
 def is_navigation(request: BrowserRequest) -> bool:
