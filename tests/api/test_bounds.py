@@ -23,8 +23,8 @@ from procore_signin.api import (
     UnexpectedAnswer,
 )
 from procore_signin.api.body import Gunzip
-from procore_signin.api.deadline import Wait, waits
 from procore_signin.errors import ProcoreUnavailable
+from procore_signin.transport.deadline import Wait, waits
 
 DEADLINE = 0.4
 SHORT = ApiOptions(deadline=DEADLINE, timeout=0.3)

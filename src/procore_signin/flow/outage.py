@@ -6,10 +6,10 @@ still be many requests to a Procore that is down. This is what one process knows
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
 from procore_signin.events import Event, emit
+from procore_signin.forks import Lock
 
 FAILURES: Final = 5
 """So many refreshes without an answer, one after the other, are an outage."""
@@ -28,7 +28,7 @@ class Outage:
     def __init__(self) -> None:
         self._failures = 0
         self._until = 0.0
-        self._lock: Final = threading.Lock()
+        self._lock: Final = Lock()
 
     def claim(self, now: float) -> float:
         """Ask whether Procore may be asked.

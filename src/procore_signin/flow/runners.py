@@ -50,6 +50,11 @@ class Runner:
         self._transport = transport
         self._sleep = sleep
         self._complete = complete
+        self.after_fork()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: what other threads were doing is not under way here."""
         self._under_way: dict[Hashable, Future[Any]] = {}
         self._lock = threading.Lock()
         self._unfinished = 0
