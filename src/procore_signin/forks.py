@@ -45,7 +45,7 @@ class _Forks:
         self._lock = threading.RLock()
         self._known: Final[dict[int, weakref.ref[Forkable]]] = {}
         self._depth = 0
-        self._resting: list[Forkable] = []
+        self._resting: dict[int, Forkable] = {}
 
     def add(self, each: Forkable) -> None:
         number = id(each)
@@ -67,20 +67,18 @@ class _Forks:
             else:
                 break
         self._depth += 1
-        resting = {id(each) for each in self._resting}
         for each in reversed(self._all()):
-            if id(each) not in resting:
-                self._resting.append(each)  # a strong reference: it is told afterwards as well
+            if id(each) not in self._resting:
+                self._resting[id(each)] = each  # held, so that it is told afterwards as well
                 _tell(each, "before_fork", trouble)
         _complain(trouble)
 
     def in_parent(self) -> None:
         self._depth -= 1
         trouble: list[BaseException] = []
-        if not self._depth:
-            rested, self._resting = self._resting, []
-            for each in reversed(rested):
-                _tell(each, "after_fork_in_parent", trouble)
+        while self._resting and not self._depth:
+            # One by one: a fork in the middle of that has the others rest still.
+            _tell(self._resting.popitem()[1], "after_fork_in_parent", trouble)
         self._lock.release()
         _complain(trouble)
 
@@ -91,7 +89,7 @@ class _Forks:
         self._lock = threading.RLock()  # threads that waited for the old one do not exist here
         for _ in range(self._depth):
             self._lock.acquire()
-        rested, self._resting = self._resting, []
+        rested, self._resting = self._resting, {}
         trouble: list[BaseException] = []
         for each in self._all():
             _tell(each, "after_fork", trouble)
