@@ -276,8 +276,8 @@ WAYS: Final[dict[str, Callable[[], Callable[[int, int], Callable[[], Counter[str
 
 def share_connections() -> None:
     """Undo what the product does about them, to see whether this program would notice."""
-    api.Wire.after_fork = lambda _: None  # type: ignore[method-assign]
-    Owned.inherited = lambda _: False  # type: ignore[method-assign]
+    api.Wire.after_fork = lambda _: None  # type: ignore[assignment, method-assign]
+    Owned.inherited = lambda _: False  # type: ignore[assignment, method-assign]
 
 
 def main(way: str, rounds: int, children: int, times: int) -> None:

@@ -17,6 +17,9 @@ from urllib.parse import parse_qs
 THINKING_SECONDS: Final = 0.02
 """How long a token request takes, so that forks happen in the middle of some."""
 
+READING_SECONDS: Final = 0.002
+"""How long any other takes: processes that share a connection then have requests on it at once."""
+
 _numbers = itertools.count(1)
 
 
@@ -67,10 +70,10 @@ class Connection(asyncio.Protocol):
                 f"HTTP/1.1 {status} Fake\r\ncontent-type: application/json\r\n"
                 f"content-length: {len(content)}\r\n\r\n"
             ).encode() + content
-            if target.startswith("/oauth/token"):
-                asyncio.get_running_loop().call_later(THINKING_SECONDS, self._write, whole)
-            else:
-                self._write(whole)
+            token = target.startswith("/oauth/token")
+            asyncio.get_running_loop().call_later(
+                THINKING_SECONDS if token else READING_SECONDS, self._write, whole
+            )
 
     def _write(self, data: bytes) -> None:
         if not self._transport.is_closing():
