@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COUNTS = {"A": 12, "C": 13, "T": 8, "I": 6, "S": 7, "K": 8, "V": 7, "R": 12, "P": 5, "F": 4, "O": 7, "E": 4}
+COUNTS = {
+    "A": 12,
+    "C": 13,
+    "T": 8,
+    "I": 6,
+    "S": 7,
+    "K": 8,
+    "V": 7,
+    "R": 12,
+    "P": 5,
+    "F": 4,
+    "O": 7,
+    "E": 4,
+}
 IDS = {f"{letter}{number}" for letter, most in COUNTS.items() for number in range(1, most + 1)}
 ROW = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (holds|part|waits) \| ?(.*?) ?\|$", re.MULTILINE)
 

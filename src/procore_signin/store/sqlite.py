@@ -117,11 +117,12 @@ class SqliteDatabase:
             failed = error
         else:
             self._give_back(connection)
+            connection = None
             return rows
         finally:
+            if connection is not None:
+                connection.close()
             self._reading.pop(thread, None)
-        if connection is not None:
-            connection.close()
         raise failed.raised(self.label)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
