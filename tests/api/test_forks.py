@@ -333,3 +333,30 @@ def test_F3_the_authorities_are_read_again_in_a_child_that_needs_them() -> None:
     assert in_child(child) == (True, False)
     assert wire._TRUST.context() is before
     assert isinstance(wire._TRUST._lock, Lock)
+
+
+@pytest.mark.parametrize("new_world", ["sync"], indirect=True)
+def test_F2_a_child_forked_in_a_running_loop_refreshes_and_asks(new_world: Any) -> None:
+    world: World = new_world()
+    outcomes: list[Any] = []
+
+    async def use(door: AsyncProcoreSignIn) -> tuple[int, str]:
+        before = (await door.fresh_tokens(world.user)).generation
+        after = await door.fresh_tokens(world.user, rejected=before)
+        async with (
+            contextlib.aclosing(AsyncWire()) as connections,
+            api.async_client_for(door, world.user, wire=connections) as client,
+        ):
+            login: str = (await client.get(ME)).json()["login"]
+        return after.generation - before, login
+
+    async def parent() -> None:
+        door = AsyncProcoreSignIn(**world._settings(world.emulator.url))
+        outcomes.append(await use(door))
+        child = Child(lambda: asyncio.run(use(door)))
+        outcomes.append(await asyncio.to_thread(child.outcome))
+        outcomes.append(await use(door))
+        await door.aclose()
+
+    asyncio.run(parent())
+    assert [(1, DEMO_LOGIN)] * 3 == outcomes
