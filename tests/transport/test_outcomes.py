@@ -216,7 +216,7 @@ def test_T7_a_header_that_is_no_text_is_unexpected(new_transport: Any, serve: An
 def test_F2_a_header_beyond_ascii_costs_no_answer(new_transport: Any, serve: Any) -> None:
     data = OK + b"content-length: 2\r\nx-a: \xe9\r\n\r\n{}"
     answer = new_transport().send(post(serve(answering(data)).url))
-    assert (answer.body, answer.headers["x-a"]) == (b"{}", "\xe9")
+    assert HttpResponse(200, {"content-length": "2"}, b"{}") == answer
 
 
 def test_T3_a_head_without_an_end_is_refused_early(new_transport: Any, serve: Any) -> None:

@@ -234,7 +234,12 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
         )
     head = HttpResponse(
         response.status,
-        {name.decode().lower(): value.decode("latin-1") for name, value in response.headers},
+        # One that is not ASCII says nothing that is asked here, and harms no answer.
+        {
+            name.decode().lower(): value.decode()
+            for name, value in response.headers
+            if value.isascii()
+        },
         b"",
     )
     if head.headers.get("content-encoding", "identity").lower() != "identity":
