@@ -185,6 +185,7 @@ def test_T2_a_machine_without_authorities_is_told_what_it_lacks(
     assert "certificate authorities" in failure.value.hint
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
 def test_connections_are_used_again(new_transport: Any, serve: Any) -> None:
     server = serve(answering())
     transport = new_transport()
@@ -193,6 +194,15 @@ def test_connections_are_used_again(new_transport: Any, serve: Any) -> None:
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
+@pytest.mark.parametrize("kind", ["sync, after a fork", "async, after a fork"])
+def test_F1_bytes_after_an_answer_are_no_part_of_the_next(new_transport: Any, serve: Any) -> None:
+    server = serve(answering(ANSWER + ANSWER.replace(b"{}", b"[]")))
+    transport = new_transport()
+    assert [transport.send(get(server.url)).body for _ in range(3)] == [b"{}"] * 3
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])  # the others use none again
 def test_R5_a_connection_that_was_idle_is_not_used_again(
     new_transport: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

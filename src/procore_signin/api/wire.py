@@ -16,7 +16,7 @@ import httpx2
 
 from procore_signin.api.errors import ApiError, ApiUnreachable, NotSent
 from procore_signin.forks import Lock, Owned, abandon, look_after
-from procore_signin.transport.deadline import AsyncDeadlineBackend, DeadlineBackend
+from procore_signin.transport.deadline import AsyncDeadlineBackend, DeadlineBackend, Wait
 
 MAX_CONNECTIONS: Final = 100
 MAX_IDLE_CONNECTIONS: Final = 20
@@ -75,6 +75,9 @@ class Wire(httpx2.BaseTransport):
         try:
             pool = self._pool or self._open()
             response = pool.handle_request(_for_httpcore(request))
+            if _came_before(request):
+                response.close()
+                raise httpcore2.RemoteProtocolError(_CAME_BEFORE)
         except FAILURES as error:
             failure = failed(request, error)
         else:
@@ -116,6 +119,9 @@ class AsyncWire(httpx2.AsyncBaseTransport):
         try:
             pool = self._pool or self._open()
             response = await pool.handle_async_request(_for_httpcore(request))
+            if _came_before(request):
+                await response.aclose()
+                raise httpcore2.RemoteProtocolError(_CAME_BEFORE)
         except FAILURES as error:
             failure = failed(request, error)
         else:
@@ -252,6 +258,19 @@ def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:
         "http2": False,
         "retries": 0,
     }
+
+
+_CAME_BEFORE: Final = "what came had come before it was asked for"
+
+
+def _came_before(request: httpx2.Request) -> bool:
+    """Return whether the answer to `request` was there before the request was.
+
+    A server or gateway that sends more than one answer to a request would otherwise shift all that
+    follow on this connection by one: each caller would get the answer of the one before (row F1).
+    """
+    wait = request.extensions.get("timeout", {}).get("read")
+    return isinstance(wait, Wait) and not wait.seen.first
 
 
 def _for_httpcore(request: httpx2.Request) -> httpcore2.Request:

@@ -258,7 +258,10 @@ class AsyncDeadlineStream(Owned, httpcore2.AsyncNetworkStream):
         """Return what has come, at most `max_bytes`."""
         if self.inherited():
             raise httpcore2.ReadError(_INHERITED)
-        return await self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        data = await self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        if isinstance(timeout, Wait):
+            timeout.seen.received(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as above
         """Send `buffer`."""

@@ -33,7 +33,7 @@ _FAILURES: Final = (
 
 
 class HttpcoreTransport:
-    """A `Transport` for threads. Its connections are opened at first use and shared.
+    """A `Transport` for threads. Each request has a connection of its own.
 
     Args:
         deadline: As in `PyreqwestTransport`.
@@ -100,7 +100,7 @@ class HttpcoreTransport:
         raise failure  # outside the handler: the library's errors may show headers
 
     def close(self) -> None:
-        """Close the connections. A later `send` opens new ones."""
+        """Close the connections of requests under way. A later `send` opens new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -112,7 +112,9 @@ class HttpcoreTransport:
                 self._pool = httpcore2.ConnectionPool(
                     ssl_context=_trust(self._root_certificates),
                     max_connections=MAX_CONNECTIONS,
-                    keepalive_expiry=limits.KEEP_IDLE.total_seconds(),
+                    # Each request has a connection of its own. Bytes that come after an answer
+                    # would otherwise be read as the beginning of the next one's.
+                    max_keepalive_connections=0,
                     network_backend=DeadlineBackend(strict_end=True),
                 )
             return self._pool
