@@ -43,7 +43,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         "events",
         "forks",
     },
-    "api": {"client", "flow", "protocol", "environments", "errors", "events", "forks"},
+    "api": {
+        "client",
+        "flow",
+        "transport",
+        "protocol",
+        "environments",
+        "errors",
+        "events",
+        "forks",
+    },
     "web": {
         "settings",
         "client",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
+from procore_signin import forks
 from procore_signin.environments import Environment
 from procore_signin.flow import users as access
 from procore_signin.flow.context import (
@@ -120,7 +120,7 @@ class _FrontDoor(Generic[TransportT]):
         self.store = self._new_store()
         self._transport = self._new_transport() if transport is None else transport
         self.settings: Settings | None = None
-        self.closed = threading.Event()
+        self.closed = forks.Event()
 
     @classmethod
     def from_env(cls, *, env_file: Path | None = ENV_FILE, **more: Any) -> Self:
@@ -170,7 +170,7 @@ class _FrontDoor(Generic[TransportT]):
         if self.closed.is_set():
             self.__dict__.pop("_runner", None)  # its threads have ended, and its store is closed
             self.store = self._new_store()
-            self.closed = threading.Event()
+            self.closed = forks.Event()
 
     def _new_transport(self) -> TransportT:
         raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")

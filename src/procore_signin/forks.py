@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from types import TracebackType
 from typing import Final, Protocol
 
 
@@ -32,38 +33,88 @@ class Holding(Forkable, Protocol):
 
 
 class _Forks:
-    """Whom to tell. Its own lock is held while a process forks, so that it is free in the child."""
+    """Whom to tell, in the order of their coming; before a fork in the opposite order.
+
+    The lock is held while the process forks: whoever wants to be looked after meanwhile waits, and
+    one fork happens at a time. It is reentrant, because a fork may happen in the middle of a fork,
+    in what somebody does when told. Who rests then rests already, until the outermost is over.
+    """
 
     def __init__(self) -> None:
-        self._lock: Final = threading.RLock()
-        self._known: Final[weakref.WeakSet[Forkable]] = weakref.WeakSet()
-        self._told: list[Forkable] = []
+        self.generation = 0
+        self._lock = threading.RLock()
+        self._known: Final[dict[int, weakref.ref[Forkable]]] = {}
+        self._depth = 0
+        self._resting: dict[int, Forkable] = {}
 
     def add(self, each: Forkable) -> None:
+        number = id(each)
+
+        def forget(gone: weakref.ref[Forkable]) -> None:
+            if self._known.get(number) is gone:  # another one may have its number by now
+                del self._known[number]
+
         with self._lock:
-            self._known.add(each)
+            self._known[number] = weakref.ref(each, forget)
 
     def before(self) -> None:
-        self._lock.acquire()  # one fork at a time: what is at rest meanwhile is for this one
-        self._told = list(self._known)  # the same ones are told afterwards
-        for each in self._told:
-            rest = getattr(each, "before_fork", None)
-            if rest is not None:
-                rest()
+        trouble: list[BaseException] = []
+        while True:
+            try:
+                self._lock.acquire()
+            except BaseException as error:  # noqa: BLE001  # of a signal: the fork happens all the same
+                trouble.append(error)
+            else:
+                break
+        self._depth += 1
+        for each in reversed(self._all()):
+            if id(each) not in self._resting:
+                self._resting[id(each)] = each  # held, so that it is told afterwards as well
+                _tell(each, "before_fork", trouble)
+        _complain(trouble)
 
     def in_parent(self) -> None:
-        told, self._told = self._told, []
-        for each in told:
-            go_on = getattr(each, "after_fork_in_parent", None)
-            if go_on is not None:
-                go_on()
+        self._depth -= 1
+        trouble: list[BaseException] = []
+        while self._resting and not self._depth:
+            # One by one: a fork in the middle of that has the others rest still.
+            _tell(self._resting.popitem()[1], "after_fork_in_parent", trouble)
         self._lock.release()
+        _complain(trouble)
 
     def in_child(self) -> None:
-        told, self._told = self._told, []
-        for each in told:
-            each.after_fork()
-        self._lock.release()
+        self.generation += 1
+        # A server that forks by itself may tell the child alone, as uWSGI does.
+        self._depth = max(0, self._depth - 1)
+        self._lock = threading.RLock()  # threads that waited for the old one do not exist here
+        for _ in range(self._depth):
+            self._lock.acquire()
+        rested, self._resting = self._resting, {}
+        trouble: list[BaseException] = []
+        for each in self._all():
+            _tell(each, "after_fork", trouble)
+        del rested  # not earlier: what nobody else holds has to be abandoned before it ends
+        _complain(trouble)
+
+    def _all(self) -> list[Forkable]:
+        found = (known() for known in list(self._known.values()))
+        return [each for each in found if each is not None]
+
+
+def _tell(each: Forkable, what: str, trouble: list[BaseException]) -> None:
+    do = getattr(each, what, None)
+    if do is None:
+        return
+    try:
+        do()
+    except BaseException as error:  # noqa: BLE001  # the others must be told all the same
+        trouble.append(error)
+
+
+def _complain(trouble: list[BaseException]) -> None:
+    """Raise the first; Python prints it, because nobody can stop a fork."""
+    if trouble:
+        raise trouble[0]
 
 
 _forks: Final = _Forks()
@@ -75,7 +126,7 @@ def look_after(each: Forkable) -> None:
 
     Args:
         each: Its `after_fork` is called in the child; `before_fork` and `after_fork_in_parent`,
-            where it has them, around the fork.
+            where it has them, around the fork. What one raises keeps no other from being told.
     """
     _forks.add(each)
 
@@ -86,7 +137,88 @@ def abandon(*inherited: object) -> None:
     Closing a connection would say goodbye to the server in the parent's name, and with SQLite harm
     the parent's locks (sqlite.org/howtocorrupt.html §2.6).
     """
-    _abandoned.extend(inherited)
+    _abandoned.extend(each for each in inherited if each is not None)
+
+
+class Owned:
+    """Something that only the process that made it may use."""
+
+    def __init__(self) -> None:
+        self._generation: Final = _forks.generation
+
+    def inherited(self) -> bool:
+        """Return whether this process, or one that it descends from, was forked since then."""
+        return self._generation != _forks.generation
+
+
+class Lock:
+    """A lock for `with`. A child finds it free, unless the very thread that forked holds it.
+
+    That thread exists in the child as well, and releases it there. Reentrant.
+    """
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        look_after(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+    def after_fork(self) -> None:
+        """Be free of the threads that do not exist here."""
+        held = 0
+        while _gave_up(self._lock):
+            held += 1
+        self._lock = threading.RLock()
+        for _ in range(held):
+            self._lock.acquire()
+
+
+def _gave_up(lock: threading.RLock) -> bool:
+    """Release `lock` once, if this thread holds it."""
+    try:
+        lock.release()
+    except RuntimeError:
+        return False
+    return True
+
+
+class Event:
+    """As `threading.Event`, and a child can set it and wait for it whoever did so at the fork."""
+
+    __slots__ = ("__weakref__", "_event")
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        look_after(self)
+
+    def is_set(self) -> bool:
+        """Return whether it was set."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Let everybody go on who waits, and who will wait."""
+        self._event.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most `timeout` seconds; return whether it is."""
+        return self._event.wait(timeout)
+
+    def after_fork(self) -> None:
+        """Be free of the threads that do not exist here."""
+        was_set, self._event = self._event.is_set(), threading.Event()
+        if was_set:
+            self._event.set()
 
 
 if hasattr(os, "register_at_fork"):

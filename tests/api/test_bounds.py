@@ -23,8 +23,8 @@ from procore_signin.api import (
     UnexpectedAnswer,
 )
 from procore_signin.api.body import Gunzip
-from procore_signin.api.deadline import Wait, waits
 from procore_signin.errors import ProcoreUnavailable
+from procore_signin.transport.deadline import Wait, waits
 
 DEADLINE = 0.4
 SHORT = ApiOptions(deadline=DEADLINE, timeout=0.3)
@@ -403,3 +403,18 @@ def test_a_wait_shrinks_as_the_deadline_comes_closer() -> None:
 
 def test_a_wait_without_a_limit_of_its_own_has_that_of_the_deadline() -> None:
     assert 12.0 == Wait(None, 112.0, lambda: 100.0).left()
+
+
+def test_F1_an_answer_that_came_before_it_was_asked_for_is_nobodys(
+    world: World, answering: Answering, answer: MakeAnswer
+) -> None:
+    """Two answers to one request would shift all that follow on the connection by one."""
+    server = answering(answer(200, b"one") + answer(200, b"of nobody"), answer(200, b"two"))
+    client = world.client(at=server.origin)
+
+    assert client.get(ME).text == "one"
+    with pytest.raises(ApiUnreachable, match="had come before it was asked for") as raised:
+        client.get(ME)
+    assert raised.value.ambiguous
+    assert client.get(ME).text == "two"
+    assert server.connections == 2

@@ -252,6 +252,79 @@ def test_two_threads_may_fork_at_the_same_time(url: str, sql: Sql) -> None:
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(1,)]
 
 
+FORK_WHILE_READING = """
+import os, sys, threading
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
+store.probe()
+over = threading.Event()
+
+def read():
+    while not over.is_set():
+        store.attempt("a" * 64)
+
+threads = [threading.Thread(target=read) for _ in range(3)]
+[thread.start() for thread in threads]
+for number in range(int(sys.argv[2])):
+    child = os.fork()
+    if child == 0:
+        [store.attempt("b" * 64) for _ in range(3)]
+        name = f"{number:064d}"
+        assert store.take_attempt(name, environment="emulator", now=1, expires_at=2) is None
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+over.set()
+[thread.join() for thread in threads]
+store.close()
+print("good")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_F3_a_child_forked_while_other_threads_read_can_read_and_write(url: str, sql: Sql) -> None:
+    done = run_script(FORK_WHILE_READING, url, "20", options=("-W", "ignore"))
+    assert (done.stdout, done.stderr) == ("good\n", "")
+    assert sql("SELECT count(*) FROM sign_in_ledger") == [(20,)]
+
+
+FORK_WHILE_CONNECTING = """
+import os, sys, threading
+from sqlalchemy import event
+from procore_signin.protocol.secret import Secret
+from procore_signin.store import KeyRing, Store
+
+store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
+connecting, forked = threading.Event(), threading.Event()
+
+def slow(*_):
+    connecting.set()
+    forked.wait()
+
+event.listen(store._database._readers, "first_connect", slow)
+thread = threading.Thread(target=store.attempt, args=("a" * 64,))
+thread.start()
+connecting.wait()
+child = os.fork()
+if child == 0:
+    store.attempt("b" * 64)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+forked.set()
+thread.join()
+store.close()
+print("good")
+"""
+
+
+@ON_SERVERS
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_F3_a_child_forked_while_another_thread_connects_first_can_connect(url: str) -> None:
+    done = run_script(FORK_WHILE_CONNECTING, url, options=("-W", "ignore"), timeout=30)
+    assert (done.stdout, done.stderr) == ("good\n", "")
+
+
 def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -> None:
     script = (
         "import sys, threading\n"

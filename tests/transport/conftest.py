@@ -9,12 +9,14 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import trustme
 
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.transport.contract import AsyncTransport
+from procore_signin.transport.httpcore import AsyncHttpcoreTransport, HttpcoreTransport
 from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 
 
@@ -177,7 +179,7 @@ class Sender(Protocol):
 class BlockingAsyncTransport:
     """The asynchronous transport, driven by an event loop of its own."""
 
-    def __init__(self, transport: AsyncPyreqwestTransport) -> None:
+    def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
         self._runner = asyncio.Runner()
 
@@ -203,8 +205,22 @@ class NewTransport(Protocol):
     ) -> Sender: ...
 
 
-@pytest.fixture(params=["sync", "async"])
-def new_transport(request: pytest.FixtureRequest) -> Iterator[NewTransport]:
+KINDS: dict[str, Callable[..., Any]] = {
+    "sync": PyreqwestTransport,
+    "async": AsyncPyreqwestTransport,
+    "sync, after a fork": HttpcoreTransport,
+    "async, after a fork": AsyncHttpcoreTransport,
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The name of a transport."""
+    return str(request.param)
+
+
+@pytest.fixture
+def new_transport(kind: str) -> Iterator[NewTransport]:
     with contextlib.ExitStack() as stack:
 
         def make(
@@ -213,20 +229,15 @@ def new_transport(request: pytest.FixtureRequest) -> Iterator[NewTransport]:
             max_body: int = 65_536,
             root_certificates: bytes | None = None,
         ) -> Sender:
-            if request.param == "sync":
-                transport = PyreqwestTransport(
-                    deadline=deadline, max_body=max_body, root_certificates=root_certificates
-                )
-                stack.callback(transport.close)
-                return transport
-            blocking = BlockingAsyncTransport(
-                AsyncPyreqwestTransport(
-                    deadline=deadline, max_body=max_body, root_certificates=root_certificates
-                )
+            transport: Any = KINDS[kind](
+                deadline=deadline, max_body=max_body, root_certificates=root_certificates
             )
-            stack.callback(blocking.end)
-            stack.callback(blocking.close)
-            return blocking
+            if kind.startswith("async"):
+                transport = BlockingAsyncTransport(transport)
+                stack.callback(transport.end)
+            stack.callback(transport.close)
+            sender: Sender = transport
+            return sender
 
         yield make
 

@@ -178,9 +178,9 @@ NOT_HTTP = {
     "a length below nothing": OK + b"content-length: -2\r\n\r\n{}",
     "a chunk size in words": OK + b"transfer-encoding: chunked\r\n\r\nzz\r\n{}",
     "a chunk without an end": OK + b"transfer-encoding: chunked\r\n\r\n2\r\n{}xx0\r\n\r\n",
-    "a chunk beyond all": OK + b"transfer-encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n{}",
     "ten thousand headers": OK + b"x-a: y\r\n" * 10_000 + b"\r\n",
 }
+CHUNK_BEYOND_ALL = OK + b"transfer-encoding: chunked\r\n\r\n" + b"f" * 20 + b"\r\n{}"
 
 
 @pytest.mark.parametrize("case", NOT_HTTP)
@@ -199,6 +199,26 @@ def test_T9_a_header_that_is_not_ASCII_is_left_out_and_harms_no_answer(
     data = OK + b"content-length: 2\r\nx-a: " + value + b"\r\nX-B: 1\r\nx-b: 2\r\n\r\n{}"
     expected = HttpResponse(200, {"content-length": "2", "x-b": "2"}, b"{}")
     assert expected == new_transport().send(post(serve(answering(data)).url))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_T7_a_chunk_beyond_all_is_unexpected(new_transport: Any, serve: Any) -> None:
+    with pytest.raises(UnexpectedResponse, match="is not HTTP"):
+        new_transport().send(post(serve(answering(CHUNK_BEYOND_ALL)).url))
+
+
+@pytest.mark.parametrize("kind", ["sync, after a fork", "async, after a fork"])
+def test_T7_F2_a_chunk_beyond_all_is_one_that_was_cut_off(new_transport: Any, serve: Any) -> None:
+    with pytest.raises(ProcoreUnavailable) as failure:
+        new_transport().send(post(serve(answering(CHUNK_BEYOND_ALL)).url))
+    assert failure.value.ambiguous is True
+
+
+@pytest.mark.parametrize("kind", ["sync, after a fork", "async, after a fork"])
+def test_F2_a_header_beyond_ascii_costs_no_answer(new_transport: Any, serve: Any) -> None:
+    data = OK + b"content-length: 2\r\nx-a: \xe9\r\n\r\n{}"
+    answer = new_transport().send(post(serve(answering(data)).url))
+    assert HttpResponse(200, {"content-length": "2"}, b"{}") == answer
 
 
 def test_T3_a_head_without_an_end_is_refused_early(new_transport: Any, serve: Any) -> None:
@@ -306,6 +326,7 @@ def test_every_whole_answer_is_returned_whatever_its_status(
         then("reset"),
         then("reset", OK + b"content-length: 999\r\n\r\nc4n4ry"),
         answering(b"c4n4ry"),
+        answering(OK + b"x-a: \x00c4n4ry\r\n\r\n"),
         answering(OK + b"content-encoding: gzip\r\nset-cookie: c4n4ry\r\n\r\nc4n4ry"),
         answering(OK + b"set-cookie: c4n4ry\r\n\r\n" + b"c4n4ry" * 20_000),
     ],

@@ -15,7 +15,7 @@ import trustme
 
 from procore_signin.errors import ProcoreUnavailable
 from procore_signin.protocol.wire import HttpRequest
-from procore_signin.transport import pyreqwest
+from procore_signin.transport import limits
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -170,6 +170,7 @@ def test_a_bundle_of_authorities_is_trusted_whole(
     assert new_transport(root_certificates=bundle).send(get(server.url)).status == 200
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])  # OpenSSL says it for https only
 def test_T2_a_machine_without_authorities_is_told_what_it_lacks(
     new_transport: Any, serve: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_T2_a_machine_without_authorities_is_told_what_it_lacks(
     assert "certificate authorities" in failure.value.hint
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
 def test_connections_are_used_again(new_transport: Any, serve: Any) -> None:
     server = serve(answering())
     transport = new_transport()
@@ -192,10 +194,19 @@ def test_connections_are_used_again(new_transport: Any, serve: Any) -> None:
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
+@pytest.mark.parametrize("kind", ["sync, after a fork", "async, after a fork"])
+def test_F1_bytes_after_an_answer_are_no_part_of_the_next(new_transport: Any, serve: Any) -> None:
+    server = serve(answering(ANSWER + ANSWER.replace(b"{}", b"[]")))
+    transport = new_transport()
+    assert [transport.send(get(server.url)).body for _ in range(3)] == [b"{}"] * 3
+    assert server.connections == 3
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])  # the others use none again
 def test_R5_a_connection_that_was_idle_is_not_used_again(
     new_transport: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pyreqwest, "KEEP_IDLE", timedelta(milliseconds=20))
+    monkeypatch.setattr(limits, "KEEP_IDLE", timedelta(milliseconds=20))
     server = serve(answering())
     transport = new_transport()
     transport.send(get(server.url))

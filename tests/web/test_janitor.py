@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def test_one_thread_sweeps_in_a_process_however_often_it_is_started(
         for _ in range(3):
             sweeper.start()
         assert started == ["procore-signin-janitor"]
-        monkeypatch.setattr(os, "getpid", lambda: -1)  # as in a process forked from here
+        sweeper.after_fork()  # as in a process forked from here
         sweeper.start()
         assert started == ["procore-signin-janitor"] * 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookiejar import CookieJar
 from typing import Any, Final, Protocol
 
 import httpx2
@@ -207,6 +207,19 @@ def _around(
     return Surroundings(user_id, shared.pace, shared.renewals, options, procore.context.clock)
 
 
+class _NoCookies(CookieJar):
+    """Keeps none: a cookie of Procore's would be a second credential beside the token.
+
+    It takes no lock for that, which another thread might hold while the process forks.
+    """
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Leave the cookies of an answer where they are."""
+
+    def add_cookie_header(self, request: Any) -> None:
+        """Send none."""
+
+
 def _settings(origin: str, company_id: int | None, options: ApiOptions) -> dict[str, Any]:
     headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
     if company_id is not None:
@@ -214,8 +227,7 @@ def _settings(origin: str, company_id: int | None, options: ApiOptions) -> dict[
     return {
         "base_url": origin,
         "headers": headers,
-        # A cookie of Procore's would be a second credential beside the token.
-        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "cookies": _NoCookies(),
         "timeout": options.timeout,
         "follow_redirects": False,
         "trust_env": False,

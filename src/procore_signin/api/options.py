@@ -13,8 +13,7 @@ class ApiOptions:
     """How long to wait, how much to take, how often to try (row P5).
 
     Attributes:
-        deadline: Seconds for one exchange, from connecting to the last byte. Name resolution is
-            the system's, and a second address is a second try: they may add to it.
+        deadline: Seconds for one exchange, from the look-up of the name to the last byte.
         timeout: Seconds of silence after which an exchange ends before its deadline. A call's own
             `timeout=` stands in its place, never in that of the deadline.
         max_body: The largest answer, in bytes, after decompression.

@@ -7,13 +7,13 @@ the headers of each answer speak of whichever will be used up first.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
+from procore_signin.forks import Lock, look_after
 from procore_signin.protocol.retry_after import LONGEST_WAIT, retry_after
 from procore_signin.protocol.wire import HttpResponse
 
@@ -49,11 +49,16 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._windows: dict[int, _Window] = {}
         self._in_flight = 0
         self._told = False
         self._shut_until = float("-inf")
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Forget what is under way in the parent; the limits are the same here."""
+        self._in_flight = 0
 
     def ask(self, now: float) -> float:
         """Return 0 and count a request as under way, or the seconds to wait before asking again.
@@ -78,7 +83,7 @@ class Pace:
     def done(self) -> None:
         """Count the request as answered, or lost."""
         with self._lock:
-            self._in_flight -= 1
+            self._in_flight = max(0, self._in_flight - 1)  # a call may have gone through a fork
 
     def learn(self, headers: Mapping[str, str], *, clock: float, now: float) -> None:
         """Take in what an answer says of the limits. Nonsense counts as nothing said.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
 import httpx2
+
+from procore_signin.forks import Lock
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 IDEMPOTENCY: Final = "Idempotency-Token"
@@ -38,7 +39,7 @@ class Renewals:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._renewed: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def note(self, whose: Hashable, generation: int, now: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -11,6 +10,7 @@ from procore_signin.api.replay import Renewals
 from procore_signin.api.service import ServiceTokens
 from procore_signin.api.wire import AsyncWire, Wire
 from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin.forks import Lock
 
 FrontDoor: TypeAlias = ProcoreSignIn | AsyncProcoreSignIn
 
@@ -26,7 +26,7 @@ class Shared:
         self.pace: Final = Pace()
         self.renewals: Final = Renewals()
         self.service: Final = ServiceTokens(front_door.context)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._wire: Wire | None = None
         self._async_wire: AsyncWire | None = None
 
@@ -55,7 +55,7 @@ class Shared:
             await self._async_wire.aclose()
 
 
-_LOCK: Final = threading.Lock()
+_LOCK: Final = Lock()
 _SHARED: Final[WeakKeyDictionary[FrontDoor, Shared]] = WeakKeyDictionary()
 
 

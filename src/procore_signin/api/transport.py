@@ -21,11 +21,11 @@ from procore_signin.api.body import (
     Inflow,
     bounded,
 )
-from procore_signin.api.deadline import waits
 from procore_signin.api.errors import NotSent
 from procore_signin.api.options import ApiOptions
 from procore_signin.api.origin import refuse_elsewhere
 from procore_signin.protocol.secret import Secret
+from procore_signin.transport.deadline import waits
 
 BEARER: Final = "procore_signin.bearer"
 """Extension of a request: the token that it may be sent with, once."""

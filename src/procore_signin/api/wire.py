@@ -1,21 +1,22 @@
 """Connections to Procore's API: HTTP/1.1 and TLS by httpcore2, with a deadline, and nothing more.
 
 Nothing here follows a redirect, retries, or reads the environment: no proxy, no `.netrc`, no other
-certificate authorities than those of this machine (rows P3, P5).
+certificate authorities than those of this machine (rows P3, P5). A forked child has connections of
+its own, and leaves alone what it inherited (row F1).
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from functools import cache
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, Final
 
 import httpcore2
 import httpx2
 
-from procore_signin.api.deadline import AsyncDeadlineBackend, DeadlineBackend
 from procore_signin.api.errors import ApiError, ApiUnreachable, NotSent
+from procore_signin.forks import Lock, Owned, abandon, look_after
+from procore_signin.transport.deadline import AsyncDeadlineBackend, DeadlineBackend, Wait
 
 MAX_CONNECTIONS: Final = 100
 MAX_IDLE_CONNECTIONS: Final = 20
@@ -45,9 +46,23 @@ class Wire(httpx2.BaseTransport):
     """
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
-        self._pool = httpcore2.ConnectionPool(
-            **_settings(ssl_context), network_backend=DeadlineBackend()
-        )
+        self._ssl_context = ssl_context
+        self._lock = Lock()
+        self._pool: httpcore2.ConnectionPool | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Open connections of this process's own at the next use."""
+        abandon(self._pool)
+        self._pool = None
+
+    def _open(self) -> httpcore2.ConnectionPool:
+        with self._lock:
+            if self._pool is None:
+                self._pool = httpcore2.ConnectionPool(
+                    **_settings(self._ssl_context), network_backend=DeadlineBackend()
+                )
+            return self._pool
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the answer, whose body is still to be read.
@@ -58,7 +73,11 @@ class Wire(httpx2.BaseTransport):
         """
         failure: ApiError
         try:
-            response = self._pool.handle_request(_for_httpcore(request))
+            pool = self._pool or self._open()
+            response = pool.handle_request(_for_httpcore(request))
+            if _came_before(request):
+                response.close()
+                raise httpcore2.RemoteProtocolError(_CAME_BEFORE)
         except FAILURES as error:
             failure = failed(request, error)
         else:
@@ -67,7 +86,8 @@ class Wire(httpx2.BaseTransport):
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
 
 
 class AsyncWire(httpx2.AsyncBaseTransport):
@@ -78,15 +98,30 @@ class AsyncWire(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self._ssl_context = ssl_context
+        self._pool: httpcore2.AsyncConnectionPool | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """As `Wire.after_fork`."""
+        abandon(self._pool)
+        self._pool = None
+
+    def _open(self) -> httpcore2.AsyncConnectionPool:
         self._pool = httpcore2.AsyncConnectionPool(
-            **_settings(ssl_context), network_backend=AsyncDeadlineBackend()
+            **_settings(self._ssl_context), network_backend=AsyncDeadlineBackend()
         )
+        return self._pool
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """As `Wire.handle_request`."""
         failure: ApiError
         try:
-            response = await self._pool.handle_async_request(_for_httpcore(request))
+            pool = self._pool or self._open()
+            response = await pool.handle_async_request(_for_httpcore(request))
+            if _came_before(request):
+                await response.aclose()
+                raise httpcore2.RemoteProtocolError(_CAME_BEFORE)
         except FAILURES as error:
             failure = failed(request, error)
         else:
@@ -95,59 +130,127 @@ class AsyncWire(httpx2.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.aclose()
+        if self._pool is not None:
+            await self._pool.aclose()
 
 
-class _Stream(httpx2.SyncByteStream):
+class _Body(Owned):
+    """A body that belongs to the process that asked for it.
+
+    In a child nothing of it is used or closed: not the connection, and not the pool either, whose
+    lock another thread may have held.
+    """
+
     def __init__(self, stream: Any, request: httpx2.Request) -> None:
-        self._stream: Iterable[bytes] = stream
+        super().__init__()
+        self._stream = stream
         self._request = request
 
+    def _leave(self, *parts: object) -> ApiError:
+        """Leave it to the process that it belongs to; return what that means here."""
+        abandon(self._stream, *parts)
+        return failed(self._request, httpcore2.ReadError(_INHERITED))
+
+
+_INHERITED: Final = "it belongs to the process that this one was forked from"
+
+
+class _Stream(_Body, httpx2.SyncByteStream):
     def __iter__(self) -> Iterator[bytes]:
+        if self.inherited():
+            raise self._leave()
+        stream: Iterable[bytes] = self._stream
+        parts = iter(stream)
         try:
-            yield from self._stream
+            for part in parts:
+                yield part
+                if self.inherited():
+                    break
         except FAILURES as error:
-            failure = failed(self._request, error)
+            failure: ApiError = failed(self._request, error)
+        except GeneratorExit:
+            if self.inherited():
+                self._leave(parts)
+            raise
         else:
-            return
+            if not self.inherited():
+                return
+            failure = self._leave(parts)
         raise failure
 
     def close(self) -> None:
+        if self.inherited():
+            self._leave()
+            return
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()
 
 
-class _AsyncStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: Any, request: httpx2.Request) -> None:
-        self._stream: AsyncIterable[bytes] = stream
-        self._request = request
-
+class _AsyncStream(_Body, httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.inherited():
+            raise self._leave()
+        stream: AsyncIterable[bytes] = self._stream
+        parts = aiter(stream)
         try:
-            async for part in self._stream:
+            async for part in parts:
                 yield part
+                if self.inherited():
+                    break
         except FAILURES as error:
-            failure = failed(self._request, error)
+            failure: ApiError = failed(self._request, error)
+        except GeneratorExit:
+            if self.inherited():
+                self._leave(parts)
+            raise
         else:
-            return
+            if not self.inherited():
+                return
+            failure = self._leave(parts)
         raise failure
 
     async def aclose(self) -> None:
+        if self.inherited():
+            self._leave()
+            return
         close = getattr(self._stream, "aclose", None)
         if close is not None:
             await close()
 
 
-@cache
-def _trusting_this_machine() -> ssl.SSLContext:
-    """Return a context that trusts this machine's authorities: reading them takes 20 ms."""
-    return httpx2.create_ssl_context(trust_env=False)
+class _Trust:
+    """A context that trusts this machine's authorities: to read them takes 20 ms.
+
+    A child reads them again. OpenSSL reads some of them late, under a lock of its own that another
+    thread may have held.
+    """
+
+    def __init__(self, read: Callable[[], ssl.SSLContext]) -> None:
+        self._read = read
+        self._lock = Lock()
+        self._context: ssl.SSLContext | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Read them again at the next use."""
+        abandon(self._context)
+        self._context = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context, made at first use."""
+        with self._lock:
+            if self._context is None:
+                self._context = self._read()
+            return self._context
+
+
+_TRUST: Final = _Trust(lambda: httpx2.create_ssl_context(trust_env=False))
 
 
 def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:
     return {
-        "ssl_context": ssl_context or _trusting_this_machine(),
+        "ssl_context": ssl_context or _TRUST.context(),
         "max_connections": MAX_CONNECTIONS,
         "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
         "keepalive_expiry": KEEP_IDLE,
@@ -155,6 +258,19 @@ def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:
         "http2": False,
         "retries": 0,
     }
+
+
+_CAME_BEFORE: Final = "what came had come before it was asked for"
+
+
+def _came_before(request: httpx2.Request) -> bool:
+    """Return whether the answer to `request` was there before the request was.
+
+    A server or gateway that sends more than one answer to a request would otherwise shift all that
+    follow on this connection by one: each caller would get the answer of the one before (row F1).
+    """
+    wait = request.extensions.get("timeout", {}).get("read")
+    return isinstance(wait, Wait) and not wait.seen.first
 
 
 def _for_httpcore(request: httpx2.Request) -> httpcore2.Request:

@@ -6,11 +6,10 @@ still be many requests to a Procore that is down. This is what one process knows
 
 from __future__ import annotations
 
-import threading
 from typing import Final
 
 from procore_signin.events import Event, emit
-from procore_signin.forks import look_after
+from procore_signin.forks import Lock
 
 FAILURES: Final = 5
 """So many refreshes without an answer, one after the other, are an outage."""
@@ -24,18 +23,13 @@ PROBE_SECONDS: Final = 20.0
 class Outage:
     """What the latest refreshes of one front door met. Safe from any thread."""
 
-    __slots__ = ("__weakref__", "_failures", "_lock", "_pause", "_until")
+    __slots__ = ("_failures", "_lock", "_pause", "_until")
 
     def __init__(self) -> None:
         self._failures = 0
         self._until = 0.0
         self._pause = 0.0
-        self.after_fork()
-        look_after(self)
-
-    def after_fork(self) -> None:
-        """Have a lock of our own in a child: another thread of the parent may hold the other."""
-        self._lock = threading.Lock()
+        self._lock: Final = Lock()
 
     def claim(self, now: float) -> float:
         """Ask whether Procore may be asked.

@@ -6,7 +6,6 @@ Alembic is imported inside the functions: only the commands that migrate pay for
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -17,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from procore_signin.errors import StoreUnavailable
+from procore_signin.forks import Lock
 from procore_signin.store import server, sqlite
 from procore_signin.store.address import Address, parse_address
 from procore_signin.store.database import Patience
@@ -30,7 +30,7 @@ _LONGEST_STATEMENT: Final = 3600
 _LOCK_NAME: Final = "procore-signin migration"
 _LOCK_NUMBER: Final = int.from_bytes(sha256(_LOCK_NAME.encode()).digest()[:8], signed=True)
 _VERSION: Final = table(VERSION_TABLE, column("version_num"))
-_one_at_a_time: Final = threading.Lock()
+_one_at_a_time: Final = Lock()
 """Alembic keeps the running migration in module globals."""
 
 

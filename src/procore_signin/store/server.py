@@ -46,15 +46,19 @@ class ServerDatabase:
 
     def __init__(self, address: Address, patience: Patience, *, pool_size: int) -> None:
         self.label = address.label
+        self._address: Final = address
         self._patience = patience
-        self._writers = writer_engine(address, timeout=patience.seconds, pool_size=pool_size)
-        self._readers = _engine(
-            address, "AUTOCOMMIT", patience.seconds, pool_size, _LONGEST_STATEMENT
-        )
+        self._pool_size: Final = pool_size
+        self._begin()
         self.dialect: Dialect = self._writers.dialect
         self._driver: Final = self._writers.dialect.loaded_dbapi
         self._closed = False
         look_after(self)
+
+    def _begin(self) -> None:
+        seconds, size = self._patience.seconds, self._pool_size
+        self._writers = writer_engine(self._address, timeout=seconds, pool_size=size)
+        self._readers = _engine(self._address, "AUTOCOMMIT", seconds, size, _LONGEST_STATEMENT)
 
     def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
         """See `Database.one`."""
@@ -89,10 +93,12 @@ class ServerDatabase:
         """See `Database.after_fork_in_parent`."""
 
     def after_fork(self) -> None:
-        """See `Database.after_fork`."""
-        abandon(self._writers.pool, self._readers.pool)
-        self._writers.dispose(close=False)
-        self._readers.dispose(close=False)
+        """See `Database.after_fork`.
+
+        An engine has locks of its own, one of which is held while the first connection is made.
+        """
+        abandon(self._writers, self._readers, self._writers.pool, self._readers.pool)
+        self._begin()
 
     def close(self) -> None:
         """See `Database.close`."""

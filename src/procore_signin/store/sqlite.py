@@ -23,6 +23,8 @@ from procore_signin.store.statement import Statement, Transaction
 T = TypeVar("T")
 
 _FILE_MODE: Final = 0o600
+_A_READ: Final = 0.0005
+"""Seconds: how long one takes, more or less."""
 
 
 def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
@@ -84,6 +86,8 @@ class SqliteDatabase:
         self._group: SqliteGroup | None = None
         self._closed = False
         self._held = False
+        self._reading: dict[int, None] = {}
+        self._forking = False
         look_after(self)
 
     def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
@@ -100,7 +104,11 @@ class SqliteDatabase:
         if group is not None and group.owner == threading.get_ident():
             return group.many(statement, values)
         connection: sqlite3.Connection | None = None
+        thread = threading.get_ident()
         try:
+            self._reading[thread] = None
+            if self._forking:
+                self._wait_for_the_fork(thread)
             connection = self._borrow()
             rows = connection.execute(statement.text, statement.arguments(values)).fetchall()
         except sqlite3.Error as error:
@@ -109,9 +117,12 @@ class SqliteDatabase:
             failed = error
         else:
             self._give_back(connection)
+            connection = None
             return rows
-        if connection is not None:
-            connection.close()
+        finally:
+            if connection is not None:
+                connection.close()
+            self._reading.pop(thread, None)
         raise failed.raised(self.label)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
@@ -121,12 +132,13 @@ class SqliteDatabase:
             return group.write(work)
 
         def once() -> T:
-            if not self._writers.acquire(timeout=self._patience.seconds):
+            writers = self._writers  # a fork in the middle of `work` gives the child another one
+            if not writers.acquire(timeout=self._patience.seconds):
                 raise Failed("locked")
             try:
                 return self._transaction(work)
             finally:
-                self._writers.release()
+                writers.release()
 
         return self._patience.repeat(once, label=self.label)
 
@@ -173,17 +185,34 @@ class SqliteDatabase:
         """See `Database.before_fork`.
 
         SQLite knows in memory which locks this process holds. A child that is forked in the middle
-        of a transaction would take its parent's lock for its own, and for ever.
+        of a transaction would take its parent's lock for its own, and for ever. And it has locks
+        of its own for what its threads share, which also those hold for moments that only read.
         """
+        self._held = False
         self._held = self._writers.acquire(timeout=self._patience.seconds)
+        self._forking = True
+        ours, until = {threading.get_ident()}, self._patience.clock() + self._patience.seconds
+        while self._reading.keys() - ours and self._patience.clock() < until:
+            self._patience.sleep(_A_READ)
 
     def after_fork_in_parent(self) -> None:
         """See `Database.after_fork_in_parent`."""
+        self._forking = False
         if self._held:
+            self._held = False
             self._writers.release()
+
+    def _wait_for_the_fork(self, thread: int) -> None:
+        """Let the process fork before `thread` reads."""
+        while self._forking:
+            self._reading.pop(thread, None)
+            self._patience.sleep(_A_READ)
+            self._reading[thread] = None
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
+        self._forking = self._held = False
+        self._reading = {}
         abandon(*self._idle, self._writer, self._together)
         self._idle = deque()
         self._writer = self._together = None

@@ -6,15 +6,18 @@ sends a byte now and then cannot stretch; a cap on the body; no decompression, h
 Row T9: of a success that cannot be asked for again, all is brought back that came.
 
 Both classes only wait. What is asked for and what an outcome means is written once, below.
+
+pyreqwest has one runtime in a process, which no forked child can use or begin again. A child of a
+process that has used it sends over `httpcore.py` (decision 29).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
-from threading import Lock
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pyreqwest.bytes import Bytes
 from pyreqwest.client import (
@@ -35,18 +38,45 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.request import BaseRequestBuilder
 from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
 
-from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
+from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
+from procore_signin.forks import Lock, abandon, look_after
+from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin.transport import limits
+from procore_signin.transport.kept import Kept, is_kept
+from procore_signin.transport.limits import LONGEST_DEADLINE, MAX_BODY, USER_AGENT
 
-USER_AGENT: Final = "procore-signin"
+if TYPE_CHECKING:
+    from procore_signin.transport.httpcore import AsyncHttpcoreTransport, HttpcoreTransport
 
-LONGEST_DEADLINE: Final = 10.0
-"""Seconds. A refresh holds its lease for longer than two requests can take (row R2), so no request
-may take longer than this."""
 
-KEEP_IDLE: Final = timedelta(seconds=15)
-"""How long an unused connection is kept. Well below what servers keep theirs, because a request on
-a connection that the server is just closing fails, and nobody knows whether it was carried out."""
+T = TypeVar("T")
+
+
+class _Runtime:
+    """The runtime under pyreqwest, of which a process has one."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._left_behind = False
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Know that it stayed behind in the parent, if it was there."""
+        self._left_behind = self._left_behind or self._begun
+
+    def use(self, build: Callable[[], T]) -> T | None:
+        """Return the client that `build` makes, or None in a process that can have no runtime."""
+        if self._left_behind:
+            return None
+        self._begun = True  # before it begins: a fork in the middle of that leaves it behind too
+        try:
+            return build()
+        except RuntimeError:  # another part of the program used it before the fork
+            self._left_behind = True
+            return None
+
+
+_RUNTIME: Final = _Runtime()
 
 
 class PyreqwestTransport:
@@ -64,21 +94,30 @@ class PyreqwestTransport:
         self,
         *,
         deadline: float = LONGEST_DEADLINE,
-        max_body: int = 65_536,
+        max_body: int = MAX_BODY,
         user_agent: str = USER_AGENT,
         root_certificates: bytes | None = None,
     ) -> None:
         self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
         self._lock: Final = Lock()
-        self._client: SyncClient | None = None
+        self._client: SyncClient | HttpcoreTransport | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Have this process find its own way at the next use."""
+        abandon(self._client)
+        self._client = None
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Return the answer to `request`: see `Transport.send`."""
         try:
-            outgoing = self._open().request(request.method, request.url)
+            client = self._open()
+            if not isinstance(client, SyncClient):
+                return client.send(request)
+            outgoing = client.request(request.method, request.url)
             with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
-                if _is_kept(request, head):
+                if is_kept(request, head):
                     return self._keep(head, response.body_reader)
                 return self._rules.whole(
                     request, head, response.body_reader.read(self._rules.max_body + 1)
@@ -88,7 +127,7 @@ class PyreqwestTransport:
         raise failure  # outside the handler: the library's error shows the query of the address
 
     def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
-        kept = _Kept(head)
+        kept = Kept(head)
         try:
             while kept.goes_on and (part := body.read_chunk()) is not None:
                 kept.body += part
@@ -105,11 +144,17 @@ class PyreqwestTransport:
         if client is not None:
             client.close()
 
-    def _open(self) -> SyncClient:
+    def _open(self) -> SyncClient | HttpcoreTransport:
         with self._lock:
             if self._client is None:
-                self._client = self._rules.configure(SyncClientBuilder()).build()
+                build = self._rules.configure(SyncClientBuilder()).build
+                self._client = _RUNTIME.use(build) or self._without_runtime()
             return self._client
+
+    def _without_runtime(self) -> HttpcoreTransport:
+        from procore_signin.transport.httpcore import HttpcoreTransport  # noqa: PLC0415  # seldom
+
+        return HttpcoreTransport(**self._rules.arguments())
 
 
 class AsyncPyreqwestTransport:
@@ -126,21 +171,30 @@ class AsyncPyreqwestTransport:
         self,
         *,
         deadline: float = LONGEST_DEADLINE,
-        max_body: int = 65_536,
+        max_body: int = MAX_BODY,
         user_agent: str = USER_AGENT,
         root_certificates: bytes | None = None,
     ) -> None:
         self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
         self._lock: Final = Lock()
-        self._client: Client | None = None
+        self._client: Client | AsyncHttpcoreTransport | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Have this process find its own way at the next use."""
+        abandon(self._client)
+        self._client = None
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Return the answer to `request`: see `AsyncTransport.send`."""
         try:
-            outgoing = self._open().request(request.method, request.url)
+            client = self._open()
+            if not isinstance(client, Client):
+                return await client.send(request)
+            outgoing = client.request(request.method, request.url)
             async with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
-                if _is_kept(request, head):
+                if is_kept(request, head):
                     return await self._keep(head, response.body_reader)
                 return self._rules.whole(
                     request, head, await response.body_reader.read(self._rules.max_body + 1)
@@ -150,7 +204,7 @@ class AsyncPyreqwestTransport:
         raise failure  # outside the handler: the library's error shows the query of the address
 
     async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
-        kept = _Kept(head)
+        kept = Kept(head)
         try:
             while kept.goes_on and (part := await body.read_chunk()) is not None:
                 kept.body += part
@@ -164,14 +218,24 @@ class AsyncPyreqwestTransport:
         """Close the connections. A later `send` opens new ones."""
         with self._lock:
             client, self._client = self._client, None
-        if client is not None:
+        if isinstance(client, Client):
             await client.close()
+        elif client is not None:
+            await client.aclose()
 
-    def _open(self) -> Client:
+    def _open(self) -> Client | AsyncHttpcoreTransport:
         with self._lock:
             if self._client is None:
-                self._client = self._rules.configure(ClientBuilder()).build()
+                build = self._rules.configure(ClientBuilder()).build
+                self._client = _RUNTIME.use(build) or self._without_runtime()
             return self._client
+
+    def _without_runtime(self) -> AsyncHttpcoreTransport:
+        from procore_signin.transport.httpcore import (  # noqa: PLC0415  # seldom
+            AsyncHttpcoreTransport,
+        )
+
+        return AsyncHttpcoreTransport(**self._rules.arguments())
 
 
 _AnyClientBuilder = TypeVar("_AnyClientBuilder", bound=BaseClientBuilder)
@@ -188,8 +252,11 @@ class _Rules:
     root_certificates: bytes | None
 
     def __post_init__(self) -> None:
-        if not 0 < self.deadline <= LONGEST_DEADLINE:
-            raise ValueError(f"A deadline is more than 0 and at most {LONGEST_DEADLINE} seconds")
+        limits.check_deadline(self.deadline)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what makes another transport with these rules."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def configure(self, builder: _AnyClientBuilder) -> _AnyClientBuilder:
         builder = (
@@ -199,7 +266,7 @@ class _Rules:
             # Shorter than the deadline: that a connection was never made is certain only when
             # this one runs out first.
             .connect_timeout(timedelta(seconds=self.deadline / 2))
-            .pool_idle_timeout(KEEP_IDLE)
+            .pool_idle_timeout(limits.KEEP_IDLE)
             .min_tls_version("TLSv1.2")
             .no_proxy()
             .follow_redirects(enable=False)
@@ -225,7 +292,7 @@ class _Rules:
         """Return the answer without its body, or refuse it before its body is read."""
         head = HttpResponse(response.status, _headers(response.headers), b"")
         encoding = head.headers.get("content-encoding", "identity").lower()
-        if encoding != "identity" and not _is_kept(request, head):
+        if encoding != "identity" and not is_kept(request, head):
             raise UnexpectedResponse(
                 f"The answer to {request!r} is encoded although it was asked not to be",
                 hint=_NOT_PROCORE,
@@ -244,36 +311,6 @@ class _Rules:
         )
 
 
-def _is_kept(request: HttpRequest, head: HttpResponse) -> bool:
-    return not request.repeatable and head.status // 100 == 2  # noqa: PLR2004 (the class 2xx, RFC 9110 §15.3)
-
-
-class _Kept:
-    """The body of a success that cannot be asked for again, as far as it came.
-
-    Args:
-        head: The answer without its body.
-    """
-
-    def __init__(self, head: HttpResponse) -> None:
-        length = head.headers.get("content-length", "")
-        counts = length.isdecimal() and "transfer-encoding" not in head.headers
-        self._head: Final = head
-        self._most: Final = min(int(length), LARGEST_KEPT) if counts else LARGEST_KEPT
-        self.body = bytearray()
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether more may come. To ask for the end of a body whose length is known is a detour."""
-        return len(self.body) < self._most
-
-    def response(self, *, broken_off: bool = False) -> HttpResponse:
-        """Return the answer; a body of the cap counts as one that went on."""
-        whole = not broken_off and len(self.body) < LARGEST_KEPT
-        body = bytes(self.body[:LARGEST_KEPT])
-        return HttpResponse(self._head.status, self._head.headers, body, whole)
-
-
 def _headers(headers: HeaderMap) -> dict[str, str]:
     """Return the headers; those that are not ASCII, which pyreqwest cannot read, are left out."""
     try:
@@ -287,9 +324,7 @@ def _headers(headers: HeaderMap) -> dict[str, str]:
     return readable
 
 
-_NOT_PROCORE: Final = (
-    "Something between this program and Procore may answer instead of it, or change its answers."
-)
+_NOT_PROCORE: Final = limits.NOT_PROCORE
 
 
 # Words of hyper and rustls. pyreqwest gives one class, ConnectError, to a connection that was never
@@ -305,20 +340,9 @@ def _failure(request: HttpRequest, error: DetailedPyreqwestError) -> ProcoreSign
     # A certificate can put words here.
     reason = "".join(filter(str.isprintable, (causes or [error.message])[-1]))[:200]
     if isinstance(error, DecodeError) and not reason.startswith(_CUT_OFF):
-        return UnexpectedResponse(
-            f"The answer to {request!r} is not HTTP: {reason}", hint=_NOT_PROCORE
-        )
+        return limits.not_http(request, reason)
     if isinstance(error, BuilderError) or _NOT_CONNECTED in causes:
-        return ProcoreUnavailable(
-            f"Procore was not reached, and {request!r} was not sent: {reason}",
-            ambiguous=False,
-            hint="Check this machine's network, firewall, name resolution, certificate authorities"
-            " and clock. Proxies named in environment variables are not used.",
-        )
-    return ProcoreUnavailable(
-        f"Procore did not answer {request!r} in time: {reason}"
-        if isinstance(error, RequestTimeoutError)
-        else f"The connection ended before the answer to {request!r} was whole: {reason}",
-        ambiguous=True,
-        hint="Procore may have carried out the request, and spent the code or refresh token in it.",
-    )
+        return limits.not_sent(request, reason)
+    if isinstance(error, RequestTimeoutError):
+        return limits.not_in_time(request, reason)
+    return limits.cut_off(request, reason)

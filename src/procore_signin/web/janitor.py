@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import threading
 import weakref
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from typing import Final
 from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.flow.janitor import sweep
+from procore_signin.forks import Event, Lock, look_after
 
 LOGGER: Final = logging.getLogger("procore_signin")
 SWEEP_SECONDS: Final = 60.0
@@ -54,8 +54,13 @@ class Janitor:
     def __init__(self, procore: ProcoreSignIn, *, seconds: float = SWEEP_SECONDS) -> None:
         self._procore: Final = procore
         self._seconds: Final = seconds
-        self._lock: Final = threading.Lock()
-        self._started: tuple[int, threading.Event] | None = None
+        self._lock: Final = Lock()
+        self._started: Event | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Start again with the next request: the thread stayed behind in the parent."""
+        self._started = None
 
     def start(self) -> None:
         """Start sweeping in this process, unless it has been started since the front door opened.
@@ -64,12 +69,11 @@ class Janitor:
         between, and threads do not survive that.
         """
         closed = self._procore.closed
-        now = (os.getpid(), closed)
-        if self._started == now:
+        if self._started is closed:
             return
         with self._lock:
-            if self._started != now:
-                self._started = now
+            if self._started is not closed:
+                self._started = closed
                 door = weakref.ref(self._procore, lambda _: closed.set())
                 threading.Thread(
                     target=_sweep_in_thread,
@@ -79,9 +83,7 @@ class Janitor:
                 ).start()
 
 
-def _sweep_in_thread(
-    found: weakref.ref[ProcoreSignIn], closed: threading.Event, seconds: float
-) -> None:
+def _sweep_in_thread(found: weakref.ref[ProcoreSignIn], closed: Event, seconds: float) -> None:
     while not closed.wait(seconds):
         procore = found()
         if procore is None:
