@@ -336,6 +336,12 @@ ALLOWED = {
     "emulator": "a test's or a demo's own Procore: " + ONE_PROCESS,
     "cli": "a command: " + ONE_PROCESS,
     "app/server.py": "the command `serve`, before and beside its workers: " + ONE_PROCESS,
+    "app/connections.py": "begun in each worker of `serve`, which watches its own connections: "
+    + ONE_PROCESS,
+    "app/listeners.py": "listens for the workers of `serve`, which share it on purpose",
+    "events.py::_on_a_thread": "makes the timer of a Ration, which drops it after a fork",
+    "flow/background.py::Asked": "belongs to a flow under way, which Runner drops after a fork",
+    "flow/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
     "forks.py": "the place itself, which is tested above",
     "flow/group_commit.py::GroupCommit": "kept by an AsyncRunner, which drops it after a fork",
     "transport/deadline.py::DeadlineBackend": "keeps nothing itself; a pool has one",

@@ -108,6 +108,7 @@ def test_T9_a_success_without_an_end_is_cut_and_the_rest_is_not_waited_for(
     assert server.bytes_sent < 20_000_000
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])  # after a fork each has one of its own
 def test_a_connection_is_kept_for_the_next_request(new_transport: Any, serve: Any) -> None:
     def behave(connection: Any) -> None:
         while connection.read_request():
