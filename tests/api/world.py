@@ -254,6 +254,8 @@ class World:
             while door._runner._unfinished:
                 await asyncio.wait(door._runner._unfinished)
 
+        for waiting in self._doors.values():
+            waiting._runner.settle()
         for door in self._async_doors.values():
             self._run(finish(door))
 

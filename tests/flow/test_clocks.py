@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from scripted import Clock, ScriptedProcore, reply, sign_in
 
+from procore_signin.api.service import ServiceTokens
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import ProcoreUnavailable
 from procore_signin.flow.outage import FAILURES, Outage
@@ -106,3 +107,18 @@ def test_R14_a_refresh_during_which_the_clock_jumps_is_asked_for_again_soon(
         door.fresh_tokens(user)
     clock.advance(PAUSE_SECONDS)
     assert door.fresh_tokens(user, rejected=1).generation == 2
+
+
+def test_R14_an_outage_of_service_tokens_lasts_as_long_as_it_was_meant_to(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    service = ServiceTokens(door.context)
+    clock.advance(HOURS)
+    procore.next("/oauth/token", reply(503, {}))
+    with pytest.raises(ProcoreUnavailable):
+        door.run(service.fresh())
+    clock.advance(-HOURS)
+    with pytest.raises(ProcoreUnavailable, match="too early"):
+        door.run(service.fresh())
+    clock.advance(PAUSE_SECONDS)
+    assert door.run(service.fresh()).generation == 1

@@ -140,6 +140,16 @@ def test_C12_tokens_in_escrow_come_back_after_a_while(
     assert entry.status == "exchanged"
 
 
+def test_R14_tokens_put_in_escrow_by_a_clock_that_was_ahead_come_back_at_once(
+    store: Store, state: str, tokens: Callable[..., TokenSet]
+) -> None:
+    take(store, state)
+    store.escrow(state, tokens(), environment="emulator", now=NOW + 3 * 3600)
+    assert [Escrow(state, "emulator", tokens())] == store.escrowed(NOW)
+    assert [Escrow(state, "emulator", tokens())] == store.escrowed_in("emulator", NOW)
+    assert store.escrowed(NOW + 3 * 3600 - 60) == []  # a replica whose clock is fast
+
+
 def test_C12_tokens_without_a_refresh_token_come_back_too(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:

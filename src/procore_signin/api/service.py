@@ -45,6 +45,7 @@ class ServiceTokens:
         self._context: Final = context
         self._held: _Held | None = None
         self._not_before = 0.0
+        self._pause = 0.0
 
     def fresh(self, *, rejected: int | None = None) -> Flow[FreshToken]:
         """Return a token that can be used now.
@@ -63,7 +64,7 @@ class ServiceTokens:
             if left > held.early:
                 return self._as_fresh(held)
             if left > LEEWAY_SECONDS:
-                if self._context.clock() >= self._not_before:
+                if self._pause_left(self._context.clock()) <= 0:
                     yield from later(self._shared_fetch(held.generation))
                 return self._as_fresh(held)
         return self._as_fresh(
@@ -80,10 +81,10 @@ class ServiceTokens:
         if held is not None and held.generation > known:
             return held
         asked_at = self._context.clock()
-        if asked_at < self._not_before:
+        if self._pause_left(asked_at) > 0:
             raise ProcoreUnavailable(
                 "Procore did not answer a moment ago; it is too early to ask again",
-                retry_after=self._not_before - asked_at,
+                retry_after=self._pause_left(asked_at),
                 ambiguous=False,
             )
         request = token_request(
@@ -93,12 +94,17 @@ class ServiceTokens:
             response = yield from send(request)
             tokens = parse_token_response(response, received_at=asked_at)
         except ProcoreUnavailable as error:
-            pause = min(error.retry_after or PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-            self._not_before = asked_at + pause
+            self._pause = min(error.retry_after or PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+            self._not_before = asked_at + self._pause
             raise
         early = min(EARLY_SECONDS, int(tokens.expires_at - asked_at) // 4)
         self._held = _Held(tokens, known + 1, early)
         return self._held
+
+    def _pause_left(self, now: float) -> float:
+        """Return for how many seconds nobody asks; a clock set back makes them no more."""
+        self._not_before = min(self._not_before, now + self._pause)
+        return self._not_before - now
 
     def _left(self, held: _Held) -> float:
         return held.tokens.expires_at - self._context.clock()

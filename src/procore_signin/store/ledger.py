@@ -13,6 +13,7 @@ from procore_signin.store.records import Escrow, LedgerEntry
 from procore_signin.store.statement import Transaction
 
 _OUTCOME_LENGTH: Final = 64
+_MISDATED: Final = 3600
 
 
 class Ledger(Escrows):
@@ -97,12 +98,14 @@ class Ledger(Escrows):
     def escrowed(self, older_than: int, *, limit: int = 100) -> list[Escrow]:
         """Return tokens put in escrow before the time `older_than`, oldest first.
 
+        And those that seem to have been put there more than an hour after it: the clock was set
+        back since then (row R14).
+
         Fail such an attempt first, so that its sign-in cannot complete any more (one that is done
         stays done), then revoke the tokens, then clear the escrow.
         """
-        rows = self._database.many(
-            self._statements.escrowed, {"before": older_than, "limit": limit}
-        )
+        place = {"before": older_than, "misdated": older_than + _MISDATED, "limit": limit}
+        rows = self._database.many(self._statements.escrowed, place)
         return [self._open_escrow(*row) for row in rows]
 
     def escrowed_in(
@@ -120,6 +123,7 @@ class Ledger(Escrows):
         place = {
             "which_environment": environment,
             "before": older_than,
+            "misdated": older_than + _MISDATED,
             "after": 0 if after is None else after.escrowed_at,
             "after_state": "" if after is None else after.state_hash,
             "limit": limit,

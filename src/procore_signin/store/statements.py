@@ -235,7 +235,10 @@ class Statements:
         escrowed = (
             select(*_escrow_columns)
             .where(
-                sign_in_ledger.c.escrowed_at < bindparam("before"),
+                or_(
+                    sign_in_ledger.c.escrowed_at < bindparam("before"),
+                    sign_in_ledger.c.escrowed_at > bindparam("misdated"),
+                ),
                 sign_in_ledger.c.escrow.is_not(None),
             )
             .order_by(sign_in_ledger.c.escrowed_at, sign_in_ledger.c.state_hash)
