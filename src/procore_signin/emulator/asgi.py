@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -84,7 +83,7 @@ class EmulatorApp:
                 return
             except ClientLeft:
                 return
-            request = replace(request, body=body)
+            request = request.with_body(body)
         if controls:
             await deliver(self._control.answer(request), _NO_FAULT, send)
         else:

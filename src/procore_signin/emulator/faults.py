@@ -57,6 +57,10 @@ class Faults:
         self._faults: list[Fault] = []
         self._next = 1
 
+    def __bool__(self) -> bool:
+        """Say whether there is any fault, spent or not."""
+        return bool(self._faults)
+
     def add(
         self,
         route: str,

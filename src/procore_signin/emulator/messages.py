@@ -45,6 +45,12 @@ class Request:
         """Path and query."""
         return f"{self.path}?{self.query}" if self.query else self.path
 
+    def with_body(self, body: bytes) -> Request:
+        """Return the same request with its body."""
+        return Request(
+            self.method, self.path, self.query, self.headers, body, self.origin, self.root
+        )
+
     def cookie(self, name: str) -> str | None:
         """Return the value of a cookie, or None; sent twice with two values counts as none."""
         found: str | None = None

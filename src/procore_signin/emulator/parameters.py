@@ -44,6 +44,8 @@ def request_parameters(request: Request) -> dict[str, str]:
     Raises:
         Malformed: See `query_parameters` and `body_parameters`.
     """
+    if not request.query:
+        return body_parameters(request)
     return {**query_parameters(request.query), **body_parameters(request)}
 
 

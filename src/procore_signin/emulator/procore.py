@@ -76,10 +76,12 @@ class LocalProcore:
         """
         if self.provider.reads_body(request):
             return True
+        is_sent_one = is_api(request.path) and request.method not in {"GET", "HEAD"}
+        if not is_sent_one and not self.faults:
+            return False
         with self.lock:
             if self.faults.concern(request.method, request.path):
                 return True
-            is_sent_one = is_api(request.path) and request.method not in {"GET", "HEAD"}
             return is_sent_one and not is_too_long(request.headers) and not self.api.refuse(request)
 
     def refuse_stub(self, request: Request) -> Reply | None:
