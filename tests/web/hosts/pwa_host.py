@@ -72,4 +72,6 @@ async def worker(request: Request) -> Response:
 @app.get("/me")
 async def me(user: CurrentUser) -> Response:
     form = '<form method="post" action="/procore/sign-out"><button>Sign out</button></form>'
-    return HTMLResponse(f"<!doctype html><title>Me</title><p>{user.email}</p>{form}")
+    return HTMLResponse(
+        f"<!doctype html><title>Inside</title><h1>Inside</h1><p>{user.email}</p>{form}"
+    )
