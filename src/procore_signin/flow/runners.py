@@ -28,7 +28,7 @@ from procore_signin.flow.steps import (
     Work,
 )
 from procore_signin.flow.waiters import for_another, tell
-from procore_signin.forks import look_after
+from procore_signin.forks import abandon, look_after
 from procore_signin.store import Store
 from procore_signin.transport.contract import AsyncTransport, Transport
 
@@ -232,6 +232,8 @@ class AsyncRunner:
 
     def after_fork(self) -> None:
         """Begin anew in a child: threads and tasks stay behind in the parent."""
+        # Not dropped: a task that goes runs what its flow does at the end, as if it had ended here.
+        abandon(self._unfinished, self._under_way, self._groups, self._threads, self._flusher)
         self._begin()
 
     def _begin(self) -> None:
