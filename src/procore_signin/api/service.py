@@ -65,15 +65,19 @@ class ServiceTokens:
                 return self._as_fresh(held)
             if left > LEEWAY_SECONDS:
                 if self._pause_left(self._context.clock()) <= 0:
-                    yield from later(self._shared_fetch(held.generation))
+                    known = held.generation
+                    yield from later(self._shared_fetch(known), key=self._key(known))
                 return self._as_fresh(held)
         return self._as_fresh(
             (yield from self._shared_fetch(0 if held is None else held.generation))
         )
 
     def _shared_fetch(self, known: int) -> Flow[_Held]:
+        return once(self._key(known), self._fetch(known))
+
+    def _key(self, known: int) -> tuple[object, ...]:
         # The flows of a front door share their keys: the object tells this cache from any other.
-        return once(("service token", id(self), known), self._fetch(known))
+        return ("service token", id(self), known)
 
     def _fetch(self, known: int) -> Flow[_Held]:
         """Fetch the successor of generation `known`, unless somebody just did."""
