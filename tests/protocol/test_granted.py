@@ -151,7 +151,7 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
     "a lost brace": (answer(spelled()[1:]), "body"),
     "a comma too many": (answer(spelled()[:-1] + b",}"), "body"),
     "a brace too many between the tokens": (
-        answer(spelled().replace(b'"refresh_token"', b'}"refresh_token"')),
+        answer(spelled().replace(b', "refresh_token"', b'}, "refresh_token"')),
         "body",
     ),
     "a string of JSON": (answer(json.dumps(spelled().decode()).encode()), "body"),
