@@ -169,6 +169,23 @@ def test_K9_a_redirect_uri_that_names_one_address_holds_that_one_alone(
     assert can_listen("::1", port)
 
 
+@pytest.mark.parametrize(
+    ("named", "host", "address"),
+    [
+        ("[::1]", "127.0.0.1", "::1"),
+        ("[::1]", "localhost", "::1"),
+        ("127.0.0.1", "::1", "127.0.0.1"),
+    ],
+)
+def test_K9_the_one_address_that_the_redirect_uri_names_is_held_whatever_the_host(
+    named: str, host: str, address: str, command: Command, free_port: FreePort
+) -> None:
+    port = free_port()
+    start(command, port, "--host", host, uri=f"http://{named}:{{}}/callback")
+    assert not any(can_listen(address, port, *options) for options in SHARING)
+    assert status(address, port) == 200
+
+
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
 def test_K9_a_machine_without_ipv6_is_served_at_the_other_address_without_a_word(
     monkeypatch: pytest.MonkeyPatch, number: int

@@ -150,6 +150,11 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
     "a lost quote before the tokens": (answer(b'{"x":"y,' + spelled()[1:]), "body"),
     "a lost brace": (answer(spelled()[1:]), "body"),
     "a comma too many": (answer(spelled()[:-1] + b",}"), "body"),
+    "a brace too many between the tokens": (
+        answer(spelled().replace(b', "refresh_token"', b'}, "refresh_token"')),
+        "body",
+    ),
+    "a string of JSON": (answer(json.dumps(spelled().decode()).encode()), "body"),
     "cut before its last brace": (answer(spelled()[:-1]), "body"),
     "cut and said to be": (answer(spelled()[:-1], whole=False), "length"),
     "whole and said to be cut": (answer(spelled(), whole=False), "length"),

@@ -201,6 +201,12 @@ def test_T9_a_header_that_is_not_ASCII_is_left_out_and_harms_no_answer(
     assert expected == new_transport().send(post(serve(answering(data)).url))
 
 
+def test_T9_a_header_of_two_lines_harms_no_answer(new_transport: Any, serve: Any) -> None:
+    data = OK + b"content-length: 2\r\nx-a: one\r\n two\r\nx-b: 1\r\n\r\n{}"
+    answer = new_transport().send(post(serve(answering(data)).url))
+    assert (answer.status, answer.headers["x-b"], answer.body) == (200, "1", b"{}")
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_T7_a_chunk_beyond_all_is_unexpected(new_transport: Any, serve: Any) -> None:
     with pytest.raises(UnexpectedResponse, match="is not HTTP"):

@@ -612,6 +612,16 @@ def test_K4_a_browser_keeps_five_attempts_and_the_newest_work(
     )
 
 
+def test_K4_an_answer_in_the_fragment_pushes_no_attempt_out(browser: Browser, clock: Clock) -> None:
+    states = []
+    for _ in range(5):
+        states.append(browser.begin())
+        clock.advance(1)
+    page = page_of(browser.get("/callback"))
+    assert (page.name, page.values["sign_in_url"]) == ("fragment", "/signin")
+    assert browser.get(f"/callback?code=c&state={states[0]}").status == 303
+
+
 def test_K4_all_our_cookies_together_stay_below_four_kilobytes(
     browser: Browser, clock: Clock
 ) -> None:

@@ -25,6 +25,21 @@ def addresses_of_localhost(host: str) -> tuple[str, ...]:
     return _both_loopbacks(host)  # `::` is both of them already
 
 
+def addresses_to_hold(host: str, named: str) -> tuple[str, ...]:
+    """Return the addresses to hold, so that nobody else answers browsers that ask for `named`.
+
+    Args:
+        host: The address that was asked for. It comes first.
+        named: The name of loopback in the redirect URI.
+    """
+    if named == "localhost":
+        return addresses_of_localhost(host)
+    at_ipv4 = host in {_EVERY_IPV4, "127.0.0.1", "localhost"}
+    if (named == "::1" and at_ipv4) or (named == "127.0.0.1" and host == "::1"):
+        return (host, named)
+    return (host,)
+
+
 def whoever_answers_at_localhost(host: str) -> str | None:
     """Return what to say where listening at `host` holds neither address of `localhost`."""
     if host in LOOPBACK_HOSTS or host in {_EVERY_IPV4, "::"}:

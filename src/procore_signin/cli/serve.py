@@ -17,7 +17,7 @@ from procore_signin.app.listeners import listen
 from procore_signin.cli.failure import CommandFailed
 from procore_signin.cli.lifeline import stop_when_standard_input_ends
 from procore_signin.cli.ports import (
-    addresses_of_localhost,
+    addresses_to_hold,
     choose_port,
     not_listening,
     whoever_answers_at_localhost,
@@ -74,11 +74,10 @@ def _hold(settings: Settings, host: str, port: int) -> list[socket.socket]:
     that share their port are given work more evenly.
     """
     named = urlsplit(settings.redirect_uri).hostname
-    if named not in LOOPBACK_HOSTS:
+    if named is None or named not in LOOPBACK_HOSTS:
         return []
-    hosts = addresses_of_localhost(host) if named == "localhost" else (host,)
     try:
-        return listen(hosts, port)
+        return listen(addresses_to_hold(host, named), port)
     except OSError as error:
         raise not_listening(error, str(error.filename), port, _PORT_OPTION) from None
 

@@ -61,7 +61,11 @@ def _texts(body: bytes) -> Iterator[str]:
 
 def _decoded(body: bytes) -> Iterator[str]:
     # Tokens are ASCII: in any other charset of bytes they read the same.
-    yield body.decode("utf-8", "replace")
+    text = body.decode("utf-8", "replace")
+    yield text
+    if text.lstrip("\ufeff \t\r\n").startswith('"'):  # JSON as a string of JSON, as gateways do
+        with suppress(ValueError):
+            yield str(_DECODER.raw_decode(text, text.index('"'))[0])
     if b"\0" in body:
         for encoding in _ENCODINGS:
             yield body.decode(encoding, "replace")
@@ -86,6 +90,8 @@ def _read(text: str) -> Salvaged:
         with suppress(ValueError, RecursionError):
             members, _ = _DECODER.raw_decode(text, start)
             if "access_token" in members:
+                if "refresh_token" not in members:  # behind a brace too many, or further inside
+                    members |= {k: v for k, v in _scan(text).items() if k == "refresh_token"}
                 return Salvaged(members, whole=True)
     return Salvaged(_scan(text), whole=False)
 

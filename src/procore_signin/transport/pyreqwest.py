@@ -271,6 +271,9 @@ class _Rules:
             .no_proxy()
             .follow_redirects(enable=False)
             .referer(enable=False)
+            # A header that goes on in a second line is to be read (RFC 9112 §5.2), and costs no
+            # answer that cannot be asked for again (T9).
+            .http1_allow_obsolete_multiline_headers_in_responses(True)  # noqa: FBT003
             .gzip(enable=False)
             .brotli(enable=False)
             .zstd(enable=False)

@@ -149,9 +149,9 @@ class SignInEndpoints:
         except AttemptInvalid as error:
             return self._invalid(request, error, None)
         if response is None:
-            return self.begin_page(
-                request, "fragment", "sign_in_url", return_to=self._paths.home, values={}
-            )
+            # It begins nothing: with five attempts under way, another would push the oldest out,
+            # which may be the one whose answer is in the fragment (row K4).
+            return self._router.page("fragment", values={"sign_in_url": self._paths.signin})
         return (yield from self._finish(request, response))
 
     def _finish(
