@@ -16,7 +16,7 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.emulator import Emulator
-from procore_signin.errors import GrantLost, ProcoreUnavailable
+from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
 from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin.flow.users import AccessEnded
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
@@ -324,3 +324,31 @@ def test_I7_a_refresher_that_was_killed_leaves_a_doubt_only_where_something_may_
         assert ended is not None
         assert ended.certain == (rotation == "immediate" and not sent)
         assert refreshable(emulator) == int(sent)
+
+
+@pytest.mark.parametrize("how", ["disable", "disconnect"])
+def test_I7_nothing_is_certain_while_a_pair_of_a_sign_in_that_failed_is_alive(
+    door: ProcoreSignIn, procore: ScriptedProcore, how: str
+) -> None:
+    user = sign_in(door).user
+    door.disable(user)
+    procore.next("/oauth/revoke", *[reply(503, b"")] * 2)
+    with pytest.raises(SignInRefused):
+        sign_in(door)
+    ended = ENDS[how](door, user)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("pending", False)
+    ended = ENDS[how](door, user)
+    assert ended is not None
+    assert ended.certain
+
+
+def test_R14_what_a_clock_that_was_set_back_put_away_is_swept_all_the_same(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    user = sign_in(door).user
+    clock.advance(10_800)
+    procore.next("/oauth/revoke", reply(503, b""))
+    door.disable(user)
+    clock.advance(-10_800)
+    assert door.run(sweep(door.context)) == 1

@@ -51,8 +51,13 @@ def sweep(context: Context) -> Flow[int]:
 
 
 def _page(context: Context, now: int, after: Escrow | None) -> Flow[list[Escrow]]:
-    environment, before = context.environment.name, now - ORPHANED_AFTER
-    return (yield from read(lambda store: store.escrowed_in(environment, before, after=after)))
+    environment = context.environment.name
+    before, ahead = now - ORPHANED_AFTER, now + ORPHANED_AFTER
+    return (
+        yield from read(
+            lambda store: store.escrowed_in(environment, before, newer_than=ahead, after=after)
+        )
+    )
 
 
 def _give_back(context: Context, escrow: Escrow) -> Flow[bool]:

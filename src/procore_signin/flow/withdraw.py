@@ -71,6 +71,7 @@ def give_up(
     tokens: TokenSet,
     *,
     user_id: int | None = None,
+    procore_id: int | None = None,
     refreshed: TokenRow | None = None,
     state_hash: str | None = None,
 ) -> Flow[Revocation]:
@@ -83,6 +84,7 @@ def give_up(
         context: The surroundings.
         tokens: Which. No row holds them.
         user_id: Whose, or None.
+        procore_id: Whose by Procore's number, or None.
         refreshed: The row whose refresh brought them, or None. If its own tokens were withdrawn
             meanwhile, it is known now what became of that refresh.
         state_hash: The attempt that brought them and has ended, or None.
@@ -94,7 +96,7 @@ def give_up(
     escrow = Escrow(place, context.environment.name, tokens)
     pause, dead = FIRST_PAUSE_SECONDS, False
     waited = ask_after = 0.0
-    while not (yield from _put_away(context, escrow, user_id, refreshed)):
+    while not (yield from _put_away(context, escrow, user_id, refreshed, procore_id)):
         if not dead and waited >= ask_after:  # seldom: Procore may be unwell too
             dead = yield from _ended_at_once(context, tokens)
             waited, ask_after = 0.0, min(2 * ask_after + pause, SELDOM_SECONDS)
@@ -111,10 +113,12 @@ def give_up(
         return "pending"  # the janitor goes on
 
 
-def gave_up_at_once(context: Context, tokens: TokenSet, *, state_hash: str) -> Flow[bool]:
+def gave_up_at_once(
+    context: Context, tokens: TokenSet, *, procore_id: int | None, state_hash: str
+) -> Flow[bool]:
     """Try what `give_up` does once, and tell whether it is done: if not, it is for `give_up`."""
     escrow = Escrow(state_hash, context.environment.name, tokens)
-    if not (yield from _put_away(context, escrow, None, None)):
+    if not (yield from _put_away(context, escrow, None, None, procore_id)):
         return (yield from _ended_at_once(context, tokens))
     with suppress(StoreUnavailable):  # the janitor goes on
         yield from withdraw(context, escrow)
@@ -122,7 +126,11 @@ def gave_up_at_once(context: Context, tokens: TokenSet, *, state_hash: str) -> F
 
 
 def _put_away(
-    context: Context, escrow: Escrow, user_id: int | None, refreshed: TokenRow | None
+    context: Context,
+    escrow: Escrow,
+    user_id: int | None,
+    refreshed: TokenRow | None,
+    procore_id: int | None,
 ) -> Flow[bool]:
     """Write `escrow` into the ledger; False where the database does not do it now."""
     tokens, now = escrow.tokens, context.now()
@@ -135,6 +143,7 @@ def _put_away(
                 state_hash=escrow.state_hash,
                 environment=escrow.environment,
                 user_id=user_id,
+                procore_id=procore_id,
                 refreshed=refreshed,
                 now=now,
             )

@@ -14,7 +14,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, bindparam, case, insert, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
@@ -89,6 +89,14 @@ class _Statements:
             .where(users.c.id == bindparam("which_user"))
             .with_for_update(read=True, key_share=True)
         )
+        self.lock_named = made(
+            select(users.c.id)
+            .where(
+                users.c.environment == bindparam("which_environment"),
+                users.c.procore_id == bindparam("which_procore_id"),
+            )
+            .with_for_update(read=True, key_share=True)
+        )
         self.insert = made(
             insert(sign_in_ledger).inline(), *(column.name for column in sign_in_ledger.c)
         )
@@ -99,7 +107,13 @@ class _Statements:
         self.fill = made(
             update(sign_in_ledger)
             .where(_this)
-            .values(escrow=bindparam("tokens"), escrowed_at=bindparam("now"))
+            .values(
+                escrow=bindparam("tokens"),
+                escrowed_at=bindparam("now"),
+                user_id=func.coalesce(
+                    bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id
+                ),
+            )
         )
         self.hold = made(
             update(sign_in_ledger)
@@ -179,6 +193,7 @@ class Escrows(StoreBase):
         state_hash: str,
         environment: str,
         user_id: int | None,
+        procore_id: int | None = None,
         refreshed: TokenRow | None,
         now: int,
     ) -> None:
@@ -189,6 +204,7 @@ class Escrows(StoreBase):
             state_hash: The row that keeps them: an attempt's, which must have ended, or another.
             environment: Where.
             user_id: Whose, or None. Somebody who is gone meanwhile counts as None.
+            procore_id: The same by Procore's number: of somebody who may be unknown here.
             refreshed: The row whose refresh brought them: that it has an answer is noted.
             now: Unix seconds.
         """
@@ -196,9 +212,13 @@ class Escrows(StoreBase):
 
         def work(transaction: Transaction) -> None:
             owner = None if user_id is None else self._lock_owner(transaction, user_id)
+            if procore_id is not None:
+                named = {"which_environment": environment, "which_procore_id": procore_id}
+                found = transaction.one(self._escrows.lock_named, named)
+                owner = None if found is None else int(found[0])
             if refreshed is not None:
                 self._refresh_over(transaction, refreshed)
-            place = {"which_state": state_hash, "tokens": sealed, "now": now}
+            place = {"which_state": state_hash, "tokens": sealed, "now": now, "owner": owner}
             if transaction.run(self._escrows.fill, place):
                 return
             row = _row(state_hash, environment, owner, LATE, now)

@@ -7,7 +7,7 @@ from typing import Final
 
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.base import attempt_over, storable
-from procore_signin.store.escrows import Escrows
+from procore_signin.store.escrows import NEVER, Escrows
 from procore_signin.store.failures import Failed
 from procore_signin.store.records import Escrow, LedgerEntry
 from procore_signin.store.statement import Transaction
@@ -106,13 +106,21 @@ class Ledger(Escrows):
         return [self._open_escrow(*row) for row in rows]
 
     def escrowed_in(
-        self, environment: str, older_than: int, *, after: Escrow | None = None, limit: int = 100
+        self,
+        environment: str,
+        older_than: int,
+        *,
+        newer_than: int = NEVER,
+        after: Escrow | None = None,
+        limit: int = 100,
     ) -> list[Escrow]:
         """Return a page of `escrowed` for one environment.
 
         Args:
             environment: Whose tokens: only its processes can revoke them.
             older_than: As for `escrowed`.
+            newer_than: Those too that were put there after this time, which is still to come: the
+                clock has been set back since.
             after: The last one of the page before. So one that stays, because it cannot be opened,
                 keeps nobody from those behind it.
             limit: The most of one page.
@@ -120,6 +128,7 @@ class Ledger(Escrows):
         place = {
             "which_environment": environment,
             "before": older_than,
+            "ahead": newer_than,
             "after": 0 if after is None else after.escrowed_at,
             "after_state": "" if after is None else after.state_hash,
             "limit": limit,

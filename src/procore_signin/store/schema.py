@@ -122,7 +122,9 @@ token_sets: Final = Table(
     Column("ambiguous", Integer, nullable=False, server_default=text("0")),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-    Column("predecessor", Text, info=_LATER),  # sealed: the pair before, while it may still be honoured
+    Column(
+        "predecessor", Text, info=_LATER
+    ),  # sealed: the pair before, while it may still be honoured
     UniqueConstraint("user_id", "environment", name="uq_token_sets_user_id_environment"),
     **_OPTIONS,
 )
