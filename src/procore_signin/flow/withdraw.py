@@ -38,7 +38,7 @@ from procore_signin.protocol.token_endpoint import (
     token_request,
 )
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.escrows import DOUBTS, REFRESHING, UNANSWERED, Held, share
+from procore_signin.store.escrows import DOUBTS, LATE, REFRESHING, UNANSWERED, Held, share
 from procore_signin.store.records import Escrow, TokenRow
 
 Revocation = Literal["none", "confirmed", "pending", "unsure", "sealed"]
@@ -331,7 +331,7 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
         before: The ledger's outcome, to be written back when an answer came.
 
     Raises:
-        _OvertakenError: Somebody else goes on.
+        _OvertakenError: Somebody else goes on, or it has to be tried again.
     """
     yield from _hand_in(context, tokens)
     if tokens.refresh_token is None:
@@ -348,9 +348,21 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
     except ClientMisconfigured:
         yield from _keep(context, kept, tokens, before)
         raise
-    yield from _keep(context, kept, renewed, before)
-    yield from _is_accepted(context, renewed)
+    escrow, now = replace(kept.escrow, tokens=tokens), context.now()
+    place = yield from write(
+        lambda store: store.keep_renewed(
+            escrow, renewed, outcome=before, now=now, holder=kept.holder
+        )
+    )
+    if place is None:
+        raise _OvertakenError
+    accepted = yield from _is_accepted(context, renewed)
     yield from _hand_in(context, renewed)
+    if not accepted:  # so the pair before it may live: both stay, and are tried again
+        raise _OvertakenError
+    yield from write(
+        lambda store: store.finish_escrow(place, holder=kept.holder, outcome=LATE, now=now)
+    )
 
 
 def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]:

@@ -129,6 +129,7 @@ class _Statements:
                 now.label("at"),
             ).where(_this)
         )
+        self.owner = made(select(sign_in_ledger.c.user_id).where(_this))
         self.release = made(
             update(sign_in_ledger).where(_this, owned).values(held_by=None, held_until=None)
         )
@@ -290,6 +291,47 @@ class Escrows(StoreBase):
         }
         statement = self._escrows.replace if holder is None else self._escrows.replace_held
         return self._database.write(lambda transaction: transaction.run(statement, values) == 1)
+
+    def keep_renewed(
+        self, escrow: Escrow, renewed: TokenSet, *, outcome: str | None, now: int, holder: str
+    ) -> str | None:
+        """Keep the pair that trying the refresh token of an escrow brought, beside the pair there.
+
+        Until the new one was accepted the old one may live, so both stay in the ledger.
+
+        Args:
+            escrow: Which one, as it was held.
+            renewed: What its refresh token brought.
+            outcome: The note for the escrow, now that the answer is here.
+            now: Unix seconds.
+            holder: Who holds the escrow, and goes on to; it holds the new row as well.
+
+        Returns:
+            The new row; None where somebody else holds the escrow by now. The pair is kept there
+            all the same.
+        """
+        if escrow.tokens is None:
+            raise ValueError("There are no tokens to keep.")
+        place = _place("renewed", escrow.state_hash, renewed.access_token.reveal())
+        old = self._seal.seal_escrow(
+            escrow.tokens, state_hash=escrow.state_hash, environment=escrow.environment
+        )
+        new = self._seal.seal_escrow(renewed, state_hash=place, environment=escrow.environment)
+        more = {"now": now, "holder": holder, "seconds": HOLD_SECONDS}
+        this = {"which_state": escrow.state_hash, "tokens": old, "outcome": outcome, **more}
+
+        def work(transaction: Transaction) -> bool:
+            found = transaction.one(self._escrows.owner, this)
+            user_id = None if found is None else found[0]
+            owner = None if user_id is None else self._lock_owner(transaction, user_id)
+            ours = transaction.run(self._escrows.replace_held, this) == 1
+            row = _row(place, escrow.environment, owner, LATE, now)
+            row |= {"escrow": new, "escrowed_at": now}
+            transaction.insert_absent(self._escrows.insert_absent, row)
+            transaction.run(self._escrows.hold, {"which_state": place, **more})
+            return ours
+
+        return place if self._database.write(work) else None
 
     def finish_escrow(self, state_hash: str, *, holder: str, outcome: str | None, now: int) -> bool:
         """Forget the tokens in an escrow, because nothing more can be done about them.
