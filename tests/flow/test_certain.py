@@ -16,7 +16,7 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.emulator import Emulator
-from procore_signin.errors import GrantLost, ProcoreUnavailable
+from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
 from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin.flow.users import AccessEnded
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
@@ -324,3 +324,61 @@ def test_I7_a_refresher_that_was_killed_leaves_a_doubt_only_where_something_may_
         assert ended is not None
         assert ended.certain == (rotation == "immediate" and not sent)
         assert refreshable(emulator) == int(sent)
+
+
+@pytest.mark.parametrize("how", ["disable", "disconnect"])
+def test_I7_nothing_is_certain_while_a_pair_of_a_sign_in_that_failed_is_alive(
+    door: ProcoreSignIn, procore: ScriptedProcore, how: str
+) -> None:
+    user = sign_in(door).user
+    door.disable(user)
+    procore.next("/oauth/revoke", *[reply(503, b"")] * 2)
+    with pytest.raises(SignInRefused):
+        sign_in(door)
+    ended = ENDS[how](door, user)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("pending", False)
+    ended = ENDS[how](door, user)
+    assert ended is not None
+    assert ended.certain
+
+
+def test_R14_what_a_clock_that_was_set_back_put_away_is_swept_all_the_same(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    user = sign_in(door).user
+    clock.advance(10_800)
+    procore.next("/oauth/revoke", reply(503, b""))
+    door.disable(user)
+    clock.advance(-10_800)
+    assert door.run(sweep(door.context)) == 1
+
+
+@BOTH_LINES
+@BOTH_ROTATIONS
+def test_I7_a_pair_that_a_withdrawal_brought_and_nobody_presented_hides_none_before_it(
+    tmp_path: Path, doorkeeper: int, rotation: Rotation
+) -> None:
+    """Procore was away in the middle of the withdrawal, until the new pair had expired too."""
+    with at_the_emulator(tmp_path, doorkeeper=doorkeeper, rotation=rotation) as it:
+        emulator, door, clock, user = it
+        pass_time(emulator, clock, 6000)
+        asked = door._transport.send
+
+        def away(request: HttpRequest, *rest: Any, **more: Any) -> HttpResponse:
+            if request.url.endswith("/oauth/token"):
+                emulator.fault(INFO, "status", status=503)
+            return asked(request, *rest, **more)
+
+        door._transport.send = away  # type: ignore[method-assign]
+        ended = door.disable(user)
+        door._transport.send = asked  # type: ignore[method-assign]
+        assert ended is not None
+        # The newer line ends an expired pair at the first word.
+        assert ended.revocation == ("pending" if doorkeeper == 4 else "confirmed")
+        pass_time(emulator, clock, 6000)
+        for _ in range(3):
+            ended = door.disable(user)
+        assert ended is not None
+        assert ended.certain
+        assert refreshable(emulator) == 0

@@ -419,3 +419,14 @@ def test_I7_tokens_of_a_key_that_was_given_up_leave_a_doubt(
     sign_in(cookie="2", tag="2")
     assert lost(store, user.id)
     assert outcome_of(store, PLACE) == UNANSWERED
+
+
+def test_R10_a_refresh_that_comes_late_says_so_also_where_the_newer_pair_cannot_be_opened(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    """It was sealed by a process that has a key more, in the middle of a rotation."""
+    user = sign_in().user
+    row = taken(store, user.id)
+    sign_in(cookie="2", tag="2")
+    sql("UPDATE token_sets SET access_token = 'v1.another.key'")
+    assert store.commit_refresh(row, tokens("late"), now=NOW) is None

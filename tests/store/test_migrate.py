@@ -195,6 +195,30 @@ def test_an_upgrade_that_was_cut_short_is_finished_by_the_next(
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.parametrize("kind", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("statements", range(1, 17))
+def test_an_upgrade_is_finished_wherever_it_was_cut_short(empty_url: str, statements: int) -> None:
+    """The tables of the first migration lack the columns that the later ones add."""
+    code = """if True:
+        import os, sys
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+        from procore_signin.store import migrate
+        left = int(sys.argv[2])
+        @event.listens_for(Engine, "after_cursor_execute")
+        def cut(connection, cursor, statement, *more):
+            global left
+            left -= statement.lstrip().startswith(("CREATE", "ALTER"))
+            if not left:
+                os._exit(9)
+        migrate.upgrade(sys.argv[1])
+    """
+    command = [sys.executable, "-c", code, empty_url, str(statements)]
+    assert subprocess.run(command, check=False).returncode == 9
+    migrate.upgrade(empty_url)
+    assert (migrate.head(), TABLES) == (migrate.current(empty_url), tables(empty_url))
+
+
 def test_tables_of_a_newer_version_are_left_alone(empty_url: str, keys: KeyRing) -> None:
     migrate.upgrade(empty_url)
     with connected(empty_url) as connection:

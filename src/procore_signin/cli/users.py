@@ -177,13 +177,19 @@ def _end_access(
         ended = AccessEnded(user, sessions=0, revocation="none", refresh_under_way=False)
     if as_json:
         document = {"sessions": ended.sessions, "revocation": ended.revocation}
-        certain = {"refresh_under_way": ended.refresh_under_way, "certain": ended.certain}
+        certain = {
+            "refresh_under_way": ended.refresh_under_way,
+            "sign_in_under_way": ended.sign_in_under_way,
+            "certain": ended.certain,
+        }
         print_json({"user": user.id, **document, **certain})
         return ended.certain
     typer.echo(f"{verb} {called(user)}: {counted(ended.sessions, 'session')} ended.")
     typer.echo(_REVOCATION[ended.revocation])
     if ended.refresh_under_way:
         typer.echo("Another process was just refreshing the tokens; it revokes what it gets.")
+    if ended.sign_in_under_way:
+        typer.echo("Somebody is just signing in, perhaps this person. Ask again in a minute.")
     return ended.certain
 
 

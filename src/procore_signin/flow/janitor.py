@@ -33,6 +33,7 @@ def sweep(context: Context) -> Flow[int]:
     """
     now = context.now()
     revoked = failed = sealed = 0
+    unconfirmed: list[Escrow] = []
     page = yield from _page(context, now, None)
     while page and revoked < REVOKED_AT_ONCE and failed < FAILURES_AT_ONCE:
         for escrow in page:
@@ -41,8 +42,13 @@ def sweep(context: Context) -> Flow[int]:
                 continue
             confirmed = yield from _give_back(context, escrow)
             revoked += confirmed
-            failed += not confirmed
+            if not confirmed:
+                failed += 1
+                unconfirmed.append(escrow)
         page = yield from _page(context, now, page[-1])
+    if failed >= FAILURES_AT_ONCE:  # or what Procore never confirms keeps all others waiting
+        last_in_line = now - ORPHANED_AFTER - 1
+        yield from long_work(lambda store: store.put_off(unconfirmed, now=last_in_line))
     if sealed:
         environment = context.environment.name
         emit(Event.TOKENS_SEALED, environment=environment, place="escrow", count=sealed)

@@ -151,14 +151,16 @@ def finish_sign_in(
 def _exchange_and_commit(
     context: Context, attempt: SignInAttempt, code: Secret, browser: Browser
 ) -> Flow[SignedIn]:
-    answer = tokens = me = None
+    answer = tokens = whose = me = None
     asked_at = context.clock()
     session_token = _new_session_token(context)
     try:
         answer = yield from _exchange(context, attempt, code)
         # Lifetimes count from before the request: an answer that was long under way is not younger.
         tokens = take_tokens(context, answer, asked_at=asked_at, attempt=attempt.state_hash[:8])
-        me = yield from _admit(context, attempt, tokens)
+        whose = yield from _admit(context, attempt, tokens)
+        yield from _ask_application(context, tokens, whose)
+        me = whose
         return (
             yield from _complete(context, attempt, tokens, me, browser, session_token=session_token)
         )
@@ -183,7 +185,7 @@ def _exchange_and_commit(
             procore_request_id=getattr(error, "request_id", None),
         )
         if undo:
-            yield from _abandon(context, attempt, tokens, outcome=reason)
+            yield from _abandon(context, attempt, tokens, whose, outcome=reason)
         raise
 
 
@@ -214,15 +216,13 @@ def _exchange(context: Context, attempt: SignInAttempt, code: Secret) -> Flow[Ht
 
 
 def _admit(context: Context, attempt: SignInAttempt, tokens: TokenSet) -> Flow[Me]:
-    """Put the tokens into escrow, and learn whose they are and whether they are admitted."""
+    """Put the tokens into escrow, and learn whose they are."""
     environment, now = context.environment.name, context.now()
     yield from write(
         lambda store: store.escrow(attempt.state_hash, tokens, environment=environment, now=now)
     )
     response = yield from send(me_request(context.environment.api_origin, tokens.access_token))
-    me = parse_me_response(response, received_at=context.clock())
-    yield from _ask_application(context, tokens, me)
-    return me
+    return parse_me_response(response, received_at=context.clock())
 
 
 def _complete(
@@ -294,15 +294,27 @@ def _tell_application(context: Context, user: User, *, created: bool) -> Flow[No
 
 
 def _abandon(
-    context: Context, attempt: SignInAttempt, tokens: TokenSet | None, *, outcome: str
+    context: Context,
+    attempt: SignInAttempt,
+    tokens: TokenSet | None,
+    whose: Me | None,
+    *,
+    outcome: str,
 ) -> Flow[None]:
-    """Leave nothing behind: no live grant at Procore, no open attempt in the ledger."""
+    """Leave nothing behind: no live grant at Procore, no open attempt in the ledger.
+
+    Until the grant is dead its row names the person, where that is known: somebody whose access is
+    ended meanwhile still has it.
+    """
+    procore_id = None if whose is None else whose.procore_id
+    state_hash = attempt.state_hash
     ended = yield from _end(context, attempt, outcome=outcome)
     if tokens is None or (ended is False and (yield from _is_done(attempt))):
         return
-    if not (yield from gave_up_at_once(context, tokens, state_hash=attempt.state_hash)):
+    done = yield from gave_up_at_once(context, tokens, procore_id=procore_id, state_hash=state_hash)
+    if not done:
         # The person need not wait until the database, or Procore, is back.
-        yield from later(give_up(context, tokens, state_hash=attempt.state_hash))
+        yield from later(give_up(context, tokens, procore_id=procore_id, state_hash=state_hash))
 
 
 def _is_done(attempt: SignInAttempt) -> Flow[bool]:

@@ -15,6 +15,9 @@ from procore_signin.flow.withdraw import Revocation, what_is_known, withdraw
 from procore_signin.store.records import User
 from procore_signin.store.withdrawal import EndedAccess
 
+LONGEST_SIGN_IN_SECONDS: Final = 60
+"""After so long a sign-in has asked Procore all that it asks, or its process has ended."""
+
 _WORST_LAST: Final[tuple[Revocation, ...]] = ("none", "confirmed", "pending", "unsure", "sealed")
 
 
@@ -33,12 +36,16 @@ class AccessEnded:
         refresh_under_way: Whether another process was refreshing. It will find that it lost, and
             give up the pair that it brings. Ask again a minute later: then it is known whether it
             did, or died with it.
+        sign_in_under_way: Whether a sign-in of somebody whom nobody can name yet is under way, or
+            was cut off and waits for the janitor: it may be this person's. One that is under way
+            comes to nothing where the person is disabled. Ask again a minute later.
     """
 
     user: User
     sessions: int
     revocation: Revocation
     refresh_under_way: bool
+    sign_in_under_way: bool = False
 
     @property
     def revoked(self) -> bool:
@@ -48,7 +55,8 @@ class AccessEnded:
     @property
     def certain(self) -> bool:
         """Whether Procore certainly honours no token of this person any more (decision 25)."""
-        return self.revoked and not self.refresh_under_way
+        under_way = self.refresh_under_way or self.sign_in_under_way
+        return self.revoked and not under_way
 
 
 def disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
@@ -169,11 +177,18 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
     # What was moved, and is not there any more, somebody else has revoked a moment ago.
     for state_hash in set(ended.escrows) - {escrow.state_hash for escrow in left}:
         known.append((yield from _end_of(state_hash)))
+    environment, now = ended.user.environment, context.now()
+    nameless = yield from read(
+        lambda store: store.has_sign_in_under_way(
+            environment, since=now - LONGEST_SIGN_IN_SECONDS, now=now
+        )
+    )
     return AccessEnded(
         ended.user,
         ended.sessions,
         max(known, default="none", key=_WORST_LAST.index),
         ended.leased,
+        nameless,
     )
 
 

@@ -38,7 +38,7 @@ from procore_signin.protocol.token_endpoint import (
     token_request,
 )
 from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store.escrows import DOUBTS, REFRESHING, UNANSWERED, Held, share
+from procore_signin.store.escrows import DOUBTS, LATE, REFRESHING, UNANSWERED, Held, share
 from procore_signin.store.records import Escrow, TokenRow
 
 Revocation = Literal["none", "confirmed", "pending", "unsure", "sealed"]
@@ -71,6 +71,7 @@ def give_up(
     tokens: TokenSet,
     *,
     user_id: int | None = None,
+    procore_id: int | None = None,
     refreshed: TokenRow | None = None,
     state_hash: str | None = None,
 ) -> Flow[Revocation]:
@@ -83,6 +84,7 @@ def give_up(
         context: The surroundings.
         tokens: Which. No row holds them.
         user_id: Whose, or None.
+        procore_id: Whose by Procore's number, or None.
         refreshed: The row whose refresh brought them, or None. If its own tokens were withdrawn
             meanwhile, it is known now what became of that refresh.
         state_hash: The attempt that brought them and has ended, or None.
@@ -94,7 +96,7 @@ def give_up(
     escrow = Escrow(place, context.environment.name, tokens)
     pause, dead = FIRST_PAUSE_SECONDS, False
     waited = ask_after = 0.0
-    while not (yield from _put_away(context, escrow, user_id, refreshed)):
+    while not (yield from _put_away(context, escrow, user_id, refreshed, procore_id)):
         if not dead and waited >= ask_after:  # seldom: Procore may be unwell too
             dead = yield from _ended_at_once(context, tokens)
             waited, ask_after = 0.0, min(2 * ask_after + pause, SELDOM_SECONDS)
@@ -111,10 +113,12 @@ def give_up(
         return "pending"  # the janitor goes on
 
 
-def gave_up_at_once(context: Context, tokens: TokenSet, *, state_hash: str) -> Flow[bool]:
+def gave_up_at_once(
+    context: Context, tokens: TokenSet, *, procore_id: int | None, state_hash: str
+) -> Flow[bool]:
     """Try what `give_up` does once, and tell whether it is done: if not, it is for `give_up`."""
     escrow = Escrow(state_hash, context.environment.name, tokens)
-    if not (yield from _put_away(context, escrow, None, None)):
+    if not (yield from _put_away(context, escrow, None, None, procore_id)):
         return (yield from _ended_at_once(context, tokens))
     with suppress(StoreUnavailable):  # the janitor goes on
         yield from withdraw(context, escrow)
@@ -122,7 +126,11 @@ def gave_up_at_once(context: Context, tokens: TokenSet, *, state_hash: str) -> F
 
 
 def _put_away(
-    context: Context, escrow: Escrow, user_id: int | None, refreshed: TokenRow | None
+    context: Context,
+    escrow: Escrow,
+    user_id: int | None,
+    refreshed: TokenRow | None,
+    procore_id: int | None,
 ) -> Flow[bool]:
     """Write `escrow` into the ledger; False where the database does not do it now."""
     tokens, now = escrow.tokens, context.now()
@@ -135,6 +143,7 @@ def _put_away(
                 state_hash=escrow.state_hash,
                 environment=escrow.environment,
                 user_id=user_id,
+                procore_id=procore_id,
                 refreshed=refreshed,
                 now=now,
             )
@@ -322,7 +331,7 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
         before: The ledger's outcome, to be written back when an answer came.
 
     Raises:
-        _OvertakenError: Somebody else goes on.
+        _OvertakenError: Somebody else goes on, or it has to be tried again.
     """
     yield from _hand_in(context, tokens)
     if tokens.refresh_token is None:
@@ -339,9 +348,35 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
     except ClientMisconfigured:
         yield from _keep(context, kept, tokens, before)
         raise
-    yield from _keep(context, kept, renewed, before)
-    yield from _is_accepted(context, renewed)
+    place = yield from _keep_both(context, kept, tokens, renewed, before)
+    yield from _end_renewed(context, kept, renewed, place)
+
+
+def _keep_both(
+    context: Context, kept: _Kept, tokens: TokenSet, renewed: TokenSet, outcome: str | None
+) -> Flow[str]:
+    """Keep the pair that trying `tokens` brought beside them, and return its place."""
+    escrow, now = replace(kept.escrow, tokens=tokens), context.now()
+    place = yield from write(
+        lambda store: store.keep_renewed(
+            escrow, renewed, outcome=outcome, now=now, holder=kept.holder
+        )
+    )
+    if place is None:
+        raise _OvertakenError
+    return place
+
+
+def _end_renewed(context: Context, kept: _Kept, renewed: TokenSet, place: str) -> Flow[None]:
+    """End a pair that trying the one before brought, and so the one before too."""
+    accepted = yield from _is_accepted(context, renewed)
     yield from _hand_in(context, renewed)
+    if not accepted:  # so the pair before it may live: both stay, and are tried again
+        raise _OvertakenError
+    now = context.now()
+    yield from write(
+        lambda store: store.finish_escrow(place, holder=kept.holder, outcome=LATE, now=now)
+    )
 
 
 def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]:
@@ -365,7 +400,7 @@ def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]
     except GrantLost:
         yield from _hand_in(context, tokens)
         return True
-    yield from _keep(context, kept, renewed, UNANSWERED)
+    place = yield from _keep_both(context, kept, tokens, renewed, UNANSWERED)
     lost = True
     try:
         another = yield from _refresh(context, tokens, tokens.refresh_token)
@@ -373,8 +408,7 @@ def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]
         lost = share(tokens, renewed)  # a server that does not rotate refuses for another reason
     else:
         yield from _hand_in(context, another)
-    yield from _is_accepted(context, renewed)
-    yield from _hand_in(context, renewed)
+    yield from _end_renewed(context, kept, renewed, place)
     return lost
 
 

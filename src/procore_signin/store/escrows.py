@@ -14,7 +14,7 @@ from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, bindparam, case, insert, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
@@ -89,6 +89,14 @@ class _Statements:
             .where(users.c.id == bindparam("which_user"))
             .with_for_update(read=True, key_share=True)
         )
+        self.lock_named = made(
+            select(users.c.id)
+            .where(
+                users.c.environment == bindparam("which_environment"),
+                users.c.procore_id == bindparam("which_procore_id"),
+            )
+            .with_for_update(read=True, key_share=True)
+        )
         self.insert = made(
             insert(sign_in_ledger).inline(), *(column.name for column in sign_in_ledger.c)
         )
@@ -99,7 +107,13 @@ class _Statements:
         self.fill = made(
             update(sign_in_ledger)
             .where(_this)
-            .values(escrow=bindparam("tokens"), escrowed_at=bindparam("now"))
+            .values(
+                escrow=bindparam("tokens"),
+                escrowed_at=bindparam("now"),
+                user_id=func.coalesce(
+                    bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id
+                ),
+            )
         )
         self.hold = made(
             update(sign_in_ledger)
@@ -115,6 +129,7 @@ class _Statements:
                 now.label("at"),
             ).where(_this)
         )
+        self.owner = made(select(sign_in_ledger.c.user_id).where(_this))
         self.release = made(
             update(sign_in_ledger).where(_this, owned).values(held_by=None, held_until=None)
         )
@@ -179,6 +194,7 @@ class Escrows(StoreBase):
         state_hash: str,
         environment: str,
         user_id: int | None,
+        procore_id: int | None = None,
         refreshed: TokenRow | None,
         now: int,
     ) -> None:
@@ -189,6 +205,7 @@ class Escrows(StoreBase):
             state_hash: The row that keeps them: an attempt's, which must have ended, or another.
             environment: Where.
             user_id: Whose, or None. Somebody who is gone meanwhile counts as None.
+            procore_id: The same by Procore's number: of somebody who may be unknown here.
             refreshed: The row whose refresh brought them: that it has an answer is noted.
             now: Unix seconds.
         """
@@ -196,9 +213,13 @@ class Escrows(StoreBase):
 
         def work(transaction: Transaction) -> None:
             owner = None if user_id is None else self._lock_owner(transaction, user_id)
+            if procore_id is not None:
+                named = {"which_environment": environment, "which_procore_id": procore_id}
+                found = transaction.one(self._escrows.lock_named, named)
+                owner = None if found is None else int(found[0])
             if refreshed is not None:
                 self._refresh_over(transaction, refreshed)
-            place = {"which_state": state_hash, "tokens": sealed, "now": now}
+            place = {"which_state": state_hash, "tokens": sealed, "now": now, "owner": owner}
             if transaction.run(self._escrows.fill, place):
                 return
             row = _row(state_hash, environment, owner, LATE, now)
@@ -270,6 +291,47 @@ class Escrows(StoreBase):
         }
         statement = self._escrows.replace if holder is None else self._escrows.replace_held
         return self._database.write(lambda transaction: transaction.run(statement, values) == 1)
+
+    def keep_renewed(
+        self, escrow: Escrow, renewed: TokenSet, *, outcome: str | None, now: int, holder: str
+    ) -> str | None:
+        """Keep the pair that trying the refresh token of an escrow brought, beside the pair there.
+
+        Until the new one was accepted the old one may live, so both stay in the ledger.
+
+        Args:
+            escrow: Which one, as it was held.
+            renewed: What its refresh token brought.
+            outcome: The note for the escrow, now that the answer is here.
+            now: Unix seconds.
+            holder: Who holds the escrow, and goes on to; it holds the new row as well.
+
+        Returns:
+            The new row; None where somebody else holds the escrow by now. The pair is kept there
+            all the same.
+        """
+        if escrow.tokens is None:
+            raise ValueError("There are no tokens to keep.")
+        place = _place("renewed", escrow.state_hash, renewed.access_token.reveal())
+        old = self._seal.seal_escrow(
+            escrow.tokens, state_hash=escrow.state_hash, environment=escrow.environment
+        )
+        new = self._seal.seal_escrow(renewed, state_hash=place, environment=escrow.environment)
+        more = {"now": now, "holder": holder, "seconds": HOLD_SECONDS}
+        this = {"which_state": escrow.state_hash, "tokens": old, "outcome": outcome, **more}
+
+        def work(transaction: Transaction) -> bool:
+            found = transaction.one(self._escrows.owner, this)
+            user_id = None if found is None else found[0]
+            owner = None if user_id is None else self._lock_owner(transaction, user_id)
+            ours = transaction.run(self._escrows.replace_held, this) == 1
+            row = _row(place, escrow.environment, owner, LATE, now)
+            row |= {"escrow": new, "escrowed_at": now}
+            transaction.insert_absent(self._escrows.insert_absent, row)
+            transaction.run(self._escrows.hold, {"which_state": place, **more})
+            return ours
+
+        return place if self._database.write(work) else None
 
     def finish_escrow(self, state_hash: str, *, holder: str, outcome: str | None, now: int) -> bool:
         """Forget the tokens in an escrow, because nothing more can be done about them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from procore_signin.protocol.token_set import TokenSet
@@ -130,6 +130,23 @@ class Ledger(Escrows):
         }
         rows = self._database.many(self._statements.escrowed_in, place)
         return [self._open_escrow(*row) for row in rows]
+
+    def has_sign_in_under_way(self, environment: str, *, since: int, now: int) -> bool:
+        """Whether a sign-in may be bringing tokens of somebody whom the ledger cannot name yet.
+
+        Args:
+            environment: Where.
+            since: One whose code was taken before this time has ended; what it left in escrow
+                counts all the same.
+            now: Unix seconds.
+        """
+        place = {"which_environment": environment, "since": since, "now": now}
+        return self._database.one(self._statements.nameless, place) is not None
+
+    def put_off(self, escrows: Sequence[Escrow], *, now: int) -> None:
+        """Let others come before escrows that Procore did not confirm, as if put there at `now`."""
+        places = [{"which_state": each.state_hash, "escrowed_at": now} for each in escrows]
+        self._database.write(lambda t: t.run_each(self._statements.put_off, places))
 
     def clear_escrow(self, state_hash: str) -> None:
         """Forget the tokens in escrow, after they were revoked."""

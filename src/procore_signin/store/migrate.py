@@ -21,7 +21,7 @@ from procore_signin.store import server, sqlite
 from procore_signin.store.address import Address, parse_address
 from procore_signin.store.database import Patience
 from procore_signin.store.failures import Failed, failed_by
-from procore_signin.store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
+from procore_signin.store.schema import LATER, SCHEMA_REVISION, VERSION_TABLE, metadata
 
 T = TypeVar("T")
 
@@ -193,7 +193,8 @@ def _revision(connection: Connection) -> str | None:
 def _refuse_foreign_tables(connection: Connection, address: Address) -> None:
     """Refuse a database that another program made, such as the tutorial's Ruby application.
 
-    Tables exactly like ours without a revision are what an upgrade left that was cut short.
+    Tables like ours without a revision are what an upgrade left that was cut short: those of the
+    first migration, which lack what later ones add.
     """
     if _revision(connection) is not None:
         return
@@ -202,7 +203,8 @@ def _refuse_foreign_tables(connection: Connection, address: Address) -> None:
         if not inspector.has_table(ours.name):
             continue
         present = {found["name"] for found in inspector.get_columns(ours.name)}
-        if present != set(ours.columns.keys()):
+        first = {column.name for column in ours.columns if LATER not in column.info}
+        if not first <= present <= set(ours.columns.keys()):
             cure = "Name another database in PROCORE_DATABASE_URL, or move this one out of the way."
             raise StoreUnavailable(
                 f"The database {address.label} has a table `{ours.name}` that procore-signin did "

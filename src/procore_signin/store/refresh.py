@@ -272,7 +272,12 @@ class Refreshes(Escrows):
             found = transaction.one(self._refresh.row_by_id, {"which_tokens": row.id, "now": now})
             if found is None or found[_COLUMNS.index("generation")] != row.generation + 1:
                 return None
-            renewed = self._token_row(found)
+            try:
+                renewed = self._token_row(found)
+            except VaultSealed:
+                if changed:
+                    raise
+                return None  # a newer sign-in's, sealed with a key that this process lacks
             ours = renewed.tokens.access_token == tokens.access_token
             return renewed if changed or ours else None
 

@@ -33,6 +33,11 @@ head, so that reading it costs no import of Alembic."""
 VERSION_TABLE: Final = "procore_signin_alembic_version"
 """Where Alembic notes the revision: our own name, because the host application may use Alembic."""
 
+LATER: Final = "later"
+"""Marks, in its `info`, a column that a migration after the first one adds to a table."""
+
+_LATER: Final = {LATER: True}
+
 
 def _exact(length: int) -> TypeEngine[str]:
     ascii_bin = VARCHAR(length, charset="ascii", collation="ascii_bin")
@@ -113,11 +118,13 @@ token_sets: Final = Table(
     Column("status", _STATUS, nullable=False),
     Column("lease_owner", String(64)),
     Column("lease_until", BigInteger),
-    Column("lease_seconds", BigInteger),  # how long it was meant: a clock may jump
+    Column("lease_seconds", BigInteger, info=_LATER),  # how long it was meant: a clock may jump
     Column("ambiguous", Integer, nullable=False, server_default=text("0")),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-    Column("predecessor", Text),  # sealed: the pair before, while it may still be honoured
+    Column(
+        "predecessor", Text, info=_LATER
+    ),  # sealed: the pair before, while it may still be honoured
     UniqueConstraint("user_id", "environment", name="uq_token_sets_user_id_environment"),
     **_OPTIONS,
 )
@@ -139,10 +146,10 @@ sign_in_ledger: Final = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Column("escrowed_at", BigInteger),
-    Column("code_hash", _HASH),
-    Column("joined_at", BigInteger),
-    Column("held_by", String(64)),  # who is revoking what is in escrow
-    Column("held_until", BigInteger),
+    Column("code_hash", _HASH, info=_LATER),
+    Column("joined_at", BigInteger, info=_LATER),
+    Column("held_by", String(64), info=_LATER),  # who is revoking what is in escrow
+    Column("held_until", BigInteger, info=_LATER),
     Index("ix_sign_in_ledger_user_id", "user_id"),
     Index("ix_sign_in_ledger_expires_at", "expires_at"),
     Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),

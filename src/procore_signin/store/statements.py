@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     MetaData,
     Table,
+    and_,
     bindparam,
     case,
     delete,
@@ -255,6 +256,30 @@ class Statements:
                     sign_in_ledger.c.state_hash > bindparam("after_state"),
                 ),
             )
+        )
+        self.nameless = made(
+            select(sign_in_ledger.c.state_hash)
+            .where(
+                sign_in_ledger.c.environment == _which_environment,
+                sign_in_ledger.c.user_id.is_(None),
+                or_(
+                    and_(
+                        sign_in_ledger.c.status == "taken",
+                        sign_in_ledger.c.created_at > bindparam("since"),
+                        sign_in_ledger.c.expires_at > _now,
+                    ),
+                    and_(
+                        sign_in_ledger.c.status == "exchanged",
+                        sign_in_ledger.c.escrowed_at >= 0,
+                        sign_in_ledger.c.escrow.is_not(None),
+                    ),
+                ),
+            )
+            .limit(1)
+        )
+        self.put_off = made(
+            update(sign_in_ledger).where(_this_attempt, sign_in_ledger.c.escrow.is_not(None)),
+            "escrowed_at",
         )
         self.clear_escrow = made(
             update(sign_in_ledger).where(_this_attempt).values(escrow=None, escrowed_at=None)
