@@ -108,8 +108,7 @@ def fresh_tokens(
     if not stale and row.expires_in > LEEWAY_SECONDS:
         # Good enough for this call: whoever comes first refreshes it beside them (row R8).
         if not row.leased and row.retry_in <= 0:
-            key = _key(row)
-            yield from later(once(key, _refresh(context, row)), key=key)
+            yield from later(_refresh_early(context, row), key=_key(row))
         return _fresh(row)
     renewed = yield from once(_key(row), _refresh(context, row))
     if renewed.expires_in <= 0:
@@ -119,6 +118,17 @@ def fresh_tokens(
             ambiguous=False,
         )
     return _fresh(renewed)
+
+
+def _refresh_early(context: Context, row: TokenRow) -> Flow[None]:
+    """Refresh `row` beside whoever asked, unless this process has come to its end meanwhile.
+
+    Many may be waiting for their turn then. None of them has been sent, so nothing is lost, and the
+    process need not wait for them.
+    """
+    if (yield from wait(0)) > 0:
+        return
+    yield from once(_key(row), _refresh(context, row))
 
 
 def _key(row: TokenRow) -> tuple[object, ...]:
