@@ -474,3 +474,30 @@ def test_an_error_of_a_shielded_flow_reaches_its_caller_as_it_is(door: ProcoreSi
     with pytest.raises(ProcoreSignInError) as caught:
         door.run(shield(failing()))
     assert caught.value is raised
+
+
+def test_R13_a_signal_that_meets_the_loop_while_it_writes_the_pair_down_does_not_lose_it(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock.advance(5400)
+    commit, signals = door.store.commit_refresh, [SoftLimitError()]
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        if signals:
+            raise signals.pop()
+        return commit(*arguments, **more)
+
+    monkeypatch.setattr(door.store, "commit_refresh", interrupted)
+
+    async def main() -> None:
+        transport = Slow(procore)
+        transport.gate.set()
+        runner = AsyncRunner(door.store, transport)
+        assert (await runner.run(fresh_tokens(door.context, user.id))).generation == 2
+
+    asyncio.run(main())
+    assert row_of(door, user).generation == 2

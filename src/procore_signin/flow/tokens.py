@@ -390,7 +390,14 @@ def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[Toke
     for number, pause in enumerate(pauses):
         try:
             return (yield from _write_once(context, row, renewed))
-        except (StoreUnavailable, RuntimeError) as error:  # away, or it refuses what it should take
+        except GeneratorExit:  # nobody drives this flow any more: nothing can be done
+            raise
+        except BaseException as error:  # away, or it refuses what it should take
+            # What else there is may be of a signal that met an event loop's thread just here. It is
+            # not tried for ever: it may be a defect.
+            known = isinstance(error, StoreUnavailable | RuntimeError)
+            if not known and number == len(COMMIT_PAUSES):
+                raise
             failed = error
         if number == len(COMMIT_PAUSES):
             _tell_of(Event.REFRESH_KEPT, row, failed)
@@ -407,7 +414,7 @@ def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[Toke
     raise AssertionError  # `pauses` does not end
 
 
-def _tell_of(event: Event, row: TokenRow, error: Exception) -> None:
+def _tell_of(event: Event, row: TokenRow, error: BaseException) -> None:
     emit(
         event,
         user=row.user_id,
