@@ -16,7 +16,7 @@ from forked import Child, in_child
 from own_process import run_script
 
 from procore_signin import forks
-from procore_signin.forks import Event, Lock, Owned, abandon, look_after
+from procore_signin.forks import Event, Lock, Made, Owned, abandon, look_after
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -221,6 +221,29 @@ def test_F3_a_lock_of_the_thread_that_forks_stays_its_own_and_can_be_released() 
         child = Child(released_and_seen)
     assert child.outcome() == (False, True)
     assert another_thread_gets_it()
+
+
+@needs_fork
+def test_F3_what_another_thread_makes_at_the_fork_is_made_anew_in_the_child() -> None:
+    busy, over = threading.Event(), threading.Event()
+
+    class Holder:
+        @Made
+        def made(self) -> int:
+            if threading.current_thread() is thread:
+                busy.set()
+                over.wait()
+            return os.getpid()
+
+    holder = Holder()
+    thread = threading.Thread(target=lambda: holder.made)
+    thread.start()
+    busy.wait()
+    child = Child(lambda: (holder.made == os.getpid(), Holder().made == os.getpid()))
+    assert child.outcome() == (True, True)
+    over.set()
+    thread.join()
+    assert holder.made == os.getpid()
 
 
 @needs_fork

@@ -6,7 +6,6 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -198,7 +197,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def _new_transport(self) -> Transport:
         return PyreqwestTransport()
 
-    @cached_property
+    @forks.Made
     def _runner(self) -> Runner:
         return Runner(self.store, self._transport)
 
@@ -293,7 +292,7 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     def _new_transport(self) -> AsyncTransport:
         return AsyncPyreqwestTransport()
 
-    @cached_property
+    @forks.Made
     def _runner(self) -> AsyncRunner:
         return AsyncRunner(self.store, self._transport)
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Forkable(Protocol):
@@ -191,6 +194,27 @@ def _gave_up(lock: threading.RLock) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+class Made(Generic[T]):
+    """As `functools.cached_property`, and made once also where threads meet.
+
+    That of Python 3.11 has a lock that a child finds held for ever, if another thread was making
+    something at the fork; that of later versions has none.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make: Final = make
+        self._name = make.__name__
+        self._lock: Final = Lock()
+
+    def __get__(self, holder: object, owner: type | None = None) -> T:
+        with self._lock:
+            held = holder.__dict__
+            if self._name not in held:
+                held[self._name] = self._make(holder)
+            made: T = held[self._name]
+        return made
 
 
 class Event:

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
+from procore_signin.flow.background import LATER_AT_ONCE
 from procore_signin.flow.hooks import Candidate, Hooks
 from procore_signin.flow.runners import AsyncRunner
 from procore_signin.flow.steps import Flow, call, once, send, shield
@@ -276,6 +278,32 @@ def test_R13_the_end_of_the_event_loop_waits_for_a_refresh_that_was_sent(
     assert row_of(door, user).generation == 2
 
 
+def test_R13_a_pair_is_written_down_where_the_pool_of_threads_has_ended_with_the_interpreter(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    """The loop of another thread outlives the pools, which end with the main thread."""
+    clock.advance(5400)
+
+    async def main() -> None:
+        runner = AsyncRunner(door.store, Slow(procore))
+        runner._store = _Elsewhere(door.store)  # type: ignore[assignment]  # as one
+        runner._transport.gate.set()  # type: ignore[attr-defined]  # of `Slow`
+        runner._threads.shutdown()
+        assert (await runner.run(fresh_tokens(door.context, user.id))).generation == 2
+
+    asyncio.run(main())
+
+
+class _Elsewhere:
+    """A store as one of a network database: it is used on threads of a pool."""
+
+    def __init__(self, store: Any) -> None:
+        self.inside, self.single_writer, self.reads_inline = store, False, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inside, name)
+
+
 def test_R13_an_async_hook_may_set_itself_a_time_limit(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock
 ) -> None:
@@ -310,6 +338,7 @@ monkey.patch_all()
 import sys, gevent, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
+from typing import Any
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 
 procore, clock = ScriptedProcore(), Clock()
@@ -361,17 +390,21 @@ ENDING = """
 import sys, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
+from typing import Any
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 
 procore, clock = ScriptedProcore(), Clock()
 door = front_door(Path({folder!r}), procore, clock)
 user = sign_in(door).user
 clock.advance(5400 - 120)  # early: nobody waits for the refresh
+sent = threading.Event()
 def slow(_):
+    sent.set()
     threading.main_thread().join()  # answered when the main thread has ended
     return tokens(2)
 procore.next("/oauth/token", slow)
 assert door.fresh_tokens(user).generation == 1
+assert sent.wait(20)
 """
 
 
@@ -387,6 +420,27 @@ def test_R13_a_program_that_ends_without_closing_its_front_door_waits_for_a_refr
     with front_door(tmp_path, procore, clock) as door:
         (user,) = door.users()
         assert row_of(door, user).generation == 2
+
+
+def test_R8_closing_waits_for_no_early_refresh_that_was_not_begun(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    clock.advance(5400 - 120)
+    background, release = door._runner._background, threading.Event()
+
+    def busy() -> None:
+        release.wait(20)
+
+    for _ in range(LATER_AT_ONCE):  # as refreshes of others that Procore takes its time for
+        background.later(busy, None)
+    assert door.fresh_tokens(user).generation == 1
+    closing = threading.Thread(target=door.close)
+    closing.start()
+    while not background.closing:
+        time.sleep(0.01)
+    release.set()
+    closing.join(20)
+    assert len(procore.exchanges) == 1  # the sign-in's
 
 
 def test_R8_an_early_refresh_costs_a_caller_nothing_while_procore_is_silent(
@@ -420,3 +474,30 @@ def test_an_error_of_a_shielded_flow_reaches_its_caller_as_it_is(door: ProcoreSi
     with pytest.raises(ProcoreSignInError) as caught:
         door.run(shield(failing()))
     assert caught.value is raised
+
+
+def test_R13_a_signal_that_meets_the_loop_while_it_writes_the_pair_down_does_not_lose_it(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock.advance(5400)
+    commit, signals = door.store.commit_refresh, [SoftLimitError()]
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        if signals:
+            raise signals.pop()
+        return commit(*arguments, **more)
+
+    monkeypatch.setattr(door.store, "commit_refresh", interrupted)
+
+    async def main() -> None:
+        transport = Slow(procore)
+        transport.gate.set()
+        runner = AsyncRunner(door.store, transport)
+        assert (await runner.run(fresh_tokens(door.context, user.id))).generation == 2
+
+    asyncio.run(main())
+    assert row_of(door, user).generation == 2

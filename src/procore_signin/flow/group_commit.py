@@ -123,9 +123,13 @@ class GroupCommit:
             await _outcome(flushed)
 
     async def _alone(self, work: Callable[[Store], Any], waiter: asyncio.Future[Any]) -> None:
-        done = self._loop.run_in_executor(self._threads, work, self._store)
         try:
-            outcome = await _outcome(done)
+            try:
+                done = self._loop.run_in_executor(self._threads, work, self._store)
+            except RuntimeError:  # as in `_flush`
+                outcome = work(self._store)
+            else:
+                outcome = await _outcome(done)
         except BaseException as error:  # noqa: BLE001  # as above
             tell(waiter, None, error)
         else:

@@ -294,6 +294,8 @@ class AsyncRunner:
                 await self._sleep(step.seconds)
                 since = self._closing_since
                 _end_idle(step, closing=since is not None)
+                if since is None:
+                    since = _Carried.loop_ending_since()
                 return 0.0 if since is None else max(time.monotonic() - since, 0.001)
 
     async def _call(self, step: Call, loop: asyncio.AbstractEventLoop) -> Any:
@@ -306,7 +308,11 @@ class AsyncRunner:
 
     async def _work(self, step: Work, loop: asyncio.AbstractEventLoop) -> Any:
         if step.long or not self._store.single_writer:
-            return await loop.run_in_executor(self._threads, step.do, self._store)
+            try:
+                done = loop.run_in_executor(self._threads, step.do, self._store)
+            except RuntimeError:  # the main thread has ended: there are no new threads
+                return step.do(self._store)
+            return await done
         group_commit = self._groups.get(loop)
         if group_commit is None:
             group_commit = GroupCommit(self._store, loop, self._threads, self._flusher)
@@ -373,18 +379,27 @@ class _Carried(asyncio.Task[Any]):
 
     Attributes:
         outcome: What those get who wait: the flow's outcome, unless it dismissed them before.
+        ending_since: When it was first cancelled, as the end of an event loop does it, or None.
     """
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         self.outcome: asyncio.Future[Any] = loop.create_future()
+        self.ending_since: float | None = None
         super().__init__(coroutine, loop=loop)
         self.add_done_callback(_tell_outcome)
 
     def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  # asyncio's interface
-        """Go on."""
+        """Go on, for as long as a process goes on that ends."""
+        self.ending_since = self.ending_since or time.monotonic()
         return False
+
+    @staticmethod
+    def loop_ending_since() -> float | None:
+        """Return since when the event loop that waits for the running task has been ending."""
+        task = asyncio.current_task()
+        return task.ending_since if isinstance(task, _Carried) else None
 
 
 def _tell_outcome(task: asyncio.Task[Any]) -> None:

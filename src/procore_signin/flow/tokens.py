@@ -108,8 +108,7 @@ def fresh_tokens(
     if not stale and row.expires_in > LEEWAY_SECONDS:
         # Good enough for this call: whoever comes first refreshes it beside them (row R8).
         if not row.leased and row.retry_in <= 0:
-            key = _key(row)
-            yield from later(once(key, _refresh(context, row)), key=key)
+            yield from later(_refresh_early(context, row), key=_key(row))
         return _fresh(row)
     renewed = yield from once(_key(row), _refresh(context, row))
     if renewed.expires_in <= 0:
@@ -119,6 +118,17 @@ def fresh_tokens(
             ambiguous=False,
         )
     return _fresh(renewed)
+
+
+def _refresh_early(context: Context, row: TokenRow) -> Flow[None]:
+    """Refresh `row` beside whoever asked, unless this process has come to its end meanwhile.
+
+    Many may be waiting for their turn then. None of them has been sent, so nothing is lost, and the
+    process need not wait for them.
+    """
+    if (yield from wait(0)) > 0:
+        return
+    yield from once(_key(row), _refresh(context, row))
 
 
 def _key(row: TokenRow) -> tuple[object, ...]:
@@ -380,7 +390,14 @@ def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[Toke
     for number, pause in enumerate(pauses):
         try:
             return (yield from _write_once(context, row, renewed))
-        except (StoreUnavailable, RuntimeError) as error:  # away, or it refuses what it should take
+        except GeneratorExit:  # nobody drives this flow any more: nothing can be done
+            raise
+        except BaseException as error:  # away, or it refuses what it should take
+            # What else there is may be of a signal that met an event loop's thread just here. It is
+            # not tried for ever: it may be a defect.
+            known = isinstance(error, StoreUnavailable | RuntimeError)
+            if not known and number == len(COMMIT_PAUSES):
+                raise
             failed = error
         if number == len(COMMIT_PAUSES):
             _tell_of(Event.REFRESH_KEPT, row, failed)
@@ -397,7 +414,7 @@ def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[Toke
     raise AssertionError  # `pauses` does not end
 
 
-def _tell_of(event: Event, row: TokenRow, error: Exception) -> None:
+def _tell_of(event: Event, row: TokenRow, error: BaseException) -> None:
     emit(
         event,
         user=row.user_id,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, Literal
 
@@ -18,6 +17,7 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, insert,
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
+from procore_signin.forks import Made
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.base import StoreBase
 from procore_signin.store.clock import database_now
@@ -183,7 +183,7 @@ class _Statements:
 class Escrows(StoreBase):
     """Puts tokens away, lets one process at a time revoke them, and remembers doubts."""
 
-    @cached_property
+    @Made
     def _escrows(self) -> _Statements:
         return _Statements(self._database.dialect)
 

@@ -9,7 +9,6 @@ ago, and nobody is to ask again before it is over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -23,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
+from procore_signin.forks import Made
 from procore_signin.protocol.token_set import TokenSet
 from procore_signin.store.clock import database_now
 from procore_signin.store.escrows import Escrows, share
@@ -145,7 +145,7 @@ _ROW: Final = (*_COLUMNS, "disabled_at", "at")
 class Refreshes(Escrows):
     """Token sets and the lease on each (rows R1 to R6)."""
 
-    @cached_property
+    @Made
     def _refresh(self) -> _Statements:
         return _Statements(self._database.dialect)
 

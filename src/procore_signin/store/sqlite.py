@@ -222,8 +222,16 @@ class SqliteDatabase:
     def close(self) -> None:
         """See `Database.close`."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        thread = threading.get_ident()
+        try:
+            # SQLite holds a lock of all its connections while it closes one, as while it opens one.
+            self._reading[thread] = None
+            if self._forking:
+                self._wait_for_the_fork(thread)
+            while self._idle:
+                self._idle.pop().close()
+        finally:
+            self._reading.pop(thread, None)
         with self._writers:
             for connection in (self._writer, self._together):
                 if connection is not None:

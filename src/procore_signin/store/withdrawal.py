@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Dialect
 
 from procore_signin.errors import VaultSealed
+from procore_signin.forks import Made
 from procore_signin.store.clock import database_now
 from procore_signin.store.escrows import REFRESHING, UNANSWERED
 from procore_signin.store.ledger import Ledger
@@ -105,7 +105,7 @@ _TOKEN_SET: Final = (*(column.name for column in token_sets.c), "at")
 class Withdrawals(Ledger):
     """The end of a person's access (rows I5, R10)."""
 
-    @cached_property
+    @Made
     def _withdrawal(self) -> _Statements:
         return _Statements(self._database.dialect)
 

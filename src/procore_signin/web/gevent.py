@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, Final
 
 from procore_signin.client import ProcoreSignIn
 from procore_signin.flow.runners import Runner
+from procore_signin.forks import Made
 
 
 class GeventProcoreSignIn(ProcoreSignIn):
@@ -25,7 +26,7 @@ class GeventProcoreSignIn(ProcoreSignIn):
     def _new_transport(self) -> Any:
         return _OffTheHub(super()._new_transport())
 
-    @cached_property
+    @Made
     def _runner(self) -> Runner:
         return Runner(self.store, self._transport, complete=partial(_off_the_hub, asyncio.run))
 
