@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,17 @@ def test_N8_whatever_ends_the_making_of_a_profiles_key_leaves_no_draft(
         profile.keys()
 
     assert list(profile.folder.iterdir()) == []
+
+
+def test_a_draft_of_a_writer_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    left, fresh, other = (
+        tmp_path / f"..env.{name}" for name in ("a" * 16, "b" * 16, "not-a-draft-of-ours")
+    )
+    for each in (left, fresh, other):
+        each.write_text("PROCORE_CLIENT_SECRET=x\n")
+    for each in (left, other):
+        os.utime(each, (0, 0))
+    env_file.write(tmp_path / ".env", "A=1\n")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
+        [".env", fresh.name, other.name]
+    )

@@ -151,3 +151,23 @@ def test_N4_an_address_that_begins_or_ends_with_what_nobody_sees_is_refused(
         with pytest.raises(ValueError, match="a blank, a line end or an invisible") as refusal:
             parse_address(each)
         assert "S3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
+@pytest.mark.parametrize("password", ["Zq7tRXk9\u65e5", "Zq7tRXk9%E6%97%A5", "Zq7tRXk9\udcff"])
+def test_N3_a_password_that_the_driver_cannot_send_is_refused_without_a_letter_of_it(
+    scheme: str, password: str
+) -> None:
+    with pytest.raises(ValueError, match="beyond Latin-1") as refused:
+        parse_address(f"{scheme}://app:{password}@127.0.0.1/app")
+    said = f"{refused.value!r} {refused.value.__cause__!r}"
+    assert "Zq7" not in said
+    assert "\u65e5" not in said
+    assert "u65e5" not in said
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
+def test_a_password_of_latin_1_is_taken(scheme: str) -> None:
+    assert (
+        parse_address(f"{scheme}://app:g\u00fcnther@127.0.0.1/app").url.password == "g\u00fcnther"
+    )

@@ -6,10 +6,12 @@ before the application is imported, because `demo` has to decide quickly what to
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from dotenv.parser import parse_stream
 from procore_signin.cli.failure import CommandFailed
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")
+_DRAFT_SECONDS: Final = 60
+"""How old a draft is that nobody writes any more; writing takes an instant."""
 _SINGLE_QUOTED: Final = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
@@ -96,12 +100,14 @@ def complete(text: str, values: Mapping[str, str], *, force: bool = False) -> Co
 def write(path: Path, text: str) -> None:
     """Replace the file at `path` in one step. Only its owner may read it, from the first byte on.
 
-    Whatever ends it early, Ctrl-C too, no draft is left: it would hold the secrets once more.
+    Ctrl-C or an error leaves no draft: it would hold the secrets once more. What SIGTERM, a closed
+    terminal or SIGKILL leaves is removed by the next one that writes there.
 
     Raises:
         OSError: The folder cannot be written to. The old file is then unchanged.
     """
     target = path.resolve()
+    _remove_drafts(target)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -112,6 +118,16 @@ def write(path: Path, text: str) -> None:
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)  # after `replace` there is none
+
+
+def _remove_drafts(target: Path) -> None:
+    """Remove what writers of `target` left that were killed, but nothing that one still needs."""
+    draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}")
+    for old in target.parent.iterdir():
+        if draft.fullmatch(old.name):
+            with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+                if time.time() - old.stat().st_mtime > _DRAFT_SECONDS:
+                    old.unlink()
 
 
 def _line(name: str, value: str) -> str:

@@ -60,8 +60,9 @@ def parse_address(text: str) -> Address:
 
     Raises:
         ValueError: No such form, another driver, a database in memory, a driver that is not
-            installed, blanks around it, or an `@` that belongs to a password and makes the rest of
-            it a host. The message says what to do and never repeats the text.
+            installed, blanks around it, an `@` that belongs to a password and makes the rest of
+            it a host, or a password that the driver cannot send. The message says what to do and
+            never repeats the text.
     """
     if trimmed(text) != text:
         raise ValueError(
@@ -91,11 +92,25 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"The database's address has an @ too many. {_ENCODE} {_EXAMPLES}")
     if not url.database:
         raise ValueError(f"The database's address names no database. {_EXAMPLES}")
+    if backend == "mysql" and not _is_latin_1(str(url.password or "")):
+        # PyMySQL would raise an error that quotes the letter.
+        raise ValueError(
+            "The database's password has a letter beyond Latin-1, which the driver for "
+            f"{scheme} cannot send. Choose another password."
+        )
     name = "mariadb" if scheme == "mariadb" else backend
     place = f"{url.host or 'localhost'}{f':{url.port}' if url.port else ''}"
     return Address(
         backend, f"{scheme}://{place}/{url.database}", url.set(drivername=f"{name}+{wanted}")
     )
+
+
+def _is_latin_1(text: str) -> bool:
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def trimmed(text: str) -> str:
