@@ -8,6 +8,7 @@ under way registers here, and starts afresh in the child. `tests/test_forks.py` 
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  # its own lock is to be taken before ours
 import os
 import threading
 import weakref
@@ -141,6 +142,11 @@ def abandon(*inherited: object) -> None:
     the parent's locks (sqlite.org/howtocorrupt.html §2.6).
     """
     _abandoned.extend(each for each in inherited if each is not None)
+
+
+def is_a_child() -> bool:
+    """Whether this process was forked after it had imported us."""
+    return _forks.generation > 0
 
 
 class Owned:

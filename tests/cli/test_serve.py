@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 
@@ -169,3 +170,16 @@ def test_a_database_that_cannot_be_used_is_told(command: Command) -> None:
     done = command("serve", PROCORE_DATABASE_URL="mysql+mysqldb://u@h/d", **SETTINGS)
 
     assert (done.status, "PROCORE_DATABASE_URL" in done.err) == (1, True)
+
+
+@needs_proc
+def test_O8_half_a_request_does_not_keep_the_server_from_stopping(
+    command: Command, free_port: Callable[[], int], get: Get
+) -> None:
+    running, url = start(command, free_port, "--migrate")
+    wait_for(get, f"{url}/healthz")
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as half:
+        half.sendall(b"GET / HT")
+        began = time.monotonic()
+        running.stop(signal.SIGTERM)
+        assert time.monotonic() - began < 8  # a container is killed after ten

@@ -192,6 +192,7 @@ def test_I5_disabling_ends_sessions_and_revokes_at_procore(
         "sessions": 2,
         "revocation": "confirmed",
         "refresh_under_way": False,
+        "sign_in_under_way": False,
         "certain": True,
     }
     assert (done.status, emulator.live_grants()) == (0, [])

@@ -17,8 +17,11 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 from procore_signin.client import ProcoreSignIn
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin.flow.users import AccessEnded
+from procore_signin.flow.attempt import new_attempt
+from procore_signin.flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
+from procore_signin.flow.users import LONGEST_SIGN_IN_SECONDS, AccessEnded
+from procore_signin.protocol.secret import Secret
+from procore_signin.protocol.token_set import TokenSet
 from procore_signin.protocol.wire import HttpRequest, HttpResponse
 from procore_signin.store.records import User
 
@@ -32,6 +35,11 @@ ENDS: dict[str, Callable[[ProcoreSignIn, User], AccessEnded | None]] = {
     "disconnect": lambda door, user: door.disconnect(user),
     "delete": lambda door, user: door.delete(user),
 }
+
+
+@pytest.fixture
+def user(door: ProcoreSignIn) -> User:
+    return sign_in(door).user
 
 
 def refreshable(emulator: Emulator) -> int:
@@ -382,3 +390,68 @@ def test_I7_a_pair_that_a_withdrawal_brought_and_nobody_presented_hides_none_bef
         assert ended is not None
         assert ended.certain
         assert refreshable(emulator) == 0
+
+
+def test_I7_nothing_is_certain_while_somebody_is_signing_in_whom_nobody_can_name(
+    door: ProcoreSignIn, clock: Clock, user: User
+) -> None:
+    """It may be this person: the ledger knows no more of a process that was killed there."""
+    attempt = new_attempt(door.context, return_to="/")
+    now = door.context.now()
+    door.store.take_attempt(
+        attempt.state_hash, environment="emulator", now=now, expires_at=now + 600, code_hash=None
+    )
+    ended = door.disable(user)
+    assert ended is not None
+    assert (ended.revocation, ended.sign_in_under_way, ended.certain) == ("confirmed", True, False)
+    clock.advance(LONGEST_SIGN_IN_SECONDS)  # it brought nothing, or nobody will ever know
+    ended = door.disable(user)
+    assert ended is not None
+    assert (ended.sign_in_under_way, ended.certain) == (False, True)
+
+
+def test_I7_tokens_of_a_sign_in_that_was_killed_keep_everybody_uncertain_until_they_are_swept(
+    door: ProcoreSignIn, clock: Clock, user: User
+) -> None:
+    attempt = new_attempt(door.context, return_to="/")
+    now = door.context.now()
+    door.store.take_attempt(
+        attempt.state_hash, environment="emulator", now=now, expires_at=now + 600, code_hash=None
+    )
+    left = TokenSet(Secret("fake-access-9", "t"), Secret("fake-refresh-9", "t"), now + 5400)
+    door.store.escrow(attempt.state_hash, left, environment="emulator", now=now)
+    clock.advance(ORPHANED_AFTER + 1)
+    ended = door.disable(user)
+    assert ended is not None
+    assert not ended.certain
+    door.run(sweep(door.context))
+    ended = door.disable(user)
+    assert ended is not None
+    assert ended.certain
+
+
+def test_O6_what_procore_never_confirms_keeps_nobody_else_waiting(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    for number in range(FAILURES_AT_ONCE + 1):
+        pair = TokenSet(
+            Secret(f"fake-access-x{number}", "t"), Secret(f"fake-refresh-x{number}", "t"), 2**40
+        )
+        door.store.give_up_tokens(
+            pair,
+            state_hash=f"{number:064x}",
+            environment="emulator",
+            user_id=None,
+            refreshed=None,
+            now=int(clock.now) + number // FAILURES_AT_ONCE,  # the last one a second later
+        )
+    clock.advance(ORPHANED_AFTER + 2)
+    procore.next("/oauth/revoke", *[reply(403, {"error": "unauthorized_client"})] * 100)
+    door.run(sweep(door.context))
+    last = f"fake-access-x{FAILURES_AT_ONCE}"
+    assert last not in procore.revoked
+    procore.next("/oauth/revoke", reply(200, {}), reply(200, {}))
+    procore.next("/oauth/revoke", *[reply(403, {"error": "unauthorized_client"})] * 100)
+    clock.advance(1)
+    door.run(sweep(door.context))
+    assert last in procore.revoked

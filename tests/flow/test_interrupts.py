@@ -501,3 +501,45 @@ def test_R13_a_signal_that_meets_the_loop_while_it_writes_the_pair_down_does_not
 
     asyncio.run(main())
     assert row_of(door, user).generation == 2
+
+
+JOB = """
+import os, sys, threading
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
+
+procore, clock = ScriptedProcore(), Clock()
+door = front_door(Path({folder!r}), procore, clock)
+user = sign_in(door).user
+clock.advance(5400 - 120)  # early: nobody waits for the refresh
+leaving = threading.Event()
+def slow(_):
+    asked.set()
+    assert leaving.wait(20)
+    return tokens(2)
+child = os.fork()
+if child == 0:
+    asked = threading.Event()
+    procore.next("/oauth/token", slow)
+    assert door.fresh_tokens(user).generation == 1
+    assert asked.wait(20)
+    threading.Timer(0.1, leaving.set).start()
+    os._exit(3)  # as a job queue's child does after its job
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status) - 3)
+"""
+
+
+def test_R13_a_forked_child_that_leaves_by_os_exit_waits_for_a_refresh_that_was_sent(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+) -> None:
+    paths = [str(Path(__file__).parents[1] / "support")]
+    program = JOB.format(paths=paths, folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with front_door(tmp_path, procore, clock) as door:
+        (user,) = door.users()
+        assert row_of(door, user).generation == 2

@@ -171,3 +171,9 @@ def test_a_password_of_latin_1_is_taken(scheme: str) -> None:
     assert (
         parse_address(f"{scheme}://app:g\u00fcnther@127.0.0.1/app").url.password == "g\u00fcnther"
     )
+
+
+def test_N3_a_servers_address_behind_sqlite_is_refused_without_its_password() -> None:
+    with pytest.raises(ValueError, match="a password behind sqlite://") as refusal:
+        parse_address("sqlite:///app:Zq7tRXk9@h/x.db")
+    assert "Zq7t" not in str(refusal.value)

@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ MOST: Final = 4096
 """Connections at once, in each worker. One costs about 20 KB and one descriptor."""
 
 LOOK_SECONDS: Final = 0.25
+LEAVE_SECONDS: Final = 1.0
 
 _SPARE: Final = 256  # descriptors for the database, for Procore, for files
 _FEWEST: Final = 64
@@ -95,6 +97,23 @@ class Crowd:
         self._busy: Final = busy
         self._trusted: Final = trusted
         self._most: Final = most
+        self._leaving: float | None = None
+
+    def leave(self) -> None:
+        """Note that the server stops. Whoever has sent half a request would keep it from that."""
+        self._leaving = self._leaving or time.monotonic()
+
+    def look(self) -> int:
+        """Close what has to go now, and return how many connections that were."""
+        if self._leaving is None:
+            return self.thin_out()
+        # By then the server has closed those that were doing nothing by itself.
+        if time.monotonic() - self._leaving > LEAVE_SECONDS:
+            busy = frozenset(self._busy)
+            for peer, descriptor in self._connections():
+                if peer not in busy:
+                    self._close(descriptor, peer)
+        return 0
 
     def thin_out(self) -> int:
         """Close what is too much and return how many connections that were."""
@@ -163,7 +182,7 @@ def watch(crowd: Crowd, *, seconds: float = LOOK_SECONDS) -> Callable[[], None]:
 
     def look() -> None:
         while not over.wait(seconds):
-            closed = crowd.thin_out()
+            closed = crowd.look()
             if closed:
                 emit(Event.CONNECTIONS_CLOSED, count=closed)
 

@@ -148,9 +148,24 @@ def _load(stop_seconds: int, port: int, most: int) -> ASGIApp:
     _stop_with_the_server(stop_seconds)
     app = from_environment()
     connections.bound_unread_answers()
-    connections.watch(connections.Crowd(port, app.busy, app.trusted, most=most))
+    crowd = connections.Crowd(port, app.busy, app.trusted, most=most)
+    connections.watch(crowd)
+    # When the loop runs: Granian's own handlers are there by then.
+    asyncio.get_event_loop().call_soon(_tell_of_the_stop, crowd)
     gc.freeze()  # what is there now stays: the collector need not look at it again
     return app
+
+
+def _tell_of_the_stop(crowd: connections.Crowd) -> None:
+    """Tell `crowd` when this worker is asked to stop, and then whoever was to be told."""
+    granian = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        crowd.leave()
+        if callable(granian):
+            granian(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _leave_the_terminal() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import queue
 import threading
 import time
@@ -16,16 +17,19 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from procore_signin.flow.steps import Call
-from procore_signin.forks import look_after
+from procore_signin.forks import is_a_child, look_after
 
 KEPT_SECONDS: Final = 5.0
 """How long a thread without work is kept. To begin one costs as much as half a sign-in."""
 
 LOOK_SECONDS: Final = 0.1
 """How soon a thread without work sees that the process ends."""
+
+LONGEST_EXIT_SECONDS: Final = 25.0
+"""How long a forked child waits before `os._exit`: job queues kill those that take much longer."""
 
 LATER_AT_ONCE: Final = 8
 """So many pieces of work that nobody waits for are done at the same time; the others queue."""
@@ -53,6 +57,7 @@ class Background:
         self._keys: set[Hashable] = set()
         self._working = 0
         self._closed = False
+        self._exit_is_held = False
         self._closing_since: float | None = None
         self._alone_since: float | None = None
 
@@ -67,10 +72,32 @@ class Background:
         """
         job: _Job = [partial(contextvars.copy_context().run, work)]
         self._closed = False
+        if not self._exit_is_held and is_a_child():
+            self._hold_exit()
         self._jobs.put(job)
         if self._too_few() and not self._add_thread():
             return _taken(job) is None
         return True
+
+    def _hold_exit(self) -> None:
+        """Have `os._exit` wait for what is under way.
+
+        Children of job queues end with it, RQ's after each job and Celery's after their last, and
+        it waits for no thread: a pair that Procore has just answered with would be gone.
+        """
+        self._exit_is_held = True
+        leave = os._exit
+
+        def leave_when_done(status: int) -> NoReturn:
+            if self._unfinished():
+                until = time.monotonic() + LONGEST_EXIT_SECONDS
+                self._closing_since = time.monotonic()
+                # Without a lock: a signal handler may call this on a thread that holds ours.
+                while self._unfinished() and time.monotonic() < until:
+                    time.sleep(0.01)
+            leave(status)
+
+        os._exit = leave_when_done
 
     def _too_few(self) -> bool:
         return self._jobs.qsize() > self._idle

@@ -247,7 +247,7 @@ class AsyncRunner:
         )
         self._unfinished: set[_Carried] = set()
         self._under_way: dict[Hashable, _Carried] = {}
-        self._postponed: set[Hashable] = set()
+        self._postponed: dict[Hashable, _Carried] = {}
         self._closing_since: float | None = None
 
     async def run(self, flow: Flow[T]) -> T:
@@ -340,13 +340,15 @@ class AsyncRunner:
     def _later(
         self, flow: Flow[Any], key: Hashable | None, loop: asyncio.AbstractEventLoop
     ) -> None:
-        if key is not None:
-            if key in self._postponed:
-                return
-            self._postponed.add(key)
+        known = self._postponed.get(key)
+        if key is not None and known is not None and known.get_loop() is loop:
+            flow.close()
+            return
         task = self._start(flow, loop)
         task.add_done_callback(_log_failure)
-        task.add_done_callback(lambda _: self._postponed.discard(key))
+        if key is not None:
+            self._postponed[key] = task
+            task.add_done_callback(lambda _: self._postponed.pop(key, None))
 
     def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> _Carried:
         """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""

@@ -349,7 +349,7 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
         yield from _keep(context, kept, tokens, before)
         raise
     place = yield from _keep_both(context, kept, tokens, renewed, before)
-    yield from _end_renewed(context, kept, renewed, place)
+    yield from _end_renewed(context, kept, renewed, place, certainly=True)
 
 
 def _keep_both(
@@ -367,11 +367,13 @@ def _keep_both(
     return place
 
 
-def _end_renewed(context: Context, kept: _Kept, renewed: TokenSet, place: str) -> Flow[None]:
-    """End a pair that trying the one before brought, and so the one before too."""
+def _end_renewed(
+    context: Context, kept: _Kept, renewed: TokenSet, place: str, *, certainly: bool
+) -> Flow[None]:
+    """End a pair that trying the one before brought, and `certainly` the one before too."""
     accepted = yield from _is_accepted(context, renewed)
     yield from _hand_in(context, renewed)
-    if not accepted:  # so the pair before it may live: both stay, and are tried again
+    if certainly and not accepted:  # the pair before it may live: both stay, and are tried again
         raise _OvertakenError
     now = context.now()
     yield from write(
@@ -408,7 +410,7 @@ def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]
         lost = share(tokens, renewed)  # a server that does not rotate refuses for another reason
     else:
         yield from _hand_in(context, another)
-    yield from _end_renewed(context, kept, renewed, place)
+    yield from _end_renewed(context, kept, renewed, place, certainly=not lost)
     return lost
 
 

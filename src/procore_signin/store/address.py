@@ -134,5 +134,8 @@ def _sqlite_address(url: URL) -> Address:
         )
     if url.query or url.host or url.username:
         raise ValueError("A SQLite address is sqlite:/// and the file, without anything else.")
+    name, at, _ = url.database.partition("@")
+    if at and ":" in name:  # a server's, behind the wrong scheme: it would be shown as a file
+        raise ValueError(f"The database's address has a password behind sqlite://. {_EXAMPLES}")
     path = Path(url.database).absolute()
     return Address("sqlite", f"sqlite:///{url.database}", url, path)
