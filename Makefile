@@ -13,7 +13,7 @@ help:
 	@echo "make test    lint, type check and run every test"
 	@echo "make lint    lint and type check only"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
-	@echo "make soak    the long races and crashes of docs/reliability.md (ten minutes)"
+	@echo "make soak    the long races and crashes of docs/reliability.md (twenty-five minutes)"
 	@echo "make bench   measure against peers (twelve minutes; Linux, nginx, taskset)"
 	@echo "make clean   remove what make made; keeps test.db and .env"
 	@echo ""
