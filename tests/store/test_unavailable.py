@@ -50,6 +50,13 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
     "finish_escrow": lambda s, _t, _n: s.finish_escrow(
         "0" * 64, holder="me", outcome=None, now=NOW
     ),
+    "keep_renewed": lambda s, t, _n: s.keep_renewed(
+        Escrow("0" * 64, "emulator", t()), t("newer"), outcome=None, now=NOW, holder="me"
+    ),
+    "has_sign_in_under_way": lambda s, _t, _n: s.has_sign_in_under_way(
+        "emulator", since=NOW, now=NOW
+    ),
+    "put_off": lambda s, t, _n: s.put_off([Escrow("0" * 64, "emulator", t())], now=NOW),
     "fail_attempt": lambda s, _t, _n: s.fail_attempt("0" * 64, "denied", now=NOW),
     "complete_sign_in": lambda s, t, n: s.complete_sign_in(
         "0" * 64,

@@ -69,7 +69,8 @@ class Application:
         if scope["type"] != "http":
             await self._starlette(scope, receive, send)
             return
-        peer = scope["client"]
+        host, port = scope["client"] or ("", 0)  # none behind a unix socket
+        peer = str(host), int(port)  # Granian gives the port as text
         self.busy.add(peer)
         try:
             await self._pages(scope, receive, send)
