@@ -312,7 +312,7 @@ class Escrows(StoreBase):
         """
         if escrow.tokens is None:
             raise ValueError("There are no tokens to keep.")
-        place = _place("renewed", escrow.state_hash, renewed.access_token.reveal())
+        place = _place("renewed", escrow.state_hash, holder)
         old = self._seal.seal_escrow(
             escrow.tokens, state_hash=escrow.state_hash, environment=escrow.environment
         )

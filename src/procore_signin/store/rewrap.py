@@ -376,7 +376,9 @@ class Rewrap(Escrows):
         escrowed = select(sign_in_ledger.c.state_hash, sign_in_ledger.c.escrow).where(
             *_ESCROWED, _sealed_with(sign_in_ledger.c.escrow, key_id)
         )
-        sets = self._database.many(Statement(owned.limit(limit), dialect, ()), {})
+        sets = self._database.many(
+            Statement(owned.order_by(token_sets.c.id).limit(limit), dialect, ()), {}
+        )
         escrows = self._database.many(Statement(escrowed.limit(limit), dialect, ()), {})
         predecessors = self._database.many(Statement(older.limit(limit), dialect, ()), {})
         if not sets and not escrows and not predecessors:
