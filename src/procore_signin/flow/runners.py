@@ -281,7 +281,8 @@ class AsyncRunner:
             case Send(request=request):
                 return await self._transport.send(request)
             case Shield(flow=flow):
-                return await asyncio.shield(self._start(flow, loop).outcome)
+                # A caller that is cancelled takes its own future along, and nothing of the flow.
+                return await self._start(flow, loop).outcome
             case Once(key=key, flow=flow):
                 return await self._share(key, flow, loop)
             case Call():
@@ -411,7 +412,7 @@ def _tell_outcome(task: asyncio.Task[Any]) -> None:
         return
     error = task.exception()
     tell(task.outcome, None if error is not None else task.result(), error)
-    if error is not None:
+    if error is not None and not task.outcome.cancelled():
         task.outcome.exception()  # seen: perhaps nobody waits
 
 
@@ -419,7 +420,8 @@ def _dismiss(error: Exception) -> None:
     task = asyncio.current_task()
     if isinstance(task, _Carried):
         tell(task.outcome, None, error)
-        task.outcome.exception()  # as above
+        if not task.outcome.cancelled():
+            task.outcome.exception()  # as above
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
