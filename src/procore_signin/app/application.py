@@ -9,6 +9,7 @@ from typing import Final
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from procore_signin.app.connections import Client
 from procore_signin.app.home import HomeEndpoints
 from procore_signin.app.logs import configure_logs
 from procore_signin.app.metrics import Metrics, MetricsEndpoint, TimedTransport
@@ -52,7 +53,7 @@ class Application:
     """Requests go to the pages, which find their own way; everything else goes to Starlette.
 
     Attributes:
-        busy: The peers that a request is running for.
+        busy: The clients that a request is running for, as the server names them.
         trusted: Our own proxies.
     """
 
@@ -61,7 +62,7 @@ class Application:
     ) -> None:
         self._pages = pages
         self._starlette = Starlette(lifespan=lifespan)
-        self.busy: Final[set[tuple[str, int]]] = set()
+        self.busy: Final[set[Client]] = set()
         self.trusted: Final = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,13 +70,12 @@ class Application:
         if scope["type"] != "http":
             await self._starlette(scope, receive, send)
             return
-        host, port = scope["client"] or ("", 0)  # none behind a unix socket
-        peer = str(host), int(port)  # Granian gives the port as text
-        self.busy.add(peer)
+        client = scope["client"]
+        self.busy.add(client)
         try:
             await self._pages(scope, receive, send)
         finally:
-            self.busy.discard(peer)
+            self.busy.discard(client)
 
 
 def _lifespan(

@@ -43,6 +43,8 @@ _FEWEST: Final = 64
 _FOLDERS: Final = ("/proc/self/fd", "/dev/fd")
 
 Peer = tuple[str, int]
+Client = Peer | tuple[str, str] | None
+"""As a server names it: Granian gives the port as text, and behind a unix socket there is none."""
 
 
 def most_connections() -> int:
@@ -85,13 +87,13 @@ class Crowd:
 
     Args:
         port: Where clients come in.
-        busy: The peers that a request is running for: they are left alone.
+        busy: The clients that a request is running for: they are left alone.
         trusted: Our own proxies. Theirs go only when nothing else helps.
         most: How many connections there may be.
     """
 
     def __init__(
-        self, port: int, busy: Collection[Peer], trusted: TrustedProxies, *, most: int
+        self, port: int, busy: Collection[Client], trusted: TrustedProxies, *, most: int
     ) -> None:
         self._port: Final = port
         self._busy: Final = busy
@@ -109,7 +111,7 @@ class Crowd:
             return self.thin_out()
         # By then the server has closed those that were doing nothing by itself.
         if time.monotonic() - self._leaving > LEAVE_SECONDS:
-            busy = frozenset(self._busy)
+            busy = self._running()
             for peer, descriptor in self._connections():
                 if peer not in busy:
                     self._close(descriptor, peer)
@@ -125,6 +127,9 @@ class Crowd:
         for peer in going:
             self._close(found[peer], peer)
         return len(going)
+
+    def _running(self) -> frozenset[Peer]:
+        return frozenset((str(each[0]), int(each[1])) for each in tuple(self._busy) if each)
 
     def _connections(self) -> Iterator[tuple[Peer, int]]:
         for descriptor in _descriptors():
@@ -150,7 +155,7 @@ class Crowd:
         """Return which of `found` to close, so that half of what may be is free again."""
         ours: defaultdict[str, list[Peer]] = defaultdict(list)
         others: defaultdict[str, list[Peer]] = defaultdict(list)
-        busy = frozenset(self._busy)
+        busy = self._running()
         for peer in found:
             if peer not in busy:
                 groups = ours if self._trusted.includes(peer[0]) else others

@@ -100,11 +100,10 @@ class SqliteDatabase:
 
         All rows are fetched, which ends SQLite's read and lets the write-ahead log start afresh.
         """
-        group = self._group
-        if group is not None and group.owner == threading.get_ident():
+        group, thread = self._group, threading.get_ident()
+        if group is not None and group.owner == thread:
             return group.many(statement, values)
         connection: sqlite3.Connection | None = None
-        thread = threading.get_ident()
         try:
             self._reading[thread] = None
             if self._forking:

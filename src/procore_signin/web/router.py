@@ -173,12 +173,14 @@ class Router:
         if endpoint is None:
             allowed = ("allow", ", ".join(sorted(methods)))
             return self.problem(request, problems.METHOD_NOT_ALLOWED).with_headers(allowed)
-        if request.is_read and request.path not in self._ahead and is_prefetch(request):
-            # Any status but 2xx: the browser throws it away, and asks again once the person goes.
-            return self.problem(request, problems.NOT_A_NAVIGATION)
-        if not request.is_read and not is_from_our_pages(request, self.origin):
+        if request.is_read:
+            if request.path not in self._ahead and is_prefetch(request):
+                # Any status but 2xx: the browser throws it away, and asks again once the person
+                # goes.
+                return self.problem(request, problems.NOT_A_NAVIGATION)
+        elif not is_from_our_pages(request, self.origin):
             return self._refuse(request, problems.FOREIGN_FORM)
-        if not request.is_read and request.has_too_long_body:
+        elif request.has_too_long_body:
             return self._refuse(request, problems.BODY_TOO_LONG)
         return (yield from endpoint(request))
 
