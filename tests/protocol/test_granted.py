@@ -29,7 +29,7 @@ WHOLE: dict[str, object] = {
     "refresh_token": REFRESH,
     "created_at": 1_699_999_999,
 }
-ABSENT = object()
+ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
 PREVIOUS = TokenSet(
     Secret("fake-old-access", "access token"), Secret("fake-old-refresh", "refresh token"), 7
 )
