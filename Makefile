@@ -23,7 +23,7 @@ demo:
 	@sh scripts/environment app && exec .venv/bin/python -m procore_signin demo $(ARGS)
 
 test: lint
-	@exec .venv/bin/python -m pytest $(ARGS)
+	@exec .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 lint:
 	@sh scripts/environment test

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,16 @@ def chromium() -> str | None:
 def browser_required() -> bool:
     """Tell whether a machine without Chromium fails the suite instead of skipping."""
     return os.environ.get("PROCORE_SIGNIN_REQUIRE_BROWSER") == "1"
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C as a terminal's programs do, however the suite was started.
+
+    Under `nohup` and in the background of a shell SIGINT comes ignored, and every program that a
+    test starts would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,12 +13,12 @@ import pytest
 from emulated import REDIRECT_URI, door_arguments
 
 from procore_signin import AccessEnded, AsyncProcoreSignIn, GrantLost, ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.records import User
 
 Front = Callable[..., Awaitable[Any]]
 

@@ -24,8 +24,8 @@ from hosts import Host, wait_until_ready
 from person import Person
 from running import free_port, settings_for
 
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
-from procore_signin.store.migrate import upgrade
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -23,7 +23,10 @@ from raising import job, made
 
 import procore_signin
 from procore_signin import SANDBOX, AccessEnded, User
-from procore_signin.api.errors import ApiUnreachable, Invalid, RateLimited
+from procore_signin._api.errors import ApiUnreachable, Invalid, RateLimited
+from procore_signin._flow.tokens import FreshToken
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.engine.waiters import copy_of
 from procore_signin.errors import (
     AttemptInvalid,
     GrantLost,
@@ -32,9 +35,6 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     SignInRefused,
 )
-from procore_signin.flow.tokens import FreshToken
-from procore_signin.flow.waiters import copy_of
-from procore_signin.protocol.secret import Secret
 
 CANARY = "c4n4ry-access-token"
 

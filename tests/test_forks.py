@@ -15,8 +15,8 @@ import pytest
 from forked import Child, in_child
 from own_process import run_script
 
-from procore_signin import forks
-from procore_signin.forks import Event, Lock, Made, Owned, abandon, look_after
+from procore_signin import _forks as forks
+from procore_signin._forks import Event, Lock, Made, Owned, abandon, look_after
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -317,7 +317,7 @@ def test_F3_a_fork_costs_little() -> None:
     """A hundred front doors are told of a fork within a few milliseconds of processor time."""
     done = run_script(
         "import os, time\n"
-        "from procore_signin.forks import Lock, _forks\n"
+        "from procore_signin._forks import Lock, _forks\n"
         "kept = [Lock() for _ in range(1000)]\n"
         "began = time.process_time()\n"
         "_forks.before(); _forks.in_parent()\n"
@@ -356,33 +356,33 @@ KEPT = re.compile(
 
 ONE_PROCESS = "lives in a process that nothing of ours forks, and ends with it"
 ALLOWED = {
-    "emulator": "a test's or a demo's own Procore: " + ONE_PROCESS,
-    "cli": "a command: " + ONE_PROCESS,
-    "app/server.py": "the command `serve`, before and beside its workers: " + ONE_PROCESS,
-    "app/connections.py": "begun in each worker of `serve`, which watches its own connections: "
+    "_emulator": "a test's or a demo's own Procore: " + ONE_PROCESS,
+    "_cli": "a command: " + ONE_PROCESS,
+    "_app/server.py": "the command `serve`, before and beside its workers: " + ONE_PROCESS,
+    "_app/connections.py": "begun in each worker of `serve`, which watches its own connections: "
     + ONE_PROCESS,
-    "app/listeners.py": "listens for the workers of `serve`, which share it on purpose",
+    "_app/listeners.py": "listens for the workers of `serve`, which share it on purpose",
     "events.py::_on_a_thread": "makes the timer of a Ration, which drops it after a fork",
-    "flow/background.py::Asked": "belongs to a flow under way, which Runner drops after a fork",
-    "flow/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
-    "forks.py": "the place itself, which is tested above",
-    "flow/group_commit.py::GroupCommit": "kept by an AsyncRunner, which drops it after a fork",
-    "transport/deadline.py::DeadlineBackend": "keeps nothing itself; a pool has one",
-    "transport/deadline.py::AsyncDeadlineBackend": "keeps nothing itself; a pool has one",
-    "transport/deadline.py::_addresses": "a thread for one look-up, whose caller stays behind too",
-    "transport/httpcore.py::AsyncHttpcoreTransport": "a thread and a future for one request, whose"
+    "_flow/running/background.py::Asked": "of a flow under way, which Runner drops",
+    "_flow/running/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
+    "_forks.py": "the place itself, which is tested above",
+    "_store/sqlite/group_commit.py::GroupCommit": "kept by an AsyncRunner, which drops it",
+    "_transport/deadline.py::DeadlineBackend": "keeps nothing itself; a pool has one",
+    "_transport/deadline.py::AsyncDeadlineBackend": "keeps nothing itself; a pool has one",
+    "_transport/deadline.py::_addresses": "a thread for one look-up, whose caller stays behind too",
+    "_transport/httpcore.py::AsyncHttpcoreTransport": "a thread and a future for one request, whose"
     " caller stays behind too; the connections are those of a HttpcoreTransport",
-    "transport/httpcore.py::_trust": "makes what a pool keeps",
-    "store/server.py::_engine": "makes what a ServerDatabase keeps",
-    "store/sqlite.py::connect": "makes what a SqliteDatabase keeps",
-    "store/sqlite_group.py::SqliteGroup": "kept by a SqliteDatabase, which drops it after a fork",
-    "api/clients.py::ApiClient": "sends over a Wire, which begins anew, and keeps nothing itself",
-    "api/clients.py::AsyncApiClient": "as ApiClient",
-    "api/shared.py::<module>": "what it lists begins anew, each by itself; its lock does so too",
-    "transport/pyreqwest.py::<module>": "names types",
-    "web/janitor.py::sweeping": "a task on the stack of its caller, of an event loop that no child"
+    "_transport/httpcore.py::_trust": "makes what a pool keeps",
+    "_store/engine/server.py::_engine": "makes what a ServerDatabase keeps",
+    "_store/sqlite/database.py::connect": "makes what a SqliteDatabase keeps",
+    "_store/sqlite/group.py::SqliteGroup": "kept by a SqliteDatabase, which drops it after a fork",
+    "_api/clients.py::ApiClient": "sends over a Wire, which begins anew, and keeps nothing itself",
+    "_api/clients.py::AsyncApiClient": "as ApiClient",
+    "_api/shared.py::<module>": "what it lists begins anew, each by itself; its lock does so too",
+    "_transport/pyreqwest.py::<module>": "names types",
+    "_web/janitor.py::sweeping": "a task on the stack of its caller, of an event loop that no child"
     " has",
-    "store/migrate.py::_engine": "of one migration, on the stack of its caller",
+    "_store/migrate.py::_engine": "of one migration, on the stack of its caller",
 }
 
 
@@ -563,7 +563,7 @@ def test_F4_what_is_forgotten_is_found_however_it_is_written(case: str) -> None:
 
 def test_F4_what_is_looked_after_is_not_found() -> None:
     assert {} == forgotten(
-        "import threading\nfrom procore_signin.forks import Lock, look_after\nLOCK = Lock()\n"
+        "import threading\nfrom procore_signin._forks import Lock, look_after\nLOCK = Lock()\n"
         "class A:\n def __init__(self):\n  self.x = threading.Lock()\n  look_after(self)\n"
         " def after_fork(self): self.x = threading.Lock()",
         "api/new.py",
@@ -573,19 +573,19 @@ def test_F4_what_is_looked_after_is_not_found() -> None:
 MUTANTS: list[tuple[str, Callable[[str], str]]] = [
     (place, lambda source: re.sub(r"look_after\(self\)", "pass", source))
     for place in (
-        "api/wire.py",
-        "flow/runners.py",
-        "store/sqlite.py",
-        "transport/pyreqwest.py",
-        "transport/httpcore.py",
-        "web/janitor.py",
+        "_api/http/wire.py",
+        "_flow/running/runners.py",
+        "_store/sqlite/database.py",
+        "_transport/pyreqwest.py",
+        "_transport/httpcore.py",
+        "_web/janitor.py",
     )
 ]
 MUTANTS += [
     (place, lambda source: "import threading\n" + re.sub(r"\bLock\(\)", "threading.Lock()", source))
-    for place in ("api/shared.py", "api/rate_limit.py", "api/replay.py", "flow/outage.py")
+    for place in ("_api/shared.py", "_api/rate_limit.py", "_api/http/replay.py", "_flow/outage.py")
 ]
-MUTANTS += [("client.py", lambda source: source.replace("forks.Event()", "threading.Event()"))]
+MUTANTS += [("_client.py", lambda source: source.replace("forks.Event()", "threading.Event()"))]
 
 
 @pytest.mark.parametrize(("place", "mutate"), MUTANTS, ids=[place for place, _ in MUTANTS])
@@ -593,7 +593,7 @@ def test_F4_a_room_that_forgets_to_register_is_found(
     place: str, mutate: Callable[[str], str]
 ) -> None:
     source = (SOURCE / place).read_text(encoding="utf-8")
-    mutant = mutate(source).replace("from procore_signin import forks", "import threading")
+    mutant = mutate(source).replace("from procore_signin import _forks as forks", "import threading")
     mutant = mutant.replace("from __future__ import annotations\n", "")
     before, after = forgotten(source, place), forgotten(mutant, place)
     assert len(after) > len({name for name in before if is_allowed(name)})

@@ -20,10 +20,10 @@ from procore_signin import (
     StoreUnavailable,
     environments,
 )
-from procore_signin.flow.hooks import Hooks
-from procore_signin.flow.steps import read, write
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import Purged
+from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.steps import read, write
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import Purged
 
 Door = type[ProcoreSignIn] | type[AsyncProcoreSignIn]
 BOTH = pytest.mark.parametrize("kind", [ProcoreSignIn, AsyncProcoreSignIn])

@@ -94,11 +94,11 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     "pattern",
     [
         r"procore_signin/py\.typed",
-        r"procore_signin/web/templates/.+\.html",
-        r"procore_signin/web/static/.+\.css",
-        r"procore_signin/emulator/templates/.+\.html",
-        r"procore_signin/emulator/static/.+\.css",
-        r"procore_signin/store/migrations/versions/.+\.py",
+        r"procore_signin/_web/templates/.+\.html",
+        r"procore_signin/_web/static/.+\.css",
+        r"procore_signin/_emulator/templates/.+\.html",
+        r"procore_signin/_emulator/static/.+\.css",
+        r"procore_signin/_store/migrations/versions/.+\.py",
         r"procore_signin-.+\.dist-info/licenses/LICENSE",
     ],
 )
@@ -120,4 +120,4 @@ def test_the_wheel_promises_the_command(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     name = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
 
-    assert b"procore-signin = procore_signin.cli:main" in archive.read(name)
+    assert b"procore-signin = procore_signin._cli:main" in archive.read(name)

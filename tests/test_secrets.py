@@ -10,23 +10,23 @@ SOURCE = Path(__file__).parents[1] / "src" / "procore_signin"
 # Each uncovers a secret for one reason: to put it on the wire, under a seal, into a hash, or into
 # the file that the person keeps.
 MAY_REVEAL = {
-    "protocol/secret.py",  # to compare two of them
-    "protocol/token_endpoint.py",  # the client secret, code, verifier and tokens, in a request
-    "protocol/me.py",  # the access token, in the Authorization header
-    "protocol/companies.py",  # as above
-    "api/transport.py",  # as above
-    "protocol/pkce.py",  # the verifier, into its hash
-    "store/keyring.py",  # the text of the keys, read once
-    "store/token_seal.py",  # tokens, under the seal
-    "flow/sign_in.py",  # the code and the session's token, into their hashes
-    "flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
-    "app/metrics.py",  # the token for reading the metrics, to compare it
-    "web/endpoints.py",  # the session's token, in its Set-Cookie header
-    "settings/settings.py",  # what a framework's settings have as a Secret, to be checked
-    "cli/demo.py",  # the demo's key, into a file that only its owner reads
-    "cli/init.py",  # a new key, into .env
-    "cli/keys.py",  # as above
-    "cli/profile.py",  # a profile's key, into a file that only its owner reads
+    "_protocol/secret.py",  # to compare two of them
+    "_protocol/token_endpoint.py",  # the client secret, code, verifier and tokens, in a request
+    "_protocol/me.py",  # the access token, in the Authorization header
+    "_protocol/companies.py",  # as above
+    "_api/http/transport.py",  # as above
+    "_protocol/pkce.py",  # the verifier, into its hash
+    "_store/keys/keyring.py",  # the text of the keys, read once
+    "_store/keys/token_seal.py",  # tokens, under the seal
+    "_flow/sign_in.py",  # the code and the session's token, into their hashes
+    "_flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
+    "_app/metrics.py",  # the token for reading the metrics, to compare it
+    "_web/endpoints.py",  # the session's token, in its Set-Cookie header
+    "_settings/settings.py",  # what a framework's settings have as a Secret, to be checked
+    "_cli/run/demo.py",  # the demo's key, into a file that only its owner reads
+    "_cli/setup/init.py",  # a new key, into .env
+    "_cli/operator/keys.py",  # as above
+    "_cli/personal/profile.py",  # a profile's key, into a file that only its owner reads
 }
 
 
@@ -62,7 +62,7 @@ def test_a_secret_is_not_uncovered_inside_a_text_that_is_shown() -> None:
 
 
 def test_nothing_prints_outside_the_command_line() -> None:
-    assert [place for place in uses("print") if not place.startswith("cli/")] == []
+    assert [place for place in uses("print") if not place.startswith("_cli/")] == []
 
 
 def test_no_standard_stream_is_written_to_outside_the_command_line_and_the_logs() -> None:
@@ -73,5 +73,5 @@ def test_no_standard_stream_is_written_to_outside_the_command_line_and_the_logs(
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"sys.stdout", "sys.stderr"}
     ]
 
-    allowed = {"app/logs.py"}
-    assert {place for place in found if not place.startswith("cli/")} - allowed == set()
+    allowed = {"_app/logs.py"}
+    assert {place for place in found if not place.startswith("_cli/")} - allowed == set()

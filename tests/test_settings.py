@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin.cli import env_file
+from procore_signin._cli.setup import env_file
+from procore_signin._protocol.secret import Secret
+from procore_signin._settings import Settings, read_settings
+from procore_signin._settings.parsers import PARSERS
+from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.environments import PRODUCTION, emulator
 from procore_signin.errors import Problem, SettingsInvalid
-from procore_signin.protocol.secret import Secret
-from procore_signin.settings import Settings, read_settings
-from procore_signin.settings.parsers import PARSERS
-from procore_signin.store.keyring import KeyRing
 
 KEYS = KeyRing.generate(lambda count: b"\x07" * count, key_id="k20270131").reveal()
 GOOD = {

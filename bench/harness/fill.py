@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from procore_signin.store.migrate import upgrade
+from procore_signin._store.migrate import upgrade
 
 FIRST_PROCORE_ID = 10**9
 PEOPLE = """

@@ -13,13 +13,13 @@ import sys
 import time
 
 from procore_signin import AsyncProcoreSignIn, Secret, environments
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import KeyRing, Store
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import NewSession, User
-from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import KeyRing, Store
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import NewSession, User
+from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport
 
 KEYS = Secret("k1:" + "A" * 43, "keys")
 

@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+    from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+    from procore_signin._flow.users import AccessEnded
+    from procore_signin._protocol.secret import Secret
+    from procore_signin._store.records import Session, User
     from procore_signin.environments import (
         FEDERAL,
         MONTHLY,
@@ -29,13 +32,10 @@ if TYPE_CHECKING:
         UnexpectedResponse,
         VaultSealed,
     )
-    from procore_signin.flow.users import AccessEnded
-    from procore_signin.protocol.secret import Secret
-    from procore_signin.store.records import Session, User
 
 _HOMES: Final = {
-    "AccessEnded": "flow.users",
-    "AsyncProcoreSignIn": "client",
+    "AccessEnded": "_flow.users",
+    "AsyncProcoreSignIn": "_client",
     "AttemptInvalid": "errors",
     "ClientMisconfigured": "errors",
     "Environment": "environments",
@@ -44,17 +44,17 @@ _HOMES: Final = {
     "MONTHLY": "environments",
     "PRODUCTION": "environments",
     "Problem": "errors",
-    "ProcoreSignIn": "client",
+    "ProcoreSignIn": "_client",
     "ProcoreSignInError": "errors",
     "ProcoreUnavailable": "errors",
     "SANDBOX": "environments",
-    "Secret": "protocol.secret",
-    "Session": "store.records",
+    "Secret": "_protocol.secret",
+    "Session": "_store.records",
     "SettingsInvalid": "errors",
     "SignInRefused": "errors",
     "StoreUnavailable": "errors",
     "UnexpectedResponse": "errors",
-    "User": "store.records",
+    "User": "_store.records",
     "VaultSealed": "errors",
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procore_signin.cli import main
+from procore_signin._cli import main
 
 if __name__ == "__main__":
     main()

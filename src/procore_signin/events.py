@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
-from procore_signin.forks import look_after
+from procore_signin._forks import look_after
 
 LOGGER: Final = logging.getLogger("procore_signin")
 

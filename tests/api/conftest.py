@@ -19,8 +19,8 @@ import pytest
 from tests.api.server import Behaviour, Server
 from tests.api.world import World
 
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
-from procore_signin.store.migrate import upgrade
 
 
 class NewWorld(Protocol):

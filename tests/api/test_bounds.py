@@ -16,15 +16,15 @@ from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.server import Server
 from tests.api.world import ME, World
 
+from procore_signin._api.http.body import Gunzip
+from procore_signin._transport.deadline import Wait, waits
 from procore_signin.api import (
     ApiOptions,
     ApiUnavailable,
     ApiUnreachable,
     UnexpectedAnswer,
 )
-from procore_signin.api.body import Gunzip
 from procore_signin.errors import ProcoreUnavailable
-from procore_signin.transport.deadline import Wait, waits
 
 DEADLINE = 0.4
 SHORT = ApiOptions(deadline=DEADLINE, timeout=0.3)

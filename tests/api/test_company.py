@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from tests.api.world import COMPANY, ME, PROJECTS, World
 
+from procore_signin._api.company import company_header, is_company_header
 from procore_signin.api import (
     NotConnected,
     NotFound,
@@ -15,7 +16,6 @@ from procore_signin.api import (
     client_for,
     raise_for_procore,
 )
-from procore_signin.api.company import company_header, is_company_header
 
 
 @pytest.mark.parametrize("company_id", [1, COMPANY, 562949953434271, 2**63 - 1])

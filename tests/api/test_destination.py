@@ -13,8 +13,8 @@ from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.server import Server
 from tests.api.world import COMPANY, ME, World
 
+from procore_signin._api.http.origin import refuse_ambiguous, refuse_elsewhere, shown
 from procore_signin.api import ApiUnreachable, NotSent
-from procore_signin.api.origin import refuse_ambiguous, refuse_elsewhere, shown
 
 
 def test_a_call_carries_the_bearer_of_the_person(world: World) -> None:

@@ -11,9 +11,9 @@ from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.test_bounds import drip
 from tests.api.world import COMPANY, World
 
+from procore_signin._api.downloads import _next, follow_download
+from procore_signin._api.http.transport import ROUTE, Route
 from procore_signin.api import ApiOptions, ApiUnreachable, UnexpectedAnswer, Wire
-from procore_signin.api.downloads import _next, follow_download
-from procore_signin.api.transport import ROUTE, Route
 
 FILE = "/rest/v1.0/files/1"
 SIGNED = "?X-Fake-Signature=fake-signature"

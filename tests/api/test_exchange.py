@@ -11,13 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from procore_signin._api.bearer import Exchange, Fetch, Pause, Surroundings, exchange
+from procore_signin._api.http.replay import Renewals, replay_safe
+from procore_signin._api.http.transport import BEARER
+from procore_signin._api.rate_limit import Pace
+from procore_signin._flow.tokens import FreshToken
+from procore_signin._protocol.secret import Secret
 from procore_signin.api import ApiOptions, RateLimited
-from procore_signin.api.bearer import Exchange, Fetch, Pause, Surroundings, exchange
-from procore_signin.api.rate_limit import Pace
-from procore_signin.api.replay import Renewals, replay_safe
-from procore_signin.api.transport import BEARER
-from procore_signin.flow.tokens import FreshToken
-from procore_signin.protocol.secret import Secret
 
 NOW = 1_800_000_000.0
 

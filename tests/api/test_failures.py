@@ -13,6 +13,7 @@ from tests.api.conftest import Answering, MakeAnswer
 from tests.api.world import ME, World
 
 from procore_signin import api
+from procore_signin._api.words import MAX_FIELDS, MAX_WORDS, clean, words_of
 from procore_signin.api import (
     ApiError,
     ApiUnavailable,
@@ -28,7 +29,6 @@ from procore_signin.api import (
     UnexpectedAnswer,
     raise_for_procore,
 )
-from procore_signin.api.words import MAX_FIELDS, MAX_WORDS, clean, words_of
 from procore_signin.errors import (
     ProcoreSignInError,
     ProcoreUnavailable,

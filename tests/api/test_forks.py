@@ -21,11 +21,13 @@ from tests.api.server import Server
 from tests.api.world import ME, AsyncFace, Face, World
 
 from procore_signin import api
-from procore_signin.api import ApiUnreachable, AsyncWire, Wire, shared, wire
-from procore_signin.api.rate_limit import FIRST_IN_FLIGHT
-from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._api import shared
+from procore_signin._api.http import wire
+from procore_signin._api.rate_limit import FIRST_IN_FLIGHT
+from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._forks import Lock
+from procore_signin.api import ApiUnreachable, AsyncWire, Wire
 from procore_signin.emulator import DEMO_LOGIN
-from procore_signin.forks import Lock
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 TIMES = 20

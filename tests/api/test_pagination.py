@@ -12,6 +12,7 @@ import pytest
 from tests.api.conftest import Answering, MakeAnswer, NewWorld
 from tests.api.world import COMPANY, ME, PROJECTS, World
 
+from procore_signin._api.pagination import Pages
 from procore_signin.api import (
     ApiError,
     Forbidden,
@@ -20,7 +21,6 @@ from procore_signin.api import (
     apaginate,
     paginate,
 )
-from procore_signin.api.pagination import Pages
 
 COMPANIES = "/rest/v1.0/companies"
 

@@ -14,20 +14,20 @@ import pytest
 from tests.api.conftest import Answering, MakeAnswer, NewWorld
 from tests.api.world import ME, World
 
-from procore_signin.api import ApiOptions, RateLimited, raise_for_procore
-from procore_signin.api.bearer import AsyncBearer, Surroundings
-from procore_signin.api.rate_limit import (
+from procore_signin._api.bearer import AsyncBearer, Surroundings
+from procore_signin._api.http.replay import Renewals
+from procore_signin._api.rate_limit import (
     FIRST_IN_FLIGHT,
     POLL_SECONDS,
     Pace,
     is_general,
     wait_before_retry,
 )
-from procore_signin.api.replay import Renewals
+from procore_signin._flow.tokens import FreshToken
+from procore_signin._protocol.secret import Secret
+from procore_signin.api import ApiOptions, RateLimited, raise_for_procore
 from procore_signin.errors import ProcoreUnavailable
 from procore_signin.events import Event, listen
-from procore_signin.flow.tokens import FreshToken
-from procore_signin.protocol.secret import Secret
 
 NOW = 1_800_000_000
 

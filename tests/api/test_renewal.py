@@ -13,8 +13,8 @@ from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.server import Server
 from tests.api.world import COMPANY, ME, PROJECTS, World
 
+from procore_signin._api.http.replay import FUTILE_SECONDS, Renewals
 from procore_signin.api import Unauthorized, raise_for_procore
-from procore_signin.api.replay import FUTILE_SECONDS, Renewals
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
 from procore_signin.events import Event, listen
 

@@ -16,8 +16,8 @@ from tests.api.conftest import Answering, MakeAnswer
 from tests.api.world import COMPANY, ME, World
 
 from procore_signin import api
+from procore_signin._api.shared import shared_by
 from procore_signin.api import ApiUnreachable, NotSent
-from procore_signin.api.shared import shared_by
 
 
 def test_O1_the_token_is_not_in_what_a_caller_can_see_of_a_call(world: World) -> None:
@@ -118,7 +118,7 @@ def test_closing_what_was_never_opened_is_harmless(world: World) -> None:
 
 
 def test_O6_a_front_door_that_is_gone_leaves_nothing_behind(world: World) -> None:
-    from procore_signin.api import shared  # noqa: PLC0415  # looks inside on purpose
+    from procore_signin._api import shared  # noqa: PLC0415  # looks inside on purpose
 
     before = len(shared._SHARED)
     door = world.spare_door()

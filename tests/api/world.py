@@ -18,16 +18,16 @@ import httpx2
 from scripted import KEYS
 
 from procore_signin import api
+from procore_signin._api.clients import HasId
+from procore_signin._api.rate_limit import POLL_SECONDS
+from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted, parse_authorization_response
+from procore_signin._protocol.secret import Secret
 from procore_signin.api import ApiOptions, AsyncWire, Wire
-from procore_signin.api.clients import HasId
-from procore_signin.api.rate_limit import POLL_SECONDS
-from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 from procore_signin.environments import Environment
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
-from procore_signin.protocol.secret import Secret
 
 COMPANY = 8089
 ME = "/rest/v1.0/me"

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from running import free_port, settings_for
 
-from procore_signin.app.connections import Crowd, bound_unread_answers
-from procore_signin.settings.trusted_proxies import TrustedProxies
-from procore_signin.store.migrate import upgrade
+from procore_signin._app.connections import Crowd, bound_unread_answers
+from procore_signin._settings.trusted_proxies import TrustedProxies
+from procore_signin._store.migrate import upgrade
 
 NOBODY = TrustedProxies()
 MANY, FEW, PROXY = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -119,7 +119,7 @@ def test_O8_what_is_not_a_clients_connection_is_never_touched(place: Place) -> N
 def test_O8_as_many_connections_as_the_system_has_descriptors_for(hard: int, most: int) -> None:
     hard = min(hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     ask = (
-        "import resource, sys; from procore_signin.app.connections import most_connections;"
+        "import resource, sys; from procore_signin._app.connections import most_connections;"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[1])));"
         "print(most_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
     )

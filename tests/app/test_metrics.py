@@ -8,7 +8,7 @@ from running import application, free_port
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin import GrantLost, ProcoreUnavailable
-from procore_signin.app.metrics import Metrics
+from procore_signin._app.metrics import Metrics
 from procore_signin.emulator import Emulator
 from procore_signin.events import Event, emit, listen
 

@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from procore_signin.web import pages
+from procore_signin._web import pages
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,8 @@ from hosts import GUNICORN, UVICORN, Host, running, wait_until_ready
 from playwright.sync_api import expect
 from running import free_port, settings_for
 
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, Emulator
-from procore_signin.store.migrate import upgrade
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMANDS = {

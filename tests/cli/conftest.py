@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from commands import PROGRAM, Command, Done, Page
 
-from procore_signin.cli import main
+from procore_signin._cli import main
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ import typer
 from commands import PROGRAM
 from terminal import Terminal
 
-from procore_signin.cli.api_command import Call, Options, call_of
-from procore_signin.cli.api_fields import body_of, fields_of, headers_of
-from procore_signin.cli.json_query import QueryFailed, QueryInvalid, compile_query
+from procore_signin._cli.personal.api_command import Call, Options, call_of
+from procore_signin._cli.personal.api_fields import body_of, fields_of, headers_of
+from procore_signin._cli.personal.json_query import QueryFailed, QueryInvalid, compile_query
 from procore_signin.emulator import Emulator, Exchange
 
 PROJECTS = "/rest/v1.0/projects"

@@ -9,12 +9,12 @@ from email.utils import formatdate
 
 import pytest
 
-from procore_signin.cli import checks_server
-from procore_signin.cli.finding import Finding
-from procore_signin.cli.tls import Handshake
+from procore_signin._cli.setup import checks_server
+from procore_signin._cli.setup.finding import Finding
+from procore_signin._cli.setup.tls import Handshake
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._settings import Settings
 from procore_signin.errors import ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.settings import Settings
 
 NOW = 1_790_000_000.0
 SECRET = "fake-client-secret-Ωmega"[:18]

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from commands import clean_environment
 
-from procore_signin.cli import children
-from procore_signin.cli.children import Children, Program
-from procore_signin.cli.failure import CommandFailed
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.run import children
+from procore_signin._cli.run.children import Children, Program
 
 
 @pytest.fixture

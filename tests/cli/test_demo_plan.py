@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from procore_signin.cli import demo
-from procore_signin.cli.demo import Plan, Wishes, kept_key, make_plan
-from procore_signin.cli.failure import CommandFailed
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.run import demo
+from procore_signin._cli.run.demo import Plan, Wishes, kept_key, make_plan
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, EmulatorOptions
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.keyring import KeyRing
 
 REAL = {
     "PROCORE_ENVIRONMENT": "sandbox",

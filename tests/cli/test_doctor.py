@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-from procore_signin.cli.doctor import examine
-from procore_signin.cli.finding import Finding
-from procore_signin.cli.tls import Handshake
+from procore_signin._cli.setup.doctor import examine
+from procore_signin._cli.setup.finding import Finding
+from procore_signin._cli.setup.tls import Handshake
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import KeyRing, NewSession, Store
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
 from procore_signin.errors import ProcoreUnavailable
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import KeyRing, NewSession, Store
-from procore_signin.store.migrate import upgrade
 
 KEYS = f"new:{'B' * 42}A,old:{'A' * 43}"
 Settings = dict[str, str]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from procore_signin.cli import env_file
-from procore_signin.cli.init import Given, answers
-from procore_signin.settings.parsers import PARSERS
+from procore_signin._cli.setup import env_file
+from procore_signin._cli.setup.init import Given, answers
+from procore_signin._settings.parsers import PARSERS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 

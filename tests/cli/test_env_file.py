@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin.cli import env_file
-from procore_signin.cli.failure import CommandFailed
-from procore_signin.cli.profile import Profile
-from procore_signin.settings.env_file import read_env_file
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.personal.profile import Profile
+from procore_signin._cli.setup import env_file
+from procore_signin._settings.env_file import read_env_file
 
 HAND_WRITTEN = """\
 # My settings

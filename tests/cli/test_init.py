@@ -12,8 +12,8 @@ import pytest
 import typer
 from commands import PROGRAM, Command, clean_environment
 
-from procore_signin.cli.init import Given, Question, answers
-from procore_signin.settings import Settings
+from procore_signin._cli.setup.init import Given, Question, answers
+from procore_signin._settings import Settings
 
 REAL = ("--environment", "sandbox", "--client-id", "fake-id", "--client-secret-stdin")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from terminal import Terminal
 
-from procore_signin.cli.json_query import compile_query
+from procore_signin._cli.personal.json_query import compile_query
 from procore_signin.emulator import Emulator
 
 PAGE = (Path(__file__).parents[2] / "docs/installed-applications.md").read_text(encoding="utf-8")

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from commands import Command, Running, needs_proc
 
-from procore_signin.app import listeners
-from procore_signin.app.listeners import listen
-from procore_signin.cli.demo import Wishes, make_plan
-from procore_signin.cli.failure import CommandFailed
+from procore_signin._app import listeners
+from procore_signin._app.listeners import listen
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.run.demo import Wishes, make_plan
 
 LOOPBACKS = ("127.0.0.1", "::1")
 SETTINGS = {"PROCORE_ENVIRONMENT": "emulator", "PROCORE_KEYS": f"k1:{'A' * 43}"}
@@ -232,7 +232,7 @@ SLOW = """
 import asyncio, pathlib, sys
 from functools import partial
 from granian.constants import Interfaces
-from procore_signin.app.listeners import ServerAt, listen
+from procore_signin._app.listeners import ServerAt, listen
 
 folder, port = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 

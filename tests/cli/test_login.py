@@ -23,12 +23,12 @@ from playwright.sync_api import Page
 from terminal import Terminal
 
 from procore_signin import environments
-from procore_signin.cli.failure import CommandFailed
-from procore_signin.cli.login import Wishes, registration
-from procore_signin.cli.pasted import pasted_code
-from procore_signin.cli.profile import Profile, Registration
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.personal.login import Wishes, registration
+from procore_signin._cli.personal.out_of_band import pasted_code
+from procore_signin._cli.personal.profile import Profile, Registration
+from procore_signin._protocol.secret import Secret
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, OUT_OF_BAND, Emulator
-from procore_signin.protocol.secret import Secret
 
 ARCHITECT = "sandbox+arch@example.com"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from procore_signin.cli.failure import CommandFailed
-from procore_signin.cli.ports import choose_port
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.run.ports import choose_port
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from operating import (
     write_settings,
 )
 
+from procore_signin._store import Store
 from procore_signin.emulator import Emulator
-from procore_signin.store import Store
 
 DAY = 86_400
 EXPIRED_SESSIONS = """

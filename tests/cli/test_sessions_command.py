@@ -9,8 +9,8 @@ import pytest
 from commands import Command
 from operating import OLD, add_person, rows, store_in, write_settings
 
-from procore_signin.store import Store
-from procore_signin.store.records import User
+from procore_signin._store import Store
+from procore_signin._store.records import User
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import trustme
 
-from procore_signin.cli.tls import handshake
+from procore_signin._cli.setup.tls import handshake
 
 
 @contextmanager

@@ -23,9 +23,9 @@ from operating import (
     write_settings,
 )
 
+from procore_signin._store import Store
+from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
-from procore_signin.store import Store
-from procore_signin.store.records import User
 
 
 @pytest.fixture

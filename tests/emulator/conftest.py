@@ -14,9 +14,9 @@ import httpx2
 import pytest
 from recorded import APP
 
+from procore_signin._emulator.inspector.endpoints import Inspector
+from procore_signin._emulator.journal import Journal
 from procore_signin.emulator import Emulator
-from procore_signin.emulator.inspector import Inspector
-from procore_signin.emulator.journal import Journal
 
 CALLBACK = "http://localhost:4567/callback"
 CLIENT = {"client_id": "emulator-client-id", "client_secret": "emulator-client-secret"}

@@ -12,8 +12,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Host
 
+from procore_signin._emulator.wire.delivery import ConnectionDropped
 from procore_signin.emulator import EmulatorApp, EmulatorOptions, LocalProcore
-from procore_signin.emulator.delivery import ConnectionDropped
 
 Message = dict[str, Any]
 

@@ -19,8 +19,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from procore_signin._emulator.wire.body import Bodies
 from procore_signin.emulator import Emulator, EmulatorApp, LocalProcore
-from procore_signin.emulator.body import Bodies
 
 LogCaptureFixture = pytest.LogCaptureFixture
 ExchangeBytes = Callable[[Emulator, bytes], bytes]
@@ -365,7 +365,7 @@ SERVING = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 from procore_signin.emulator import Emulator
-from procore_signin.emulator.process import serve
+from procore_signin._emulator.process import serve
 def fill():
     held = []
     try:

@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx2
 
+from procore_signin._emulator.wire.messages import Request
 from procore_signin.emulator import Client, Emulator, LocalProcore
-from procore_signin.emulator.messages import Request
 
 FORM = {
     "grant_type": "client_credentials",

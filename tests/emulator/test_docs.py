@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.applications import Starlette
 
+from procore_signin._emulator.faults.effects import KINDS
 from procore_signin.emulator import Emulator, EmulatorOptions, read_population
-from procore_signin.emulator.effects import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "emulator.md"

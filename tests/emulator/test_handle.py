@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from procore_signin._emulator.control.endpoints import Control
 from procore_signin.emulator import Emulator, EmulatorRefused
-from procore_signin.emulator.control import Control
 
 
 def test_the_people_of_the_seed_can_log_in(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from recorded import APP, CONSENT, REQUEST, STATE, record, record_denial
 
-from procore_signin.emulator.inspector import Inspector, handles
-from procore_signin.emulator.journal import Journal
+from procore_signin._emulator.inspector.endpoints import Inspector, handles
+from procore_signin._emulator.journal import Journal
 
 CODE = "c0de" * 16
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from recorded import APP, REQUEST, STATE, record, record_denial
 
-from procore_signin.emulator.inspector import Inspector
-from procore_signin.emulator.journal import Journal
+from procore_signin._emulator.inspector.endpoints import Inspector
+from procore_signin._emulator.journal import Journal
 
 
 async def read_events(stream: AsyncGenerator[bytes, None], count: int) -> list[dict[str, str]]:

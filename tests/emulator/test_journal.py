@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from procore_signin.emulator.journal import BODY_KEPT, Exchange, Journal
+from procore_signin._emulator.journal import BODY_KEPT, Exchange, Journal
 
 PLAIN: dict[str, Any] = {
     "started_at": 1_700_000_000.0,

@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
-from procore_signin.emulator import EmulatorApp, LocalProcore, reading
-from procore_signin.emulator.connection import Connection
-from procore_signin.emulator.faults import Fault, Faults
-from procore_signin.emulator.inspector_pages import InspectorPages
-from procore_signin.emulator.journal import BODY_KEPT, Exchange
-from procore_signin.emulator.members import parse
-from procore_signin.emulator.messages import Request
-from procore_signin.emulator.mint import Mint, seeded_bytes
-from procore_signin.emulator.parameters import Malformed, body_parameters, query_parameters
-from procore_signin.emulator.refused import EmulatorRefused
-from procore_signin.emulator.server import Server
-from procore_signin.emulator.shortening import shorten_secrets
-from procore_signin.emulator.story import Story
+from procore_signin._emulator.faults.faults import Fault, Faults
+from procore_signin._emulator.files.members import parse
+from procore_signin._emulator.inspector import reading
+from procore_signin._emulator.inspector.pages import InspectorPages
+from procore_signin._emulator.inspector.shortening import shorten_secrets
+from procore_signin._emulator.inspector.story import Story
+from procore_signin._emulator.journal import BODY_KEPT, Exchange
+from procore_signin._emulator.oauth.parameters import Malformed, body_parameters, query_parameters
+from procore_signin._emulator.refused import EmulatorRefused
+from procore_signin._emulator.wire.connection import Connection
+from procore_signin._emulator.wire.messages import Request
+from procore_signin._emulator.wire.server import Server
+from procore_signin._emulator.world.mint import Mint, seeded_bytes
+from procore_signin.emulator import EmulatorApp, LocalProcore
 
 SHORT = 8_000
 TIMES = 8

@@ -17,9 +17,9 @@ from schemathesis import Case, CheckContext, CheckFunction, Response, checks
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
+from procore_signin._emulator.openapi import control_document, procore_document
+from procore_signin._emulator.rest.api import _ROUTES
 from procore_signin.emulator import Emulator, EmulatorApp, LocalProcore
-from procore_signin.emulator.api import _ROUTES
-from procore_signin.emulator.openapi import control_document, procore_document
 
 ORIGIN = "http://127.0.0.1:4568"
 CLIENT = {"client_id": "emulator-client-id"}

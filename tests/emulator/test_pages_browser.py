@@ -19,9 +19,9 @@ from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from procore_signin._emulator.process import running
+from procore_signin._emulator.wire.server import Server
 from procore_signin.emulator import Emulator, EmulatorApp, EmulatorOptions, LocalProcore
-from procore_signin.emulator.process import running
-from procore_signin.emulator.server import Server
 
 Scheme = Literal["light", "dark"]
 STATE = "5f3c" * 16

@@ -17,7 +17,13 @@ import pytest
 from scripted import KEYS
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted, parse_authorization_response
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import User
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, Emulator
 from procore_signin.errors import (
     AttemptInvalid,
@@ -26,12 +32,6 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     UnexpectedResponse,
 )
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import User
 
 Door = Callable[..., ProcoreSignIn]
 SignIn = Callable[[ProcoreSignIn, Emulator], User]

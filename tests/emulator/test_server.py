@@ -149,7 +149,7 @@ class TestFailure:
         def fail(*_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("procore_signin.emulator.procore.Provider.answer", fail)
+        monkeypatch.setattr("procore_signin._emulator.procore.Provider.answer", fail)
         assert 500 == http.get("/login").status_code
         assert "The emulator failed to answer a request" in caplog.text
 
@@ -293,7 +293,7 @@ def test_a_thread_that_cannot_serve_is_not_waited_for(monkeypatch: pytest.Monkey
     async def fail(*_: object) -> None:
         raise EmulatorRefused("no")
 
-    monkeypatch.setattr("procore_signin.emulator.server.Server._open", fail)
+    monkeypatch.setattr("procore_signin._emulator.wire.server.Server._open", fail)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with pytest.raises(EmulatorRefused, match="ended before"), Emulator.started():
         pass

@@ -12,6 +12,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from procore_signin._emulator.control.verbs import Verbs
+from procore_signin._emulator.files.state_file import StateFile
+from procore_signin._emulator.wire.messages import Reply, Request
 from procore_signin.emulator import (
     EmulatorOptions,
     EmulatorRefused,
@@ -19,9 +22,6 @@ from procore_signin.emulator import (
     Person,
     four_environments,
 )
-from procore_signin.emulator.messages import Reply, Request
-from procore_signin.emulator.state_file import StateFile
-from procore_signin.emulator.verbs import Verbs
 
 BASE = "http://127.0.0.1:4568"
 NOW = 1_800_000_000.0

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from procore_signin.emulator.arrows import Arrow, arrows_of, arrows_of_others, standing
-from procore_signin.emulator.glossary import STEPS
-from procore_signin.emulator.journal import Exchange
-from procore_signin.emulator.story import EXCHANGES_KEPT, SIGN_INS_KEPT, SignIn, Story
+from procore_signin._emulator.inspector.arrows import Arrow, arrows_of, arrows_of_others, standing
+from procore_signin._emulator.inspector.glossary import STEPS
+from procore_signin._emulator.inspector.story import EXCHANGES_KEPT, SIGN_INS_KEPT, SignIn, Story
+from procore_signin._emulator.journal import Exchange
 
 STATE = "5f3c" * 16
 CODE = "c0de" * 16

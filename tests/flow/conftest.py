@@ -5,7 +5,7 @@ import pytest
 from mortal import MortalRunner
 from scripted import Clock, ScriptedProcore, front_door
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
 
 
 @pytest.fixture
@@ -27,4 +27,4 @@ def door(tmp_path: Path, procore: ScriptedProcore, clock: Clock) -> Iterator[Pro
 @pytest.fixture
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Front doors that do everything on the thread of their caller, and can die."""
-    monkeypatch.setattr("procore_signin.client.Runner", MortalRunner)
+    monkeypatch.setattr("procore_signin._client.Runner", MortalRunner)

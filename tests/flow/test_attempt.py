@@ -9,9 +9,8 @@ import pytest
 from scripted import Clock
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
-from procore_signin.errors import AttemptInvalid
-from procore_signin.flow.attempt import (
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import (
     LIFETIME,
     attempt_name,
     check_attempt,
@@ -19,7 +18,8 @@ from procore_signin.flow.attempt import (
     open_attempt,
     seal_attempt,
 )
-from procore_signin.flow.context import Context
+from procore_signin._flow.context import Context
+from procore_signin.errors import AttemptInvalid
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ from granted import Rotation, approved, at_the_emulator, pass_time
 from mortal import Killed
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
+from procore_signin._flow.users import LONGEST_SIGN_IN_SECONDS, AccessEnded
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
-from procore_signin.flow.users import LONGEST_SIGN_IN_SECONDS, AccessEnded
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store.records import User
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH_LINES = pytest.mark.parametrize("doorkeeper", [4, 5])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from scripted import Clock, ScriptedProcore, reply, sign_in
 
-from procore_signin.api.service import ServiceTokens
-from procore_signin.client import ProcoreSignIn
+from procore_signin._api.service_account import ServiceTokens
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.outage import FAILURES, Outage
+from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS as LONGEST_OUTAGE_PAUSE
+from procore_signin._flow.tokens import LEASE_SECONDS, PAUSE_SECONDS
+from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import ProcoreUnavailable
-from procore_signin.flow.outage import FAILURES, Outage
-from procore_signin.flow.outage import LONGEST_PAUSE_SECONDS as LONGEST_OUTAGE_PAUSE
-from procore_signin.flow.tokens import LEASE_SECONDS, PAUSE_SECONDS
-from procore_signin.store.records import TokenRow, User
 
 HOURS = 3 * 3600
 

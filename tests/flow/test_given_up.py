@@ -14,18 +14,18 @@ import pytest
 from mortal import Killed
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin._flow.revocation import ENDING_SECONDS, REFRESH_ENDS_WITHIN, give_up
+from procore_signin._flow.running.runners import Runner
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.escrows import HOLD_SECONDS
+from procore_signin._store.records import User
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, StoreUnavailable
-from procore_signin.flow.hooks import Hooks
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin.flow.runners import Runner
-from procore_signin.flow.withdraw import ENDING_SECONDS, REFRESH_ENDS_WITHIN, give_up
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.escrows import HOLD_SECONDS
-from procore_signin.store.records import User
 
 LATE = {"fake-access-50", "fake-refresh-50"}
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -383,8 +383,8 @@ def test_I5_whoever_is_overtaken_changes_nothing_and_says_that_it_is_pending(
 async def test_C14_a_caller_that_is_cancelled_does_not_stop_it(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock
 ) -> None:
-    from procore_signin.flow.runners import AsyncRunner  # noqa: PLC0415
-    from procore_signin.flow.steps import later  # noqa: PLC0415
+    from procore_signin._flow.running.runners import AsyncRunner  # noqa: PLC0415
+    from procore_signin._flow.steps import later  # noqa: PLC0415
 
     class Async:
         async def send(self, request: HttpRequest) -> HttpResponse:

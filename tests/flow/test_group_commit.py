@@ -19,18 +19,18 @@ import pytest
 from own_process import run_script
 from scripted import KEYS
 
+from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.steps import Flow, long_work, read, write
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import KeyRing, Store
+from procore_signin._store.engine.statement import Transaction
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import NewSession
+from procore_signin._store.sqlite.group_commit import GroupCommit
+from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import AttemptInvalid, StoreUnavailable
-from procore_signin.flow.group_commit import GroupCommit
-from procore_signin.flow.runners import AsyncRunner, Runner
-from procore_signin.flow.steps import Flow, long_work, read, write
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import KeyRing, Store
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import NewSession
-from procore_signin.store.statement import Transaction
-from procore_signin.transport.contract import AsyncTransport
 
 pytestmark = pytest.mark.timeout(40)
 
@@ -462,10 +462,10 @@ def test_event_loops_and_threads_that_share_one_store_all_get_their_writes_done(
 
 WRITER = """
 import asyncio, itertools, os, sys, threading
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.steps import write
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.steps import write
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("k1:" + "A" * 43, "keys")))
 runner = AsyncRunner(store, None)
@@ -519,10 +519,10 @@ def test_C12_after_kill_9_every_write_whose_caller_was_told_is_in_the_database(
 
 FORK = """
 import asyncio, os, sys
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.steps import write
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.steps import write
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 runner = AsyncRunner(store, None)

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.hooks import Candidate, Hooks
+from procore_signin._flow.running.background import LATER_AT_ONCE
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.steps import Flow, call, once, send, shield
+from procore_signin._flow.tokens import FreshToken, fresh_tokens
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
-from procore_signin.flow.background import LATER_AT_ONCE
-from procore_signin.flow.hooks import Candidate, Hooks
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.steps import Flow, call, once, send, shield
-from procore_signin.flow.tokens import FreshToken, fresh_tokens
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store.records import TokenRow, User
 
 Interrupt = Callable[[int], None]
 

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
-from procore_signin.client import ProcoreSignIn
-from procore_signin.errors import AttemptInvalid, GrantLost, SignInRefused, StoreUnavailable
-from procore_signin.flow.attempt import SignInAttempt, new_attempt
-from procore_signin.flow.sign_in import (
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import SignInAttempt, new_attempt
+from procore_signin._flow.sign_in import (
     Browser,
     SignedIn,
     finish_sign_in,
     hash_code,
     hash_session_token,
 )
-from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
+from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin.errors import AttemptInvalid, GrantLost, SignInRefused, StoreUnavailable
 
 CODE = "Fake-Code-1"
 
@@ -152,7 +152,7 @@ def test_A5_a_wrong_code_is_refused_at_once_while_the_right_one_is_under_way(
         first = threads.submit(finish, door, attempt)
         assert asked.wait(20)
         with monkeypatch.context() as patched:
-            patched.setattr("procore_signin.flow.sign_in.wait", no_waiting)
+            patched.setattr("procore_signin._flow.sign_in.wait", no_waiting)
             assert refused(finish, door, attempt, "made-up") == "used"
         second = threads.submit(finish, door, attempt)
         go_on.set()

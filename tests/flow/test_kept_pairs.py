@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow import tokens
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.tokens import COMMIT_PAUSES, LEASE_SECONDS, fresh_tokens
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import GrantLost, StoreUnavailable
 from procore_signin.events import Event, listen
-from procore_signin.flow import tokens
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.tokens import COMMIT_PAUSES, LEASE_SECONDS, fresh_tokens
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.records import TokenRow, User
 
 INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 

@@ -15,7 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin._flow.users import disable
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import (
     GrantLost,
     ProcoreSignInError,
@@ -24,11 +29,6 @@ from procore_signin.errors import (
     UnexpectedResponse,
 )
 from procore_signin.events import Event, Field, listen
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin.flow.users import disable
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.records import TokenRow, User
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -6,10 +6,10 @@ import logging
 import pytest
 from scripted import Clock, ScriptedProcore, reply, sign_in
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.outage import FAILURES, LONGEST_PAUSE_SECONDS, PROBE_SECONDS, Outage
+from procore_signin._store.records import User
 from procore_signin.errors import GrantLost, ProcoreUnavailable
-from procore_signin.flow.outage import FAILURES, LONGEST_PAUSE_SECONDS, PROBE_SECONDS, Outage
-from procore_signin.store.records import User
 
 PEOPLE = 40
 TEN_MINUTES = 600

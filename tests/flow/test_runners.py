@@ -4,12 +4,12 @@ import threading
 import pytest
 from scripted import ScriptedProcore, reply
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.running.background import LATER_AT_ONCE
+from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.steps import Flow, later, long_work, read, send, shield, wait, write
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
-from procore_signin.flow.background import LATER_AT_ONCE
-from procore_signin.flow.runners import AsyncRunner, Runner
-from procore_signin.flow.steps import Flow, later, long_work, read, send, shield, wait, write
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
 
 PING = HttpRequest("GET", "http://127.0.0.1:4568/ping")
 

@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import SignInAttempt, new_attempt
+from procore_signin._flow.hooks import Candidate, Hooks
+from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.sessions import sign_out
+from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
+from procore_signin._flow.steps import Send, Shield, Work
+from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.records import User
 from procore_signin.errors import (
     AttemptInvalid,
     ClientMisconfigured,
@@ -22,18 +34,6 @@ from procore_signin.errors import (
     StoreUnavailable,
     UnexpectedResponse,
 )
-from procore_signin.flow.attempt import SignInAttempt, new_attempt
-from procore_signin.flow.hooks import Candidate, Hooks
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.sessions import sign_out
-from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
-from procore_signin.flow.steps import Send, Shield, Work
-from procore_signin.protocol.authorization import AuthorizationDenied, CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.records import User
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

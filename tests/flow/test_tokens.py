@@ -11,7 +11,23 @@ from pathlib import Path
 import pytest
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS
+from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.sessions import disconnect
+from procore_signin._flow.tokens import (
+    EARLY_SECONDS,
+    LEASE_SECONDS,
+    LEEWAY_SECONDS,
+    REQUEST_SECONDS,
+    FreshToken,
+    fresh_tokens,
+)
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.records import TokenRow, User
+from procore_signin._transport.pyreqwest import PyreqwestTransport
 from procore_signin.environments import SANDBOX
 from procore_signin.errors import (
     ClientMisconfigured,
@@ -21,22 +37,6 @@ from procore_signin.errors import (
     SignInRefused,
     StoreUnavailable,
 )
-from procore_signin.flow.outage import LONGEST_PAUSE_SECONDS
-from procore_signin.flow.runners import AsyncRunner, Runner
-from procore_signin.flow.sessions import disconnect
-from procore_signin.flow.tokens import (
-    EARLY_SECONDS,
-    LEASE_SECONDS,
-    LEEWAY_SECONDS,
-    REQUEST_SECONDS,
-    FreshToken,
-    fresh_tokens,
-)
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.records import TokenRow, User
-from procore_signin.transport.pyreqwest import PyreqwestTransport
 
 LOST_ANSWER = ProcoreUnavailable("The connection was reset", ambiguous=True)
 REFUSED = ProcoreUnavailable("The connection was refused", ambiguous=False)

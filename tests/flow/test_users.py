@@ -14,7 +14,19 @@ from granted import Rotation, at_the_emulator, pass_time
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.sessions import current_session
+from procore_signin._flow.sign_in import Browser
+from procore_signin._flow.steps import Flow
+from procore_signin._flow.users import AccessEnded, delete, disable, enable, end_sessions
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.escrows import HOLD_SECONDS
+from procore_signin._store.records import User
 from procore_signin.errors import (
     GrantLost,
     ProcoreUnavailable,
@@ -23,18 +35,6 @@ from procore_signin.errors import (
     VaultSealed,
 )
 from procore_signin.events import Event, listen
-from procore_signin.flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.sessions import current_session
-from procore_signin.flow.sign_in import Browser
-from procore_signin.flow.steps import Flow
-from procore_signin.flow.users import AccessEnded, delete, disable, enable, end_sessions
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.escrows import HOLD_SECONDS
-from procore_signin.store.records import User
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DOWN = ProcoreUnavailable("The connection was refused", ambiguous=False)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin.protocol.authorization import AuthorizationRequest, new_state
-from procore_signin.protocol.pkce import code_challenge, code_verifier
+from procore_signin._protocol.authorization import AuthorizationRequest, new_state
+from procore_signin._protocol.pkce import code_challenge, code_verifier
 
 STATE = "0123456789abcdef" * 4
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"

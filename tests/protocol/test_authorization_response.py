@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin.errors import AttemptInvalid
-from procore_signin.protocol.authorization import (
+from procore_signin._protocol.authorization import (
     AuthorizationDenied,
     CodeGranted,
     new_state,
     parse_authorization_response,
 )
-from procore_signin.protocol.secret import Secret
+from procore_signin._protocol.secret import Secret
+from procore_signin.errors import AttemptInvalid
 
 STATE = b"0123456789abcdef" * 4
 TEXT = STATE.decode()

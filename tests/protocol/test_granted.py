@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.granted import Granted, read_granted, tokens_within
+from procore_signin._protocol.salvage import salvage
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import LARGEST_KEPT, HttpResponse
 from procore_signin.errors import GrantLost, ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.granted import Granted, read_granted, tokens_within
-from procore_signin.protocol.salvage import salvage
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import LARGEST_KEPT, HttpResponse
 
 NOW = 1_700_000_000.75
 JSON = {"content-type": "application/json; charset=utf-8"}

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.me import Me, me_request, parse_me_response
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ProcoreSignInError,
     ProcoreUnavailable,
     SignInRefused,
     UnexpectedResponse,
 )
-from procore_signin.protocol.me import Me, me_request, parse_me_response
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpResponse
 
 NOW = 1_700_000_000.0
 CARL: dict[str, object] = {"id": 160586, "login": "carl@example.com", "name": "Carl Contractor"}

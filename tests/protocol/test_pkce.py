@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin.protocol.pkce import code_challenge, code_verifier
-from procore_signin.protocol.secret import Secret
+from procore_signin._protocol.pkce import code_challenge, code_verifier
+from procore_signin._protocol.secret import Secret
 
 
 def test_A4_the_example_of_RFC_7636_appendix_B() -> None:

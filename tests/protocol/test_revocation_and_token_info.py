@@ -6,6 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.token_endpoint import (
+    TokenInfo,
+    check_revocation_response,
+    parse_token_info_response,
+)
+from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,
@@ -13,12 +19,6 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     UnexpectedResponse,
 )
-from procore_signin.protocol.token_endpoint import (
-    TokenInfo,
-    check_revocation_response,
-    parse_token_info_response,
-)
-from procore_signin.protocol.wire import HttpResponse
 
 NOW = 1_700_000_000.0
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from procore_signin.protocol.secret import Secret
+from procore_signin._protocol.secret import Secret
 
 CANARY = "c4n4ry-access-token"
 

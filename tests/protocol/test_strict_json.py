@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.strict_json import JsonValue, parse, parse_object
 from procore_signin.errors import UnexpectedResponse
-from procore_signin.protocol.strict_json import JsonValue, parse, parse_object
 
 REFUSED = {
     "nothing": (b"", "is not JSON at character 0"),

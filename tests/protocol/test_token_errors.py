@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from procore_signin._protocol.granted import read_granted
+from procore_signin._protocol.token_endpoint import parse_token_response
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,
@@ -11,10 +15,6 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     UnexpectedResponse,
 )
-from procore_signin.protocol.granted import read_granted
-from procore_signin.protocol.token_endpoint import parse_token_response
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpResponse
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 TOKENS = b'{"access_token":"fake-access-token","token_type":"bearer","expires_in":5400}'

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_endpoint import (
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_endpoint import (
     AuthorizationCodeGrant,
     Client,
     ClientCredentialsGrant,

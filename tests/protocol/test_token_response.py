@@ -8,6 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.granted import read_granted
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_endpoint import parse_token_response
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,
@@ -15,11 +20,6 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     UnexpectedResponse,
 )
-from procore_signin.protocol.granted import read_granted
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_endpoint import parse_token_response
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpResponse
 
 NOW = 1_700_000_000.75
 JSON = {"content-type": "application/json; charset=utf-8"}

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
 
 TOKENS = TokenSet(Secret("a", "access token"), Secret("r", "refresh token"), expires_at=10_000)
 

@@ -12,10 +12,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from procore_signin.errors import ClientMisconfigured, GrantLost, ProcoreSignInError
-from procore_signin.protocol.me import Me, me_request, parse_me_response
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_endpoint import (
+from procore_signin._protocol.me import Me, me_request, parse_me_response
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_endpoint import (
     AuthorizationCodeGrant,
     Client,
     ClientCredentialsGrant,
@@ -29,8 +28,9 @@ from procore_signin.protocol.token_endpoint import (
     token_info_request,
     token_request,
 )
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin.errors import ClientMisconfigured, GrantLost, ProcoreSignInError
 
 FOLDER = Path(__file__).parents[1] / "transcripts"
 ORIGIN = "https://procore.example"

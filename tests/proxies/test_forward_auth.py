@@ -9,16 +9,16 @@ import pytest
 from neutral import Browser, header
 from scripted import Clock, ScriptedProcore, front_door, reply
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.sign_in import hash_session_token
+from procore_signin._store import Store
+from procore_signin._store.records import Session
+from procore_signin._web.endpoints import SignInEndpoints
+from procore_signin._web.forward_auth import ForwardAuthEndpoint
+from procore_signin._web.http.limits import RateLimit
+from procore_signin._web.http.messages import Answer
+from procore_signin._web.router import Paths, Router
 from procore_signin.errors import StoreUnavailable
-from procore_signin.flow.sign_in import hash_session_token
-from procore_signin.store import Store
-from procore_signin.store.records import Session
-from procore_signin.web.endpoints import SignInEndpoints
-from procore_signin.web.forward_auth import ForwardAuthEndpoint
-from procore_signin.web.http import Answer
-from procore_signin.web.limits import RateLimit
-from procore_signin.web.router import Paths, Router
 
 VERIFY = "/auth/verify"
 IDENTITY = {

@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from procore_signin.store import migrate
-from procore_signin.store.address import parse_address
-from procore_signin.store.schema import metadata
+from procore_signin._store import migrate
+from procore_signin._store.engine.address import parse_address
+from procore_signin._store.schema import metadata
 
 SERVERS: Final = {
     "postgresql": ("postgresql://postgres@127.0.0.1:5432", "postgres"),

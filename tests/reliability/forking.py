@@ -23,15 +23,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from procore_signin import api
-from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._forks import Owned
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.secret import Secret
+from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 from procore_signin.environments import Environment
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.forks import Owned
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 
 PEOPLE: Final = (1001, 1002, 1003, 1004)
 EVERY: Final = 50

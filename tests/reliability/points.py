@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store import Store
-from procore_signin.store.statement import Transaction
-from procore_signin.transport.contract import Transport
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+from procore_signin._store.engine.statement import Transaction
+from procore_signin._transport.contract import Transport
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
-from procore_signin.protocol.secret import Secret
-from procore_signin.transport.contract import Transport
-from procore_signin.transport.pyreqwest import PyreqwestTransport
+from procore_signin._client import ProcoreSignIn
+from procore_signin._protocol.secret import Secret
+from procore_signin._transport.contract import Transport
+from procore_signin._transport.pyreqwest import PyreqwestTransport
 
 LONG: Final = os.environ.get("PROCORE_SIGNIN_SOAK") == "long"
 CLIENT_ID: Final = "emulator-client-id"

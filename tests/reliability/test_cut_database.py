@@ -14,14 +14,14 @@ from tests.reliability.proxy import Proxy, a_proxy
 from tests.reliability.worker import BROWSER
 from tests.reliability.world import World
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow import tokens
+from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.sign_in import finish_sign_in
+from procore_signin._flow.tokens import LEASE_SECONDS, fresh_tokens
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.secret import Secret
 from procore_signin.errors import GrantLost, StoreUnavailable
-from procore_signin.flow import tokens
-from procore_signin.flow.runners import Runner
-from procore_signin.flow.sign_in import finish_sign_in
-from procore_signin.flow.tokens import LEASE_SECONDS, fresh_tokens
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
 

@@ -27,7 +27,7 @@ from tests.reliability.forking import PEOPLE, STATES, WAYS
 from tests.reliability.processes import ROOT
 from tests.reliability.settings import size
 
-from procore_signin.store.migrate import upgrade
+from procore_signin._store.migrate import upgrade
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 REDIS_DATABASE = 9

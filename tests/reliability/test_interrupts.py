@@ -105,7 +105,7 @@ from gevent import monkey
 monkey.patch_all()
 import json, sys, gevent
 from procore_signin import environments
-from procore_signin.protocol.secret import Secret
+from procore_signin._protocol.secret import Secret
 from procore_signin.web.gevent import GeventProcoreSignIn
 
 order = json.loads(sys.argv[1])

@@ -14,8 +14,8 @@ from tests.reliability.proxy import a_proxy
 from tests.reliability.settings import size
 from tests.reliability.test_cut_database import door_through
 
+from procore_signin._flow.tokens import LEASE_SECONDS
 from procore_signin.errors import GrantLost, ProcoreUnavailable, StoreUnavailable
-from procore_signin.flow.tokens import LEASE_SECONDS
 
 AWAY: Final = size(1, 8)
 """How many people's refreshes meet a database that goes away, for each of `SECONDS`."""

@@ -13,8 +13,8 @@ from tests.reliability.processes import Answer, WorkerDied
 from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
-from procore_signin.emulator.faults import Fault
-from procore_signin.flow.tokens import LEASE_SECONDS
+from procore_signin._emulator.faults.faults import Fault
+from procore_signin._flow.tokens import LEASE_SECONDS
 
 KILLS: Final = size(6, 60)
 PROCESSES: Final = size(4, 8)

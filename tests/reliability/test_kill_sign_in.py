@@ -10,7 +10,7 @@ from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
-from procore_signin.emulator.faults import Fault
+from procore_signin._emulator.faults.faults import Fault
 
 PROCESSES: Final = size(4, 6)
 ROUNDS: Final = size(3, 25)

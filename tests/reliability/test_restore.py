@@ -13,7 +13,7 @@ from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import size
 from tests.reliability.world import ACCESS_TOKEN_LIFETIME, World
 
-from procore_signin.store.address import parse_address
+from procore_signin._store.engine.address import parse_address
 
 PEOPLE: Final = size(8, 60)
 PROCESSES: Final = 4

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs
 
+from procore_signin._emulator.journal import Exchange
 from procore_signin.emulator import Emulator
-from procore_signin.emulator.journal import Exchange
 
 FAULT: Final = re.compile(r"fault (\d+),")
 DROPPED: Final = 0

@@ -13,15 +13,15 @@ from typing import Any, Final
 from tests.reliability.points import Points, WatchedTransport
 from tests.reliability.settings import Place
 
-from procore_signin.client import AsyncProcoreSignIn
+from procore_signin._client import AsyncProcoreSignIn
+from procore_signin._flow import tokens
+from procore_signin._flow.attempt import SignInAttempt
+from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._flow.tokens import FreshToken
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.me import me_request
+from procore_signin._protocol.secret import Secret
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow import tokens
-from procore_signin.flow.attempt import SignInAttempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.flow.tokens import FreshToken
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.me import me_request
-from procore_signin.protocol.secret import Secret
 
 Answer = dict[str, Any]
 

@@ -20,18 +20,18 @@ from tests.reliability.settings import REDIRECT_URI, Place, SharedClock
 from tests.reliability.witness import Witness
 from tests.reliability.worker import BROWSER, attempt_to
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._emulator.faults.faults import Fault
+from procore_signin._flow.attempt import SignInAttempt, new_attempt
+from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin._flow.sign_in import finish_sign_in
+from procore_signin._flow.steps import send
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.me import me_request
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.records import TokenRow
+from procore_signin._transport.contract import Transport
 from procore_signin.emulator import Emulator
-from procore_signin.emulator.faults import Fault
-from procore_signin.flow.attempt import SignInAttempt, new_attempt
-from procore_signin.flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin.flow.sign_in import finish_sign_in
-from procore_signin.flow.steps import send
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.me import me_request
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.records import TokenRow
-from procore_signin.transport.contract import Transport
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from typing import Final
 from tests.reliability.settings import KEYS
 from tests.reliability.worker import work
 
-from procore_signin.store import KeyRing, Store
+from procore_signin._store import KeyRing, Store
 
 LIKE_THESE: Final = ("sqlite:///none.db", "postgresql://127.0.0.1/none", "mariadb://127.0.0.1/none")
 

@@ -22,12 +22,12 @@ import pytest
 from sqlalchemy import Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store, migrate
-from procore_signin.store.address import parse_address
-from procore_signin.store.schema import metadata
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, KeyRing, NewSession, Store, migrate
+from procore_signin._store.engine.address import parse_address
+from procore_signin._store.schema import metadata
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from procore_signin.store.address import parse_address
+from procore_signin._store.engine.address import parse_address
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_another_address_is_refused_with_the_cure(text: str, cure: str) -> None:
 def test_a_driver_that_is_not_installed_is_named_by_its_extra(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("procore_signin.store.address.find_spec", lambda _name: None)
+    monkeypatch.setattr("procore_signin._store.engine.address.find_spec", lambda _name: None)
     extra = "postgresql" if scheme == "postgresql" else "mysql"
     with pytest.raises(ValueError, match=rf"pip install 'procore-signin\[{extra}\]'"):
         parse_address(f"{scheme}://u@db/x")

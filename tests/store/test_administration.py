@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pairs import pair
 
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, KeyRing, NewSession, Store
+from procore_signin._store.administration import Administration, TokenState
+from procore_signin._store.keys.rewrap import Rewrap
+from procore_signin._store.records import Escrow, TokenRow
+from procore_signin._store.withdrawal import Withdrawals
 from procore_signin.errors import AttemptInvalid, SignInRefused, StoreUnavailable, VaultSealed
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store
-from procore_signin.store.administration import Administration, TokenState
-from procore_signin.store.records import Escrow, TokenRow
-from procore_signin.store.rewrap import Rewrap
-from procore_signin.store.withdrawal import Withdrawals
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -12,9 +12,9 @@ import pytest
 from own_process import run_script
 from sqlalchemy import Engine, func, select, text
 
+from procore_signin._store import CompletedSignIn, KeyRing, Store
+from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin.errors import StoreUnavailable
-from procore_signin.store import CompletedSignIn, KeyRing, Store
-from procore_signin.store.statement import Statement, Transaction
 
 NOW = 1_800_000_000
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -130,9 +130,9 @@ def test_S7_a_restarted_server_costs_nobody_an_error(
 FORK = """
 import os, sys
 from sqlalchemy import func, select
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
-from procore_signin.store.statement import Statement
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
+from procore_signin._store.engine.statement import Statement
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 database = store._database
@@ -174,8 +174,8 @@ def test_a_forked_child_and_its_parent_both_go_on(url: str, sql: Sql) -> None:
 
 FORK_WHILE_WRITING = """
 import os, sys, threading
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 writing, forking, forked = threading.Event(), threading.Event(), threading.Event()
@@ -214,8 +214,8 @@ def test_a_child_forked_while_another_thread_writes_can_write(url: str, sql: Sql
 
 FORK_FROM_TWO_THREADS = """
 import os, sys, threading
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 keys = KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys"))
 store = Store(sys.argv[1], keys, lock_timeout=2)
@@ -254,8 +254,8 @@ def test_two_threads_may_fork_at_the_same_time(url: str, sql: Sql) -> None:
 
 FORK_WHILE_READING = """
 import os, sys, threading
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 store.probe()
@@ -292,8 +292,8 @@ def test_F3_a_child_forked_while_other_threads_read_can_read_and_write(url: str,
 FORK_WHILE_CONNECTING = """
 import os, sys, threading
 from sqlalchemy import event
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 connecting, forked = threading.Event(), threading.Event()
@@ -328,8 +328,8 @@ def test_F3_a_child_forked_while_another_thread_connects_first_can_connect(url: 
 def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -> None:
     script = (
         "import sys, threading\n"
-        "from procore_signin.protocol.secret import Secret\n"
-        "from procore_signin.store import KeyRing, Store\n"
+        "from procore_signin._protocol.secret import Secret\n"
+        "from procore_signin._store import KeyRing, Store\n"
         "store = Store(sys.argv[1], KeyRing.parse(Secret('fake:' + 'A' * 42 + 'E', 'keys')))\n"
         "threads = [threading.Thread(target=store.probe) for _ in range(3)]\n"
         "[thread.start() for thread in threads]\n"

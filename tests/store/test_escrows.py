@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pairs import pair
 
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, Escrow, KeyRing, Store
-from procore_signin.store.escrows import (
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, Escrow, KeyRing, Store
+from procore_signin._store.escrows import (
     HOLD_SECONDS,
     LATE,
     NEVER,
@@ -19,7 +19,7 @@ from procore_signin.store.escrows import (
     SUPERSEDED,
     UNANSWERED,
 )
-from procore_signin.store.records import TokenRow
+from procore_signin._store.records import TokenRow
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]

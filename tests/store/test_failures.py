@@ -12,12 +12,12 @@ from sqlalchemy import Table as SqlTable
 from sqlalchemy import bindparam, column, exc, select
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
+from procore_signin._store import CompletedSignIn, NewSession, Store
+from procore_signin._store.engine.database import Patience
+from procore_signin._store.engine.failures import Failed, Failure, failed_by
+from procore_signin._store.engine.statement import Statement
+from procore_signin._store.schema import metadata
 from procore_signin.errors import StoreUnavailable
-from procore_signin.store import CompletedSignIn, NewSession, Store
-from procore_signin.store.database import Patience
-from procore_signin.store.failures import Failed, Failure, failed_by
-from procore_signin.store.schema import metadata
-from procore_signin.store.statement import Statement
 
 NOW = 1_800_000_000
 SignIn = Callable[..., CompletedSignIn]

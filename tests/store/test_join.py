@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from procore_signin._store import CompletedSignIn, NewSession, Store, User
 from procore_signin.errors import AttemptInvalid, SignInRefused
-from procore_signin.store import CompletedSignIn, NewSession, Store, User
 
 NOW = 1_800_000_000
 HOUR = 3600

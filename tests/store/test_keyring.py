@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.keyring import KeyRing, decode, encode
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.keys.keyring import KeyRing, decode, encode
 
 ONE = "fake1:" + "A" * 42 + "E"
 TWO = "fake2:" + "B" * 42 + "E"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from procore_signin.store import CompletedSignIn, Store
-from procore_signin.store.records import TokenRow
+from procore_signin._store import CompletedSignIn, Store
+from procore_signin._store.records import TokenRow
 
 NOW = 1_800_000_000
 HOURS = 3 * 3600

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, Escrow, LedgerEntry, Store
 from procore_signin.errors import AttemptInvalid
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, Escrow, LedgerEntry, Store
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -82,8 +82,8 @@ def test_C4_of_twenty_threads_one_takes_the_attempt(
 TAKE_IN_A_PROCESS = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 
 url, state_hash = sys.argv[1:]
 store = Store(url, KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")), lock_timeout=30.0)

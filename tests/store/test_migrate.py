@@ -20,10 +20,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from procore_signin._store import KeyRing, Store, migrate
+from procore_signin._store.engine.address import parse_address
+from procore_signin._store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
 from procore_signin.errors import StoreUnavailable
-from procore_signin.store import KeyRing, Store, migrate
-from procore_signin.store.address import parse_address
-from procore_signin.store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
 
 TABLES = {*metadata.tables, VERSION_TABLE}
 
@@ -91,13 +91,13 @@ def test_the_migrations_make_exactly_the_tables_that_the_statements_expect(
 
 def test_the_revision_that_the_store_demands_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", "procore_signin.store:migrations")
+    config.set_main_option("script_location", "procore_signin._store:migrations")
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA_REVISION
 
 
 def test_the_migrations_are_part_of_the_package() -> None:
-    folder = resources.files("procore_signin.store") / "migrations"
+    folder = resources.files("procore_signin._store") / "migrations"
     names = {found.name for found in (folder / "versions").iterdir()}
     assert {"0001_tables.py", "0002_what_is_kept_longer.py"} <= names
     assert (folder / "env.py").is_file()
@@ -106,7 +106,7 @@ def test_the_migrations_are_part_of_the_package() -> None:
 
 UPGRADE_IN_A_PROCESS = """
 import sys
-from procore_signin.store import migrate
+from procore_signin._store import migrate
 import alembic.command
 print("ready", flush=True)
 sys.stdin.readline()
@@ -203,7 +203,7 @@ def test_an_upgrade_is_finished_wherever_it_was_cut_short(empty_url: str, statem
         import os, sys
         from sqlalchemy import event
         from sqlalchemy.engine import Engine
-        from procore_signin.store import migrate
+        from procore_signin._store import migrate
         left = int(sys.argv[2])
         @event.listens_for(Engine, "after_cursor_execute")
         def cut(connection, cursor, statement, *more):
@@ -332,7 +332,7 @@ class TestSqliteFile:
 
 def test_importing_the_store_imports_no_driver_and_no_alembic() -> None:
     script = (
-        "import sys, procore_signin.store, procore_signin.store.migrate as _;"
+        "import sys, procore_signin._store, procore_signin._store.migrate as _;"
         "print(sorted({'alembic', 'psycopg', 'pymysql'} & set(sys.modules)))"
     )
     done = subprocess.run(

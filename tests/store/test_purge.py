@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, Purged, Store
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, Purged, Store
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pairs import pair
 
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, KeyRing, Store
-from procore_signin.store.rewrap import GivenUp, KeyUse, Rewrapped
-from procore_signin.store.seal import Seal
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, KeyRing, Store
+from procore_signin._store.keys.rewrap import GivenUp, KeyUse, Rewrapped
+from procore_signin._store.keys.seal import Seal
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -141,8 +141,8 @@ def test_V3_a_rewrap_that_was_cut_short_goes_on_where_it_stopped(
 
 PROGRAM = """
 import sys
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
 store = Store(sys.argv[1], KeyRing.parse(Secret(sys.argv[2], "keys")))
 for batch in store.rewrap(limit=1):
     print(batch.done, flush=True)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.keys.keyring import KeyRing
+from procore_signin._store.keys.seal import Seal
 from procore_signin.errors import VaultSealed
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.keyring import KeyRing
-from procore_signin.store.seal import Seal
 
 ONE = "fake1:" + "A" * 42 + "E"
 TWO = "fake2:" + "B" * 42 + "E"

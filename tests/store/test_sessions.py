@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from procore_signin.store import CompletedSignIn, NewSession, Session, Store
+from procore_signin._store import CompletedSignIn, NewSession, Session, Store
 
 NOW = 1_800_000_000
 HOUR = 3600

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pairs import pair
 
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, NewSession, Store, User
 from procore_signin.errors import AttemptInvalid, SignInRefused
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, NewSession, Store, User
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]

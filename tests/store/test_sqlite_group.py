@@ -15,16 +15,16 @@ import pytest
 from own_process import run_script
 from sqlalchemy import Engine, text
 
+from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.steps import Flow, write
+from procore_signin._protocol.me import Me
+from procore_signin._store import CompletedSignIn, Store
+from procore_signin._store.engine.database import NotTogetherError
+from procore_signin._store.engine.failures import Failed
+from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.sqlite.group import SqliteGroup
+from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import AttemptInvalid, SignInRefused, StoreUnavailable
-from procore_signin.flow.runners import AsyncRunner
-from procore_signin.flow.steps import Flow, write
-from procore_signin.protocol.me import Me
-from procore_signin.store import CompletedSignIn, Store
-from procore_signin.store.database import NotTogetherError
-from procore_signin.store.failures import Failed
-from procore_signin.store.sqlite_group import SqliteGroup
-from procore_signin.store.statement import Statement, Transaction
-from procore_signin.transport.contract import AsyncTransport
 
 NOW = 1_800_000_000
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -452,9 +452,9 @@ def test_closing_waits_for_the_commit_of_a_group(
 
 FORK = """
 import os, sys
-from procore_signin.protocol.secret import Secret
-from procore_signin.store import KeyRing, Store
-from procore_signin.forks import _abandoned
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
+from procore_signin._forks import _abandoned
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 

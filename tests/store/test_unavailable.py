@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, KeyRing, NewSession, Store
+from procore_signin._store.engine.address import parse_address
+from procore_signin._store.engine.statement import Transaction
+from procore_signin._store.escrows import Escrows
+from procore_signin._store.ledger import Ledger
+from procore_signin._store.records import Escrow
+from procore_signin._store.schema import metadata
+from procore_signin._store.sessions import Sessions
+from procore_signin._store.users import Users
 from procore_signin.errors import StoreUnavailable
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, KeyRing, NewSession, Store
-from procore_signin.store.address import parse_address
-from procore_signin.store.escrows import Escrows
-from procore_signin.store.ledger import Ledger
-from procore_signin.store.records import Escrow
-from procore_signin.store.schema import metadata
-from procore_signin.store.sessions import Sessions
-from procore_signin.store.statement import Transaction
-from procore_signin.store.users import Users
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]

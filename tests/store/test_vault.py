@@ -12,10 +12,10 @@ from pairs import pair
 from rich.console import Console
 from rich.traceback import Traceback
 
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import CompletedSignIn, KeyRing, Store
 from procore_signin.errors import VaultSealed
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import CompletedSignIn, KeyRing, Store
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -8,9 +8,9 @@ from typing import Any
 from scripted import KEYS
 
 from procore_signin import environments
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.migrate import upgrade
 
 REDIRECT_URI = "http://localhost:4567/callback"
 

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from scripted import Clock, front_door
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted, parse_authorization_response
+from procore_signin._protocol.secret import Secret
+from procore_signin._store.records import User
+from procore_signin._transport.pyreqwest import PyreqwestTransport
 from procore_signin.emulator import Emulator
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
-from procore_signin.protocol.secret import Secret
-from procore_signin.store.records import User
-from procore_signin.transport.pyreqwest import PyreqwestTransport
 
 BROWSER = Browser(user_agent=None, session_hash=None)
 Rotation = Literal["immediate", "grace"]

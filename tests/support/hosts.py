@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import httpx2
 from running import free_port, settings_for
 
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
-from procore_signin.store.migrate import upgrade
 
 FOLDER = Path(__file__).parents[1] / "web" / "hosts"
 PREFIX = "/procore"

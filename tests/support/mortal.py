@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, TypeVar
 
+from procore_signin._flow.running.background import Asked
+from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.steps import Flow, Later, Step
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.background import Asked
-from procore_signin.flow.runners import Runner
-from procore_signin.flow.steps import Flow, Later, Step
 
 T = TypeVar("T")
 

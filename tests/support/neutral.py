@@ -7,13 +7,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from scripted import Clock
 
-from procore_signin.app.home import HomeEndpoints
-from procore_signin.client import ProcoreSignIn
-from procore_signin.web.company import CompanyEndpoints
-from procore_signin.web.endpoints import SignInEndpoints
-from procore_signin.web.http import Answer, BrowserRequest, Page
-from procore_signin.web.limits import RateLimit
-from procore_signin.web.router import Paths, Router
+from procore_signin._app.home import HomeEndpoints
+from procore_signin._client import ProcoreSignIn
+from procore_signin._web.company import CompanyEndpoints
+from procore_signin._web.endpoints import SignInEndpoints
+from procore_signin._web.http.limits import RateLimit
+from procore_signin._web.http.messages import Answer, BrowserRequest, Page
+from procore_signin._web.router import Paths, Router
 
 
 def router_of(

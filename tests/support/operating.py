@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted, parse_authorization_response
+from procore_signin._protocol.me import Me
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import KeyRing, NewSession, Store
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted, parse_authorization_response
-from procore_signin.protocol.me import Me
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.store import KeyRing, NewSession, Store
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import User
 
 OLD = f"old:{'B' * 42}E"
 NEW = f"new:{'A' * 42}E"

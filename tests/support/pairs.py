@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
 
 
 def pair(tokens: TokenSet | None) -> tuple[Secret, Secret | None] | None:

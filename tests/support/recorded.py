@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from procore_signin.emulator.journal import Exchange, Journal
+from procore_signin._emulator.journal import Exchange, Journal
 
 STATE = "5f3c" * 16
 APP = "http://localhost:4567"

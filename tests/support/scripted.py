@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
-from procore_signin.flow.attempt import new_attempt
-from procore_signin.flow.sign_in import Browser, SignedIn, finish_sign_in
-from procore_signin.protocol.authorization import CodeGranted
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store.migrate import upgrade
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.migrate import upgrade
 
 KEYS = Secret("k1:" + "A" * 43, "keys")
 NOW = 1_800_000_000

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import pytest
 import trustme
 
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.transport.contract import AsyncTransport
-from procore_signin.transport.httpcore import AsyncHttpcoreTransport, HttpcoreTransport
-from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._transport.contract import AsyncTransport
+from procore_signin._transport.httpcore import AsyncHttpcoreTransport, HttpcoreTransport
+from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 
 
 class Connection:

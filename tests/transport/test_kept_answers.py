@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from procore_signin._protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n\r\n"

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"
 BOMB = gzip.compress(bytes(50_000_000))

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import trustme
 
+from procore_signin._protocol.wire import HttpRequest
+from procore_signin._transport import limits
 from procore_signin.errors import ProcoreUnavailable
-from procore_signin.protocol.wire import HttpRequest
-from procore_signin.transport import limits
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 

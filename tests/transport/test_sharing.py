@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from procore_signin._protocol.wire import HttpRequest
+from procore_signin._transport.contract import AsyncTransport, Transport
+from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 from procore_signin.errors import ProcoreUnavailable
-from procore_signin.protocol.wire import HttpRequest
-from procore_signin.transport.contract import AsyncTransport, Transport
-from procore_signin.transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 
 
 def echo(connection: Any) -> None:

@@ -6,8 +6,8 @@ import pytest
 from neutral import Browser, router_of
 from scripted import Clock, ScriptedProcore, front_door
 
-from procore_signin.client import ProcoreSignIn
-from procore_signin.web.janitor import THREAD_NAME
+from procore_signin._client import ProcoreSignIn
+from procore_signin._web.janitor import THREAD_NAME
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from procore_signin.web.bodies import Bodies, BodyRefused
-from procore_signin.web.http import LONGEST_BODY, BrowserRequest
+from procore_signin._web.http.bodies import Bodies, BodyRefused
+from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
 
 Message = MutableMapping[str, Any]
 

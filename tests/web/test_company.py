@@ -2,9 +2,9 @@ import pytest
 from neutral import Browser, header, page_of, router_of, title
 from scripted import Clock, ScriptedProcore, reply
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._web import problems
 from procore_signin.errors import ProcoreUnavailable
-from procore_signin.web import problems
 
 OURS = {"id": 42, "name": "Ours", "is_active": True}
 THEIRS = {"id": 7, "name": "<b>Theirs</b>", "is_active": True}

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin.web.cookies import clear_cookie, read_cookies, set_cookie
+from procore_signin._web.http.cookies import clear_cookie, read_cookies, set_cookie
 
 
 def read(*headers: str, secure: bool = False) -> dict[str, str]:

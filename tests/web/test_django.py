@@ -29,10 +29,10 @@ from django.views import View
 from hosts import FOLDER
 from scripted import KEYS
 
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import User
 
 ORIGIN = "http://localhost:4567"
 OUR_FORM = {"sec-fetch-site": "same-origin"}

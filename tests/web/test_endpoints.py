@@ -10,11 +10,11 @@ from neutral import Browser, header, page_of, router_of, title
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import environments
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import LIFETIME
+from procore_signin._web import pages, problems
+from procore_signin._web.http.messages import BrowserRequest
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
-from procore_signin.flow.attempt import LIFETIME
-from procore_signin.web import pages, problems
-from procore_signin.web.http import BrowserRequest
 
 NEVER = "f" * 64
 

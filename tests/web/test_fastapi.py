@@ -26,12 +26,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from procore_signin import environments
-from procore_signin.client import AsyncProcoreSignIn
+from procore_signin._client import AsyncProcoreSignIn
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import User
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import User
 from procore_signin.web import starlette
 from procore_signin.web.fastapi import (
     CurrentUser,

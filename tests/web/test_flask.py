@@ -19,13 +19,14 @@ from person import Person
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
 from procore_signin import environments
-from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._flow.hooks import Hooks
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.migrate import upgrade
+from procore_signin._web.site import Options
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
-from procore_signin.flow.hooks import Hooks
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store.migrate import upgrade
 from procore_signin.web.flask import (
     SignIn,
     current_user,
@@ -35,7 +36,6 @@ from procore_signin.web.flask import (
     signed_in,
 )
 from procore_signin.web.gevent import GeventProcoreSignIn
-from procore_signin.web.site import Options
 
 ORIGIN = "http://localhost:4567"
 OUR_FORM = {"sec-fetch-site": "same-origin"}
@@ -369,7 +369,7 @@ def test_where_gevent_has_not_patched_the_process_requests_are_not_sent_from_its
             sent_from.append(threading.get_ident())
             return super().send(request)
 
-    monkeypatch.setattr("procore_signin.client.PyreqwestTransport", Noting)
+    monkeypatch.setattr("procore_signin._client.PyreqwestTransport", Noting)
     url = f"sqlite:///{tmp_path / 'test.db'}"
     upgrade(url)
     with GeventProcoreSignIn(

@@ -11,15 +11,15 @@ import pytest
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
 from procore_signin import environments
-from procore_signin.client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._flow.janitor import ORPHANED_AFTER
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.migrate import upgrade
+from procore_signin._store.records import Escrow
+from procore_signin._web.janitor import THREAD_NAME, Janitor, sweeping
 from procore_signin.errors import StoreUnavailable
-from procore_signin.flow.janitor import ORPHANED_AFTER
-from procore_signin.protocol.secret import Secret
-from procore_signin.protocol.token_set import TokenSet
-from procore_signin.protocol.wire import HttpRequest, HttpResponse
-from procore_signin.store.migrate import upgrade
-from procore_signin.store.records import Escrow
-from procore_signin.web.janitor import THREAD_NAME, Janitor, sweeping
 
 ORPHAN = "a" * 64
 

@@ -1,7 +1,7 @@
 import pytest
 from scripted import Clock
 
-from procore_signin.web.limits import ADDRESSES, RateLimit, network_of
+from procore_signin._web.http.limits import ADDRESSES, RateLimit, network_of
 
 
 @pytest.fixture

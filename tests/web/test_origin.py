@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from procore_signin.web.origin import hosts_of, origin_of
+from procore_signin._web.http.origin import hosts_of, origin_of
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import TemplateNotFound, UndefinedError
 
-from procore_signin.web import pages
+from procore_signin._web import pages
 
 PATHS: Final = {
     "home": "/in/home",

@@ -6,8 +6,8 @@ import pytest
 from neutral import Browser, header, page_of, router_of, title
 from scripted import NOW, Clock, ScriptedProcore
 
-from procore_signin.client import ProcoreSignIn
-from procore_signin.web import problems
+from procore_signin._client import ProcoreSignIn
+from procore_signin._web import problems
 
 AHEAD = [
     {"sec-purpose": "prefetch"},

@@ -13,9 +13,9 @@ import pytest
 from hosts import EVERYWHERE, Host, hosts
 from person import Person
 
+from procore_signin._web.http.bodies import BODY_SECONDS
+from procore_signin._web.http.messages import LONGEST_BODY
 from procore_signin.emulator import Emulator
-from procore_signin.web.bodies import BODY_SECONDS
-from procore_signin.web.http import LONGEST_BODY
 
 PATIENCE = BODY_SECONDS + 15
 OURS = b"Sec-Fetch-Site: same-origin"

@@ -19,8 +19,8 @@ from hosts import COMMANDS, EVERYWHERE, Host, hosts, running, wait_until_ready
 from person import Person
 from running import application, free_port, settings_for
 
+from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
-from procore_signin.store.migrate import upgrade
 
 PAGE = Path(__file__).parents[2] / "docs" / "browsers.md"
 READY_APPLICATION = "ready application"

@@ -19,12 +19,12 @@ from fastapi.openapi.models import APIKey, APIKeyIn
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
-from procore_signin.client import AsyncProcoreSignIn
-from procore_signin.store.records import User
+from procore_signin._client import AsyncProcoreSignIn
+from procore_signin._store.records import User
+from procore_signin._web.endpoints import SESSION_COOKIE
+from procore_signin._web.http.cookies import cookie_name
+from procore_signin._web.site import Options
 from procore_signin.web import starlette
-from procore_signin.web.cookies import cookie_name
-from procore_signin.web.endpoints import SESSION_COOKIE
-from procore_signin.web.site import Options
 from procore_signin.web.starlette import SignIn, answer_problem
 
 __all__ = [

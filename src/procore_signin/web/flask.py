@@ -27,17 +27,17 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.hooks import Hooks
+from procore_signin._settings import read_settings
+from procore_signin._store.records import Session, User
+from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
+from procore_signin._web.http.raw import connection_of, of_environ
+from procore_signin._web.janitor import Janitor
+from procore_signin._web.settings import completed
+from procore_signin._web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow.hooks import Hooks
-from procore_signin.settings import read_settings
-from procore_signin.store.records import Session, User
 from procore_signin.web.gevent import GeventProcoreSignIn
-from procore_signin.web.http import LONGEST_BODY, BrowserRequest
-from procore_signin.web.janitor import Janitor
-from procore_signin.web.raw import connection_of, of_environ
-from procore_signin.web.settings import completed
-from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NAME: Final = "procore_signin"

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from procore_signin.client import ProcoreSignIn
-from procore_signin.flow.runners import Runner
-from procore_signin.forks import Made
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.running.runners import Runner
+from procore_signin._forks import Made
 
 
 class GeventProcoreSignIn(ProcoreSignIn):

@@ -28,15 +28,15 @@ from starlette.responses import Response
 from starlette.routing import Mount, NoMatchFound, Route
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from procore_signin.client import AsyncProcoreSignIn
+from procore_signin._client import AsyncProcoreSignIn
+from procore_signin._store.records import Session, User
+from procore_signin._web.http.bodies import Bodies
+from procore_signin._web.http.messages import Answer, BrowserRequest, no_body
+from procore_signin._web.http.raw import of_scope
+from procore_signin._web.janitor import sweeping
+from procore_signin._web.settings import completed
+from procore_signin._web.site import NO_STORE, Options, Reply, Site, check_place, vary
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.store.records import Session, User
-from procore_signin.web.bodies import Bodies
-from procore_signin.web.http import Answer, BrowserRequest, no_body
-from procore_signin.web.janitor import sweeping
-from procore_signin.web.raw import of_scope
-from procore_signin.web.settings import completed
-from procore_signin.web.site import NO_STORE, Options, Reply, Site, check_place, vary
 
 LOGGER: Final = logging.getLogger("procore_signin")
 VISIT: Final = "procore_signin.visit"

@@ -7,9 +7,9 @@ import asyncio
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from procore_signin._flow.hooks import Hooks
+from procore_signin._store.records import User
 from procore_signin.api import raise_for_procore
-from procore_signin.flow.hooks import Hooks
-from procore_signin.store.records import User
 from procore_signin.web.flask import SignIn, current_user, get_user, procore, signed_in
 
 noted: list[int] = []

@@ -18,14 +18,14 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import path
 
+from procore_signin._flow import users
+from procore_signin._flow.steps import read
+from procore_signin._flow.users import AccessEnded
+from procore_signin._store.records import Session, User
+from procore_signin._web.pages import browser_words
 from procore_signin.errors import ProcoreSignInError
-from procore_signin.flow import users
-from procore_signin.flow.steps import read
-from procore_signin.flow.users import AccessEnded
-from procore_signin.store.records import Session, User
 from procore_signin.web.django.installed import Installed, installed
 from procore_signin.web.django.models import Person
-from procore_signin.web.pages import browser_words
 
 PAGE: Final = 100
 _DIGITS: Final = 19  # of 2**63 - 1, the largest id

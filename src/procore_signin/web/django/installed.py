@@ -13,15 +13,15 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
-from procore_signin.client import ProcoreSignIn
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.hooks import Hooks
+from procore_signin._settings import read_settings
+from procore_signin._store.records import User
+from procore_signin._web.janitor import Janitor
+from procore_signin._web.settings import completed
+from procore_signin._web.site import Options, Site, check_place
 from procore_signin.errors import Problem, SettingsInvalid
-from procore_signin.flow.hooks import Hooks
-from procore_signin.settings import read_settings
-from procore_signin.store.records import User
 from procore_signin.web.gevent import GeventProcoreSignIn
-from procore_signin.web.janitor import Janitor
-from procore_signin.web.settings import completed
-from procore_signin.web.site import Options, Site, check_place
 
 SETTING: Final = "PROCORE_SIGNIN"
 OURS_ALONE: Final = ("FIRST_PAGE", "HOOKS", "RENDER", "DJANGO_USER")

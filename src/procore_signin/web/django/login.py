@@ -13,9 +13,9 @@ from django.conf import settings
 from django.contrib.auth import login, logout
 from django.http import HttpRequest
 
+from procore_signin._web.http.messages import Answer, BrowserRequest
 from procore_signin.web.django.installed import Installed
 from procore_signin.web.django.requests import user_of
-from procore_signin.web.http import Answer, BrowserRequest
 
 WHOSE: Final = "procore_signin_user"
 """Where Django's session remembers which of our users it belongs to."""

@@ -10,11 +10,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.functional import SimpleLazyObject
 
+from procore_signin._web.site import NO_STORE, vary
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django import requests
 from procore_signin.web.django.installed import check_urls, installed
 from procore_signin.web.django.login import log_out_if_over
-from procore_signin.web.site import NO_STORE, vary
 
 NAME: Final = "procore_signin.web.django.middleware.SignInMiddleware"
 

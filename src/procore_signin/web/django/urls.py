@@ -10,9 +10,9 @@ from typing import Final
 
 from django.urls import path
 
+from procore_signin._web.pages import STATIC_NAMES
+from procore_signin._web.router import Paths
 from procore_signin.web.django.views import page
-from procore_signin.web.pages import STATIC_NAMES
-from procore_signin.web.router import Paths
 
 _OF_THE_PROJECT: Final = ("landing", "home", "static")
 

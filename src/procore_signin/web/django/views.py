@@ -8,11 +8,11 @@ from typing import Final
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from procore_signin._web.site import CALLBACK
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import installed
 from procore_signin.web.django.login import log_in
 from procore_signin.web.django.requests import browser_request, response_to
-from procore_signin.web.site import CALLBACK
 
 LOGGER: Final = logging.getLogger("procore_signin")
 

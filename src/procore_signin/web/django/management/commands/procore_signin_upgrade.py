@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from procore_signin._store.migrate import upgrade
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
-from procore_signin.store.migrate import upgrade
 from procore_signin.web.django.installed import database_url
 
 

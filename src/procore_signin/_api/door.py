@@ -1,0 +1,42 @@
+"""What the API clients need of a front door, sync and async: the two of `_client.py` have it."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias, TypeVar
+
+from procore_signin._flow.context import Context
+from procore_signin._flow.steps import Flow
+from procore_signin._flow.tokens import FreshToken
+
+T = TypeVar("T")
+
+
+class SyncDoor(Protocol):
+    """A front door for threads."""
+
+    @property
+    def context(self) -> Context:
+        """The surroundings of every flow."""
+
+    def fresh_tokens(self, user: int, *, rejected: int | None = None) -> FreshToken:
+        """Return a usable access token of `user`."""
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end."""
+
+
+class AsyncDoor(Protocol):
+    """A front door for the tasks of one event loop."""
+
+    @property
+    def context(self) -> Context:
+        """The surroundings of every flow."""
+
+    async def fresh_tokens(self, user: int, *, rejected: int | None = None) -> FreshToken:
+        """Return a usable access token of `user`."""
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end."""
+
+
+FrontDoor: TypeAlias = SyncDoor | AsyncDoor

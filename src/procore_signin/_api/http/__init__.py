@@ -1,0 +1,1 @@
+"""A call of the API on its way: where it may go, and the bytes that come back."""

@@ -1,0 +1,69 @@
+"""Where the bearer may go: to the API origin of its environment, and nowhere else (row P1)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import httpx2
+
+from procore_signin._api.errors import NotSent
+
+# Browsers and some servers read a backslash as a slash.
+_TWO_SLASHES: Final = re.compile(r"\s*[/\\]{2}")
+
+
+def refuse_elsewhere(request: httpx2.Request, origin: httpx2.Origin) -> None:
+    """Raise unless `request` goes to exactly the scheme, host and port of `origin`.
+
+    Raises:
+        NotSent: It does not, or its address names a user.
+    """
+    url = request.url
+    if url.is_relative_url or url.origin != origin:
+        raise NotSent(
+            f"A request was not sent, because it does not go to {shown(origin)}",
+            hint="Pass the path of the API only, such as /rest/v1.0/me. An address that came from"
+            " elsewhere, such as the body of an answer, is not followed with the person's token.",
+            method=request.method,
+            path=url.path,
+        )
+    if url.userinfo:
+        raise NotSent(
+            "A request was not sent, because its address names a user",
+            hint="The token is the only credential that Procore's API takes.",
+            method=request.method,
+            path=url.path,
+        )
+
+
+def refuse_ambiguous(method: str, url: httpx2.URL | str) -> None:
+    """Raise when `url` has no scheme or no host, but is more than a path.
+
+    httpx2 would read `//elsewhere/path` as `/path`. Nothing leaks, but it is not what was meant.
+
+    Raises:
+        NotSent: It is neither a path nor a whole address.
+    """
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        raise NotSent(
+            "A request was not sent, because its address is none", method=method
+        ) from None
+    names_more = parsed.scheme or parsed.host or parsed.userinfo
+    if parsed.is_relative_url and (names_more or _TWO_SLASHES.match(str(url))):
+        raise NotSent(
+            "A request was not sent, because its address is neither a path nor whole",
+            hint="Pass the path of the API only, such as /rest/v1.0/me.",
+            method=method,
+            path=parsed.path,
+        )
+
+
+def shown(origin: httpx2.Origin) -> str:
+    """Return `origin` as people write it."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    default = {"http": 80, "https": 443}.get(origin.scheme)
+    port = "" if origin.port in {None, default} else f":{origin.port}"
+    return f"{origin.scheme}://{host}{port}"

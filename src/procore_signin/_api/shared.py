@@ -1,0 +1,72 @@
+"""What all API clients of one front door share: connections, pace, renewals, the service token."""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from procore_signin._api.door import FrontDoor
+from procore_signin._api.http.replay import Renewals
+from procore_signin._api.http.wire import AsyncWire, Wire
+from procore_signin._api.rate_limit import Pace
+from procore_signin._api.service_account import ServiceTokens
+from procore_signin._forks import Lock
+
+
+class Shared:
+    """What all API clients of one front door share. Safe for threads and tasks.
+
+    Args:
+        front_door: Whose context it uses; it is not kept.
+    """
+
+    def __init__(self, front_door: FrontDoor) -> None:
+        self.pace: Final = Pace()
+        self.renewals: Final = Renewals()
+        self.service: Final = ServiceTokens(front_door.context)
+        self._lock = Lock()
+        self._wire: Wire | None = None
+        self._async_wire: AsyncWire | None = None
+
+    def wire(self) -> Wire:
+        """Return the connections for threads, made at first use."""
+        with self._lock:
+            if self._wire is None:
+                self._wire = Wire()
+            return self._wire
+
+    def async_wire(self) -> AsyncWire:
+        """Return the connections for the front door's event loop, made at first use."""
+        with self._lock:
+            if self._async_wire is None:
+                self._async_wire = AsyncWire()
+            return self._async_wire
+
+    def close(self) -> None:
+        """Close the connections for threads."""
+        if self._wire is not None:
+            self._wire.close()
+
+    async def aclose(self) -> None:
+        """Close the connections for tasks."""
+        if self._async_wire is not None:
+            await self._async_wire.aclose()
+
+
+_LOCK: Final = Lock()
+_SHARED: Final[WeakKeyDictionary[FrontDoor, Shared]] = WeakKeyDictionary()
+
+
+def shared_by(front_door: FrontDoor) -> Shared:
+    """Return what the API clients of `front_door` share, made at first use."""
+    with _LOCK:
+        shared = _SHARED.get(front_door)
+        if shared is None:
+            shared = _SHARED[front_door] = Shared(front_door)
+        return shared
+
+
+def forget(front_door: FrontDoor) -> Shared | None:
+    """Return what the API clients of `front_door` shared, if anything, and start anew."""
+    with _LOCK:
+        return _SHARED.pop(front_door, None)

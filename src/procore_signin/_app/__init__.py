@@ -1,0 +1,1 @@
+"""The ready application: the tutorial's pages, its logs and metrics, and its server."""

@@ -1,0 +1,187 @@
+"""`/metrics` for Prometheus: what the events say, counted, and what Procore took to answer."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+from collections.abc import Mapping
+from functools import cache
+from typing import Final
+from urllib.parse import urlsplit
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from procore_signin._app.metrics_folder import METRICS_FOLDER
+from procore_signin._flow.context import Context
+from procore_signin._flow.steps import Flow, long_work
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._transport.contract import AsyncTransport
+from procore_signin._web import problems
+from procore_signin._web.http.messages import Answer, BrowserRequest
+from procore_signin._web.router import Router
+from procore_signin.errors import ProcoreSignInError, StoreUnavailable
+from procore_signin.events import Event, Field
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_SIGN_INS: Final = {
+    Event.SIGN_IN_SUCCEEDED: "succeeded",
+    Event.SIGN_IN_JOINED: "joined",
+    Event.SIGN_IN_DENIED: "denied",
+    Event.SIGN_IN_FAILED: "failed",
+    Event.ATTEMPT_INVALID: "invalid_attempt",
+}
+_REFRESHES: Final = {
+    Event.REFRESHED: "refreshed",
+    Event.REFRESH_FAILED: "failed",
+    Event.GRANT_LOST: "lost",
+}
+_ENDPOINTS: Final = {
+    "/oauth/token": "token",
+    "/oauth/revoke": "revoke",
+    "/oauth/token/info": "token_info",
+    "/rest/v1.0/me": "me",
+}
+
+
+class Metrics:
+    """The numbers of one application. Labels are fixed words, never a person's data."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        sign_ins = Counter(
+            "procore_signin_sign_ins",
+            "Sign-ins, by how they ended.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        refreshes = Counter(
+            "procore_signin_refreshes",
+            "Refreshes of a token set, by how they ended.",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._lease_waits = Histogram(
+            "procore_signin_lease_wait_seconds",
+            "How long a caller waited for the refresh of another process.",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        upstream = Histogram(
+            "procore_signin_upstream_seconds",
+            "How long Procore took to answer.",
+            ["endpoint", "outcome"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._upstream = cache(upstream.labels)  # the labels are a few fixed words
+        self._sessions = Gauge(
+            "procore_signin_sessions",
+            "Sessions that are open.",
+            registry=self._registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._counters = {
+            event: counter.labels(outcome)
+            for counter, outcomes in ((sign_ins, _SIGN_INS), (refreshes, _REFRESHES))
+            for event, outcome in outcomes.items()
+        }
+
+    def count(self, event: Event, fields: Mapping[str, Field]) -> None:
+        """Count an event; a listener for `events.listen`."""
+        counter = self._counters.get(event)
+        if counter is not None:
+            counter.inc()
+        elif event is Event.REFRESH_WAITED:
+            self._lease_waits.observe(float(fields["milliseconds"] or 0) / 1000)
+
+    def observe(self, path: str, outcome: str, seconds: float) -> None:
+        """Note how long a request to Procore took."""
+        self._upstream(_ENDPOINTS.get(path, "other"), outcome).observe(seconds)
+
+    def text(self, sessions: int) -> bytes:
+        """Return everything in Prometheus' text format."""
+        self._sessions.set(sessions)
+        if METRICS_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # so in the library
+        return generate_latest(together)
+
+
+class TimedTransport:
+    """A transport whose requests are measured.
+
+    Args:
+        transport: Sends them.
+        metrics: Takes the figures.
+    """
+
+    def __init__(self, transport: AsyncTransport, metrics: Metrics) -> None:
+        self._transport = transport
+        self._metrics = metrics
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """See `AsyncTransport.send`."""
+        began, outcome = time.perf_counter(), "unavailable"
+        try:
+            response = await self._transport.send(request)
+            outcome = f"{response.status // 100}xx"
+        except ProcoreSignInError as error:
+            outcome = "unavailable" if hasattr(error, "ambiguous") else "refused"
+            raise
+        finally:
+            took = time.perf_counter() - began
+            self._metrics.observe(urlsplit(request.url).path, outcome, took)
+        return response
+
+    async def aclose(self) -> None:
+        """See `AsyncTransport.aclose`."""
+        await self._transport.aclose()
+
+
+class MetricsEndpoint:
+    """`/metrics`, for whoever has the token, or for everybody where none is set.
+
+    Args:
+        router: Where the endpoint is added.
+        context: Knows the time.
+        metrics: The numbers.
+        token: The bearer token that a scraper must send, or None.
+    """
+
+    def __init__(
+        self, router: Router, context: Context, metrics: Metrics, token: Secret | None
+    ) -> None:
+        self._router = router
+        self._context = context
+        self._metrics = metrics
+        self._token = token
+        router.add("GET", "/metrics", self.metrics, any_host=True)
+
+    def metrics(self, request: BrowserRequest) -> Flow[Answer]:
+        """Answer a scrape."""
+        if not self._may_read(request):
+            return self._router.problem(request, problems.NOT_FOUND)
+        now = self._context.now()
+        try:
+            sessions = yield from long_work(lambda store: store.count_sessions(now=now))
+        except StoreUnavailable:
+            sessions = -1
+        return Answer(status=200, body=self._metrics.text(sessions), content_type=CONTENT_TYPE)
+
+    def _may_read(self, request: BrowserRequest) -> bool:
+        if self._token is None:
+            return True
+        given = (request.header(b"authorization") or "").removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode("latin-1"), self._token.reveal().encode())

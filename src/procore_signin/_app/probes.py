@@ -1,0 +1,40 @@
+"""What serves the operator: `/healthz` and `/readyz`."""
+
+from __future__ import annotations
+
+import json
+
+from procore_signin._flow.steps import Flow, read
+from procore_signin._web.http.messages import Answer, BrowserRequest
+from procore_signin._web.router import Router
+from procore_signin.errors import StoreUnavailable
+
+
+class ServiceEndpoints:
+    """The two probes of an orchestrator.
+
+    Args:
+        router: Where the endpoints are added.
+    """
+
+    def __init__(self, router: Router) -> None:
+        router.add("GET", "/healthz", self.healthy, any_host=True)
+        router.add("GET", "/readyz", self.ready, any_host=True)
+
+    def healthy(self, _request: BrowserRequest) -> Flow[Answer]:
+        """Say that this process answers; nothing else is asked."""
+        yield from ()
+        return _status(200, "ok")
+
+    def ready(self, _request: BrowserRequest) -> Flow[Answer]:
+        """Say whether the database is reachable and migrated; nothing about why not (row O5)."""
+        try:
+            yield from read(lambda store: store.probe())
+        except StoreUnavailable:
+            return _status(503, "unavailable")
+        return _status(200, "ready")
+
+
+def _status(status: int, word: str) -> Answer:
+    body = json.dumps({"status": word}).encode()
+    return Answer(status=status, body=body, content_type="application/json")

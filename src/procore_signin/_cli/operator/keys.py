@@ -1,0 +1,380 @@
+"""`procore-signin keys`: the life of a key, from its making to its end (row V3)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from procore_signin._app.logs import configure_logs
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.operator.opened import load_settings, open_store
+from procore_signin._cli.output import be_sure, counted, print_columns, print_json
+from procore_signin._cli.progress import Progress, give_way
+from procore_signin._cli.run.demo import new_key_id
+from procore_signin._cli.setup import env_file
+from procore_signin._protocol.secret import Secret
+from procore_signin._store import KeyRing, Store
+from procore_signin._store.keys.rewrap import KeyUse
+from procore_signin.events import Event, emit
+
+SETTING: Final = "PROCORE_KEYS"
+_FILE: Final = Path(".env")
+_PASSES: Final = 3
+_MOST_NAMED: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class RingText:
+    """The setting as it stands, and where.
+
+    Attributes:
+        entries: `<id>:<key>` each, the active one first. Secret.
+        in_process: Whether the process environment sets it, which a command cannot change.
+    """
+
+    entries: tuple[str, ...]
+    in_process: bool
+
+    def __repr__(self) -> str:
+        return f"<key ring {', '.join(self.ids)}>"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The keys' ids, in order."""
+        return tuple(entry.partition(":")[0] for entry in self.entries)
+
+    @classmethod
+    def read(cls) -> RingText:
+        """Read it where the application would.
+
+        Raises:
+            CommandFailed: It breaks a rule.
+        """
+        outer = os.environ.get(SETTING)
+        text = outer or env_file.read(_FILE).get(SETTING, "")
+        if text:
+            try:
+                KeyRing.parse(Secret(text, "keys"))
+            except ValueError as error:
+                raise CommandFailed(
+                    f"{SETTING} cannot be used.", why=str(error), cure="Correct it first."
+                ) from None
+        entries = tuple(entry.strip() for entry in text.split(",") if text)
+        return cls(entries, in_process=bool(outer))
+
+    def store(self, entries: Sequence[str]) -> str | None:
+        """Put `entries` in place of the old ones.
+
+        Returns:
+            None when the file was written; the new line, for a person to put where it belongs,
+            when the process environment holds the setting.
+        """
+        text = ",".join(entries)
+        if self.in_process:
+            return f"{SETTING}={text}"
+        completed = env_file.complete(env_file.text_of(_FILE), {SETTING: text}, force=True)
+        env_file.write(_FILE, completed.text)
+        return None
+
+
+def generate(*, open_only: bool, as_json: bool) -> None:
+    """Make a key and put it in front: it seals from the next start on, the older ones only open.
+
+    Args:
+        open_only: Put it behind the others instead, so that it only opens until it is promoted.
+        as_json: Print JSON.
+
+    Raises:
+        CommandFailed: The present setting breaks a rule.
+        OSError: The file cannot be written.
+    """
+    configure_logs()
+    ring = RingText.read()
+    key_id = _unused_id(ring.ids)
+    key = KeyRing.generate(secrets.token_bytes, key_id=key_id).reveal()
+    line = ring.store((*ring.entries, key) if open_only else (key, *ring.entries))
+    emit(Event.KEY_GENERATED, key=key_id)
+    if as_json:
+        print_json({"key": key_id, "file": _written(line), "line": line})
+        return
+    typer.echo(f"Made the key {key_id}.")
+    _tell_where(line)
+    if not ring.entries:
+        typer.echo("It is the first one.")
+    elif open_only:
+        typer.echo(
+            "It seals nothing yet. Start every process of the application again, one after the "
+            f"other if you like, and then run: procore-signin keys promote {key_id}"
+        )
+    else:
+        typer.echo(
+            "Now stop every process of the application, start them again, and then run: "
+            "procore-signin keys rotate. What a process seals with the new key, one that still "
+            "runs with the older setting cannot open. Where they do not all stop at once, make "
+            "the key with --open-only."
+        )
+
+
+def promote(key_id: str, *, as_json: bool) -> None:
+    """Put a key of the ring in front: it seals from the next start on, the others only open.
+
+    Raises:
+        CommandFailed: It is not in the ring, or the present setting breaks a rule.
+        OSError: The file cannot be written.
+    """
+    configure_logs()
+    ring = RingText.read()
+    if key_id not in ring.ids:
+        raise CommandFailed(
+            f"There is no key {key_id} in {SETTING}.",
+            why="Only a key that every process has already can be put in front.",
+            cure="Make one first: procore-signin keys generate --open-only",
+        )
+    if key_id == ring.ids[0]:
+        if as_json:
+            print_json({"key": key_id, "file": None, "line": None})
+        else:
+            typer.echo(f"The key {key_id} is the active one already.")
+        return
+    chosen = ring.entries[ring.ids.index(key_id)]
+    line = ring.store((chosen, *(entry for entry in ring.entries if entry != chosen)))
+    emit(Event.KEY_PROMOTED, key=key_id)
+    if as_json:
+        print_json({"key": key_id, "file": _written(line), "line": line})
+        return
+    typer.echo(f"The key {key_id} is in front.")
+    _tell_where(line)
+    typer.echo(
+        "Start every process of the application again, one after the other if you like, and then "
+        "run: procore-signin keys rotate"
+    )
+
+
+def _unused_id(taken: Sequence[str]) -> str:
+    """Return an id for a key made today. The suffix keeps it from ever meaning two keys."""
+    while (key_id := f"{new_key_id()}-{secrets.token_hex(2)}") in taken:
+        continue
+    return key_id
+
+
+def list_keys(*, as_json: bool) -> bool:
+    """Print each key and what it is needed for.
+
+    Returns:
+        Whether the ring has every key that the database needs.
+    """
+    settings = load_settings()
+    ids = KeyRing.parse(settings.keys).ids
+    with open_store(settings) as store:
+        uses = store.key_use()
+    unknown = [use for use in uses if use.key_id not in {*ids, ""}]
+    roles = {use.key_id: _role(use, ids) for use in uses}
+    if as_json:
+        print_json({"keys": [{**asdict(use), "role": roles[use.key_id]} for use in uses]})
+        return not unknown
+    print_columns(
+        ("KEY", "ROLE", "ACCESS TOKENS", "REFRESH TOKENS", "IN ESCROW"),
+        [
+            (use.key_id, roles[use.key_id], use.access_tokens, use.refresh_tokens, use.escrows)
+            for use in uses
+        ],
+    )
+    for use in unknown:
+        typer.secho(
+            f"ALARM: {counted(use.total, 'value')} in the database need the key {use.key_id}, "
+            f"which is not in {SETTING}. The application does not start like this. "
+            f"Put it back, behind the active one. If it is lost for good: procore-signin keys "
+            f"retire {use.key_id} --give-up",
+            fg="red",
+            err=True,
+        )
+    return not unknown
+
+
+def _role(use: KeyUse, ids: Sequence[str]) -> str:
+    if not use.key_id:
+        return "unreadable"
+    if use.key_id not in ids:
+        return "missing"
+    return "active" if use.key_id == ids[0] else "open-only"
+
+
+def rotate(*, as_json: bool) -> bool:
+    """Seal everything anew with the active key, while the application runs.
+
+    Returns:
+        Whether everything is sealed with it now.
+    """
+    settings = load_settings()
+    configure_logs(level=settings.log_level)
+    with open_store(settings) as store:
+        rewrapped = _rewrap(store)
+        left = store.older_token_sets()
+    active = KeyRing.parse(settings.keys).ids[0]
+    emit(Event.KEYS_REWRAPPED, key=active, done=rewrapped.done, left=left)
+    if as_json:
+        print_json({"key": active, **asdict(rewrapped), "left": left})
+        return left == 0
+    typer.echo(f"{counted(rewrapped.done, 'token set')} sealed anew with the key {active}.")
+    unopened = len(rewrapped.users) + len(rewrapped.attempts)
+    if unopened:
+        _tell_unopened(rewrapped)
+    if left > unopened:
+        typer.echo(
+            f"{counted(left - unopened, 'token set')} were sealed with an older key meanwhile: "
+            "some process still runs with the older setting. Start it again, and run this again.",
+            err=True,
+        )
+    if left == 0:
+        typer.echo("Every other key can be retired: procore-signin keys retire <id>")
+    return left == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrapping:
+    """What a rewrap did in all.
+
+    Attributes:
+        done: Token sets that were sealed anew.
+        users: Whose tokens cannot be opened.
+        attempts: Whose escrow cannot be opened, by the first digits of the state's hash.
+    """
+
+    done: int
+    users: tuple[int, ...]
+    attempts: tuple[str, ...]
+
+
+def _rewrap(store: Store) -> Rewrapping:
+    """Rewrap until nothing was overtaken by other work, a few times at most."""
+    done = 0
+    users: dict[int, None] = {}
+    attempts: dict[str, None] = {}
+    with Progress("Sealing anew", store.older_token_sets()) as progress:
+        for _ in range(_PASSES):
+            overtaken = 0
+            batches = store.rewrap()
+            while True:
+                began = time.monotonic()
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                done += batch.done
+                overtaken += batch.overtaken
+                users |= dict.fromkeys(batch.users)
+                attempts |= dict.fromkeys(batch.attempts)
+                progress.advance(batch.done)
+                give_way(store, time.monotonic() - began)
+            if not overtaken:
+                break
+    return Rewrapping(done, tuple(users), tuple(attempts))
+
+
+def _tell_unopened(rewrapped: Rewrapping) -> None:
+    count = len(rewrapped.users) + len(rewrapped.attempts)
+    typer.secho(f"{counted(count, 'token set')} cannot be opened and stay as they are:", fg="red")
+    for user_id in rewrapped.users[:_MOST_NAMED]:
+        typer.echo(f"  user {user_id}")
+    for attempt in rewrapped.attempts[:_MOST_NAMED]:
+        typer.echo(f"  escrow of attempt {attempt}")
+    hidden = count - len(rewrapped.users[:_MOST_NAMED]) - len(rewrapped.attempts[:_MOST_NAMED])
+    if hidden:
+        typer.echo(f"  and {hidden} more: --json names all")
+    typer.echo("A new sign-in of the person replaces them. Nobody else is affected.")
+
+
+def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:
+    """Take a key out of the ring, once nothing needs it.
+
+    Args:
+        key_id: Which one. With `give_up` it may be one that is lost.
+        give_up: Delete what only this key opens: those people have to sign in again.
+        yes: Do not ask.
+        as_json: Print JSON.
+
+    Raises:
+        CommandFailed: It is the active key, unknown, or in use.
+    """
+    settings = load_settings()
+    configure_logs(level=settings.log_level)
+    ring = RingText.read()
+    if key_id == ring.ids[0]:
+        raise CommandFailed(
+            f"{key_id} is the active key.",
+            why="Everything that is stored from now on is sealed with it.",
+            cure="Make another one first: procore-signin keys generate",
+        )
+    with open_store(settings) as store:
+        given_up = _free(store, key_id, give_up=give_up, yes=yes, known=key_id in ring.ids)
+    line = None
+    if key_id in ring.ids:
+        line = ring.store([e for e in ring.entries if e.partition(":")[0] != key_id])
+        emit(Event.KEY_RETIRED, key=key_id)
+    if as_json:
+        print_json({"key": key_id, "given_up": given_up, "file": _written(line), "line": line})
+        return
+    if given_up:
+        typer.echo(f"{counted(given_up, 'token set')} given up: their people sign in again.")
+    if key_id in ring.ids:
+        typer.echo(f"Retired the key {key_id}.")
+        _tell_where(line)
+        typer.echo("It is out of use when every process of the application was started again.")
+
+
+def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -> int:
+    """See to it that nothing needs a key; return how many token sets were given up for that."""
+    use = next((use for use in store.key_use() if use.key_id == key_id), KeyUse(key_id))
+    if not known and not use.total:
+        raise CommandFailed(
+            f"There is no key {key_id}.",
+            why=f"It is neither in {SETTING} nor needed by the database.",
+            cure="See which there are: procore-signin keys list",
+        )
+    if not use.total:
+        be_sure(f"Take the key {key_id} out of {SETTING}? Backups may still need it.", yes=yes)
+        return 0
+    if not give_up:
+        raise CommandFailed(
+            f"The key {key_id} is in use by {counted(use.total, 'sealed value')}.",
+            why="Without it they could never be opened again.",
+            cure="Seal them anew first: procore-signin keys rotate. What that cannot open is "
+            f"deleted by: procore-signin keys retire {key_id} --give-up",
+        )
+    be_sure(
+        f"Up to {use.total} sealed values need the key {key_id}. What another key does not open "
+        "will be DELETED, and those people have to sign in again. Go on?",
+        yes=yes,
+    )
+    if known:
+        _rewrap(store)
+    given_up = 0
+    with Progress("Giving up") as progress:
+        while (batch := store.give_up(key_id)) is not None:
+            given_up += batch.token_sets
+            progress.advance(batch.token_sets)
+            for user_id in batch.users:
+                emit(Event.KEY_GIVEN_UP, key=key_id, user=user_id)
+    return given_up
+
+
+def _tell_where(line: str | None) -> None:
+    if line is None:
+        typer.echo(f"Wrote {SETTING} to {_FILE}.")
+        return
+    typer.echo(
+        f"The process environment sets {SETTING}, so {_FILE} was not touched. "
+        "Put this line, which is secret, where your deployment keeps its settings:",
+        err=True,
+    )
+    typer.echo(line)
+
+
+def _written(line: str | None) -> str | None:
+    return str(_FILE) if line is None else None

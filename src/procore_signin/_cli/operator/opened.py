@@ -1,0 +1,68 @@
+"""The database and the front door, opened with the settings in `.env` and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._client import ProcoreSignIn
+from procore_signin._settings import Settings, read_settings
+from procore_signin._store import KeyRing, Store
+
+
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store]:
+    """Give the store for as long as a block runs, once its tables are known to be right.
+
+    Raises:
+        CommandFailed: The database's driver is missing.
+        StoreUnavailable: The database does not answer or is not migrated.
+    """
+    try:
+        store = Store(settings.database_url, KeyRing.parse(settings.keys))
+    except ValueError as error:
+        raise unusable(error) from None
+    try:
+        store.probe()
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_door(settings: Settings) -> Iterator[ProcoreSignIn]:
+    """Give the front door for as long as a block runs. What it does is logged.
+
+    Raises:
+        CommandFailed: The database's driver is missing.
+        StoreUnavailable: The database does not answer or is not migrated.
+    """
+    from procore_signin._app.logs import configure_logs  # noqa: PLC0415  # lists need no logs
+
+    configure_logs(level=settings.log_level)
+    try:
+        door = ProcoreSignIn.from_settings(settings)
+    except ValueError as error:
+        raise unusable(error) from None
+    with door:
+        door.store.probe()
+        yield door
+
+
+def load_settings() -> Settings:
+    """Return the settings.
+
+    Raises:
+        SettingsInvalid: Names every setting that is missing or wrong.
+    """
+    return read_settings()
+
+
+def unusable(error: ValueError) -> CommandFailed:
+    """Return what to tell about a database that cannot be opened at all."""
+    return CommandFailed(
+        "The database cannot be used.",
+        why=str(error),
+        cure="Correct PROCORE_DATABASE_URL, or install what it needs.",
+    )

@@ -1,0 +1,99 @@
+"""Finding the person that a command is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import typer
+
+from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.output import moment, plain, print_columns
+from procore_signin._store import Store, User
+
+_MOST_MATCHES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """How a person was named on the command line: in one of three ways.
+
+    Attributes:
+        user_id: Our own number.
+        procore_id: Procore's number, in the environment of the settings.
+        email: What Procore called the login last. It may fit several people.
+    """
+
+    user_id: int | None = None
+    procore_id: int | None = None
+    email: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether anybody was named at all."""
+        return (self.user_id, self.procore_id, self.email) != (None, None, None)
+
+
+def find_one(store: Store, who: Who, *, environment: str) -> User:
+    """Return the one person who is meant.
+
+    Raises:
+        typer.BadParameter: Nobody was named, or in several ways.
+        CommandFailed: There is nobody, or there are several: they are listed, and nothing is done.
+    """
+    if sum(each is not None for each in (who.user_id, who.procore_id, who.email)) != 1:
+        raise typer.BadParameter("Name one person: by id, by --procore-id or by --email.")
+    if who.user_id is not None:
+        user = store.user(who.user_id)
+        found = [] if user is None else [user]
+        wanted = f"the id {who.user_id}"
+    elif who.procore_id is not None:
+        found = store.find_users(procore_id=who.procore_id, environment=environment)
+        wanted = f"Procore's id {who.procore_id} in {environment}"
+    else:
+        found = store.find_users(email=who.email, limit=_MOST_MATCHES)
+        wanted = f"the e-mail address {plain(who.email)}"
+    if not found:
+        raise CommandFailed(
+            f"Nobody has {wanted}.",
+            why="Whoever never signed in here is not known here.",
+            cure="Look for them: procore-signin users list",
+        )
+    if len(found) > 1:
+        print_people(found, err=True)
+        raise CommandFailed(
+            f"Several people have {wanted}. Nothing was done.",
+            why="An e-mail address proves nothing; Procore's people may share or change it.",
+            cure="Name one of them by the id in the first column.",
+        )
+    return found[0]
+
+
+def print_people(people: Sequence[User], *, err: bool = False) -> None:
+    """Print one line for each of `people`."""
+    print_columns(
+        ("ID", "PROCORE ID", "ENVIRONMENT", "LAST SIGN-IN", "STATE", "E-MAIL", "NAME"),
+        [
+            (
+                each.id,
+                each.procore_id,
+                each.environment,
+                moment(each.last_signed_in_at),
+                "enabled" if each.disabled_at is None else "disabled",
+                each.email,
+                each.name,
+            )
+            for each in people
+        ],
+        err=err,
+    )
+
+
+def called(user: User) -> str:
+    """Return how a person is called in a sentence."""
+    return f"user {user.id} ({plain(user.email)}, {user.environment})"
+
+
+def as_values(user: User) -> dict[str, object]:
+    """Return a person for JSON; times are UTC unix seconds."""
+    return asdict(user)

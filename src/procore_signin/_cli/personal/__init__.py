@@ -1,0 +1,1 @@
+"""Commands for a user without a web application: `login`, `logout`, `whoami`, `api`."""

@@ -1,0 +1,361 @@
+"""The commands and their options. What they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+from procore_signin._cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
+from procore_signin._cli.operator import commands as administration
+from procore_signin._cli.personal import commands as person
+from procore_signin.errors import ProcoreSignInError
+
+app = typer.Typer(
+    name="procore-signin",
+    help="Sign up and sign in with Procore: an application, a local Procore, and their tools.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain columns: boxes cut long option names at 80 columns
+)
+database = typer.Typer(
+    help="The database's tables: their version, and how to change it.", rich_markup_mode=None
+)
+app.add_typer(database, name="db", no_args_is_help=True)
+app.add_typer(administration.users, name="users", no_args_is_help=True)
+app.add_typer(administration.sessions, name="sessions", no_args_is_help=True)
+app.add_typer(administration.keys, name="keys", no_args_is_help=True)
+
+Host = Annotated[str, typer.Option(help="Address to listen at.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AsChild = Annotated[bool, typer.Option("--as-child", hidden=True)]
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        help="The database; by default PROCORE_DATABASE_URL, else sqlite:///test.db.",
+    ),
+]
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process.
+
+    Exit statuses: 0 done; 1 it could not be done, or `doctor` found a problem; 2 wrong usage;
+    130 stopped by Ctrl-C.
+    """
+    _print_every_letter()
+    try:
+        app(prog_name="procore-signin")
+    except (CommandFailed, ProcoreSignInError, OSError) as trouble:
+        complain(trouble)
+    sys.exit(FAILED)
+
+
+def _print_every_letter() -> None:
+    """Let every name be printed: a letter that the output's encoding lacks becomes an escape.
+
+    A console, or a redirected output of Windows, knows the letters of a few languages only. People
+    have names in all of them, and a list must not end at the first of the others.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  # the shape of Typer's callbacks
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415  # lazy: see the package
+
+        typer.echo(f"procore-signin {version('procore-signin')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
+@app.command(short_help="Run the application and a local Procore, to try.")
+def demo(
+    *,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of the application; 0 finds a free one.  [default: 4567]"
+        ),
+    ] = None,
+    emulator_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the local Procore; 0 finds a free one.")
+    ] = 4568,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use the local Procore whatever the settings say.")
+    ] = False,
+) -> None:
+    """Run the application and a local Procore, ready to try in a browser.
+
+    When PROCORE_ENVIRONMENT and credentials are set, in .env or the environment, only the
+    application runs, against that real Procore.
+    """
+    from procore_signin._cli.run.demo import Wishes, run  # noqa: PLC0415
+
+    run(Wishes(host, port, emulator_port, offline), folder=Path.cwd())
+
+
+@app.command(short_help="Run the application.")
+def serve(
+    *,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0 finds a free one.")
+    ] = 4567,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Processes that answer; keep 1 with SQLite.")
+    ] = 1,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring the database's tables up to date first.")
+    ] = False,
+    as_child: AsChild = False,
+) -> None:
+    """Run the application with the settings in .env and the environment."""
+    from procore_signin._cli.run.serve import run  # noqa: PLC0415
+
+    ended_by = run(host=host, port=port, workers=workers, migrate=migrate, as_child=as_child)
+    if ended_by == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
+
+
+@app.command(short_help="Run a local Procore alone.")
+def emulator(
+    *,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0 finds a free one.")
+    ] = 4568,
+    client_id: Annotated[
+        str, typer.Option(help="Id of the registered client.")
+    ] = "emulator-client-id",
+    client_secret: Annotated[
+        str, typer.Option(help="Its secret: made up, never a real one.")
+    ] = "emulator-client-secret",  # noqa: S107  # known to everybody
+    redirect_uri: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A registered redirect URI on this machine; repeatable.  "
+            "[default: http://localhost:4567/callback]"
+        ),
+    ] = None,
+    client_name: Annotated[
+        str, typer.Option(help="Its name on the consent dialog.")
+    ] = "Your Application",
+    pkce: Annotated[
+        Literal["ignore", "enforce", "reject"],
+        typer.Option(help="What a code challenge does (RFC 7636)."),
+    ] = "ignore",
+    rotation: Annotated[
+        Literal["immediate", "grace"],
+        typer.Option(
+            help="When a used refresh token dies: at once, or when its successor is used."
+        ),
+    ] = "immediate",
+    doorkeeper: Annotated[
+        Literal["4", "5"], typer.Option(help="Which generation of the server software to be.")
+    ] = "4",
+    iss: Annotated[
+        bool, typer.Option("--iss", help="Send iss with the authorization response (RFC 9207).")
+    ] = False,
+    fragment: Annotated[
+        bool, typer.Option("--fragment", help="Answer in the fragment, not the query.")
+    ] = False,
+    code_reuse_revokes: Annotated[
+        bool,
+        typer.Option("--code-reuse-revokes", help="A code sent twice ends the tokens it brought."),
+    ] = False,
+    failed_refresh_burns: Annotated[
+        bool, typer.Option(help="A refused refresh spends the refresh token too.")
+    ] = True,
+    me_name: Annotated[
+        Literal["always", "company"],
+        typer.Option(help="When /me tells the name: always, or only for a company or project."),
+    ] = "always",
+    hourly_limit: Annotated[
+        int | None, typer.Option(min=1, help="API requests in 60 minutes.  [default: no limit]")
+    ] = None,
+    spike_limit: Annotated[
+        int | None, typer.Option(min=1, help="API requests in 10 seconds.  [default: no limit]")
+    ] = None,
+    company_header: Annotated[
+        Literal["documented", "always"],
+        typer.Option(
+            help="Where Procore-Company-Id is needed: as documented, or for projects too."
+        ),
+    ] = "documented",
+    reuse_access_token: Annotated[
+        bool,
+        typer.Option("--reuse-access-token", help="Signing in again brings the token that lives."),
+    ] = False,
+    link_keeps_query: Annotated[
+        bool, typer.Option("--link-keeps-query", help="Keep other parameters in Link URLs.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Make codes, tokens and ids repeat from run to run.")
+    ] = None,
+    seed_file: Annotated[
+        Path | None,
+        typer.Option(help="People, companies, projects, clients: YAML or JSON.  [default: demo]"),
+    ] = None,
+    state_file: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state here over a restart.  [default: in memory]"),
+    ] = None,
+    environments: Annotated[
+        bool,
+        typer.Option(
+            "--environments", help="Run all four, at this port and the three that follow."
+        ),
+    ] = False,
+    as_child: AsChild = False,
+) -> None:
+    """Run a local Procore: log-in, consent, tokens and API, without account or network."""
+    from procore_signin._cli.run import emulator as local_procore  # noqa: PLC0415
+
+    local_procore.refuse_in_production()
+    options = local_procore.options(
+        client_id=client_id,
+        client_secret=client_secret,
+        redirect_uris=tuple(redirect_uri or ()),
+        client_name=client_name,
+        pkce=pkce,
+        rotation=rotation,
+        doorkeeper=4 if doorkeeper == "4" else 5,
+        iss=iss,
+        fragment=fragment,
+        code_reuse_revokes=code_reuse_revokes,
+        failed_refresh_burns=failed_refresh_burns,
+        me_name=me_name,
+        hourly_limit=hourly_limit,
+        spike_limit=spike_limit,
+        company_header=company_header,
+        reuse_access_token=reuse_access_token,
+        link_keeps_query=link_keeps_query,
+        seed=seed,
+    )
+    local_procore.run(
+        options,
+        host=host,
+        port=port,
+        environments=environments,
+        seed_file=seed_file,
+        state_file=state_file,
+        as_child=as_child,
+    )
+
+
+@app.command(short_help="Write or complete .env.")
+def init(
+    *,
+    environment: Annotated[
+        str | None, typer.Option(help="production, sandbox, monthly, federal or emulator.")
+    ] = None,
+    client_id: Annotated[str | None, typer.Option(help="From Procore's developer portal.")] = None,
+    client_secret_stdin: Annotated[
+        bool,
+        typer.Option("--client-secret-stdin", help="Read the client secret from standard input."),
+    ] = False,
+    redirect_uri: Annotated[
+        str | None, typer.Option(help="Exactly as registered at the developer portal.")
+    ] = None,
+    file: Annotated[Path, typer.Option(help="The file to write or complete.")] = Path(".env"),
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace values that the file already has.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write or complete .env: ask for what is missing, and make a key for the token vault.
+
+    At a terminal it asks; otherwise everything comes from the options.
+    """
+    from procore_signin._cli.setup.init import Given, run  # noqa: PLC0415
+
+    secret = sys.stdin.readline().strip() if client_secret_stdin else None
+    given = Given(environment, client_id, secret, redirect_uri)
+    run(given, path=file, force=force, as_json=as_json)
+
+
+@app.command(short_help="Check the settings before anybody signs in.")
+def doctor(
+    *,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The port that serve will listen at.")
+    ] = 4567,
+    as_json: AsJson = False,
+) -> None:
+    """Check the settings before anybody signs in: what is wrong, why, and the cure.
+
+    Exit status 0 when there is no problem, warnings aside; 1 otherwise.
+    """
+    from procore_signin._cli.setup.diagnosis import run  # noqa: PLC0415
+
+    if not run(os.environ, Path(".env"), port=port, as_json=as_json):
+        raise typer.Exit(FAILED)
+
+
+app.command(short_help="Delete what has expired.")(administration.purge)
+person.add_to(app)
+
+
+@database.command(short_help="Bring the tables up to date.")
+def upgrade(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Bring the tables up to date; makes the database's file if need be."""
+    from procore_signin._cli.operator import db as tables  # noqa: PLC0415
+
+    tables.upgrade(database_url, as_json=as_json)
+
+
+@database.command(short_help="Show their version.")
+def current(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
+    """Show the version of the tables, and the one that this program needs.
+
+    Exit status 0 when they are the same, 1 otherwise.
+    """
+    from procore_signin._cli.operator import db as tables  # noqa: PLC0415
+
+    if not tables.current(database_url, as_json=as_json):
+        raise typer.Exit(FAILED)
+
+
+@database.command(short_help="Go back to an older version.")
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="The version to go back to; base removes all.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: data will be lost.")] = False,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the tables back to an older version. What newer ones added is lost."""
+    from procore_signin._cli.operator import db as tables  # noqa: PLC0415
+
+    if not yes and not _is_sure("What newer versions added to the database will be lost. Go on?"):
+        raise typer.Exit(FAILED)
+    tables.downgrade(database_url, revision, as_json=as_json)
+
+
+def _is_sure(question: str) -> bool:
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,1 @@
+"""Commands that set things up and check them: `init`, `doctor`."""

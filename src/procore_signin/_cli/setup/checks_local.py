@@ -1,0 +1,204 @@
+"""The doctor's checks of this machine: settings, redirect URI, database and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine, create_engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from procore_signin._cli.setup import env_file
+from procore_signin._cli.setup.finding import Finding
+from procore_signin._settings import Settings
+from procore_signin._store import KeyRing, Store
+from procore_signin._store.engine.address import parse_address
+from procore_signin._store.keys.seal import Seal
+from procore_signin._store.schema import token_sets
+from procore_signin.environments import LOOPBACK_HOSTS
+from procore_signin.errors import SettingsInvalid, StoreUnavailable, VaultSealed
+
+# Hosts that people write where the name of an environment belongs. Some of them do not exist, but
+# are found in published instructions.
+_ENVIRONMENT_OF_HOST: Final = {
+    "login.procore.com": "production",
+    "api.procore.com": "production",
+    "app.procore.com": "production",
+    "login-sandbox.procore.com": "sandbox",
+    "sandbox.procore.com": "sandbox",
+    "login-sandbox-monthly.procore.com": "monthly",
+    "api-monthly.procore.com": "monthly",
+    "api-sandbox-monthly.procore.com": "monthly",
+    "monthly-sandbox.procore.com": "monthly",
+    "login.procoregov.com": "federal",
+    "api.procoregov.com": "federal",
+}
+_PROCORE_DOMAINS: Final = ("procore.com", "procoregov.com")
+
+
+def check_settings(
+    environ: Mapping[str, str], path: Path
+) -> tuple[Settings | None, tuple[Finding, ...]]:
+    """Read the settings.
+
+    Returns:
+        The settings, or None if they cannot be used, and a finding for each problem.
+    """
+    try:
+        settings = Settings.load(environ, path)
+    except SettingsInvalid as invalid:
+        named = environ.get("PROCORE_ENVIRONMENT") or env_file.read(path).get("PROCORE_ENVIRONMENT")
+        meant = _environment_of(named or "")
+        findings = [
+            Finding(
+                "settings",
+                "problem",
+                f"{problem.setting} {problem.what}.",
+                "The application does not start like this.",
+                f"A name is wanted, not a host: PROCORE_ENVIRONMENT={meant}"
+                if meant and problem.setting == "PROCORE_ENVIRONMENT"
+                else problem.cure,
+            )
+            for problem in invalid.problems
+        ]
+        return None, tuple(findings)
+    what = (
+        f"Every setting is there and well formed; the environment is {settings.environment.name}."
+    )
+    return settings, (Finding("settings", "ok", what),)
+
+
+def _environment_of(text: str) -> str | None:
+    """Return the environment that a host or address belongs to, if it is one of Procore's."""
+    host = urlsplit(text if "//" in text else f"//{text}").hostname or ""
+    zone_of_production = host.endswith(".procore.com") and host[:2] in {"us", "uk"}
+    return _ENVIRONMENT_OF_HOST.get(host, "production" if zone_of_production else None)
+
+
+def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
+    """Check that a browser that comes back from Procore will find this application.
+
+    Args:
+        settings: The settings; their form is right already.
+        port: The port that `serve` will listen at.
+    """
+    uri = settings.redirect_uri
+    parts = urlsplit(uri)
+    host = parts.hostname or ""
+    own_port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    if any(host == domain or host.endswith(f".{domain}") for domain in _PROCORE_DOMAINS):
+        yield Finding(
+            "redirect-uri",
+            "problem",
+            f"The redirect URI {uri} leads to Procore itself.",
+            "It has to lead to this application, which takes the code there.",
+            "Set PROCORE_REDIRECT_URI to this application's address, such as "
+            "http://localhost:4567/callback, and register the same at Procore.",
+        )
+    elif host not in LOOPBACK_HOSTS:
+        what = f"The redirect URI is {uri}; register exactly that at Procore."
+        yield Finding("redirect-uri", "ok", what)
+    elif own_port != port:
+        yield Finding(
+            "redirect-uri",
+            "warning",
+            f"Browsers come back to port {own_port}, but serve will listen at port {port}.",
+            f"The redirect URI is {uri}.",
+            f"Start it with: procore-signin serve --port {own_port}",
+        )
+    elif host != "localhost" and settings.environment.name != "emulator":
+        yield Finding(
+            "redirect-uri",
+            "warning",
+            f"The redirect URI {uri} uses plain http to an address instead of localhost.",
+            "Procore's documentation allows plain http for http://localhost only.",
+            "Write localhost instead, here and at Procore.",
+        )
+    else:
+        what = f"The redirect URI is {uri}; register exactly that at Procore."
+        yield Finding("redirect-uri", "ok", what)
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """Check that the database is reached and its tables are those of this version."""
+    try:
+        label = parse_address(settings.database_url).label
+        store = Store(settings.database_url, KeyRing.parse(settings.keys))
+    except ValueError as error:
+        yield Finding(
+            "database",
+            "problem",
+            "The database cannot be used.",
+            f"{error}",
+            "Correct PROCORE_DATABASE_URL, or install what it needs.",
+        )
+        return
+    try:
+        store.probe()
+    except StoreUnavailable as error:
+        cure = error.hint or "Start it, or correct PROCORE_DATABASE_URL."
+        why = str(error).removesuffix(cure).rstrip()
+        yield Finding("database", "problem", "The database is not ready.", why, cure)
+    else:
+        yield Finding("database", "ok", f"The database {label} is reached and up to date.")
+    finally:
+        store.close()
+
+
+def check_keys(settings: Settings, *, database_ready: bool) -> Iterator[Finding]:
+    """Check that the key ring seals and opens, and opens what is in the database already."""
+    ring = KeyRing.parse(settings.keys)
+    seal = Seal(ring, purpose="doctor")
+    sealed = seal.seal("round trip", context=("doctor",))
+    if seal.open(sealed, context=("doctor",)) != b"round trip":
+        raise AssertionError("AES-GCM returned another text than it sealed")
+    active, *older = ring.ids
+    opens = f", and {', '.join(older)} still open{'' if len(older) > 1 else 's'}" if older else ""
+    yield Finding("keys", "ok", f"Key {active} seals{opens}.")
+    if database_ready:
+        yield from _check_sealed_rows(settings, ring)
+
+
+def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
+    store = Store(settings.database_url, ring)
+    engine = create_engine(parse_address(settings.database_url).url)
+    try:
+        people = _first_and_last(engine)
+        for user_id, environment in people:
+            store.tokens(user_id, environment)
+    except VaultSealed as error:
+        yield Finding(
+            "keys",
+            "problem",
+            "Tokens in the database cannot be opened with these keys.",
+            f"{error}",
+            "Put the key back that sealed them, as a second entry of PROCORE_KEYS. Without it "
+            "those people have to sign in again.",
+        )
+    except (SQLAlchemyError, StoreUnavailable):
+        yield Finding(
+            "keys",
+            "warning",
+            "Whether the keys open the tokens in the database is not known.",
+            "The database stopped answering.",
+            "Run doctor again.",
+        )
+    else:
+        if people:
+            yield Finding("keys", "ok", "The keys open the tokens in the database.")
+    finally:
+        engine.dispose()
+        store.close()
+
+
+def _first_and_last(engine: Engine) -> tuple[tuple[int, str], ...]:
+    """Return whose tokens were stored first and last: two look-ups, however many there are."""
+    columns = select(token_sets.c.user_id, token_sets.c.environment).limit(1)
+    with engine.connect() as connection:
+        found = [
+            connection.execute(columns.order_by(order)).one_or_none()
+            for order in (token_sets.c.id.asc(), token_sets.c.id.desc())
+        ]
+    return tuple(dict.fromkeys((row.user_id, row.environment) for row in found if row))

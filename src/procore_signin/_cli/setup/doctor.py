@@ -1,0 +1,58 @@
+"""All of the doctor's checks, in the order in which one makes sense of the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from procore_signin._cli.setup import checks_local, checks_server
+from procore_signin._cli.setup.finding import Finding
+from procore_signin._cli.setup.tls import Handshake, handshake
+from procore_signin._transport.contract import Transport
+from procore_signin._transport.pyreqwest import PyreqwestTransport
+
+
+def examine(
+    environ: Mapping[str, str],
+    env_file: Path,
+    *,
+    port: int,
+    transport: Transport | None = None,
+    shake_hands: Callable[[str], Handshake] = handshake,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[Finding]:
+    """Yield what each check finds, as soon as it finds it.
+
+    Nothing is changed, here or at Procore: the code and the token that are sent cannot exist.
+
+    Args:
+        environ: The process environment.
+        env_file: Where `.env` is.
+        port: The port that `serve` will listen at.
+        transport: Sends requests to Procore; made here unless given.
+        shake_hands: Connects to an https origin.
+        clock: UTC, seconds since 1970.
+    """
+    settings, findings = checks_local.check_settings(environ, env_file)
+    yield from findings
+    if settings is None:
+        return
+    yield from checks_local.check_redirect_uri(settings, port=port)
+    database = list(checks_local.check_database(settings))
+    yield from database
+    ready = all(finding.level == "ok" for finding in database)
+    yield from checks_local.check_keys(settings, database_ready=ready)
+    own = transport if transport is not None else PyreqwestTransport()
+    try:
+        yield from checks_server.check_tls(settings, shake_hands, clock)
+        login = list(checks_server.check_token_endpoint(settings, own, clock))
+        yield from login
+        reached = any(finding.check == "server" and finding.level == "ok" for finding in login)
+        if reached:
+            yield from checks_server.check_authorization_page(settings, own)
+        if reached or settings.environment.api_origin != settings.environment.login_origin:
+            yield from checks_server.check_api(settings, own)
+    finally:
+        if transport is None:
+            own.close()

@@ -1,0 +1,154 @@
+"""The file `.env`: read as the settings read it, completed without losing a line.
+
+`procore_signin._settings.env_file` reads it too, and names what is wrong in it. Here it is read
+before the application is imported, because `demo` has to decide quickly what to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dotenv.parser import parse_stream
+
+from procore_signin._cli.failure import CommandFailed
+
+_BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")
+_DRAFT_SECONDS: Final = 60
+"""How old a draft is that nobody writes any more; writing takes an instant."""
+_SINGLE_QUOTED: Final = str.maketrans({"\\": "\\\\", "'": "\\'"})
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What `complete` made of a file.
+
+    Attributes:
+        text: The whole new text. It holds secrets.
+        written: Names that got a new value, in the order given.
+        kept: Names that had a value already and were left alone.
+    """
+
+    text: str
+    written: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def read(path: Path) -> dict[str, str]:
+    """Return the names in the file at `path` that have a value; none when there is no such file."""
+    return values_of(text_of(path))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of the file at `path`, or an empty one when there is no such file.
+
+    Raises:
+        CommandFailed: It is not UTF-8.
+        OSError: It may not be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except UnicodeDecodeError:
+        raise CommandFailed(
+            f"{path} cannot be read.", why="It is not UTF-8 text.", cure="Save it again as UTF-8."
+        ) from None
+
+
+def complete(text: str, values: Mapping[str, str], *, force: bool = False) -> Completed:
+    """Put `values` into the text of a `.env` file, keeping every other line as it is.
+
+    A name that is there with an empty value counts as missing and is filled in where it stands.
+
+    Args:
+        text: The present text; empty for a new file.
+        values: Names and values to put in.
+        force: Replace values that are already there.
+
+    Raises:
+        CommandFailed: A value would be read back differently, such as one with a line break.
+    """
+    bindings = list(parse_stream(io.StringIO(text)))
+    present = {b.key: b.value for b in bindings if b.key is not None}
+    written = tuple(name for name in values if force or not present.get(name))
+    lines = []
+    for binding in bindings:
+        original = binding.original.string
+        if binding.key in written:
+            ending = "\n" if original.endswith("\n") else ""
+            leading = original[: len(original) - len(original.lstrip())]
+            original = f"{leading}{_line(binding.key, values[binding.key])}{ending}"
+        lines.append(original)
+    new_text = "".join(lines)
+    if new_text and not new_text.endswith("\n"):
+        new_text += "\n"
+    added = [name for name in written if name not in present]
+    new_text += "".join(f"{_line(name, values[name])}\n" for name in added)
+    _check(new_text, {name: values[name] for name in written})
+    return Completed(new_text, written, tuple(name for name in values if name not in written))
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the file at `path` in one step. Only its owner may read it, from the first byte on.
+
+    Ctrl-C or an error leaves no draft: it would hold the secrets once more. What SIGTERM, a closed
+    terminal or SIGKILL leaves is removed by the next one that writes there.
+
+    Raises:
+        OSError: The folder cannot be written to. The old file is then unchanged.
+    """
+    target = path.resolve()
+    _remove_drafts(target)
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  # a descriptor
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)  # after `replace` there is none
+
+
+def _remove_drafts(target: Path) -> None:
+    """Remove what writers of `target` left that were killed, but nothing that one still needs."""
+    draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}")
+    for old in target.parent.iterdir():
+        if draft.fullmatch(old.name):
+            with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+                if time.time() - old.stat().st_mtime > _DRAFT_SECONDS:
+                    old.unlink()
+
+
+def _line(name: str, value: str) -> str:
+    if not _BARE.fullmatch(value):
+        value = f"'{value.translate(_SINGLE_QUOTED)}'"
+    return f"{name}={value}"
+
+
+def values_of(text: str) -> dict[str, str]:
+    """Return the names in the text of a `.env` file that have a value."""
+    bindings = parse_stream(io.StringIO(text))
+    return {b.key: b.value for b in bindings if b.key and b.value}
+
+
+def _check(text: str, values: Mapping[str, str]) -> None:
+    found = values_of(text)
+    for name, value in values.items():
+        if found.get(name) != value:
+            raise CommandFailed(
+                f"{name} cannot be written to the file.",
+                why="It would be read back differently, because of an unclosed quote in the file "
+                "or a line break in the value.",
+                cure="Check both, or set it in the environment instead of the file.",
+            )

@@ -1,0 +1,369 @@
+"""The two front doors: `ProcoreSignIn` for code that waits, `AsyncProcoreSignIn` for asyncio."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+
+from procore_signin import _forks as forks
+from procore_signin._flow import users as access
+from procore_signin._flow.context import (
+    NO_HOOKS,
+    SESSION_ABSOLUTE_SECONDS,
+    SESSION_IDLE_SECONDS,
+    Context,
+)
+from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.steps import Flow, read
+from procore_signin._flow.tokens import FreshToken, fresh_tokens
+from procore_signin._flow.users import AccessEnded
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_endpoint import Client
+from procore_signin._store import Store
+from procore_signin._store.keys.keyring import KeyRing
+from procore_signin._store.keys.seal import Seal
+from procore_signin._store.records import User
+from procore_signin._transport.contract import AsyncTransport, Transport
+from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
+from procore_signin.environments import Environment
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from procore_signin._settings import Settings
+
+T = TypeVar("T")
+TransportT = TypeVar("TransportT")
+
+ENV_FILE: Final = Path(".env")
+
+
+class _FrontDoor(Generic[TransportT]):
+    """What both front doors are made of. They differ only in how they wait.
+
+    A front door is open when it is made. Once it was closed, `open()` opens it again, and so does
+    a `with` or `async with` block.
+
+    Attributes:
+        context: The surroundings of every flow.
+        store: The database.
+        settings: What it was made from, or None where each argument was given by itself.
+        closed: Set when the front door is closed; another one belongs to each time that it opens.
+
+    Args:
+        environment: The Procore to sign in with, from `procore_signin.environments`.
+        client_id: The client as registered on Procore's developer portal.
+        client_secret: Its secret; plain text becomes a `Secret`.
+        redirect_uri: Where Procore sends browsers back, exactly as registered. It also tells at
+            which origin this application is reached: no request header ever does (row A10).
+        keys: The key ring, or the text of `PROCORE_KEYS` that makes one, plain or as a `Secret`.
+        database_url: Such as `sqlite:///test.db`, `postgresql://…` or `mysql://…`.
+        pkce: Whether to send a code challenge (RFC 7636). Leave it on.
+        session_idle: Seconds after which an unused session ends.
+        session_absolute: Seconds after which every session ends.
+        hooks: Where the application has its say.
+        transport: Sends requests to Procore; made here unless given.
+        clock: Returns now, in UTC seconds.
+        random_bytes: Returns that many unpredictable bytes.
+
+    Raises:
+        ValueError: `keys` or `database_url` cannot be used; the message says why and the cure.
+        TypeError: `client_secret` or `keys` is no text, such as bytes or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Environment,
+        client_id: str,
+        client_secret: Secret | str,
+        redirect_uri: str,
+        keys: KeyRing | Secret | str,
+        database_url: str = "sqlite:///test.db",
+        pkce: bool = True,
+        session_idle: int = SESSION_IDLE_SECONDS,
+        session_absolute: int = SESSION_ABSOLUTE_SECONDS,
+        hooks: Hooks = NO_HOOKS,
+        transport: TransportT | None = None,
+        clock: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        # Each under its own name again: a traceback that shows local variables has no plain text.
+        client_secret = Secret.of(client_secret, argument="client_secret")
+        keys = keys if isinstance(keys, KeyRing) else Secret.of(keys, argument="keys")
+        ring = keys if isinstance(keys, KeyRing) else KeyRing.parse(keys)
+        self.context = Context(
+            environment=environment,
+            client=Client(
+                client_id=client_id, client_secret=client_secret, redirect_uri=redirect_uri
+            ),
+            attempt_seal=Seal(ring, purpose="attempt", random_bytes=random_bytes),
+            clock=clock,
+            random_bytes=random_bytes,
+            pkce=pkce,
+            session_idle=session_idle,
+            session_absolute=session_absolute,
+            hooks=hooks,
+        )
+
+        def new_store() -> Store:  # no `partial`, whose repr would show the address's password
+            return Store(database_url, ring)
+
+        self._new_store: Final = new_store
+        self.store = self._new_store()
+        self._transport = self._new_transport() if transport is None else transport
+        self.settings: Settings | None = None
+        self.closed = forks.Event()
+
+    @classmethod
+    def from_env(cls, *, env_file: Path | None = ENV_FILE, **more: Any) -> Self:
+        """Return a front door with the settings of the environment and of `.env`.
+
+        They are those of `procore-signin serve`, by the same rules: `procore-signin init` writes
+        them, `procore-signin doctor` checks them, `.env.example` lists them.
+
+        Args:
+            env_file: Where `.env` is, or None to read no file. A file that is not there is fine.
+            more: Arguments of the front door that are no settings, such as `hooks`.
+
+        Raises:
+            SettingsInvalid: Names every setting that is missing or wrong, with its cure.
+        """
+        from procore_signin._settings import read_settings  # noqa: PLC0415  # not every door has any
+
+        return cls.from_settings(read_settings(env_file=env_file), **more)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, **more: Any) -> Self:
+        """Return a front door that `settings` describe.
+
+        Args:
+            settings: Of the room `settings`.
+            more: As in `from_env`.
+
+        Raises:
+            ValueError: The database's driver is not installed.
+        """
+        door = cls(
+            environment=settings.environment,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            redirect_uri=settings.redirect_uri,
+            keys=settings.keys,
+            database_url=settings.database_url,
+            session_idle=settings.session_idle,
+            session_absolute=settings.session_absolute,
+            **more,
+        )
+        door.settings = settings
+        return door
+
+    def open(self) -> None:
+        """Open the front door again, if it was closed. It connects when it is used."""
+        if self.closed.is_set():
+            self.__dict__.pop("_runner", None)  # its threads have ended, and its store is closed
+            self.store = self._new_store()
+            self.closed = forks.Event()
+
+    def _new_transport(self) -> TransportT:
+        raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")
+
+
+def _page_of_users(context: Context, after: int) -> Flow[list[User]]:
+    environment = context.environment.name
+    return read(lambda store: store.find_users(environment=environment, after=after))
+
+
+def _id_of(user: User | int) -> int:
+    return user if isinstance(user, int) else user.id
+
+
+def _company_of(user: User | int, company_id: int | None) -> int | None:
+    return user.company_id if company_id is None and isinstance(user, User) else company_id
+
+
+class ProcoreSignIn(_FrontDoor[Transport]):
+    """The front door for code that waits: scripts, Flask, Django under WSGI.
+
+    Safe to share between threads. Use it as a context manager, or call `close()`.
+    """
+
+    def _new_transport(self) -> Transport:
+        return PyreqwestTransport()
+
+    @forks.Made
+    def _runner(self) -> Runner:
+        return Runner(self.store, self._transport)
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end and return its value. Raises what the flow raises."""
+        return self._runner.run(flow)
+
+    def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
+        """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
+        return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
+
+    def users(self, *, disabled: bool = False) -> Iterator[User]:
+        """Return everybody who signed in to this environment, page by page.
+
+        Args:
+            disabled: Whether to return those too who are disabled.
+
+        Raises:
+            StoreUnavailable: Try again.
+        """
+        after = 0
+        while page := self.run(_page_of_users(self.context, after)):
+            after = page[-1].id
+            yield from (user for user in page if disabled or user.disabled_at is None)
+
+    def disable(self, user: User | int) -> AccessEnded | None:
+        """End all access of `user` from this moment on, in every process; see `flow.users`."""
+        return self.run(access.disable(self.context, _id_of(user)))
+
+    def enable(self, user: User | int) -> User | None:
+        """Let `user` sign in again, who has to; see `flow.users.enable`."""
+        return self.run(access.enable(_id_of(user)))
+
+    def disconnect(self, user: User | int) -> AccessEnded | None:
+        """End the sessions of `user`, forget and revoke the tokens; see `flow.users.disconnect`."""
+        return self.run(access.disconnect(self.context, _id_of(user)))
+
+    def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
+        """Disable `user`, and erase all that is kept of them; see `flow.users.delete`."""
+        return self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
+
+    def end_sessions(self, user: User | int) -> int:
+        """End every session of `user`, and return how many there were. The tokens stay."""
+        return self.run(access.end_sessions(_id_of(user)))
+
+    def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.Client:
+        """Return a client of Procore's API that acts for `user`; see `api.client_for`.
+
+        Args:
+            user: Whose; a `User` brings the company that the person chose.
+            company_id: For `Procore-Company-Id`, instead of the chosen one.
+        """
+        from procore_signin import api  # noqa: PLC0415  # httpx2 is loaded when it is used
+
+        return api.client_for(self, user, _company_of(user, company_id))
+
+    def service_api(self, company_id: int) -> httpx2.Client:
+        """Return a client that acts for the app's own service account in one company (DMSA)."""
+        from procore_signin import api  # noqa: PLC0415  # as above
+
+        return api.service_client_for(self, company_id)
+
+    def close(self) -> None:
+        """Let refreshes and sign-ins of other threads finish, then close every connection."""
+        self.closed.set()
+        if "procore_signin.api" in sys.modules:
+            sys.modules["procore_signin.api"].close(self)
+        self._runner.close()
+        self._transport.close()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
+    """The front door for asyncio: Starlette, FastAPI, Django under ASGI.
+
+    Belongs to one event loop from opening to closing. Use it as an async context manager, or await
+    `aclose()`.
+    """
+
+    def _new_transport(self) -> AsyncTransport:
+        return AsyncPyreqwestTransport()
+
+    @forks.Made
+    def _runner(self) -> AsyncRunner:
+        return AsyncRunner(self.store, self._transport)
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end and return its value. Raises what the flow raises."""
+        return await self._runner.run(flow)
+
+    async def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
+        """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
+        return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
+
+    async def users(self, *, disabled: bool = False) -> AsyncIterator[User]:
+        """Return everybody who signed in, as `ProcoreSignIn.users`."""
+        after = 0
+        while page := await self.run(_page_of_users(self.context, after)):
+            after = page[-1].id
+            for user in page:
+                if disabled or user.disabled_at is None:
+                    yield user
+
+    async def disable(self, user: User | int) -> AccessEnded | None:
+        """End all access of `user`, as `ProcoreSignIn.disable`."""
+        return await self.run(access.disable(self.context, _id_of(user)))
+
+    async def enable(self, user: User | int) -> User | None:
+        """Let `user` sign in again, as `ProcoreSignIn.enable`."""
+        return await self.run(access.enable(_id_of(user)))
+
+    async def disconnect(self, user: User | int) -> AccessEnded | None:
+        """Forget and revoke the tokens of `user`, as `ProcoreSignIn.disconnect`."""
+        return await self.run(access.disconnect(self.context, _id_of(user)))
+
+    async def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
+        """Erase all that is kept of `user`, as `ProcoreSignIn.delete`."""
+        return await self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
+
+    async def end_sessions(self, user: User | int) -> int:
+        """End every session of `user`, as `ProcoreSignIn.end_sessions`."""
+        return await self.run(access.end_sessions(_id_of(user)))
+
+    def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.AsyncClient:
+        """Return a client of Procore's API that acts for `user`; see `ProcoreSignIn.api`."""
+        from procore_signin import api  # noqa: PLC0415  # httpx2 is loaded when it is used
+
+        return api.async_client_for(self, user, _company_of(user, company_id))
+
+    def service_api(self, company_id: int) -> httpx2.AsyncClient:
+        """Return a client that acts for the app's own service account in one company (DMSA)."""
+        from procore_signin import api  # noqa: PLC0415  # as above
+
+        return api.async_service_client_for(self, company_id)
+
+    async def aclose(self) -> None:
+        """Let refreshes and sign-ins under way finish, then close every connection."""
+        self.closed.set()
+        if "procore_signin.api" in sys.modules:
+            await sys.modules["procore_signin.api"].aclose(self)
+        runner: AsyncRunner | None = self.__dict__.pop("_runner", None)
+        if runner is not None:
+            await runner.aclose()
+        await self._transport.aclose()
+        self.store.close()
+
+    async def __aenter__(self) -> Self:
+        self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,1 @@
+"""A local Procore: what `procore_signin.emulator` is made of."""

@@ -1,0 +1,1 @@
+"""Misbehaviour on command: which faults wait, and what each does."""

@@ -1,0 +1,1 @@
+"""The flow inspector: it reads the journal, and nothing else."""

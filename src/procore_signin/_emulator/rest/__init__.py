@@ -1,0 +1,1 @@
+"""The resource server: `/rest/*`, its lists, limits and errors."""

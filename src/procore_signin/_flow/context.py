@@ -1,0 +1,66 @@
+"""What every flow knows: which Procore, which client, which keys, what time, what chance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.outage import Outage
+from procore_signin._protocol.token_endpoint import Client
+from procore_signin._store.keys.seal import Seal
+from procore_signin.environments import Environment
+
+NO_HOOKS = Hooks()
+SESSION_IDLE_SECONDS = 12 * 3600
+SESSION_ABSOLUTE_SECONDS = 14 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of a flow. It holds nothing that belongs to one person or one request.
+
+    Attributes:
+        environment: The Procore to sign in with.
+        client: This application as registered there.
+        attempt_seal: Seals sign-in attempts for the browser's cookies.
+        clock: Returns now, in UTC seconds since 1970.
+        random_bytes: Returns that many unpredictable bytes.
+        pkce: Whether to send a code challenge. On, unless a server refuses the parameter.
+        session_idle: Seconds after which an unused session ends.
+        session_absolute: Seconds after which every session ends.
+        hooks: Where the application has its say.
+        outage: Knows whether Procore answers refreshes.
+    """
+
+    environment: Environment
+    client: Client
+    attempt_seal: Seal
+    clock: Callable[[], float]
+    random_bytes: Callable[[int], bytes]
+    pkce: bool = True
+    session_idle: int = SESSION_IDLE_SECONDS
+    session_absolute: int = SESSION_ABSOLUTE_SECONDS
+    hooks: Hooks = NO_HOOKS
+    outage: Outage = field(default_factory=Outage, repr=False, compare=False)
+
+    def now(self) -> int:
+        """Return the whole UTC second."""
+        return int(self.clock())
+
+    @property
+    def binding(self) -> str:
+        """Name environment, client and redirect URI in 16 characters (row A6)."""
+        return _binding(self.environment.name, self.client.client_id, self.client.redirect_uri)
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers reach this application over https; otherwise it is on loopback."""
+        return self.client.redirect_uri.startswith("https://")
+
+
+@lru_cache(maxsize=16)
+def _binding(*named: str) -> str:
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]

@@ -1,0 +1,68 @@
+"""Clear up after processes that died between an exchange and its commit, and drop old rows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from procore_signin._flow.context import Context
+from procore_signin._flow.revocation import withdraw
+from procore_signin._flow.steps import Flow, long_work, read, write
+from procore_signin._store.records import Escrow
+from procore_signin.events import Event, emit
+
+ORPHANED_AFTER: Final = 300
+"""Seconds after which tokens in escrow belong to nobody: a sign-in takes ten at the longest."""
+
+REVOKED_AT_ONCE: Final = 100
+FAILURES_AT_ONCE: Final = 100
+"""After so many that Procore did not confirm it is the next sweep's turn: it may be away."""
+
+ROWS_AT_ONCE: Final = 500
+
+
+def sweep(context: Context) -> Flow[int]:
+    """Revoke tokens that never became a sign-in, and purge what has expired.
+
+    Safe to run in several processes at once: a revocation may be repeated.
+
+    Returns:
+        How many orphaned token sets were revoked.
+
+    Raises:
+        StoreUnavailable: Nothing is lost; the next sweep finds the same rows.
+    """
+    now = context.now()
+    revoked = failed = sealed = 0
+    unconfirmed: list[Escrow] = []
+    page = yield from _page(context, now, None)
+    while page and revoked < REVOKED_AT_ONCE and failed < FAILURES_AT_ONCE:
+        for escrow in page:
+            if escrow.tokens is None:
+                sealed += 1
+                continue
+            confirmed = yield from _give_back(context, escrow)
+            revoked += confirmed
+            if not confirmed:
+                failed += 1
+                unconfirmed.append(escrow)
+        page = yield from _page(context, now, page[-1])
+    if failed >= FAILURES_AT_ONCE:  # or what Procore never confirms keeps all others waiting
+        last_in_line = now - ORPHANED_AFTER - 1
+        yield from long_work(lambda store: store.put_off(unconfirmed, now=last_in_line))
+    if sealed:
+        environment = context.environment.name
+        emit(Event.TOKENS_SEALED, environment=environment, place="escrow", count=sealed)
+    yield from long_work(lambda store: store.purge(now, ROWS_AT_ONCE))
+    return revoked
+
+
+def _page(context: Context, now: int, after: Escrow | None) -> Flow[list[Escrow]]:
+    environment, before = context.environment.name, now - ORPHANED_AFTER
+    return (yield from read(lambda store: store.escrowed_in(environment, before, after=after)))
+
+
+def _give_back(context: Context, escrow: Escrow) -> Flow[bool]:
+    """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile."""
+    now = context.now()
+    yield from write(lambda store: store.fail_attempt(escrow.state_hash, "orphaned", now=now))
+    return (yield from withdraw(context, escrow)) == "confirmed"

@@ -1,0 +1,78 @@
+"""Whether Procore answers refreshes at all: while it does not, it is seldom asked (row R7).
+
+Each person's row says when it is time to try again for that person. With many people that would
+still be many requests to a Procore that is down. This is what one process knows for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from procore_signin._forks import Lock
+from procore_signin.events import Event, emit
+
+FAILURES: Final = 5
+"""So many refreshes without an answer, one after the other, are an outage."""
+
+FIRST_PAUSE_SECONDS: Final = 5.0
+LONGEST_PAUSE_SECONDS: Final = 30.0
+PROBE_SECONDS: Final = 20.0
+"""How long one refresh may take to find out whether it is over: two requests of ten seconds."""
+
+
+class Outage:
+    """What the latest refreshes of one front door met. Safe from any thread."""
+
+    __slots__ = ("_failures", "_lock", "_pause", "_until")
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._until = 0.0
+        self._pause = 0.0
+        self._lock: Final = Lock()
+
+    def claim(self, now: float) -> float:
+        """Ask whether Procore may be asked.
+
+        Args:
+            now: UTC seconds.
+
+        Returns:
+            0 when it may; during an outage for one caller in each pause, whose outcome everybody
+            else waits for. Otherwise the seconds until it is worth another try.
+        """
+        with self._lock:
+            if self._failures < FAILURES:
+                return 0.0
+            # No longer than it was meant to be, also where the clock was set back (row R14).
+            self._until = min(self._until, now + self._pause)
+            if now < self._until:
+                return self._until - now
+            self._until, self._pause = now + PROBE_SECONDS, PROBE_SECONDS
+            return 0.0
+
+    def failed(self, now: float, chance: float, *, environment: str) -> None:
+        """Note a refresh that Procore did not answer.
+
+        Args:
+            now: UTC seconds.
+            chance: 0 to 1, so that processes do not come back all at once.
+            environment: The name of the environment, for the log.
+        """
+        with self._lock:
+            self._failures += 1
+            again = self._failures - FAILURES
+            if again < 0:
+                return
+            longest = min(FIRST_PAUSE_SECONDS * 2 ** min(again, 8), LONGEST_PAUSE_SECONDS)
+            self._pause = longest * (1 + chance) / 2
+            self._until = now + self._pause
+        if again == 0:
+            emit(Event.OUTAGE_BEGAN, environment=environment)
+
+    def answered(self, *, environment: str) -> None:
+        """Note a refresh that Procore answered, whatever it said."""
+        with self._lock:
+            was_out, self._failures = self._failures >= FAILURES, 0
+        if was_out:
+            emit(Event.OUTAGE_ENDED, environment=environment)

@@ -1,0 +1,1 @@
+"""The drivers of flows, sync and async, and what carries a flow on beside its caller."""

@@ -1,0 +1,88 @@
+"""Sessions: who a request belongs to, and every way in which one ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from procore_signin._flow import users
+from procore_signin._flow.context import Context
+from procore_signin._flow.hooks import tell
+from procore_signin._flow.sign_in import hash_session_token
+from procore_signin._flow.steps import Flow, read, write
+from procore_signin._store.records import Session
+from procore_signin.events import Event, emit
+
+TOUCH_SECONDS: Final = 60
+"""How often at most the use of a session is written down."""
+
+
+def current_session(context: Context, token: str | None) -> Flow[Session | None]:
+    """Return the live session that `token` belongs to, or None.
+
+    None when there is no token, or its session is unknown, ended, expired, or its user disabled:
+    each request asks the database, so all of these take effect at once in every process.
+
+    Raises:
+        StoreUnavailable: Nobody can tell. Answer 503: neither let in nor sign out (row S7).
+    """
+    if token is None:
+        return None
+    now = context.now()
+    id_hash = hash_session_token(token)
+    environment = context.environment.name
+    session = yield from read(
+        lambda store: store.session(id_hash, environment=environment, now=now)
+    )
+    if session is not None and now - session.last_seen_at >= TOUCH_SECONDS:
+        used = session
+        idle_expires_at = min(now + context.session_idle, used.absolute_expires_at)
+        yield from write(
+            lambda store: store.touch_session(used.id, now=now, idle_expires_at=idle_expires_at)
+        )
+    return session
+
+
+def sign_out(context: Context, session: Session) -> Flow[None]:
+    """End `session`. The tokens stay: other sessions and nightly work of this user need them."""
+    yield from write(lambda store: store.end_session_of(session.user.id, session.id))
+    emit(Event.SIGNED_OUT, user=session.user.id)
+    yield from tell(context.hooks.on_sign_out, session.user)
+
+
+def end_session(session: Session, session_id: int) -> Flow[bool]:
+    """End another session of the same user; False when the user has none of that id."""
+    ended = yield from write(lambda store: store.end_session_of(session.user.id, session_id))
+    if ended:
+        emit(Event.SESSION_ENDED, user=session.user.id)
+    return ended
+
+
+def sign_out_everywhere(context: Context, session: Session) -> Flow[int]:
+    """End every session of the user and return how many there were."""
+    count = yield from write(lambda store: store.end_sessions(session.user.id))
+    emit(Event.SIGNED_OUT_EVERYWHERE, user=session.user.id, sessions=count)
+    yield from tell(context.hooks.on_sign_out, session.user)
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """What became of a disconnection.
+
+    Attributes:
+        revoked: Whether Procore confirmed that the tokens are dead. When it did not, the person
+            can end the access at Procore, under My Profile Settings > Connected Apps.
+    """
+
+    revoked: bool
+
+
+def disconnect(context: Context, session: Session) -> Flow[Disconnected]:
+    """Revoke the user's tokens at Procore, forget them, and end every session.
+
+    The tokens are forgotten first, and kept in escrow until they are revoked: whatever happens
+    after that, this application will not use them again.
+    """
+    outcome = yield from users.disconnect(context, session.user.id)
+    return Disconnected(revoked=outcome is None or outcome.revoked)

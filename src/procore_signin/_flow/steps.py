@@ -1,0 +1,173 @@
+"""What a flow can ask for. `runners.py` alone performs it, waiting or awaiting.
+
+A flow is a generator: it yields a step and is sent the step's outcome, or has the step's error
+thrown into it. `yield from send(…)` and its siblings keep the outcome's type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this request to Procore; the outcome is an `HttpResponse`."""
+
+    request: HttpRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Do this with the store; the outcome is what it returns.
+
+    Attributes:
+        do: Called with the store, on whichever thread suits the database.
+        writes: True when it changes rows: SQLite wants its writes in one line.
+        long: True when it takes more than a moment: nothing else waits for it.
+    """
+
+    do: Callable[[Store], Any]
+    writes: bool
+    long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Let this many seconds pass; the outcome is for how many seconds this process has been ending.
+
+    Attributes:
+        seconds: How many.
+        idle: True when nothing is lost if this flow ends here: others do the work, and a process
+            that is ending does not wait for them.
+    """
+
+    seconds: float
+    idle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shield:
+    """Run this flow to its end whatever happens to the caller; the outcome is its value.
+
+    Between the exchange of a code and the commit, a grant exists that only we know of (row C13). No
+    signal handler, time limit, cancellation or killed greenlet of the caller's stops it (row R13).
+    """
+
+    flow: Flow[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Run this flow beside the caller, who does not wait. Nothing may depend on its outcome.
+
+    Attributes:
+        flow: The flow.
+        key: While a flow for the same key waits or runs, this one is not wanted; None for always.
+    """
+
+    flow: Flow[Any]
+    key: Hashable | None
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Run this flow once for everybody in this process who asks for the same key meanwhile.
+
+    It runs as a shielded flow does; the outcome, or the error, is everybody's.
+    """
+
+    key: Hashable
+    flow: Flow[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Give this error to all who wait for this flow, or come to wait for it; the flow goes on."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a function of the application, plain or `async`; the outcome is what it returns.
+
+    It is called where the caller is, for as long as the caller is there.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step = Send | Work | Wait | Shield | Later | Once | Dismiss | Call
+Flow = Generator[Step, Any, T]
+
+
+def send(request: HttpRequest) -> Flow[HttpResponse]:
+    """Send `request`, once, and return the response."""
+    response: HttpResponse = yield Send(request)
+    return response
+
+
+def read(do: Callable[[Store], T]) -> Flow[T]:
+    """Return what `do` reads from the store."""
+    outcome: T = yield Work(do, writes=False)
+    return outcome
+
+
+def write(do: Callable[[Store], T]) -> Flow[T]:
+    """Return what `do` returns after changing the store."""
+    outcome: T = yield Work(do, writes=True)
+    return outcome
+
+
+def long_work(do: Callable[[Store], T]) -> Flow[T]:
+    """Return what `do` returns, which reads or changes many rows."""
+    outcome: T = yield Work(do, writes=True, long=True)
+    return outcome
+
+
+def wait(seconds: float, *, idle: bool = False) -> Flow[float]:
+    """Let `seconds` pass.
+
+    Returns:
+        For how many seconds this process, or its front door, has been ending; 0 while it is not.
+
+    Raises:
+        ProcoreUnavailable: `idle`, and this process is ending: nothing is lost.
+    """
+    ending: float = yield Wait(seconds, idle)
+    return ending
+
+
+def shield(flow: Flow[T]) -> Flow[T]:
+    """Return the value of `flow`, which is not interrupted when the caller is."""
+    outcome: T = yield Shield(flow)
+    return outcome
+
+
+def later(flow: Flow[Any], *, key: Hashable | None = None) -> Flow[None]:
+    """Have `flow` run beside the caller, unless one for the same `key` waits or runs already."""
+    yield Later(flow, key)
+
+
+def once(key: Hashable, flow: Flow[T]) -> Flow[T]:
+    """Return the value of `flow`, or of the flow that is under way for the same `key`."""
+    outcome: T = yield Once(key, flow)
+    return outcome
+
+
+def dismiss(error: Exception) -> Flow[None]:
+    """Tell all who wait for this flow `error`, and go on without them."""
+    yield Dismiss(error)
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Flow[Any]:
+    """Return what the application's `function` returns, awaited if need be."""
+    return (yield Call(function, arguments))

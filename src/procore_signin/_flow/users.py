@@ -1,0 +1,198 @@
+"""End, give back or erase somebody's access, for those who run the application (rows I5, S6).
+
+None of this asks the person. A flow that returns None found nobody of that number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from procore_signin._flow.context import Context
+from procore_signin._flow.revocation import Revocation, what_is_known, withdraw
+from procore_signin._flow.steps import Flow, read, shield, write
+from procore_signin._store.records import User
+from procore_signin._store.withdrawal import EndedAccess
+from procore_signin.events import Event, emit
+
+LONGEST_SIGN_IN_SECONDS: Final = 60
+"""After so long a sign-in has asked Procore all that it asks, or its process has ended."""
+
+_WORST_LAST: Final[tuple[Revocation, ...]] = ("none", "confirmed", "pending", "unsure", "sealed")
+
+
+PATIENCE_SECONDS: Final = 5.0
+"""How long to wait for another process that is revoking the same tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEnded:
+    """What became of ending somebody's access.
+
+    Attributes:
+        user: The person, as stored last.
+        sessions: How many sessions ended. Their next request is answered as if signed out.
+        revocation: What is known of the tokens at Procore; the worst, if there were several sets.
+        refresh_under_way: Whether another process was refreshing. It will find that it lost, and
+            give up the pair that it brings. Ask again a minute later: then it is known whether it
+            did, or died with it.
+        sign_in_under_way: Whether a sign-in of somebody whom nobody can name yet is under way, or
+            was cut off and waits for the janitor: it may be this person's. One that is under way
+            comes to nothing where the person is disabled. Ask again a minute later.
+    """
+
+    user: User
+    sessions: int
+    revocation: Revocation
+    refresh_under_way: bool
+    sign_in_under_way: bool = False
+
+    @property
+    def revoked(self) -> bool:
+        """Whether every token that was known is certainly dead at Procore."""
+        return self.revocation in {"none", "confirmed"}
+
+    @property
+    def certain(self) -> bool:
+        """Whether Procore certainly honours no token of this person any more (decision 25)."""
+        under_way = self.refresh_under_way or self.sign_in_under_way
+        return self.revoked and not under_way
+
+
+def disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    """Disable a user: no session, no refresh and no sign-in from this moment on, in any process.
+
+    Their tokens go into escrow in the same transaction, and are then revoked at Procore. If this
+    process dies before that, or Procore does not answer, the janitor goes on (decision 0010).
+    Repeating it is harmless, and tries again what is still pending.
+
+    Raises:
+        StoreUnavailable: Nothing was changed, or the janitor goes on. Repeat it.
+    """
+    return (yield from shield(_disable(context, user_id)))
+
+
+def _disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    now = context.now()
+    ended = yield from write(lambda store: store.disable_user(user_id, now=now))
+    if ended is None:
+        return None
+    emit(
+        Event.USER_DISABLED,
+        user=user_id,
+        environment=ended.user.environment,
+        sessions=ended.sessions,
+    )
+    return (yield from _revoke(context, ended))
+
+
+def disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    """End every session of a user, forget the tokens, and revoke them at Procore.
+
+    The user may sign in again. Crash-safe, as `disable`.
+
+    Raises:
+        StoreUnavailable: Nothing was changed, or the janitor goes on. Repeat it.
+    """
+    return (yield from shield(_disconnect(context, user_id)))
+
+
+def _disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
+    now = context.now()
+    ended = yield from write(lambda store: store.disconnect_user(user_id, now=now))
+    if ended is None:
+        return None
+    outcome = yield from _revoke(context, ended)
+    emit(
+        Event.DISCONNECTED,
+        user=user_id,
+        environment=ended.user.environment,
+        sessions=ended.sessions,
+        revoked=outcome.revoked,
+    )
+    return outcome
+
+
+def enable(user_id: int) -> Flow[User | None]:
+    """Let a user sign in again. They have to: sessions and tokens do not come back.
+
+    Raises:
+        StoreUnavailable: Nothing was changed.
+    """
+    user = yield from write(lambda store: store.enable_user(user_id))
+    if user is not None:
+        emit(Event.USER_ENABLED, user=user_id, environment=user.environment)
+    return user
+
+
+def delete(
+    context: Context, user_id: int, *, even_sealed: bool = False
+) -> Flow[AccessEnded | None]:
+    """Disable a user, revoke the tokens, and erase the person, the sessions and the tokens.
+
+    Tokens whose revocation is pending stay in escrow, sealed and without the person's number, until
+    the janitor has revoked them.
+
+    Args:
+        context: The surroundings.
+        user_id: Whom.
+        even_sealed: Erase tokens too that cannot be opened. Procore goes on honouring them.
+
+    Raises:
+        VaultSealed: The tokens cannot be opened. The user is disabled, and still there.
+        StoreUnavailable: Nothing was changed, or the user is disabled. Repeat it.
+    """
+    return (yield from shield(_delete(context, user_id, even_sealed=even_sealed)))
+
+
+def _delete(context: Context, user_id: int, *, even_sealed: bool) -> Flow[AccessEnded | None]:
+    outcome = yield from _disable(context, user_id)
+    if outcome is None:
+        return None
+    now = context.now()
+    deleted = yield from write(
+        lambda store: store.delete_user(user_id, now=now, even_sealed=even_sealed)
+    )
+    if deleted is not None:
+        emit(Event.USER_DELETED, user=user_id, environment=outcome.user.environment)
+        if deleted.withdrawn:  # somebody enabled the person, who signed in, in between
+            return replace(outcome, revocation="pending")
+    return outcome
+
+
+def end_sessions(user_id: int) -> Flow[int]:
+    """End every session of a user and return how many there were. The tokens stay."""
+    count = yield from write(lambda store: store.end_sessions(user_id))
+    emit(Event.SESSIONS_REVOKED, user=user_id, sessions=count)
+    return count
+
+
+def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
+    """Revoke what is in escrow for this user, by this call or an earlier one."""
+    known: list[Revocation] = ["unsure"] if ended.lost else []
+    known += ["sealed"] if ended.sealed else []
+    left = yield from read(lambda store: store.escrows_of(ended.user.id))
+    for escrow in left:
+        known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))
+    # What was moved, and is not there any more, somebody else has revoked a moment ago.
+    for state_hash in set(ended.escrows) - {escrow.state_hash for escrow in left}:
+        known.append((yield from _end_of(state_hash)))
+    environment, now = ended.user.environment, context.now()
+    nameless = yield from read(
+        lambda store: store.has_sign_in_under_way(
+            environment, since=now - LONGEST_SIGN_IN_SECONDS, now=now
+        )
+    )
+    return AccessEnded(
+        ended.user,
+        ended.sessions,
+        max(known, default="none", key=_WORST_LAST.index),
+        ended.leased,
+        nameless,
+    )
+
+
+def _end_of(state_hash: str) -> Flow[Revocation]:
+    """Return what came of tokens that somebody else revoked. A doubt leaves its row behind."""
+    entry = yield from read(lambda store: store.attempt(state_hash))
+    return what_is_known(None if entry is None else entry.outcome)

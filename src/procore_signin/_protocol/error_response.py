@@ -1,0 +1,185 @@
+"""What an answer that is no success asks of the caller: one error class for each decision.
+
+A status that says "not now" decides before the body: whoever answers 429 or 5xx has not judged the
+grant, whatever stands in the page (row T10). Among the others, Procore's authorization server has
+answered its errors with different statuses over the years, so the `error` member decides (RFC 6749
+§5.2) and the status only where there is none (row T7).
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from procore_signin._protocol.retry_after import retry_after
+from procore_signin._protocol.strict_json import JsonValue, parse_object
+from procore_signin._protocol.wire import HttpResponse
+from procore_signin.errors import (
+    ClientMisconfigured,
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    UnexpectedResponse,
+)
+
+E = TypeVar("E", bound=ProcoreSignInError)
+
+_CURES: Final = {
+    "invalid_client": "Compare the client id and the client secret with the app's page in Procore's"
+    " developer portal. Each environment has its own; a new secret ends the old one.",
+    "unauthorized_client": "Procore does not let this client use this grant. Check the app's grant"
+    " types and whether the client id belongs to this environment.",
+    "unsupported_grant_type": "Procore did not know the grant type. Check that the login address"
+    " is that of an authorization server.",
+    "invalid_scope": "Procore has no scopes and none is sent. Check what stands between this"
+    " program and Procore.",
+    "invalid_request": "Procore missed a parameter or refused one. Compare the redirect URI with"
+    " the one registered for the app, character for character.",
+}
+_REPORT: Final = (
+    "Check the addresses of the environment and whether something between this program and Procore"
+    " answered instead of it. Otherwise report it to Procore with the request id."
+)
+_TRANSIENT: Final = frozenset({"server_error", "temporarily_unavailable"})
+
+_ERROR_CODE: Final = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]{1,128}")
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7E]{1,128}")
+
+
+def success(response: HttpResponse, *, what: str, received_at: float) -> dict[str, JsonValue]:
+    """Return the members of a successful answer of the authorization server.
+
+    Args:
+        response: As the transport received it.
+        what: What it is, for error messages, such as `token response`.
+        received_at: When it came: UTC, seconds since 1970, by our own clock.
+
+    Raises:
+        ProcoreSignInError: What `oauth_error` returns.
+        UnexpectedResponse: The body is not a JSON object or does not call itself one.
+    """
+    error = oauth_error(response, what=what, received_at=received_at)
+    if error is not None:
+        raise error
+    if not is_json(response):
+        raise UnexpectedResponse(f"The {what} does not call itself application/json")
+    return parse_object(response.body, what=what)
+
+
+def is_json(response: HttpResponse) -> bool:
+    """Return whether `response` calls itself JSON, or does not say what it is."""
+    media_type = response.headers.get("content-type", "application/json").partition(";")[0]
+    return media_type.strip().lower() == "application/json"
+
+
+def oauth_error(
+    response: HttpResponse, *, what: str, received_at: float
+) -> ProcoreSignInError | None:
+    """Return the error that an answer of the authorization server stands for, or None if none.
+
+    Returns:
+        ProcoreUnavailable: 408, 429, 5xx, whatever the body says; or an error code that says so.
+        GrantLost: `invalid_grant`.
+        ClientMisconfigured: An error that only the operator can mend; see its `hint`.
+        UnexpectedResponse: Any other status than 200, or an error member of any other kind.
+        None: Status 200 without an error member. The body may still be anything.
+    """
+    try:
+        members = parse_object(response.body, what=what)
+    except UnexpectedResponse:
+        members = {}
+    if response.status == HTTPStatus.OK and "error" not in members:
+        return None
+    code = error_code(members.get("error"))
+    error = (
+        unavailable(response, what=what, received_at=received_at)
+        or _by_code(code, response, received_at)
+        or UnexpectedResponse(
+            f"The {what} has status {response.status} and no error code of RFC 6749 §5.2",
+            hint=_REPORT,
+        )
+    )
+    error.error = code
+    error.error_description = error_description(members.get("error_description"))
+    error.request_id = request_id(response)
+    return error
+
+
+def _by_code(
+    code: str | None, response: HttpResponse, received_at: float
+) -> ProcoreSignInError | None:
+    """Return what an error code means under a status that leaves it a say, otherwise None.
+
+    A redirect, or a status that HTTP does not have, is no answer of an authorization server.
+    """
+    if response.status // 100 not in {2, 4}:
+        return None
+    if code == "invalid_grant":
+        return GrantLost(
+            "Procore no longer honours the code or refresh token (invalid_grant)",
+            hint="Send the person to sign in again. If every sign-in ends like this, compare the"
+            " redirect URI with the one registered for the app, character for character.",
+        )
+    if code in _CURES:
+        return ClientMisconfigured(
+            f"Procore does not accept this client ({code})", hint=_CURES[code]
+        )
+    if code in _TRANSIENT:
+        return ProcoreUnavailable(
+            f"Procore could not answer ({code})",
+            retry_after=retry_after(response, received_at),
+            ambiguous=True,
+        )
+    return None
+
+
+def unavailable(
+    response: HttpResponse, *, what: str, received_at: float
+) -> ProcoreUnavailable | None:
+    """Return the error for an answer that means "not now" by its status, otherwise None.
+
+    Only 429 says that nothing was done. Behind a 408 or 5xx the request may have been carried
+    out, and a single-use code or refresh token spent: `ambiguous` is true.
+    """
+    status = response.status
+    busy = status == HTTPStatus.TOO_MANY_REQUESTS
+    if not (busy or status == HTTPStatus.REQUEST_TIMEOUT or 500 <= status <= 599):  # noqa: PLR2004 (the class 5xx, RFC 9110 §15.6)
+        return None
+    return ProcoreUnavailable(
+        f"Procore is limiting requests (429 to the {what.removesuffix(' response')} request)"
+        if busy
+        else f"Procore could not answer (the {what} has status {status})",
+        retry_after=retry_after(response, received_at),
+        ambiguous=not busy,
+        request_id=request_id(response),
+    )
+
+
+def told(error: E, response: HttpResponse) -> E:
+    """Return `error` with the request id of `response`, and without the frames that parsed it.
+
+    Those frames hold the plain body: a traceback that prints local variables would show tokens.
+    """
+    error.request_id = request_id(response)
+    if isinstance(error, UnexpectedResponse):
+        error.hint = error.hint or _REPORT
+    return error.with_traceback(None)
+
+
+def request_id(response: HttpResponse) -> str | None:
+    """Return Procore's name for this exchange, which their support asks for, or None."""
+    value = response.headers.get("x-request-id", "")
+    return value if _REQUEST_ID.fullmatch(value) else None
+
+
+def error_code(value: JsonValue) -> str | None:
+    """Return `value` if it can be an `error` parameter (RFC 6749 §5.2, §A.7), otherwise None."""
+    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None
+
+
+def error_description(value: JsonValue) -> str | None:
+    """Return at most 512 printable characters of `value`, or None if it is no text."""
+    if not isinstance(value, str):
+        return None
+    return "".join(filter(str.isprintable, value))[:512] or None

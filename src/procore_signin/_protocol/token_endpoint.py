@@ -1,0 +1,280 @@
+"""The token endpoint and its neighbours: grants go out, a token set comes back.
+
+Sources: RFC 6749 §4.1.3, §4.4.2, §5 and §6; RFC 7009 (revocation); Procore's documentation,
+"OAuth 2.0 Endpoints" and "Authorization Code Grant Flow".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, TypeAlias
+from urllib.parse import quote_plus
+
+from procore_signin._protocol.error_response import oauth_error, request_id, success, told
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.strict_json import JsonValue
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin.errors import GrantLost, ProcoreSignInError, UnexpectedResponse
+
+DEFAULT_LIFETIME: Final = 900
+"""Seconds, where `expires_in` is missing: the shortest that Procore has announced (row T5)."""
+
+MAX_LIFETIME: Final = 100_000_000
+
+_VSCHARS: Final = re.compile(r"[\x20-\x7E]+")  # RFC 6749 §A
+TOKEN: Final = re.compile(r"[\x20-\x7E]{1,8192}")
+"""What a token may look like (RFC 6749 §A.12, §A.17), and as large as a header may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """This application as registered with Procore.
+
+    Attributes:
+        client_id: Public, from the app's page in Procore's developer portal.
+        client_secret: From the same page. Sent in the body only (row T1).
+        redirect_uri: Exactly as registered.
+
+    Raises:
+        ValueError: One of them is empty or has a character that RFC 6749 §A.1, §A.2 or RFC 3986
+            does not allow. The message does not show the value.
+    """
+
+    client_id: str
+    client_secret: Secret
+    redirect_uri: str
+
+    def __post_init__(self) -> None:
+        if not _VSCHARS.fullmatch(self.client_id):
+            raise ValueError("The client id must be printable ASCII")
+        if not _VSCHARS.fullmatch(self.client_secret.reveal()):
+            raise ValueError("The client secret must be printable ASCII")
+        if not _VSCHARS.fullmatch(self.redirect_uri) or " " in self.redirect_uri:
+            raise ValueError("The redirect URI must be printable ASCII without spaces")
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCodeGrant:
+    """A code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.5). May be sent once.
+
+    Attributes:
+        code: From the authorization response.
+        redirect_uri: The same as in the authorization request.
+        code_verifier: Of the challenge in the authorization request; None where none was sent.
+    """
+
+    code: Secret
+    redirect_uri: str
+    code_verifier: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshTokenGrant:
+    """A refresh token for tokens (RFC 6749 §6). Procore's are single use."""
+
+    refresh_token: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentialsGrant:
+    """Tokens for the client itself (RFC 6749 §4.4): Procore's service accounts."""
+
+
+Grant: TypeAlias = AuthorizationCodeGrant | RefreshTokenGrant | ClientCredentialsGrant
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """What Procore tells about an access token.
+
+    Attributes:
+        resource_owner_id: Procore's id of the person, or None for a service account.
+        client_id: The client that the token was made for.
+        expires_in: Seconds left, or None when Procore does not say.
+    """
+
+    resource_owner_id: int | None
+    client_id: str
+    expires_in: int | None
+
+
+def token_request(login_origin: str, client: Client, grant: Grant) -> HttpRequest:
+    """Return the request that exchanges `grant` for tokens.
+
+    The client authenticates in the body and nowhere else: servers of this kind refuse a request
+    that does it twice (row T1). A code and a refresh token are spent by the request; the client's
+    own credentials are not.
+    """
+    match grant:
+        case AuthorizationCodeGrant():
+            grant_type = "authorization_code"
+            fields = [("code", grant.code.reveal()), ("redirect_uri", grant.redirect_uri)]
+            if grant.code_verifier is not None:
+                fields.append(("code_verifier", grant.code_verifier.reveal()))
+        case RefreshTokenGrant():
+            grant_type = "refresh_token"
+            fields = [
+                ("refresh_token", grant.refresh_token.reveal()),
+                ("redirect_uri", client.redirect_uri),
+            ]
+        case ClientCredentialsGrant():
+            grant_type = "client_credentials"
+            fields = []
+    return _post(
+        f"{login_origin}/oauth/token",
+        [("grant_type", grant_type), *_authentication(client), *fields],
+        repeatable=isinstance(grant, ClientCredentialsGrant),
+    )
+
+
+def parse_token_response(response: HttpResponse, *, received_at: float) -> TokenSet:
+    """Return the tokens that Procore granted, read strictly (RFC 6749 §5.1; rows T4 to T7).
+
+    For an answer that can be asked for again. Where a code or a refresh token was spent for it, a
+    refusal here would lose the grant: see `granted.read_granted`.
+
+    The lifetime is counted from our own receipt: `created_at` is the server's clock and cannot
+    extend it.
+
+    Args:
+        response: As the transport received it.
+        received_at: When it came: UTC, seconds since 1970, by our own clock.
+
+    Raises:
+        GrantLost: The code or refresh token is dead. Ask the person to sign in again.
+        ClientMisconfigured: Procore does not accept this client. Tell the operator.
+        ProcoreUnavailable: Not now; `ambiguous` tells whether the grant may be spent.
+        UnexpectedResponse: The answer breaks the protocol. Report it; the grant may be spent.
+    """
+    try:
+        return _token_set(
+            success(response, what="token response", received_at=received_at), int(received_at)
+        )
+    except ProcoreSignInError as error:
+        raise told(error, response) from None
+
+
+def revocation_request(login_origin: str, client: Client, token: Secret) -> HttpRequest:
+    """Return the request that ends a token (RFC 7009 §2.1).
+
+    Procore ends the access token and the refresh token of the pair, whichever is sent.
+    """
+    return _post(
+        f"{login_origin}/oauth/revoke", [("token", token.reveal()), *_authentication(client)]
+    )
+
+
+def check_revocation_response(response: HttpResponse, received_at: float) -> None:
+    """Return if Procore says that the token is dead, which it also says of an unknown token.
+
+    Under status 200 the body is no part of the protocol (RFC 7009 §2.2). One that is an OAuth
+    error all the same counts, because the token may then be alive.
+
+    Args:
+        response: As the transport received it.
+        received_at: When it came: UTC, seconds since 1970, by our own clock.
+
+    Raises:
+        ClientMisconfigured: Procore does not let this client end this token.
+        ProcoreUnavailable: Not now; try again.
+        UnexpectedResponse: Anything else; the token may be alive.
+    """
+    error = oauth_error(response, what="revocation response", received_at=received_at)
+    if error is not None:
+        raise error
+
+
+def token_info_request(login_origin: str, access_token: Secret) -> HttpRequest:
+    """Return the request that asks Procore about `access_token`."""
+    return HttpRequest(
+        "GET",
+        f"{login_origin}/oauth/token/info",
+        (("accept", "application/json"), ("authorization", f"Bearer {access_token.reveal()}")),
+    )
+
+
+def parse_token_info_response(response: HttpResponse, received_at: float) -> TokenInfo:
+    """Return what Procore says about an access token, in either of its two spellings.
+
+    Raises:
+        GrantLost: The access token is expired, revoked or of another environment.
+        ProcoreUnavailable: Not now; try again.
+        UnexpectedResponse: The answer breaks the protocol. Report it.
+    """
+    what = "token info response"
+    # RFC 6750 §3.1. Older servers of this kind say `invalid_request` with the same status.
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        raise GrantLost(
+            "Procore does not accept this access token (401)",
+            hint="It is expired, revoked or of another environment. Refresh it or sign in again.",
+            request_id=request_id(response),
+        )
+    try:
+        return _token_info(success(response, what=what, received_at=received_at), what)
+    except ProcoreSignInError as error:
+        raise told(error, response) from None
+
+
+def _token_set(members: dict[str, JsonValue], received_at: int) -> TokenSet:
+    what = "token response"
+    token_type = members.get("token_type")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise UnexpectedResponse(f"The {what} does not have the token_type bearer")
+    access_token = Secret(_text(members.get("access_token"), what, "access_token"), "access token")
+    refresh_token = None
+    if "refresh_token" in members:
+        refresh_token = Secret(
+            _text(members["refresh_token"], what, "refresh_token"), "refresh token"
+        )
+    lifetime = _integer(
+        members.get("expires_in", DEFAULT_LIFETIME), what, "expires_in", range(1, MAX_LIFETIME + 1)
+    )
+    return TokenSet(access_token, refresh_token, received_at + lifetime)
+
+
+def _token_info(members: dict[str, JsonValue], what: str) -> TokenInfo:
+    application = members.get("application")
+    if not isinstance(application, dict):
+        raise UnexpectedResponse(f"The {what} names no application")
+    owner = members.get("resource_owner_id")
+    lifetime = members.get("expires_in_seconds", members.get("expires_in"))
+    return TokenInfo(
+        None if owner is None else _integer(owner, what, "resource_owner_id", range(1, 2**63)),
+        _text(application.get("uid"), what, "application.uid"),
+        None
+        if lifetime is None
+        else _integer(lifetime, what, "expires_in", range(MAX_LIFETIME + 1)),
+    )
+
+
+def _text(value: JsonValue, what: str, name: str) -> str:
+    if isinstance(value, str) and TOKEN.fullmatch(value):
+        return value
+    raise UnexpectedResponse(f"The {what} has no {name} of 1 to 8192 printable ASCII characters")
+
+
+def _integer(value: JsonValue, what: str, name: str, allowed: range) -> int:
+    # Not isinstance: true is an int to Python (row T4).
+    if type(value) is int and value in allowed:
+        return value
+    raise UnexpectedResponse(
+        f"The {what} has no {name} that is an integer from {allowed.start} to {allowed.stop - 1}"
+    )
+
+
+def _authentication(client: Client) -> list[tuple[str, str]]:
+    return [("client_id", client.client_id), ("client_secret", client.client_secret.reveal())]
+
+
+def _post(url: str, fields: list[tuple[str, str]], *, repeatable: bool = True) -> HttpRequest:
+    return HttpRequest(
+        "POST",
+        url,
+        (("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")),
+        # The names are ours, and letters: only the values need escapes.
+        "&".join([f"{name}={quote_plus(value)}" for name, value in fields]).encode("ascii"),
+        repeatable=repeatable,
+    )

@@ -1,0 +1,27 @@
+"""The tokens of one person, as one value that is replaced whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from procore_signin._protocol.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """What the token endpoint granted (RFC 6749 §5.1).
+
+    Attributes:
+        access_token: For the API, in an `Authorization: Bearer` header only.
+        refresh_token: Single use; None where the grant has none, as with client credentials.
+        expires_at: When the access token ends: UTC, seconds since 1970, by the clock of the host
+            that received it; in a row of a database server, by that server's.
+    """
+
+    access_token: Secret
+    refresh_token: Secret | None
+    expires_at: int
+
+    def is_fresh(self, now: float, leeway: float = 60) -> bool:
+        """Return whether the access token lives longer than `leeway` seconds after `now`."""
+        return now + leeway < self.expires_at

@@ -1,0 +1,15 @@
+"""The settings of an application that people sign in to, wherever they are written."""
+
+from __future__ import annotations
+
+from procore_signin._settings.parsers import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
+from procore_signin._settings.settings import Settings, read_settings
+from procore_signin._settings.trusted_proxies import TrustedProxies
+
+__all__ = [
+    "EMULATOR_CLIENT_ID",
+    "EMULATOR_CLIENT_SECRET",
+    "Settings",
+    "TrustedProxies",
+    "read_settings",
+]

@@ -1,0 +1,318 @@
+"""What each setting may be: a function for each, from all values to the one it stands for.
+
+No message shows a value: a secret may have been pasted into the wrong line.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from procore_signin._protocol.secret import Secret
+from procore_signin._settings.trusted_proxies import TrustedProxies
+from procore_signin._store.engine.address import parse_address, trimmed
+from procore_signin._store.keys.keyring import KeyRing
+from procore_signin.environments import EMULATOR_URL, LOOPBACK_HOSTS, NAMES, by_name
+
+EMULATOR_CLIENT_ID: Final = "emulator-client-id"
+EMULATOR_CLIENT_SECRET: Final = "emulator-client-secret"  # noqa: S105  # the emulator's, no secret
+CALLBACK_ROUTE: Final = "/callback"
+
+_PLACEHOLDER: Final = re.compile(
+    r"<.*>|\{.*\}|\[.*\]|\.{3,}|x{3,}|(change|replace)[-_ ]?(me|this)|your[-_ ].*"
+    r"|(the[-_ ])?client[-_ ]?(id|secret)|todo|tbd|placeholder",
+    re.IGNORECASE,
+)
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_DAY: Final = 86_400
+_LONGEST_NAME: Final = 60
+_AROUND: Final = "has spaces or quotes around it"
+_TAKES_BLANKS: Final = {"PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME"}
+"""Lists, and words for people: blanks around their parts mean nothing."""
+
+Values = Mapping[str, str]
+
+
+class WrongError(Exception):
+    """A setting is missing or wrong."""
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(what, cure)
+        self.what = what
+        self.cure = cure
+
+
+def _given(values: Values, name: str, cure: str) -> str:
+    text = values.get(name, "")
+    if not text:
+        raise WrongError("is not set", cure)
+    return text
+
+
+def check_edges(values: Values, name: str) -> None:
+    """Make sure that a setting begins and ends where its text does.
+
+    An env file from Windows, or one that is read by a program that keeps quotes, adds what nobody
+    sees: a file of SQLite then has another name, and a password is another one.
+
+    Raises:
+        WrongError: There are blanks, line ends, invisible characters or quotes around it.
+    """
+    text = values.get(name, "")
+    if text[:1] in {"'", '"'} and text[:1] == text[-1:]:
+        raise WrongError(_AROUND, "Remove them.")
+    if name in _TAKES_BLANKS or text == trimmed(text):
+        return
+    if text.endswith("\r"):
+        cure = "Remove them: it ends with \\r, half of a line end of Windows."
+    else:
+        cure = "Remove them; they may be invisible, such as a line end or a no-break space."
+    raise WrongError(_AROUND, cure)
+
+
+def is_emulator(values: Values) -> bool:
+    """Return whether the local Procore is meant."""
+    return values.get("PROCORE_ENVIRONMENT", "").strip().lower() == "emulator"
+
+
+def environment_name(values: Values) -> str:
+    """Return which Procore."""
+    choices = f"Choose one of: {', '.join(NAMES)}. The emulator needs no account."
+    name = _given(values, "PROCORE_ENVIRONMENT", choices)
+    if name not in NAMES:
+        near = difflib.get_close_matches(name.strip().lower(), NAMES, n=1)
+        meant = f"Did you mean {near[0]}? " if near else ""
+        raise WrongError("names no Procore environment", meant + choices)
+    return name
+
+
+def _credential(values: Values, name: str, words: str, emulators: str) -> str:
+    copy = f"Copy the {words} from the application's page on Procore's Developer Portal."
+    text = _given(values, name, copy)
+    if text[0] in "'\"" or text[-1] in "'\"":
+        raise WrongError(_AROUND, "Remove them.")
+    if _PLACEHOLDER.fullmatch(text):
+        raise WrongError("is still a placeholder", copy)
+    if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):
+        raise WrongError("has spaces, control characters or letters beyond ASCII in it", copy)
+    if text == emulators and not is_emulator(values):
+        raise WrongError("is the local emulator's, which no other Procore knows", copy)
+    return text
+
+
+def client_id(values: Values) -> str:
+    """Return the application's id at Procore."""
+    return _credential(values, "PROCORE_CLIENT_ID", "client ID", EMULATOR_CLIENT_ID)
+
+
+def client_secret(values: Values) -> Secret:
+    """Return its secret."""
+    text = _credential(values, "PROCORE_CLIENT_SECRET", "client secret", EMULATOR_CLIENT_SECRET)
+    if text == values.get("PROCORE_CLIENT_ID"):
+        raise WrongError("is the client ID again", "Copy the client secret, which is another text.")
+    return Secret(text, "client secret")
+
+
+def _split(text: str, cure: str) -> SplitResult:
+    """Split an http(s) address whose host and port can be used."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise WrongError("is no web address", cure) from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise WrongError("is no whole web address", cure)
+    return parts
+
+
+def redirect_uri(values: Values) -> str:
+    """Return where Procore sends people back to."""
+    text = values["PROCORE_REDIRECT_URI"]
+    like = "Write it as registered at Procore, such as https://app.example.com/callback."
+    if not re.fullmatch(r"[\x21-\x7e]+", text) or set(text) & set("'\"<>\\"):
+        raise WrongError("has characters that no redirect URI has", like)
+    parts = _split(text, like)
+    if parts.username is not None or "?" in text or "#" in text:
+        raise WrongError("has a user name, a query or a fragment", f"Leave it out. {like}")
+    _check_redirect_host(parts)
+    if parts.geturl() != text or parts.netloc != parts.netloc.lower():
+        raise WrongError("has capitals in its scheme or host", f"Use lower case. {like}")
+    _check_redirect_path(parts.path)
+    if parts.hostname in LOOPBACK_HOSTS:
+        return text
+    if parts.scheme != "https":
+        raise WrongError(
+            "uses plain http to another machine, where anybody on the way can read the sign-in",
+            "Use https. Plain http is for localhost only.",
+        )
+    if is_emulator(values):
+        raise WrongError(
+            "leads away from this machine, but the emulator signs in anybody who knows its demo "
+            "password",
+            "Use http://localhost:4567/callback, or choose another PROCORE_ENVIRONMENT.",
+        )
+    return text
+
+
+def _check_redirect_host(parts: SplitResult) -> None:
+    host = parts.hostname or ""
+    if "*" in host:
+        raise WrongError("has a wildcard for a host", "Name one host: Procore compares exactly.")
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  # refused, not listened on
+        raise WrongError("names a host that no browser can open", "Write localhost instead.")
+    if host not in LOOPBACK_HOSTS and not _HOST.fullmatch(host):
+        raise WrongError("has a host that is no name", "Write a host such as app.example.com.")
+    if parts.netloc.endswith({"http": ":80", "https": ":443"}[parts.scheme]):
+        raise WrongError("names the port that its scheme has anyway", "Leave the port out.")
+
+
+def _check_redirect_path(path: str) -> None:
+    if path.endswith("/"):
+        raise WrongError(
+            "ends with a slash",
+            "Remove the slash, here and at Procore: the application answers at /callback.",
+        )
+    if not path.endswith(CALLBACK_ROUTE) or not _PATH.fullmatch(path):
+        raise WrongError(
+            "does not lead to the application's callback",
+            "Let its path end with /callback, without dots, double slashes or % before it.",
+        )
+
+
+def database_url(values: Values) -> str:
+    """Return the database's address."""
+    text = values["PROCORE_DATABASE_URL"]
+    try:
+        parse_address(text)
+    except ValueError as error:
+        raise _unusable(error) from None
+    return text
+
+
+def keys(values: Values) -> Secret:
+    """Return the text of the key ring."""
+    cure = "Run `procore-signin init`, which writes one into .env."
+    keys = Secret(_given(values, "PROCORE_KEYS", cure), "keys")
+    try:
+        KeyRing.parse(keys)
+    except ValueError as error:
+        raise _unusable(error) from None
+    return keys
+
+
+def _unusable(error: ValueError) -> WrongError:
+    """Put the store's words, a rule and a cure in two sentences, into ours."""
+    rule, _, cure = str(error).removeprefix("PROCORE_KEYS: ").partition(". ")
+    return WrongError(f"cannot be used: {rule.rstrip('.')}", cure)
+
+
+def emulator_url(values: Values) -> str:
+    """Return the emulator's origin."""
+    text = values["PROCORE_EMULATOR_URL"]
+    like = f"Write the origin of an emulator on this machine, such as {EMULATOR_URL}."
+    _split(text, like)
+    try:
+        return by_name("emulator", emulator_url=text).login_origin
+    except ValueError:
+        raise WrongError("is no origin on this machine", like) from None
+
+
+def _whole(values: Values, name: str, *, least: int, most: int, cure: str) -> int:
+    text = values[name]
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+        raise WrongError(f"is no whole number from {least} to {most}", cure)
+    return int(text)
+
+
+def rate_limit(values: Values) -> int:
+    """Return how many sign-ins one address may begin in a minute."""
+    cure = "Write how many sign-ins one address may begin in a minute; 0 switches the limit off."
+    return _whole(values, "PROCORE_RATE_LIMIT", least=0, most=1_000_000, cure=cure)
+
+
+def session_absolute(values: Values) -> int:
+    """Return how many seconds a session lasts at most."""
+    cure = "Write seconds, such as 1209600 for 14 days."
+    return _whole(values, "PROCORE_SESSION_ABSOLUTE_SECONDS", least=300, most=400 * _DAY, cure=cure)
+
+
+def session_idle(values: Values) -> int:
+    """Return how many seconds a session lasts without use."""
+    cure = "Write seconds, such as 43200 for 12 hours."
+    idle = _whole(values, "PROCORE_SESSION_IDLE_SECONDS", least=60, most=400 * _DAY, cure=cure)
+    absolute = values["PROCORE_SESSION_ABSOLUTE_SECONDS"]
+    if absolute.isdecimal() and idle > int(absolute):
+        raise WrongError(
+            "is longer than PROCORE_SESSION_ABSOLUTE_SECONDS, so it would never count", cure
+        )
+    return idle
+
+
+def log_level(values: Values) -> str:
+    """Return the lowest level that is logged."""
+    level = values["PROCORE_LOG_LEVEL"]
+    if level not in _LOG_LEVELS:
+        raise WrongError("is no level", f"Choose one of: {', '.join(_LOG_LEVELS)}.")
+    return level
+
+
+def trusted_proxies(values: Values) -> TrustedProxies:
+    """Return whose word is taken for where a request came from."""
+    try:
+        return TrustedProxies.parse(values.get("PROCORE_TRUSTED_PROXIES", ""))
+    except ValueError as error:
+        cure = "Write the addresses of your own proxies, such as 127.0.0.1, 10.0.0.0/8."
+        raise WrongError(str(error), cure) from None
+
+
+def choose_company(values: Values) -> bool:
+    """Return whether people are asked for a company."""
+    answer = values["PROCORE_CHOOSE_COMPANY"]
+    if answer not in {"yes", "no"}:
+        raise WrongError("is neither yes nor no", "Write yes to ask people for a company.")
+    return answer == "yes"
+
+
+def metrics_token(values: Values) -> Secret | None:
+    """Return what `/metrics` asks for, or None."""
+    text = values.get("PROCORE_METRICS_TOKEN", "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[\x21-\x7e]{16,256}", text):
+        raise WrongError(
+            "is no token that is hard to guess", "Write 16 to 256 characters without spaces."
+        )
+    return Secret(text, "metrics token")
+
+
+def app_name(values: Values) -> str:
+    """Return what the application is called on the sign-in's pages."""
+    text = values["PROCORE_APP_NAME"].strip()
+    if not text or len(text) > _LONGEST_NAME or not text.isprintable():
+        cure = f"Write at most {_LONGEST_NAME} letters, such as Site Diary."
+        raise WrongError("is no name that fits on a page", cure)
+    return text
+
+
+PARSERS: Final[dict[str, Callable[[Values], object]]] = {
+    "PROCORE_ENVIRONMENT": environment_name,
+    "PROCORE_CLIENT_ID": client_id,
+    "PROCORE_CLIENT_SECRET": client_secret,
+    "PROCORE_REDIRECT_URI": redirect_uri,
+    "PROCORE_DATABASE_URL": database_url,
+    "PROCORE_KEYS": keys,
+    "PROCORE_EMULATOR_URL": emulator_url,
+    "PROCORE_RATE_LIMIT": rate_limit,
+    "PROCORE_SESSION_IDLE_SECONDS": session_idle,
+    "PROCORE_SESSION_ABSOLUTE_SECONDS": session_absolute,
+    "PROCORE_LOG_LEVEL": log_level,
+    "PROCORE_METRICS_TOKEN": metrics_token,
+    "PROCORE_CHOOSE_COMPANY": choose_company,
+    "PROCORE_TRUSTED_PROXIES": trusted_proxies,
+    "PROCORE_APP_NAME": app_name,
+}

@@ -1,0 +1,27 @@
+"""People, sessions, sealed tokens and the ledger of sign-ins, in a database."""
+
+from procore_signin._store.keys.keyring import KeyRing
+from procore_signin._store.keys.seal import Seal
+from procore_signin._store.records import (
+    CompletedSignIn,
+    Escrow,
+    LedgerEntry,
+    NewSession,
+    Purged,
+    Session,
+    User,
+)
+from procore_signin._store.store import Store
+
+__all__ = [
+    "CompletedSignIn",
+    "Escrow",
+    "KeyRing",
+    "LedgerEntry",
+    "NewSession",
+    "Purged",
+    "Seal",
+    "Session",
+    "Store",
+    "User",
+]

@@ -1,0 +1,1 @@
+"""The database behind the store: its address, statements, transactions and failures."""

@@ -1,0 +1,1 @@
+"""Keys and seals: what is stored opens only with a key of the ring."""

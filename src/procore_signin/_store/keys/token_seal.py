@@ -1,0 +1,139 @@
+"""Token sets under the seal, each cell bound to the place where it stands (rows V2, V7)."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store.keys.seal import Seal
+
+_ACCESS: Final = "access_token"
+_REFRESH: Final = "refresh_token"
+_EXPIRES_AT: Final = "expires_at"
+_PREDECESSOR: Final = "predecessor"
+_ACCESS_LABEL: Final = "access token"
+_REFRESH_LABEL: Final = "refresh token"
+
+
+class TokenSeal:
+    """Seals and opens the token columns of `token_sets` and the escrow of `sign_in_ledger`."""
+
+    __slots__ = ("_seal",)
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal: Final = seal
+
+    def seal_row(
+        self, tokens: TokenSet, *, user_id: int, environment: str, generation: int
+    ) -> dict[str, str | int | None]:
+        """Return the columns `access_token`, `refresh_token` and `expires_at` for one row."""
+        refresh_token = tokens.refresh_token
+        return {
+            _ACCESS: self._seal.seal(
+                tokens.access_token.reveal(),
+                context=_row_context(_ACCESS, user_id, environment, generation),
+            ),
+            _REFRESH: None
+            if refresh_token is None
+            else self._seal.seal(
+                refresh_token.reveal(),
+                context=_row_context(_REFRESH, user_id, environment, generation),
+            ),
+            _EXPIRES_AT: tokens.expires_at,
+        }
+
+    def open_row(
+        self,
+        access_token: str,
+        refresh_token: str | None,
+        expires_at: int,
+        *,
+        user_id: int,
+        environment: str,
+        generation: int,
+    ) -> TokenSet:
+        """Return the token set of one row.
+
+        Raises:
+            VaultSealed: A cell was changed, moved, or sealed with a key that is not in the ring.
+        """
+        return TokenSet(
+            self._seal.open_secret(
+                access_token,
+                context=_row_context(_ACCESS, user_id, environment, generation),
+                label=_ACCESS_LABEL,
+            ),
+            None
+            if refresh_token is None
+            else self._seal.open_secret(
+                refresh_token,
+                context=_row_context(_REFRESH, user_id, environment, generation),
+                label=_REFRESH_LABEL,
+            ),
+            expires_at,
+        )
+
+    def seal_escrow(self, tokens: TokenSet, *, state_hash: str, environment: str) -> str:
+        """Return the escrow of an attempt: the whole token set in one sealed text."""
+        return self._seal.seal(_text_of(tokens), context=_escrow_context(state_hash, environment))
+
+    def open_escrow(self, sealed: str, *, state_hash: str, environment: str) -> TokenSet:
+        """Return the token set in an attempt's escrow.
+
+        Raises:
+            VaultSealed: As `open_row`.
+        """
+        context = _escrow_context(state_hash, environment)
+        return _tokens_of(self._seal.open(sealed, context=context))
+
+    def seal_predecessor(self, tokens: TokenSet, *, user_id: int, environment: str) -> str:
+        """Return the column `predecessor` of one row: the pair before, in one sealed text."""
+        context = _predecessor_context(user_id, environment)
+        return self._seal.seal(_text_of(tokens), context=context)
+
+    def open_predecessor(self, sealed: str, *, user_id: int, environment: str) -> TokenSet:
+        """Return the pair before the one of a row.
+
+        Raises:
+            VaultSealed: As `open_row`.
+        """
+        context = _predecessor_context(user_id, environment)
+        return _tokens_of(self._seal.open(sealed, context=context))
+
+
+def _text_of(tokens: TokenSet) -> str:
+    refresh_token = tokens.refresh_token
+    return json.dumps(
+        {
+            _ACCESS: tokens.access_token.reveal(),
+            _REFRESH: None if refresh_token is None else refresh_token.reveal(),
+            _EXPIRES_AT: tokens.expires_at,
+        }
+    )
+
+
+def _tokens_of(plain: bytes) -> TokenSet:
+    values = json.loads(plain)  # ours: the seal vouches for the form
+    refresh_token = values[_REFRESH]
+    return TokenSet(
+        Secret(values[_ACCESS], _ACCESS_LABEL),
+        None if refresh_token is None else Secret(refresh_token, _REFRESH_LABEL),
+        values[_EXPIRES_AT],
+    )
+
+
+def _row_context(
+    column: str, user_id: int, environment: str, generation: int
+) -> tuple[str, str, str, str, str]:
+    return ("token_sets", column, str(user_id), environment, str(generation))
+
+
+def _predecessor_context(user_id: int, environment: str) -> tuple[str, str, str, str]:
+    # Not bound to a generation: one that cannot be opened stays when the row goes on without it.
+    return ("token_sets", _PREDECESSOR, str(user_id), environment)
+
+
+def _escrow_context(state_hash: str, environment: str) -> tuple[str, str, str, str]:
+    return ("sign_in_ledger", "escrow", state_hash, environment)

@@ -1,0 +1,214 @@
+"""Migrations: bring a database's tables to this version's, or back.
+
+Alembic is imported inside the functions: only the commands that migrate pay for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, Engine, column, create_engine, inspect, select, table, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from procore_signin._forks import Lock
+from procore_signin._store.engine import server
+from procore_signin._store.engine.address import Address, parse_address
+from procore_signin._store.engine.database import Patience
+from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.schema import LATER, SCHEMA_REVISION, VERSION_TABLE, metadata
+from procore_signin._store.sqlite import database as sqlite
+from procore_signin.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+_WAIT_SECONDS: Final = 60.0
+_LONGEST_STATEMENT: Final = 3600
+_LOCK_NAME: Final = "procore-signin migration"
+_LOCK_NUMBER: Final = int.from_bytes(sha256(_LOCK_NAME.encode()).digest()[:8], signed=True)
+_VERSION: Final = table(VERSION_TABLE, column("version_num"))
+_one_at_a_time: Final = Lock()
+"""Alembic keeps the running migration in module globals."""
+
+
+def upgrade(url: str) -> None:
+    """Bring the tables to this version's. Makes SQLite's file, readable by its owner alone.
+
+    Processes that upgrade at the same time wait for one another, and all succeed.
+
+    Args:
+        url: As `PROCORE_DATABASE_URL`.
+
+    Raises:
+        ValueError: `url` is none, or its driver is not installed.
+        StoreUnavailable: The database does not answer, has tables of these names that are not
+            ours, or was migrated by a newer version. On SQLite and PostgreSQL nothing was
+            changed; on MariaDB an upgrade that was cut short is finished by the next one.
+    """
+    address = parse_address(url)
+    if address.path is not None:
+        try:
+            sqlite.create_file(address.path)
+        except OSError:
+            raise Failed("absent").raised(address.label) from None
+
+    def work(connection: Connection) -> None:
+        _refuse_foreign_tables(connection, address)
+        _alembic(connection, "upgrade", "head", address)
+
+    _locked(address, work)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Bring the tables back to `revision`; `base` removes them all, with everything in them.
+
+    Raises:
+        ValueError: `url` is none, or there is no such revision.
+        StoreUnavailable: The database does not answer, or was migrated by a newer version.
+    """
+    address = parse_address(url)
+    _locked(address, lambda connection: _alembic(connection, "downgrade", revision, address))
+
+
+def current(url: str) -> str | None:
+    """Return the revision of the tables, or None where there are none of ours.
+
+    Raises:
+        ValueError: `url` is none, or its driver is not installed.
+        StoreUnavailable: The database does not answer.
+    """
+    address = parse_address(url)
+    if address.path is not None and not address.path.exists():
+        return None
+
+    def once(engine: Engine) -> str | None:
+        with engine.connect() as connection:
+            return _revision(connection)
+
+    return _with_engine(address, once)
+
+
+def head() -> str:
+    """Return the revision that this version needs."""
+    return SCHEMA_REVISION
+
+
+def _with_engine(address: Address, work: Callable[[Engine], T]) -> T:
+    def once() -> T:
+        engine = _engine(address)
+        try:
+            return work(engine)
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            failed = failed_by(error)
+        finally:
+            engine.dispose()
+        raise failed
+
+    patience = Patience(_WAIT_SECONDS, time.monotonic, time.sleep)
+    return patience.repeat(once, label=address.label)
+
+
+def _engine(address: Address) -> Engine:
+    path = address.path
+    if path is None:
+        return server.writer_engine(
+            address, timeout=_WAIT_SECONDS, longest_statement=_LONGEST_STATEMENT
+        )
+    return create_engine(
+        address.url,
+        creator=lambda: sqlite.connect(path, timeout=_WAIT_SECONDS),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+
+
+def _locked(address: Address, work: Callable[[Connection], None]) -> None:
+    """Run `work` in a transaction that no other migration runs beside.
+
+    On MariaDB the first change of a table ends the transaction, but the lock lasts as long as the
+    connection.
+    """
+
+    def once(engine: Engine) -> None:
+        with engine.connect() as connection:
+            if address.backend == "sqlite":
+                # written into the file, so that stores need not ask for it
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+                connection.rollback()
+            with connection.begin():
+                _lock(connection, address)
+                work(connection)
+
+    _with_engine(address, once)
+
+
+def _lock(connection: Connection, address: Address) -> None:
+    if address.backend == "sqlite":
+        connection.exec_driver_sql("BEGIN EXCLUSIVE")
+    elif address.backend == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK_NUMBER})
+    else:
+        name = sha256(f"{_LOCK_NAME} {address.url.database}".encode()).hexdigest()
+        values = {"name": name, "seconds": _WAIT_SECONDS}
+        if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), values) != 1:
+            raise Failed("locked")
+
+
+def _alembic(connection: Connection, command_name: str, revision: str, address: Address) -> None:
+    from alembic import command  # noqa: PLC0415 - see the module's docstring
+    from alembic.config import Config  # noqa: PLC0415 - as above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+    from alembic.util import CommandError  # noqa: PLC0415 - as above
+
+    config = Config()
+    config.set_main_option("script_location", "procore_signin._store:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = _revision(connection)
+    if found is not None and found not in known:
+        cure = "Run that version."
+        raise StoreUnavailable(
+            f"The database {address.label} was migrated to {found} by a newer version of "
+            f"procore-signin. {cure}",
+            hint=cure,
+        )
+    with _one_at_a_time:
+        try:
+            getattr(command, command_name)(config, revision)
+        except CommandError:
+            raise ValueError(f"There is no revision {revision}; this is {head()}.") from None
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision: str | None = connection.scalar(select(_VERSION.c.version_num))
+    return revision
+
+
+def _refuse_foreign_tables(connection: Connection, address: Address) -> None:
+    """Refuse a database that another program made, such as the tutorial's Ruby application.
+
+    Tables like ours without a revision are what an upgrade left that was cut short: those of the
+    first migration, which lack what later ones add.
+    """
+    if _revision(connection) is not None:
+        return
+    inspector = inspect(connection)
+    for ours in metadata.sorted_tables:
+        if not inspector.has_table(ours.name):
+            continue
+        present = {found["name"] for found in inspector.get_columns(ours.name)}
+        first = {column.name for column in ours.columns if LATER not in column.info}
+        if not first <= present <= set(ours.columns.keys()):
+            cure = "Name another database in PROCORE_DATABASE_URL, or move this one out of the way."
+            raise StoreUnavailable(
+                f"The database {address.label} has a table `{ours.name}` that procore-signin did "
+                f"not make, and it is left as it is. {cure}",
+                hint=cure,
+            )

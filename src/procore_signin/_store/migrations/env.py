@@ -1,0 +1,15 @@
+"""Alembic runs this file. It works on the connection that `migrate.py` opened, and locked."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from procore_signin._store.schema import VERSION_TABLE, metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,1 @@
+"""SQLite: one file, one writer, and commits that several callers share."""

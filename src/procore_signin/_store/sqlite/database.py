@@ -1,0 +1,276 @@
+"""SQLite: a file beside the application. Write-ahead log, every commit flushed to the disk."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Dialect
+
+from procore_signin._forks import abandon, look_after
+from procore_signin._store.engine.database import Patience
+from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.sqlite.group import SqliteGroup
+
+T = TypeVar("T")
+
+_FILE_MODE: Final = 0o600
+_A_READ: Final = 0.0005
+"""Seconds: how long one takes, more or less."""
+
+
+def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Open the file, which must exist, for use by one thread at a time.
+
+    Transactions are begun by us (`isolation_level=None`). FULL makes every commit durable also
+    through a power cut; NORMAL, usual with a write-ahead log, would lose the latest ones.
+
+    Args:
+        path: Absolute.
+        timeout: The longest wait for another connection's lock, in seconds.
+    """
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def create_file(path: Path) -> None:
+    """Make the file, empty and readable by its owner alone, unless it is there.
+
+    SQLite gives its `-wal` and `-shm` files the same mode.
+
+    Raises:
+        OSError: The folder is missing or may not be written to.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _FILE_MODE))
+    except FileExistsError:
+        return
+
+
+class SqliteDatabase:
+    """One connection for writers, one for groups of them, and one for each thread that reads now.
+
+    Writers queue. Connections stay open: opening one and reading the schema costs more than the
+    read itself.
+    """
+
+    def __init__(self, path: Path, label: str, patience: Patience) -> None:
+        self.label = label
+        self.dialect: Dialect = sqlite.dialect()
+        self._path = path
+        self._patience = patience
+        self._writers = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._together: sqlite3.Connection | None = None
+        self._group: SqliteGroup | None = None
+        self._closed = False
+        self._held = False
+        self._reading: dict[int, None] = {}
+        self._forking = False
+        look_after(self)
+
+    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
+        """See `Database.one`."""
+        rows = self.many(statement, values)
+        return rows[0] if rows else None
+
+    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
+        """See `Database.many`.
+
+        All rows are fetched, which ends SQLite's read and lets the write-ahead log start afresh.
+        """
+        group, thread = self._group, threading.get_ident()
+        if group is not None and group.owner == thread:
+            return group.many(statement, values)
+        connection: sqlite3.Connection | None = None
+        try:
+            self._reading[thread] = None
+            if self._forking:
+                self._wait_for_the_fork(thread)
+            connection = self._borrow()
+            rows = connection.execute(statement.text, statement.arguments(values)).fetchall()
+        except sqlite3.Error as error:
+            failed = failed_by(error)
+        except Failed as error:
+            failed = error
+        else:
+            self._give_back(connection)
+            connection = None
+            return rows
+        finally:
+            if connection is not None:
+                connection.close()
+            self._reading.pop(thread, None)
+        raise failed.raised(self.label)
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """See `Database.write`."""
+        group = self._group
+        if group is not None and group.owner == threading.get_ident():
+            return group.write(work)
+
+        def once() -> T:
+            writers = self._writers  # a fork in the middle of `work` gives the child another one
+            if not writers.acquire(timeout=self._patience.seconds):
+                raise Failed("locked")
+            try:
+                return self._transaction(work)
+            finally:
+                writers.release()
+
+        return self._patience.repeat(once, label=self.label)
+
+    def group(self) -> SqliteGroup | None:
+        """See `Database.group`."""
+        if not self._writers.acquire(blocking=False):
+            return None
+        try:
+            self._group = self._begun()
+        finally:
+            if self._group is None:
+                self._writers.release()
+        return self._group
+
+    def _begun(self) -> SqliteGroup | None:
+        try:
+            if self._together is None:
+                # Whoever begins a group has no time to wait for another process's lock.
+                self._together = self._open(timeout=0)
+            self._together.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            # Each work alone meets the same, waits for it or says what it is.
+            if failed_by(error).failure != "locked":
+                self._drop_together()
+            return None
+        except Failed:
+            return None
+        return SqliteGroup(self._together, self.label, self._end_group)
+
+    def _end_group(self, usable: bool) -> None:  # noqa: FBT001  # a callback, of one argument
+        self._group = None
+        try:
+            if not usable:
+                self._drop_together()
+        finally:
+            self._writers.release()
+
+    def _drop_together(self) -> None:
+        dropped, self._together = self._together, None
+        if dropped is not None:
+            dropped.close()
+
+    def before_fork(self) -> None:
+        """See `Database.before_fork`.
+
+        SQLite knows in memory which locks this process holds. A child that is forked in the middle
+        of a transaction would take its parent's lock for its own, and for ever. And it has locks
+        of its own for what its threads share, which also those hold for moments that only read.
+        """
+        self._held = False
+        self._held = self._writers.acquire(timeout=self._patience.seconds)
+        self._forking = True
+        ours, until = {threading.get_ident()}, self._patience.clock() + self._patience.seconds
+        while self._reading.keys() - ours and self._patience.clock() < until:
+            self._patience.sleep(_A_READ)
+
+    def after_fork_in_parent(self) -> None:
+        """See `Database.after_fork_in_parent`."""
+        self._forking = False
+        if self._held:
+            self._held = False
+            self._writers.release()
+
+    def _wait_for_the_fork(self, thread: int) -> None:
+        """Let the process fork before `thread` reads."""
+        while self._forking:
+            self._reading.pop(thread, None)
+            self._patience.sleep(_A_READ)
+            self._reading[thread] = None
+
+    def after_fork(self) -> None:
+        """See `Database.after_fork`."""
+        self._forking = self._held = False
+        self._reading = {}
+        abandon(*self._idle, self._writer, self._together)
+        self._idle = deque()
+        self._writer = self._together = None
+        self._group = None
+        self._writers = threading.Lock()
+
+    def close(self) -> None:
+        """See `Database.close`."""
+        self._closed = True
+        thread = threading.get_ident()
+        try:
+            # SQLite holds a lock of all its connections while it closes one, as while it opens one.
+            self._reading[thread] = None
+            if self._forking:
+                self._wait_for_the_fork(thread)
+            while self._idle:
+                self._idle.pop().close()
+        finally:
+            self._reading.pop(thread, None)
+        with self._writers:
+            for connection in (self._writer, self._together):
+                if connection is not None:
+                    connection.close()
+            self._writer = self._together = None
+
+    def _transaction(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` between BEGIN IMMEDIATE and COMMIT.
+
+        A transaction that began by reading cannot always become a writing one: SQLite then says
+        "database is locked" without waiting.
+        """
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            with self._writer:  # commits, or rolls back what raised
+                cursor = self._writer.execute("BEGIN IMMEDIATE")
+                return work(Transaction(cursor, sqlite3.IntegrityError))
+        except sqlite3.Error as error:
+            failed = failed_by(error)
+        if failed.failure != "locked" and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        raise failed
+
+    def _open(self, *, timeout: float | None = None) -> sqlite3.Connection:
+        if self._closed:
+            raise Failed("closed")
+        return connect(self._path, timeout=self._patience.seconds if timeout is None else timeout)
+
+    def _borrow(self) -> sqlite3.Connection:
+        # deque.pop and append are atomic: no lock on the way of every page
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = self._open()
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        self._idle.append(connection)
+        while self._closed and self._idle:
+            self._idle.pop().close()

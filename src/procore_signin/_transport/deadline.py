@@ -1,0 +1,312 @@
+"""Connections for httpcore2 that keep to one deadline, and to the process that made them.
+
+The timeouts of httpx2 bound each wait by itself, so a server that sends a byte now and then, in a
+header or in the body, holds a caller for as long as it likes. Here each wait gets what is left.
+
+A forked child shares its parent's sockets: what one of them reads is missing to the other. So a
+connection refuses to be used, and to be closed, by another process than the one that made it,
+whoever still holds it there: a pool, an answer that is half read, a call that was under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, Self
+
+import httpcore2
+
+from procore_signin._forks import Owned, abandon
+
+SLICE: Final = 64 * 1024
+"""Bytes that are handed to the system at once, so that a reader that crawls is noticed."""
+
+FIRST: Final = 8
+"""Bytes of an answer that tell whether it is HTTP."""
+
+
+_INHERITED: Final = "The connection belongs to the process that this one was forked from"
+
+
+class Seen:
+    """What happened on the connection of one exchange.
+
+    Attributes:
+        sent: Whether a byte of the request may have left.
+        first: The first bytes of what came, at most `FIRST`.
+        ended: Whether the server has said that nothing more comes.
+    """
+
+    __slots__ = ("ended", "first", "sent")
+
+    def __init__(self) -> None:
+        self.sent = False
+        self.first = b""
+        self.ended = False
+
+    def received(self, data: bytes) -> None:
+        """Note what was read; nothing is the end."""
+        if not data:
+            self.ended = True
+        elif len(self.first) < FIRST:
+            self.first += data[: FIRST - len(self.first)]
+
+
+class Wait(float):
+    """How long a wait may take: a number of seconds that shrinks as the deadline comes closer.
+
+    httpcore2 hands the timeouts of a request through to each wait unseen, which is how this gets
+    there; to whoever takes it for a plain number it is the longest wait.
+    """
+
+    _each: float | None
+    _until: float
+    _clock: Callable[[], float]
+    seen: Seen
+
+    def __new__(
+        cls,
+        each: float | None,
+        until: float,
+        clock: Callable[[], float],
+        seen: Seen | None = None,
+    ) -> Self:
+        """Return a wait of at most `each` seconds (None: no limit) that ends at `until`."""
+        left = until - clock()
+        wait = super().__new__(cls, max(0.0, left if each is None else min(each, left)))
+        wait._each, wait._until, wait._clock = each, until, clock
+        wait.seen = seen or Seen()
+        return wait
+
+    def left(self) -> float:
+        """Return the seconds that a wait may take that begins now; 0 or less when it is over."""
+        left = self._until - self._clock()
+        return left if self._each is None else min(self._each, left)
+
+
+def waits(
+    timeouts: Mapping[str, float | None],
+    deadline: float,
+    clock: Callable[[], float],
+    seen: Seen | None = None,
+) -> dict[str, Wait]:
+    """Return the timeouts of an exchange that begins now.
+
+    Args:
+        timeouts: Those of httpx2: `connect`, `read`, `write` and `pool`; None where there is none.
+        deadline: Seconds for the whole exchange.
+        clock: Returns seconds that never run backwards.
+        seen: Is told what happens.
+    """
+    until, seen = clock() + deadline, seen or Seen()
+    return {
+        kind: Wait(timeouts.get(kind), until, clock, seen)
+        for kind in ("connect", "read", "write", "pool")
+    }
+
+
+def _left(timeout: float | None, over: type[httpcore2.TimeoutException]) -> float | None:
+    if not isinstance(timeout, Wait):
+        return timeout
+    left = timeout.left()
+    if left <= 0:
+        raise over("The deadline of the exchange has passed")
+    return left
+
+
+class DeadlineStream(Owned, httpcore2.NetworkStream):
+    """A connection whose every wait ends at the deadline.
+
+    Args:
+        stream: The connection.
+        strict_end: Whether an end of TLS without its goodbye is an error, as a cut is.
+    """
+
+    def __init__(self, stream: httpcore2.NetworkStream, *, strict_end: bool = False) -> None:
+        super().__init__()
+        self._stream = stream
+        self._strict_end = strict_end
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return what has come, at most `max_bytes`."""
+        if self.inherited():
+            raise httpcore2.ReadError(_INHERITED)
+        data = self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        if isinstance(timeout, Wait):
+            timeout.seen.received(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send `buffer`."""
+        if self.inherited():
+            raise httpcore2.WriteError(_INHERITED)
+        for start in range(0, len(buffer), SLICE):
+            left = _left(timeout, httpcore2.WriteTimeout)
+            if isinstance(timeout, Wait):
+                timeout.seen.sent = True
+            self._stream.write(buffer[start : start + SLICE], left)
+
+    def close(self) -> None:
+        """End the connection, also for a thread that waits for it."""
+        if self.inherited():
+            abandon(self._stream)
+            return
+        with contextlib.suppress(OSError):  # it may have ended by itself
+            # Not the method of an `SSLSocket`: a reader would take what is encrypted for the text.
+            socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Return the connection under TLS."""
+        if self.inherited():
+            raise httpcore2.ConnectError(_INHERITED)
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        secured = self._stream.start_tls(ssl_context, server_hostname, left)
+        encrypted = secured.get_extra_info("socket")
+        if self._strict_end and isinstance(encrypted, ssl.SSLSocket):
+            encrypted.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # not in typeshed
+        return DeadlineStream(secured, strict_end=self._strict_end)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what httpcore2 wants to know of the connection."""
+        return self._stream.get_extra_info(info)
+
+
+class DeadlineBackend(httpcore2.NetworkBackend):
+    """Opens connections whose every wait ends at the deadline.
+
+    Args:
+        strict_end: As in `DeadlineStream`.
+    """
+
+    def __init__(self, *, strict_end: bool = False) -> None:
+        self._backend = httpcore2.SyncBackend()
+        self._strict_end = strict_end
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Return a connection to the first address of `host` that takes one."""
+        failure: Exception = httpcore2.ConnectError("The name has no address")
+        for address in _addresses(host, port, timeout):
+            left = _left(timeout, httpcore2.ConnectTimeout)
+            try:
+                stream = self._backend.connect_tcp(
+                    address, port, left, local_address, socket_options
+                )
+            except httpcore2.ConnectError as error:
+                failure = error
+            else:
+                return DeadlineStream(stream, strict_end=self._strict_end)
+        raise failure
+
+
+def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
+    """Return the addresses of `host`.
+
+    The system's own look-up takes as long as it likes, and cannot be stopped: a thread waits for
+    it, which is left behind when the time is up.
+    """
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    found: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result(list(dict.fromkeys(str(info[4][0]) for info in infos)))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the one who waits must know
+            found.set_exception(error)
+
+    try:
+        threading.Thread(target=look_up, name="procore-signin-resolver", daemon=True).start()
+    except RuntimeError:  # no thread can be started, as when the interpreter ends
+        look_up()
+    try:
+        return found.result(_left(timeout, httpcore2.ConnectTimeout))
+    except OSError as error:
+        if isinstance(error, TimeoutError):
+            raise httpcore2.ConnectTimeout("The name was not resolved in time") from None
+        raise httpcore2.ConnectError(str(error)) from error
+    except UnicodeError as error:  # of a label that is too long
+        raise httpcore2.ConnectError(str(error)) from error
+
+
+class AsyncDeadlineStream(Owned, httpcore2.AsyncNetworkStream):
+    """As `DeadlineStream`, for tasks."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # httpcore2's interface
+        """Return what has come, at most `max_bytes`."""
+        if self.inherited():
+            raise httpcore2.ReadError(_INHERITED)
+        data = await self._stream.read(max_bytes, _left(timeout, httpcore2.ReadTimeout))
+        if isinstance(timeout, Wait):
+            timeout.seen.received(data)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as above
+        """Send `buffer`."""
+        if self.inherited():
+            raise httpcore2.WriteError(_INHERITED)
+        await self._stream.write(buffer, _left(timeout, httpcore2.WriteTimeout))
+
+    async def aclose(self) -> None:
+        """End the connection."""
+        if self.inherited():  # closing would take it off the parent's event loop, which is shared
+            abandon(self._stream)
+            return
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # as above
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return the connection under TLS."""
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return AsyncDeadlineStream(await self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:
+        """Return what httpcore2 wants to know of the connection."""
+        return self._stream.get_extra_info(info)
+
+
+class AsyncDeadlineBackend(httpcore2.AsyncNetworkBackend):
+    """As `DeadlineBackend`, for tasks of an asyncio event loop."""
+
+    def __init__(self) -> None:
+        self._backend = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # as above
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Return a connection to `host`."""
+        left = _left(timeout, httpcore2.ConnectTimeout)
+        return AsyncDeadlineStream(
+            await self._backend.connect_tcp(host, port, left, local_address, socket_options)
+        )

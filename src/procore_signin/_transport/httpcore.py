@@ -1,0 +1,296 @@
+"""The transports of a process whose parent has used pyreqwest, over httpcore2 (decision 29).
+
+The runtime under pyreqwest does not survive a fork, and cannot be begun a second time. These keep
+the same promises (rows T2, T3) without one. They cost more of the processor, so `pyreqwest.py` is
+what any other process uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpcore2
+
+from procore_signin._forks import Lock, abandon, look_after
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._transport import limits
+from procore_signin._transport.deadline import DeadlineBackend, Seen, Wait, waits
+from procore_signin._transport.kept import Kept, is_kept
+from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
+
+MAX_CONNECTIONS: Final = 100
+MOST_HEADERS: Final = 100
+_FAILURES: Final = (
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+)
+
+
+class HttpcoreTransport:
+    """A `Transport` for threads. Each request has a connection of its own.
+
+    Args:
+        deadline: As in `PyreqwestTransport`.
+        max_body: As in `PyreqwestTransport`.
+        user_agent: As in `PyreqwestTransport`.
+        root_certificates: As in `PyreqwestTransport`.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: float = limits.LONGEST_DEADLINE,
+        max_body: int = limits.MAX_BODY,
+        user_agent: str = limits.USER_AGENT,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        limits.check_deadline(deadline)
+        self._deadline: Final = deadline
+        self._max_body: Final = max_body
+        self._user_agent: Final = user_agent
+        self._root_certificates: Final = root_certificates
+        self._lock: Final = Lock()
+        self._pool: httpcore2.ConnectionPool | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Open connections of this process's own at the next use."""
+        abandon(self._pool)
+        self._pool = None
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to `request`: see `Transport.send`.
+
+        Raises:
+            ValueError: The address of `request` is none.
+        """
+        return self._send(request, *self._begin())
+
+    def _begin(self) -> tuple[dict[str, Wait], Seen]:
+        """Have the deadline begin to run."""
+        seen, clock = Seen(), time.monotonic
+        timeout = waits({}, self._deadline, clock, seen)
+        timeout["connect"] = Wait(None, clock() + self._deadline / 2, clock, seen)
+        return timeout, seen
+
+    def _send(self, request: HttpRequest, timeout: dict[str, Wait], seen: Seen) -> HttpResponse:
+        outgoing = self._outgoing(request, timeout)
+        try:
+            response = self._open().handle_request(outgoing)
+            try:
+                head = _head(request, response)
+                if is_kept(request, head):
+                    return _keep(head, response)
+                body = self._body(response)
+            finally:
+                response.close()
+        except _FAILURES as error:
+            failure = _failure(request, error, seen)
+        else:
+            if body is not None:
+                return HttpResponse(head.status, head.headers, body)
+            failure = UnexpectedResponse(
+                f"The answer to {request!r} is larger than {self._max_body} bytes",
+                hint=limits.NOT_PROCORE,
+            )
+        raise failure  # outside the handler: the library's errors may show headers
+
+    def close(self) -> None:
+        """Close the connections of requests under way. A later `send` opens new ones."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _open(self) -> httpcore2.ConnectionPool:
+        with self._lock:
+            if self._pool is None:
+                self._pool = httpcore2.ConnectionPool(
+                    ssl_context=_trust(self._root_certificates),
+                    max_connections=MAX_CONNECTIONS,
+                    # Each request has a connection of its own. Bytes that come after an answer
+                    # would otherwise be read as the beginning of the next one's.
+                    max_keepalive_connections=0,
+                    network_backend=DeadlineBackend(strict_end=True),
+                )
+            return self._pool
+
+    def _outgoing(self, request: HttpRequest, timeout: dict[str, Wait]) -> httpcore2.Request:
+        parts = urlsplit(request.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not request.url.isascii():
+            raise ValueError("A request needs an address that begins with http:// or https://")
+        url = httpcore2.URL(
+            scheme=parts.scheme.encode(),
+            host=parts.hostname.encode(),
+            port=parts.port,
+            target=(parts.path or "/").encode()
+            + (f"?{parts.query}".encode() if parts.query else b""),
+        )
+        headers = [
+            (b"host", parts.netloc.rpartition("@")[2].encode()),
+            (b"user-agent", self._user_agent.encode()),
+            (b"accept-encoding", b"identity"),
+            *((name.encode(), value.encode()) for name, value in request.headers),
+        ]
+        if request.body or request.method == "POST":
+            headers.append((b"content-length", b"%d" % len(request.body)))
+        return httpcore2.Request(
+            request.method,
+            url,
+            headers=headers,
+            content=request.body,
+            extensions={"timeout": timeout},
+        )
+
+    def _body(self, response: httpcore2.Response) -> bytes | None:
+        """Return the body, or None if it went on after the cap."""
+        assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
+        parts, size = [], 0
+        for part in response.stream:
+            parts.append(part)
+            size += len(part)
+            if size > self._max_body:
+                return None
+        return b"".join(parts)
+
+
+class AsyncHttpcoreTransport:
+    """An `AsyncTransport`: a thread waits for each request. Shared by all event loops.
+
+    Args:
+        more: As in `HttpcoreTransport`.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        self._inside: Final = HttpcoreTransport(**more)
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to `request`: see `AsyncTransport.send`."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[HttpResponse] = loop.create_future()
+        timeout, seen = self._inside._begin()  # noqa: SLF001  # of the same file
+        thread = threading.Thread(
+            target=self._answer,
+            args=(request, timeout, seen, loop, answer),
+            name="procore-signin-request",
+            daemon=True,
+        )
+        thread.start()
+        return await answer
+
+    def _answer(
+        self,
+        request: HttpRequest,
+        timeout: dict[str, Wait],
+        seen: Seen,
+        loop: asyncio.AbstractEventLoop,
+        answer: asyncio.Future[HttpResponse],
+    ) -> None:
+        response: HttpResponse | None = None
+        failure: BaseException | None = None
+        try:
+            response = self._inside._send(request, timeout, seen)  # noqa: SLF001  # of the same file
+        except BaseException as error:  # noqa: BLE001  # whatever it is, the one who waits must know
+            failure = error
+
+        def tell() -> None:
+            if answer.done():  # nobody waits any more
+                return
+            if response is None:
+                answer.set_exception(failure or RuntimeError("a request ended without an outcome"))
+            else:
+                answer.set_result(response)
+
+        try:
+            loop.call_soon_threadsafe(tell)
+        except RuntimeError:  # the loop has ended, and with it who waited
+            return
+
+    async def aclose(self) -> None:
+        """Close the connections. A later `send` opens new ones."""
+        self._inside.close()
+
+
+def _trust(root_certificates: bytes | None) -> ssl.SSLContext:
+    """Return a context that trusts this machine's authorities, and those of the PEM given."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # By default an end without TLS's goodbye counts as the end of an answer, which anybody on the
+    # way can make.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    if root_certificates is not None:
+        context.load_verify_locations(cadata=root_certificates.decode())
+    return context
+
+
+def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
+    """Return the answer without its body, or refuse it before its body is read."""
+    if len(response.headers) > MOST_HEADERS:
+        raise UnexpectedResponse(
+            f"The answer to {request!r} is not HTTP: it has more than {MOST_HEADERS} headers",
+            hint=limits.NOT_PROCORE,
+        )
+    head = HttpResponse(
+        response.status,
+        # One that is not ASCII says nothing that is asked here, and harms no answer.
+        {
+            name.decode().lower(): value.decode()
+            for name, value in response.headers
+            if value.isascii()
+        },
+        b"",
+    )
+    encoding = head.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity" and not is_kept(request, head):
+        raise UnexpectedResponse(
+            f"The answer to {request!r} is encoded although it was asked not to be",
+            hint=limits.NOT_PROCORE,
+        )
+    return head
+
+
+def _keep(head: HttpResponse, response: httpcore2.Response) -> HttpResponse:
+    """Return the answer with its body as far as it comes."""
+    assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
+    kept, parts = Kept(head), iter(response.stream)
+    try:
+        while kept.goes_on and (part := next(parts, None)) is not None:
+            kept.body += part
+    except _FAILURES:
+        if not kept.body:
+            raise
+        return kept.response(broken_off=True)
+    return kept.response()
+
+
+def _failure(request: HttpRequest, error: Exception, seen: Seen) -> ProcoreSignInError:
+    """Return the error that says what the caller may do now."""
+    if not seen.sent:
+        return limits.not_sent(request, _reason(error))
+    if isinstance(error, httpcore2.TimeoutException):
+        return limits.not_in_time(request, "the time is up")
+    # A connection that ends early breaks the rules of HTTP too. If what came began as HTTP does,
+    # that is what happened, and the request may have been carried out.
+    cut = seen.ended and b"HTTP/"[: len(seen.first)] == seen.first[: len(b"HTTP/")]
+    if isinstance(error, httpcore2.RemoteProtocolError) and not cut:
+        # The library's words show what came.
+        return limits.not_http(request, "it breaks the rules of HTTP/1.1")
+    return limits.cut_off(request, "the connection was lost")
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system or the certificate's checks say, in words that can be shown."""
+    if isinstance(error, httpcore2.LocalProtocolError):  # its words show the header, or the token
+        return "a header has a character that none may have"
+    cause = error.__context__ or error  # the pool takes the cause away
+    words = getattr(cause, "strerror", None) or str(cause)
+    if isinstance(error, httpcore2.TimeoutException):
+        words = "the time is up"
+    return "".join(filter(str.isprintable, words))[:200]

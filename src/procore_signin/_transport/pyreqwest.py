@@ -1,0 +1,351 @@
+"""The transports that talk to Procore, over pyreqwest (reqwest, rustls).
+
+Row T2: TLS 1.2 or later with verified certificates, no redirects, no proxy or `.netrc` from the
+environment, no cookies. Row T3: one deadline from connecting to the last byte, which a server that
+sends a byte now and then cannot stretch; a cap on the body; no decompression, hence no bombs.
+Row T9: of a success that cannot be asked for again, all is brought back that came.
+
+Both classes only wait. What is asked for and what an outcome means is written once, below.
+
+pyreqwest has one runtime in a process, which no forked child can use or begin again. A child of a
+process that has used it sends over `httpcore.py` (decision 29).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from pyreqwest.bytes import Bytes
+from pyreqwest.client import (
+    BaseClientBuilder,
+    Client,
+    ClientBuilder,
+    SyncClient,
+    SyncClientBuilder,
+)
+from pyreqwest.exceptions import (
+    BuilderError,
+    DecodeError,
+    DetailedPyreqwestError,
+    RequestError,
+    RequestTimeoutError,
+)
+from pyreqwest.http import HeaderMap
+from pyreqwest.request import BaseRequestBuilder
+from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
+
+from procore_signin._forks import Lock, abandon, look_after
+from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._transport import limits
+from procore_signin._transport.kept import Kept, is_kept
+from procore_signin._transport.limits import LONGEST_DEADLINE, MAX_BODY, USER_AGENT
+from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
+
+if TYPE_CHECKING:
+    from procore_signin._transport.httpcore import AsyncHttpcoreTransport, HttpcoreTransport
+
+
+T = TypeVar("T")
+
+
+class _Runtime:
+    """The runtime under pyreqwest, of which a process has one."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._left_behind = False
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Know that it stayed behind in the parent, if it was there."""
+        self._left_behind = self._left_behind or self._begun
+
+    def use(self, build: Callable[[], T]) -> T | None:
+        """Return the client that `build` makes, or None in a process that can have no runtime."""
+        if self._left_behind:
+            return None
+        self._begun = True  # before it begins: a fork in the middle of that leaves it behind too
+        try:
+            return build()
+        except RuntimeError:  # another part of the program used it before the fork
+            self._left_behind = True
+            return None
+
+
+_RUNTIME: Final = _Runtime()
+
+
+class PyreqwestTransport:
+    """A `Transport` for threads. Its connections are opened at first use and shared.
+
+    Args:
+        deadline: Seconds for a whole exchange: waiting, connecting, sending and the last byte of
+            the answer. Half of it at most goes into connecting.
+        max_body: The largest answer, in bytes.
+        user_agent: What to call ourselves.
+        root_certificates: PEM of certificate authorities to trust besides those of this machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: float = LONGEST_DEADLINE,
+        max_body: int = MAX_BODY,
+        user_agent: str = USER_AGENT,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
+        self._lock: Final = Lock()
+        self._client: SyncClient | HttpcoreTransport | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Have this process find its own way at the next use."""
+        abandon(self._client)
+        self._client = None
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to `request`: see `Transport.send`."""
+        try:
+            client = self._open()
+            if not isinstance(client, SyncClient):
+                return client.send(request)
+            outgoing = client.request(request.method, request.url)
+            with self._rules.fill(outgoing, request).build_streamed() as response:
+                head = self._rules.head(request, response)
+                if is_kept(request, head):
+                    return self._keep(head, response.body_reader)
+                return self._rules.whole(
+                    request, head, response.body_reader.read(self._rules.max_body + 1)
+                )
+        except (RequestError, BuilderError) as error:
+            failure = _failure(request, error)
+        raise failure  # outside the handler: the library's error shows the query of the address
+
+    def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
+        kept = Kept(head)
+        try:
+            while kept.goes_on and (part := body.read_chunk()) is not None:
+                kept.body += part
+        except RequestError:
+            if not kept.body:
+                raise
+            return kept.response(broken_off=True)
+        return kept.response()
+
+    def close(self) -> None:
+        """Close the connections. A later `send` opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _open(self) -> SyncClient | HttpcoreTransport:
+        with self._lock:
+            if self._client is None:
+                build = self._rules.configure(SyncClientBuilder()).build
+                self._client = _RUNTIME.use(build) or self._without_runtime()
+            return self._client
+
+    def _without_runtime(self) -> HttpcoreTransport:
+        from procore_signin._transport.httpcore import HttpcoreTransport  # noqa: PLC0415  # seldom
+
+        return HttpcoreTransport(**self._rules.arguments())
+
+
+class AsyncPyreqwestTransport:
+    """An `AsyncTransport`. Its connections are opened at first use and shared by all event loops.
+
+    Args:
+        deadline: As in `PyreqwestTransport`.
+        max_body: As in `PyreqwestTransport`.
+        user_agent: As in `PyreqwestTransport`.
+        root_certificates: As in `PyreqwestTransport`.
+    """
+
+    def __init__(
+        self,
+        *,
+        deadline: float = LONGEST_DEADLINE,
+        max_body: int = MAX_BODY,
+        user_agent: str = USER_AGENT,
+        root_certificates: bytes | None = None,
+    ) -> None:
+        self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
+        self._lock: Final = Lock()
+        self._client: Client | AsyncHttpcoreTransport | None = None
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Have this process find its own way at the next use."""
+        abandon(self._client)
+        self._client = None
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Return the answer to `request`: see `AsyncTransport.send`."""
+        try:
+            client = self._open()
+            if not isinstance(client, Client):
+                return await client.send(request)
+            outgoing = client.request(request.method, request.url)
+            async with self._rules.fill(outgoing, request).build_streamed() as response:
+                head = self._rules.head(request, response)
+                if is_kept(request, head):
+                    return await self._keep(head, response.body_reader)
+                return self._rules.whole(
+                    request, head, await response.body_reader.read(self._rules.max_body + 1)
+                )
+        except (RequestError, BuilderError) as error:
+            failure = _failure(request, error)
+        raise failure  # outside the handler: the library's error shows the query of the address
+
+    async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
+        kept = Kept(head)
+        try:
+            while kept.goes_on and (part := await body.read_chunk()) is not None:
+                kept.body += part
+        except RequestError:
+            if not kept.body:
+                raise
+            return kept.response(broken_off=True)
+        return kept.response()
+
+    async def aclose(self) -> None:
+        """Close the connections. A later `send` opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if isinstance(client, Client):
+            await client.close()
+        elif client is not None:
+            await client.aclose()
+
+    def _open(self) -> Client | AsyncHttpcoreTransport:
+        with self._lock:
+            if self._client is None:
+                build = self._rules.configure(ClientBuilder()).build
+                self._client = _RUNTIME.use(build) or self._without_runtime()
+            return self._client
+
+    def _without_runtime(self) -> AsyncHttpcoreTransport:
+        from procore_signin._transport.httpcore import (  # noqa: PLC0415  # seldom
+            AsyncHttpcoreTransport,
+        )
+
+        return AsyncHttpcoreTransport(**self._rules.arguments())
+
+
+_AnyClientBuilder = TypeVar("_AnyClientBuilder", bound=BaseClientBuilder)
+_AnyRequestBuilder = TypeVar("_AnyRequestBuilder", bound=BaseRequestBuilder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What both transports ask of pyreqwest, and what they accept from a server."""
+
+    deadline: float
+    max_body: int
+    user_agent: str
+    root_certificates: bytes | None
+
+    def __post_init__(self) -> None:
+        limits.check_deadline(self.deadline)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what makes another transport with these rules."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def configure(self, builder: _AnyClientBuilder) -> _AnyClientBuilder:
+        builder = (
+            builder.user_agent(self.user_agent)
+            .default_headers({"accept-encoding": "identity"})
+            .timeout(timedelta(seconds=self.deadline))
+            # Shorter than the deadline: that a connection was never made is certain only when
+            # this one runs out first.
+            .connect_timeout(timedelta(seconds=self.deadline / 2))
+            .pool_idle_timeout(limits.KEEP_IDLE)
+            .min_tls_version("TLSv1.2")
+            .no_proxy()
+            .follow_redirects(enable=False)
+            .referer(enable=False)
+            # A header that goes on in a second line is to be read (RFC 9112 §5.2), and costs no
+            # answer that cannot be asked for again (T9).
+            .http1_allow_obsolete_multiline_headers_in_responses(True)  # noqa: FBT003
+            .gzip(enable=False)
+            .brotli(enable=False)
+            .zstd(enable=False)
+            .deflate(enable=False)
+        )
+        if self.root_certificates is not None:
+            builder = builder.add_root_certificate_pem(self.root_certificates)
+        return builder
+
+    def fill(self, builder: _AnyRequestBuilder, request: HttpRequest) -> _AnyRequestBuilder:
+        for name, value in request.headers:
+            builder = builder.header(name, value, is_sensitive=name == "authorization")
+        if not request.repeatable:
+            # What was read ahead is lost with an answer that breaks off: no more than one part.
+            builder = builder.streamed_read_buffer_limit(1)
+        return builder.body_bytes(request.body) if request.body else builder
+
+    def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
+        """Return the answer without its body, or refuse it before its body is read."""
+        head = HttpResponse(response.status, _headers(response.headers), b"")
+        encoding = head.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity" and not is_kept(request, head):
+            raise UnexpectedResponse(
+                f"The answer to {request!r} is encoded although it was asked not to be",
+                hint=_NOT_PROCORE,
+            )
+        return head
+
+    def whole(self, request: HttpRequest, head: HttpResponse, body: Bytes | None) -> HttpResponse:
+        """Return the answer with its body, unless the body went on after the cap."""
+        if body is None:
+            return head
+        if len(body) <= self.max_body:
+            return HttpResponse(head.status, head.headers, bytes(body))
+        del body  # a traceback that prints local variables must not show it
+        raise UnexpectedResponse(
+            f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
+        )
+
+
+def _headers(headers: HeaderMap) -> dict[str, str]:
+    """Return the headers; those that are not ASCII, which pyreqwest cannot read, are left out."""
+    try:
+        return dict(headers.items())
+    except ValueError:
+        pass
+    readable = {}
+    for name in headers:
+        with suppress(ValueError):
+            readable[name] = headers.getall(name)[-1]
+    return readable
+
+
+_NOT_PROCORE: Final = limits.NOT_PROCORE
+
+
+# Words of hyper and rustls. pyreqwest gives one class, ConnectError, to a connection that was never
+# made and to one that was lost after sending; only the list of causes tells them apart. An unknown
+# wording counts as "perhaps sent", which is the safe mistake.
+_NOT_CONNECTED: Final = "client error (Connect)"
+_CUT_OFF: Final = ("end of file before message length reached", "peer closed connection")
+
+
+def _failure(request: HttpRequest, error: DetailedPyreqwestError) -> ProcoreSignInError:
+    """Return the error that says what the caller may do now."""
+    causes = [cause["message"] for cause in error.details["causes"] or ()]
+    # A certificate can put words here.
+    reason = "".join(filter(str.isprintable, (causes or [error.message])[-1]))[:200]
+    if isinstance(error, DecodeError) and not reason.startswith(_CUT_OFF):
+        return limits.not_http(request, reason)
+    if isinstance(error, BuilderError) or _NOT_CONNECTED in causes:
+        return limits.not_sent(request, reason)
+    if isinstance(error, RequestTimeoutError):
+        return limits.not_in_time(request, reason)
+    return limits.cut_off(request, reason)

@@ -1,0 +1,1 @@
+"""What every framework has in common: endpoints on raw bytes, pages and problems."""

@@ -1,0 +1,100 @@
+"""Sign-in attempts in the browser's cookies: one for each tab, five at most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from procore_signin._flow.attempt import (
+    LIFETIME,
+    SignInAttempt,
+    attempt_name,
+    check_attempt,
+    new_attempt,
+    open_attempt,
+    seal_attempt,
+)
+from procore_signin._flow.context import Context
+from procore_signin._web.http.cookies import clear_cookie, read_cookies, set_cookie
+from procore_signin._web.http.messages import BrowserRequest
+from procore_signin._web.http.origin import may_set_cookies
+from procore_signin.errors import AttemptInvalid
+
+MOST: Final = 5
+"""More attempts than this at once, and the oldest is forgotten (row K4)."""
+
+MOST_BYTES: Final = 2500
+"""What the other attempts may take together: with the new one and the session it stays < 4 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A sign-in attempt on its way.
+
+    Attributes:
+        url: What the button links to: Procore's authorization page.
+        cookies: `Set-Cookie` values that keep the attempt in this browser.
+    """
+
+    url: str
+    cookies: tuple[str, ...]
+
+
+def begin_attempt(context: Context, request: BrowserRequest, *, return_to: str) -> Begun:
+    """Begin an attempt for the page that `request` asks for. Nothing is stored on the server."""
+    attempt = new_attempt(context, return_to=return_to)
+    url = attempt.authorization_url(context)
+    if not may_set_cookies(request):
+        return Begun(url, ())
+    kept = set_cookie(
+        attempt_name(attempt.state),
+        seal_attempt(context, attempt),
+        max_age=LIFETIME,
+        secure=context.secure,
+    )
+    evicted = [clear_cookie(name, secure=context.secure) for name in _too_many(context, request)]
+    return Begun(url, (*evicted, kept))
+
+
+def find_attempt(context: Context, request: BrowserRequest, state: str) -> SignInAttempt:
+    """Return the attempt that this browser holds for `state`.
+
+    Raises:
+        AttemptInvalid: It holds none (`missing`), or one that has expired or belongs to another
+            environment or client.
+    """
+    name = attempt_name(state)
+    sealed = read_cookies(request.cookies, secure=context.secure).get(name)
+    attempt = None if sealed is None else open_attempt(context, name, sealed)
+    # The name is a short hash: the state itself has to match as well.
+    if attempt is None or not attempt.has_state(state):
+        raise AttemptInvalid(
+            "This browser holds no sign-in attempt for that state",
+            reason="missing",
+            hint="Cookies may be off, or the sign-in began in another browser.",
+        )
+    check_attempt(context, attempt)
+    return attempt
+
+
+def forget_attempt(context: Context, state: str) -> str:
+    """Return the `Set-Cookie` value that removes the attempt for `state` from the browser."""
+    return clear_cookie(attempt_name(state), secure=context.secure)
+
+
+def _too_many(context: Context, request: BrowserRequest) -> list[str]:
+    """Return the names of attempts to forget, so that a new one fits in (row K4)."""
+    attempts: list[tuple[int, str, int]] = []
+    for name, sealed in read_cookies(request.cookies, secure=context.secure).items():
+        if name.startswith("a_"):
+            attempt = open_attempt(context, name, sealed)
+            age = 0 if attempt is None else attempt.issued_at
+            attempts.append((age, name, len(name) + len(sealed)))
+    attempts.sort(reverse=True)
+    size, kept = 0, 0
+    for _, _, length in attempts:
+        size += length
+        if kept == MOST - 1 or size > MOST_BYTES:
+            break
+        kept += 1
+    return [name for _, name, _ in attempts[kept:]]

@@ -1,0 +1,82 @@
+"""The page where a person with several companies picks one. The first is never taken silently."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from procore_signin._flow.companies import choose_company, only_company
+from procore_signin._flow.return_to import safe_return_to
+from procore_signin._flow.steps import Flow
+from procore_signin._web import problems
+from procore_signin._web.endpoints import SignInEndpoints, whole_number
+from procore_signin._web.http.bodies import body_of
+from procore_signin._web.http.messages import Answer, BrowserRequest, see_other
+from procore_signin._web.router import Router
+from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused, StoreUnavailable
+
+
+class CompanyEndpoints:
+    """Show the person's companies, and remember the choice.
+
+    Args:
+        router: Where the endpoints are added; it also knows the context and the paths.
+        sign_in: Knows whose session a request carries.
+    """
+
+    def __init__(self, router: Router, sign_in: SignInEndpoints) -> None:
+        self._router = router
+        self._sign_in = sign_in
+        router.add("GET", router.paths.company, self.show)
+        router.add("POST", router.paths.company, self.choose)
+
+    def show(self, request: BrowserRequest) -> Flow[Answer]:
+        """Show the companies to choose from; with exactly one there is nothing to choose."""
+        session = yield from self._sign_in.session(request)
+        if session is None:
+            return self._sign_in.to_sign_in(request)
+        return_to = self._return_to(request.query)
+        try:
+            companies = yield from only_company(self._router.context, session.user)
+        except ProcoreSignInError as error:
+            return self._problem(request, error)
+        if len(companies) == 1 and session.user.company_id is None:
+            return see_other(return_to)
+        return self._router.page(
+            "company",
+            session=session,
+            values={
+                "companies": companies,
+                "chosen": session.user.company_id,
+                "return_to": return_to,
+            },
+        )
+
+    def choose(self, request: BrowserRequest) -> Flow[Answer]:
+        """Remember the company that the person chose."""
+        session = yield from self._sign_in.session(request)
+        if session is None:
+            return self._sign_in.to_sign_in(request)
+        form = yield from body_of(request)
+        company_id = whole_number(form, "company_id")
+        if company_id is None:
+            return self._router.problem(request, problems.NOT_YOUR_COMPANY)
+        try:
+            yield from choose_company(self._router.context, session.user, company_id)
+        except ProcoreSignInError as error:
+            return self._problem(request, error)
+        return see_other(self._return_to(form))
+
+    def _return_to(self, form: bytes) -> str:
+        wanted = dict(parse_qsl(form.decode("latin-1"))).get("return_to")
+        return safe_return_to(wanted, default=self._router.paths.home)
+
+    def _problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
+        if isinstance(error, StoreUnavailable):
+            raise error
+        if isinstance(error, SignInRefused):
+            return self._router.problem(request, problems.NOT_YOUR_COMPANY)
+        if isinstance(error, GrantLost):
+            return self._router.problem(
+                request, problems.GRANT_LOST, return_to=self._router.paths.company
+            )
+        return self._router.problem(request, problems.COMPANIES_UNAVAILABLE)

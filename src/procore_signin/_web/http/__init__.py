@@ -1,0 +1,1 @@
+"""HTTP as browsers send it: messages, cookies, headers, bodies, origins and limits."""

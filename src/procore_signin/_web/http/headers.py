@@ -1,0 +1,41 @@
+"""The headers that every answer carries, errors included (rows C7, K6, K7)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from procore_signin._flow.context import Context
+
+NO_REFERRER: Final = ("referrer-policy", "no-referrer")
+"""For answers at an address that is nobody else's business. Pages with a form cannot have it: their
+browser would send the form with `Origin: null`, which is nobody's."""
+
+SAME_ORIGIN: Final = ("referrer-policy", "same-origin")
+"""Nothing for other sites, and forms of ours say where they come from (decision 26)."""
+
+
+def security_headers(context: Context) -> tuple[tuple[str, str], ...]:
+    """Return the headers of every answer of this application."""
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            "style-src 'self'",
+            "script-src 'self'",
+            "img-src 'self'",
+            f"form-action 'self' {context.environment.login_origin}",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        )
+    )
+    headers = (
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        SAME_ORIGIN,
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("cache-control", "no-store"),
+        ("vary", "Cookie, Accept"),
+    )
+    if context.secure:
+        return (*headers, ("strict-transport-security", "max-age=31536000"))
+    return headers

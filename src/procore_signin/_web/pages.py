@@ -1,0 +1,203 @@
+"""The application's pages: what a person sees, as text, from values.
+
+`render` knows nothing of HTTP, and the values it gets know nothing of HTML. Everything is escaped
+(row I6), a value that a page needs and does not get is an error, and nothing on a page is inline or
+comes from elsewhere, so that the strictest Content-Security-Policy fits (rows C7, K6).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+PageName = Literal[
+    "landing",
+    "signin",
+    "fragment",
+    "home",
+    "sessions",
+    "signed_out",
+    "disconnected",
+    "problem",
+    "company",
+]
+
+_MEDIA_TYPES: Final = {
+    "app.css": "text/css; charset=utf-8",
+    "callback-fragment.js": "text/javascript; charset=utf-8",
+    "favicon.svg": "image/svg+xml",
+}
+STATIC_NAMES: Final = tuple(_MEDIA_TYPES)
+_STATIC: Final = {
+    name: (files("procore_signin._web").joinpath("static", name).read_bytes(), media_type)
+    for name, media_type in _MEDIA_TYPES.items()
+}
+_VERSIONS: Final = {
+    name: hashlib.sha256(content).hexdigest()[:8] for name, (content, _) in _STATIC.items()
+}
+_MONTHS: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+# The first that is found names the browser: most of them also claim to be Chrome or Safari.
+_BROWSERS: Final = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("HeadlessChrome/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Chromium/", "Chromium"),
+    ("Safari/", "Safari"),
+    ("curl/", "curl"),
+)
+_SYSTEMS: Final = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Macintosh", "Mac"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+_ENVIRONMENTS: Final = {
+    "production": "Production",
+    "sandbox": "Sandbox",
+    "monthly": "Monthly sandbox",
+    "federal": "Federal zone",
+    "emulator": "Local emulator",
+}
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
+# Marks that change the direction of everything after them: inside <pre> they would reorder the
+# JSON around the string that they sit in, so they are shown as JSON escapes instead.
+_DIRECTION_MARKS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+@lru_cache(maxsize=1024)  # one page shows the same second several times, and so do its neighbours
+def when(seconds: int) -> Markup:
+    """Return UTC unix `seconds` as a `<time>` element that reads `3 May 2026, 14:02 UTC`."""
+    moment = dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
+    clock = moment.isoformat()
+    words = f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {clock[11:16]} UTC"
+    return Markup(f'<time datetime="{clock[:19]}Z">{words}</time>')  # noqa: S704  # digits alone
+
+
+def browser_words(user_agent: str | None) -> str:
+    """Return short words for a `User-Agent`, such as `Chrome on Linux`; none of its own text."""
+    text = user_agent or ""
+    browser = next((name for mark, name in _BROWSERS if mark in text), "Unknown browser")
+    system = next((name for mark, name in _SYSTEMS if mark in text), None)
+    return f"{browser} on {system}" if system else browser
+
+
+def environment_words(name: str) -> str:
+    """Return what a person calls the environment `name`: `Local emulator` for `emulator`."""
+    return _ENVIRONMENTS.get(name, name)
+
+
+def pretty_json(text: str) -> str:
+    """Return the JSON `text` with a line for each member, its direction marks escaped."""
+    value = json.loads(text)
+    if isinstance(value, dict) and value:
+        members = [f"  {_ENCODE(name)}: {_ENCODE(member)}" for name, member in value.items()]
+        return show_marks("{\n" + ",\n".join(members) + "\n}")
+    return show_marks(_ENCODE(value))
+
+
+def show_marks(text: str) -> str:
+    r"""Return `text` with each direction mark spelled as its JSON escape, such as `\u202e`."""
+    if text.isascii():
+        return text
+    return _DIRECTION_MARKS.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("procore_signin._web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        cache_size=-1,  # every template, without the bookkeeping of a bounded cache
+    )
+    environment.filters |= {
+        "when": when,
+        "browser_words": browser_words,
+        "environment_words": environment_words,
+        "pretty_json": pretty_json,
+        "show_marks": show_marks,
+    }
+    environment.globals.clear()  # Jinja's own, which no page uses
+    return environment
+
+
+_JINJA: Final = _environment()
+
+
+def render(page_name: str, values: Mapping[str, object]) -> str:
+    """Return a page as HTML.
+
+    Args:
+        page_name: One of `PageName`.
+        values: Those of the page (see its template's first lines), and for every page `paths` (the
+            application's absolute paths by name), `app_name`, `environment` (its name) and
+            `signed_in` (None, or whoever is signed in, with `email` and `name`). Times are UTC
+            unix seconds.
+
+    Raises:
+        jinja2.TemplateNotFound: There is no page of that name.
+        jinja2.UndefinedError, KeyError, TypeError: The page needs a value that is not there.
+    """
+    paths = values["paths"]
+    frame = _frame(
+        values["app_name"],
+        _JINJA.getattr(paths, "static"),
+        _JINJA.getattr(paths, "landing"),
+        values["environment"],
+    )
+    template = _JINJA.get_template(f"{page_name}.html")
+    # What `template.render` does, without going through the globals, of which there are none.
+    context = Context(_JINJA, {**values, **frame}, page_name, template.blocks)
+    return "".join(template.root_render_func(context))
+
+
+@lru_cache(maxsize=16)  # applications, of which a process has one
+def _frame(app_name: str, static: str, landing: str, environment: str) -> Mapping[str, object]:
+    """Return the parts that every page of an application has alike."""
+    frame: Any = _JINJA.get_template("frame.html").make_module(
+        {
+            "app_name": app_name,
+            "static": static,
+            "landing": landing,
+            "environment": environment,
+            "versions": _VERSIONS,
+        }
+    )
+    return {
+        "head": frame.head().rstrip("\n"),
+        "brand": frame.brand().rstrip("\n"),
+        "footer": frame.footer().rstrip("\n"),
+        "versions": _VERSIONS,
+    }
+
+
+def static_file(name: str) -> tuple[bytes, str] | None:
+    """Return the content and media type of the static file `name`, or None if there is none.
+
+    Only the names known in advance exist, whatever `name` says. Pages ask for them with a hash of
+    the content in the query, so an answer to such an address may be cached for ever.
+    """
+    return _STATIC.get(name)

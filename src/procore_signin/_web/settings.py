@@ -1,0 +1,23 @@
+"""What an application chooses, completed with the settings that its front door was made from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+from procore_signin._web.site import Options
+
+
+def completed(door: ProcoreSignIn | AsyncProcoreSignIn, options: Options | None) -> Options:
+    """Return `options`, with the settings that `door` was made from where they say nothing."""
+    options, settings = options or Options(), door.settings
+    if settings is None:
+        return options
+    own: dict[str, Any] = {
+        "starts_per_minute": settings.rate_limit,
+        "choose_company": settings.choose_company,
+        "trusted_proxies": settings.trusted_proxies,
+        "app_name": settings.app_name,
+    }
+    return replace(options, **{k: v for k, v in own.items() if getattr(options, k) is None})

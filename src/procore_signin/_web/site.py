@@ -1,0 +1,284 @@
+"""The sign-in as a part of somebody's application: what every framework's mapping needs.
+
+A site is made once from a front door. It holds nothing of any one request or person.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from math import ceil
+from typing import Final
+from urllib.parse import urlsplit
+
+from procore_signin._flow.context import Context
+from procore_signin._flow.return_to import safe_return_to
+from procore_signin._flow.steps import Flow
+from procore_signin._settings.trusted_proxies import TrustedProxies
+from procore_signin._store.records import Session
+from procore_signin._web import pages, problems, view_problems
+from procore_signin._web.company import CompanyEndpoints
+from procore_signin._web.endpoints import SignInEndpoints
+from procore_signin._web.forward_auth import ForwardAuthEndpoint
+from procore_signin._web.http.bodies import Bodies
+from procore_signin._web.http.limits import RateLimit
+from procore_signin._web.http.messages import (
+    Answer,
+    BrowserRequest,
+    Page,
+    RawHeaders,
+    Render,
+    rendered,
+    see_other,
+)
+from procore_signin._web.router import APP_NAME, RETRY_SECONDS, Paths, Router, note_failure
+from procore_signin.errors import (
+    Problem,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SettingsInvalid,
+)
+
+LOGGER: Final = logging.getLogger("procore_signin")
+CALLBACK: Final = "/callback"
+STARTS_PER_MINUTE: Final = 120
+NO_STORE: Final = "no-store"
+"""`Cache-Control` of whatever depends on who is signed in; see also `vary` (row K7)."""
+
+# Pages name static files with a hash of their content, so an answer never has to change.
+_FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an application may choose about the sign-in's pages.
+
+    Attributes:
+        first_page: The application's own first page: where people land who signed in without a
+            page in mind, and where a problem page sends them.
+        root_path: What a proxy or server in front takes from the beginning of every path, such as
+            `/app`, where the framework cannot know it when it starts.
+        render: Turns the sign-in's pages into HTML; None for the ones that come with it.
+        starts_per_minute: How many sign-ins one address may begin in a minute, in each process; 0
+            for no limit. None takes PROCORE_RATE_LIMIT where the front door came from settings,
+            else 120.
+        choose_company: Whether a person with several companies is asked for one after signing in.
+            None takes PROCORE_CHOOSE_COMPANY where the front door came from settings, else no.
+        trusted_proxies: Whose word is taken for who the client is. None takes
+            PROCORE_TRUSTED_PROXIES where the front door came from settings, else nobody's.
+        app_name: What the application is called on the sign-in's pages. None takes
+            PROCORE_APP_NAME where the front door came from settings, else "Sample application".
+
+    Raises:
+        ValueError: `first_page` is no path of this application.
+    """
+
+    first_page: str = "/"
+    root_path: str = ""
+    render: Render | None = None
+    starts_per_minute: int | None = None
+    choose_company: bool | None = None
+    trusted_proxies: TrustedProxies | None = None
+    app_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if safe_return_to(self.first_page, default="/") != self.first_page:
+            raise ValueError(f"first_page must be a path such as /projects, not {self.first_page}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as bytes, for any server.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: Raw names, in lower case, and values.
+        body: Empty for HEAD, whatever `content-length` says.
+    """
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+    @property
+    def text_headers(self) -> list[tuple[str, str]]:
+        """The headers as text, for frameworks that want them so."""
+        return [(name.decode(), value.decode("latin-1")) for name, value in self.headers]
+
+
+class Site:
+    """The sign-in's pages below one place of an application, and who is signed in.
+
+    Args:
+        context: Of the front door. Its redirect URI says where the pages are.
+        options: What the application chose.
+        own_pages: Whether the application answers at `landing` and `home` of the router's paths,
+            instead of at a first page of its own.
+
+    Attributes:
+        prefix: The path below which the pages are: empty, or such as `/procore`.
+        router: Finds the endpoint for a request.
+        sign_in: Knows whose session a request carries.
+        trusted: Our own proxies.
+        bodies: Reads the bodies of requests.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+    """
+
+    def __init__(self, context: Context, options: Options, *, own_pages: bool = False) -> None:
+        self.prefix: Final = prefix_of(context.client.redirect_uri)
+        self.trusted: Final = options.trusted_proxies or TrustedProxies()
+        self.bodies: Final = Bodies()
+        paths = Paths.under(self.prefix)
+        if not own_pages:
+            paths = replace(paths, landing=options.first_page, home=options.first_page)
+        self.router: Final = Router(context, paths, app_name=options.app_name or APP_NAME)
+        starts = options.starts_per_minute
+        per_minute = STARTS_PER_MINUTE if starts is None else starts
+        self.sign_in: Final = SignInEndpoints(
+            self.router,
+            starts=RateLimit(per_minute, time.monotonic),
+            callbacks=RateLimit(per_minute, time.monotonic),
+            choose_company=bool(options.choose_company),
+        )
+        if options.choose_company:
+            CompanyEndpoints(self.router, self.sign_in)
+        ForwardAuthEndpoint(self.router, self.sign_in)
+        for name in pages.STATIC_NAMES:
+            self.router.add("GET", f"{paths.static}/{name}", self._static_file, ahead=True)
+        self._render: Final = options.render or _shipped
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The path of every page, by the path below `prefix` that a framework routes."""
+        return {path.removeprefix(self.prefix): path for path in self.router.known_paths}
+
+    def session(self, request: BrowserRequest) -> Flow[Session | None]:
+        """Return the live session of the browser that sent `request`, or None.
+
+        Raises:
+            StoreUnavailable: Nobody can tell. Neither let in nor sign out (row S7).
+        """
+        return self.sign_in.session(request)
+
+    def not_signed_in(self, request: BrowserRequest) -> Answer:
+        """Send a browser to the sign-in page and from there back; tell a program, with 401."""
+        if not asks_for_page(request):
+            answer = self.router.problem(_by_program(request), problems.NOT_SIGNED_IN)
+        elif request.is_read:
+            answer = self.sign_in.to_sign_in(request)
+        else:  # what was posted is gone, and its address may have no page
+            answer = see_other(self.router.paths.signin)
+        return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
+
+    def problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
+        """Return what to answer where `error` ended a request of the application's own.
+
+        Where only a new sign-in helps, the page offers one that leads back here, and a program is
+        told with 401. Where waiting helps, `Retry-After` says how long.
+        """
+        problem = view_problems.of_view(error)
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            note_failure(request, error)
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            LOGGER.error("Request %s failed", request.request_id, exc_info=error)
+        shown = request if asks_for_page(request) else _by_program(request)
+        return_to = _address(request) if request.is_read else None
+        answer = self.router.problem(shown, problem, return_to=return_to)
+        if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            named = error.retry_after if isinstance(error, ProcoreUnavailable) else None
+            seconds = RETRY_SECONDS if named is None else ceil(named)
+            answer = answer.with_headers(("retry-after", str(max(seconds, 1))))
+        return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
+
+    def reply(self, request: BrowserRequest, answer: Answer) -> Reply:
+        """Return `answer` as bytes."""
+        content, content_type = rendered(answer, self._render)
+        headers = (
+            (b"content-type", content_type.encode()),
+            (b"content-length", b"%d" % len(content)),
+            *self.router.headers(answer),
+            *[(b"set-cookie", cookie.encode("latin-1")) for cookie in answer.cookies],
+        )
+        return Reply(answer.status, headers, b"" if request.method == "HEAD" else content)
+
+    def failure(self, request: BrowserRequest) -> Reply:
+        """Return the reply to a request that broke the program (row O3)."""
+        return self.reply(request, self.router.failure(request))
+
+    def _static_file(self, request: BrowserRequest) -> Flow[Answer]:
+        yield from ()
+        found = pages.static_file(request.path.removeprefix(f"{self.router.paths.static}/"))
+        if found is None:
+            return self.router.problem(request, problems.NOT_FOUND)
+        content, media_type = found
+        return Answer(status=200, body=content, content_type=media_type, headers=(_FOREVER,))
+
+
+def prefix_of(redirect_uri: str) -> str:
+    """Return the path below which the sign-in's pages are: empty, or such as `/procore`.
+
+    Raises:
+        SettingsInvalid: The redirect URI does not end in `/callback`.
+    """
+    path = urlsplit(redirect_uri).path
+    if not path.endswith(CALLBACK):
+        raise _wrong_redirect_uri(
+            f"has the path {path or '/'}, and the sign-in's callback page is called {CALLBACK}",
+            f"Register one that ends in {CALLBACK}, such as https://app.example.com{CALLBACK}.",
+        )
+    return path.removesuffix(CALLBACK)
+
+
+def check_place(redirect_uri: str, callback: str | None, *, outside: str) -> None:
+    """Make sure that people who come back from Procore find the callback page.
+
+    Args:
+        redirect_uri: Where Procore sends them.
+        callback: The path at which the framework has the page, or None if it has none.
+        outside: Where that framework is told what a proxy takes from the beginning of every path.
+
+    Raises:
+        SettingsInvalid: It is another path. The message names both.
+    """
+    prefix, path = prefix_of(redirect_uri), urlsplit(redirect_uri).path
+    if callback != path:
+        found = "are mounted nowhere" if callback is None else f"have their callback at {callback}"
+        right = f"Mount them at {prefix}" if prefix else "Mount them without a prefix"
+        raise _wrong_redirect_uri(
+            f"leads to {path}, but the sign-in's routes {found}",
+            f"{right}, or register the other address at Procore. If a proxy in front takes the "
+            f"beginning of every path away, name that in {outside}.",
+        )
+
+
+def asks_for_page(request: BrowserRequest) -> bool:
+    """Whether a browser wants a page: whatever fills a window or a frame asks for HTML."""
+    return "text/html" in (request.header(b"accept") or "")
+
+
+def vary(before: str | None) -> str:
+    """Return a `Vary` header that names what it did before, and cookies (row K7)."""
+    names = [name.strip() for name in (before or "").split(",") if name.strip()]
+    known = {name.lower() for name in names}
+    return ", ".join(names if known & {"cookie", "*"} else [*names, "Cookie"])
+
+
+def _by_program(request: BrowserRequest) -> BrowserRequest:
+    return replace(request, headers={b"accept": b"application/json"})
+
+
+def _address(request: BrowserRequest) -> str | None:
+    query = f"?{request.query.decode('latin-1')}" if request.query else ""
+    return safe_return_to(request.path + query, default="") or None
+
+
+def _wrong_redirect_uri(what: str, cure: str) -> SettingsInvalid:
+    return SettingsInvalid((Problem("PROCORE_REDIRECT_URI", what, cure),))
+
+
+def _shipped(page: Page) -> str:
+    return pages.render(page.name, page.values)

@@ -1,0 +1,21 @@
+"""The ready application: the tutorial's pages, its settings and its server.
+
+The two functions are loaded when they are used: reading the settings needs no web framework.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from procore_signin._app.application import create_app, from_environment
+
+__all__ = ["create_app", "from_environment"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module("procore_signin._app.application"), name)
+    globals()[name] = value
+    return value
