@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin._cli.setup import env_file
 from procore_signin._protocol.secret import Secret
-from procore_signin._settings import Settings, read_settings
+from procore_signin._settings import Settings, env_file, read_settings
 from procore_signin._settings.parsers import PARSERS
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.environments import PRODUCTION, emulator

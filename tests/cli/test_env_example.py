@@ -3,8 +3,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from procore_signin._cli.setup import env_file
 from procore_signin._cli.setup.init import Given, answers
+from procore_signin._settings import env_file
 from procore_signin._settings.parsers import PARSERS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import parsers
-from procore_signin._settings.env_file import read_env_file
+from procore_signin._settings.env_file import read_and_check
 from procore_signin._settings.parsers import (
     CALLBACK_ROUTE,
     EMULATOR_CLIENT_ID,
@@ -101,7 +101,7 @@ class Settings:
             SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown,
                 each with its cure.
         """
-        in_file, problems = ({}, []) if env_file is None else read_env_file(env_file)
+        in_file, problems = ({}, []) if env_file is None else read_and_check(env_file)
         in_process = {name: value for name, value in environ.items() if value}
         given = in_file | in_process
         values = _DEFAULTS | given

@@ -10,7 +10,7 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.run.demo import DATABASE_URL
-from procore_signin._cli.setup import env_file
+from procore_signin._settings import env_file
 from procore_signin._store import migrate
 from procore_signin._store.engine.address import parse_address
 

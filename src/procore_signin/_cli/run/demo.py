@@ -23,7 +23,7 @@ from procore_signin import environments
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.run.children import Children, Program
 from procore_signin._cli.run.ports import choose_port, whoever_answers_at_localhost
-from procore_signin._cli.setup import env_file
+from procore_signin._settings import env_file
 
 PORT: Final = 4567
 EMULATOR_PORT: Final = 4568

@@ -12,7 +12,7 @@ import typer
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.run.lifeline import stop_when_standard_input_ends
 from procore_signin._cli.run.ports import choose_port
-from procore_signin._cli.setup import env_file
+from procore_signin._settings import env_file
 from procore_signin.emulator import (
     EmulatorOptions,
     EmulatorRefused,

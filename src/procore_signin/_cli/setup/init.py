@@ -15,11 +15,11 @@ import typer
 from procore_signin import environments
 from procore_signin._cli.failure import INTERRUPTED, CommandFailed
 from procore_signin._cli.run.demo import new_key_id
-from procore_signin._cli.setup import env_file
 from procore_signin._settings import (
     EMULATOR_CLIENT_ID,
     EMULATOR_CLIENT_SECRET,
     Settings,
+    env_file,
 )
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.errors import Problem, SettingsInvalid
