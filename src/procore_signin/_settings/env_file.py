@@ -18,12 +18,12 @@ from typing import Final
 
 from dotenv.parser import Binding, parse_stream
 
+from procore_signin._settings.table import PREFIX
 from procore_signin.errors import Problem
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")
 _DRAFT_SECONDS: Final = 60
 """How old a draft is that nobody writes any more; writing takes an instant."""
-_PREFIX: Final = "PROCORE_"
 _SINGLE_QUOTED: Final = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
@@ -97,7 +97,7 @@ def _problems(text: str, file: str) -> Iterator[Problem]:
             what = f"cannot be read at line {line}"
             yield Problem(file, what, "Write NAME=value, and close every quote.")
         elif binding.key and binding.value:
-            if binding.key in lines and binding.key.startswith(_PREFIX):
+            if binding.key in lines and binding.key.startswith(PREFIX):
                 what = f"stands in {file} twice, at lines {lines[binding.key]} and {line}"
                 yield Problem(binding.key, what, "Keep one of them.")
             lines[binding.key] = line
