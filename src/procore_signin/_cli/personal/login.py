@@ -22,17 +22,17 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import print_json
-from procore_signin._cli.personal.grants import (
+from procore_signin._cli.personal.loopback import Loopback, is_loopback
+from procore_signin._cli.personal.loopback_page import Told
+from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
+from procore_signin._cli.personal.profile import Profile, Registration
+from procore_signin._cli.personal.profile_client import (
     PersonsSignIn,
     front_door,
     holds_grants,
     named,
     people_of,
 )
-from procore_signin._cli.personal.loopback import Loopback, is_loopback
-from procore_signin._cli.personal.loopback_page import Told
-from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
-from procore_signin._cli.personal.profile import Profile, Registration
 from procore_signin._flow import users
 from procore_signin._flow.attempt import SignInAttempt, check_attempt, new_attempt
 from procore_signin._flow.janitor import sweep
