@@ -309,7 +309,7 @@ def doctor(
 
     Exit status 0 when there is no problem, warnings aside; 1 otherwise.
     """
-    from procore_signin._cli.setup.diagnosis import run  # noqa: PLC0415
+    from procore_signin._cli.setup.doctor import run  # noqa: PLC0415
 
     if not run(os.environ, Path(".env"), port=port, as_json=as_json):
         raise typer.Exit(FAILED)
