@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,16 @@ def test_the_default_of_a_setting_is_asked_by_its_name() -> None:
     assert default_of("PROCORE_DATABASE_URL") == "sqlite:///test.db"
     with pytest.raises(KeyError):
         default_of("PROCORE_COLOUR")
+
+
+def test_reading_the_table_loads_no_database_library() -> None:
+    program = (
+        "import sys, procore_signin._cli.run.demo as demo, procore_signin._settings as settings\n"
+        "settings.default_of('PROCORE_KEYS')\n"
+        "print(sorted({'sqlalchemy', 'cryptography'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert shown.stdout == "[]\n"
