@@ -9,7 +9,7 @@ ProcoreSignInError
 ├── ProcoreUnavailable    no answer, 5xx, 429                  → try again later
 ├── UnexpectedResponse    the answer breaks the protocol       → report it
 ├── StoreUnavailable      the database did not answer          → try again later
-├── ApiError              a call to Procore's API did not succeed → see `api.errors` for each
+├── ApiError              a call to Procore's API did not succeed → see `procore_signin.api`
 ├── VaultSealed           a sealed value cannot be opened      → operator: wrong or retired key
 └── SettingsInvalid       settings are missing or wrong        → correct them all, start again
 ```
