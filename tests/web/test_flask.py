@@ -18,13 +18,12 @@ from hosts import Host, hosts
 from person import Person
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
-from procore_signin import environments
+from procore_signin import Options, environments
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.migrate import upgrade
-from procore_signin._web.site import Options
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web.flask import (

@@ -24,6 +24,7 @@ from procore_signin._protocol.token_endpoint import (
     token_request,
 )
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._public import public_in
 from procore_signin._store.records import TokenRow
 from procore_signin.errors import (
     ClientMisconfigured,
@@ -66,6 +67,7 @@ it before the lease ends and another process asks Procore again."""
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class FreshToken:
     """An access token that can be used now.
 
