@@ -6,12 +6,13 @@ ARGS =
 PYTHON =
 export PYTHON
 
-.PHONY: help demo test lint lock soak bench clean
+.PHONY: help demo test lint reference lock soak bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
 	@echo "make test    lint, type check and run every test"
 	@echo "make lint    lint and type check only"
+	@echo "make reference  renew the list of public names and the page of errors (from the source)"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
 	@echo "make soak    the long races and crashes of docs/reliability.md (twenty-five minutes)"
 	@echo "make bench   measure against peers (twelve minutes; Linux, nginx, taskset)"
@@ -30,6 +31,9 @@ lint:
 	@.venv/bin/python -m ruff check --quiet .
 	@.venv/bin/python -m ruff format --check --quiet .
 	@.venv/bin/python -m mypy
+
+reference:
+	@sh scripts/environment test && exec .venv/bin/python tests/support/reference.py
 
 lock:
 	@sh scripts/lock

@@ -257,16 +257,6 @@ class Settings:
         """Scheme, host and port at which people reach the application, without a final slash."""
         return self.redirect_uri.removesuffix(urlsplit(self.redirect_uri).path)
 
-    @property
-    def mount_path(self) -> str:
-        """The path below which the routes live: empty, or such as `/procore`."""
-        return urlsplit(self.redirect_uri).path.removesuffix(parsers.CALLBACK_ROUTE)
-
-    @property
-    def secure_cookies(self) -> bool:
-        """Whether people reach the application over https, so that cookies can demand it."""
-        return self.redirect_uri.startswith("https://")
-
 
 def read_settings(
     given: Mapping[str, object] | None = None,
