@@ -60,7 +60,8 @@ _PROJECT: Final = {
 }
 _FAULT_ASKED: Final[Part] = {
     "type": "object",
-    "description": "Beside these members, the settings of its kind: docs/emulator.md lists them.",
+    "description": "Beside these members, the settings of its kind: "
+    "docs/reference/emulator.md lists them.",
     "properties": {
         "route": described(
             {"type": "string", "pattern": r"^([A-Z]+ )?[/*][!-~]*$"},

@@ -33,7 +33,7 @@ from procore_signin._emulator.world.seed import DEMO_LOGIN, SANDBOX_COMPANY_ID
 _DESCRIPTION: Final = (
     "The part of Procore that this emulator imitates: its authorization server and the calls that "
     "a sign-in and a first look around need. Not published by Procore. Where its behaviour is not "
-    "known, both forms are allowed here; docs/emulator-coverage.md says which is which."
+    "known, both forms are allowed here; docs/explanation/emulator-coverage.md says which is which."
 )
 _STORED_BY_NOBODY: Final = {"cache-control": STRING, "pragma": STRING}
 _LIMITS: Final = {f"x-rate-limit-{name}": STRING for name in ("limit", "remaining", "reset")}
