@@ -81,6 +81,6 @@ def test_every_page_can_be_reached_from_the_first() -> None:
             found
             for line in "\n".join(listed).splitlines()
             if line and not line.startswith(":")
-            for found in page.parent.glob(f"{line}.md")
+            for found in page.parent.glob(re.sub(r".*<(.+)>$", r"\1", line) + ".md")
         ]
     assert set(DOCS.rglob("*.md")) - reached == set()
