@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, request
 from flask.testing import FlaskClient
 from hosts import Host, hosts
 from person import Person
@@ -359,7 +359,7 @@ def test_nothing_of_one_request_is_left_for_the_next(app: Flask, client: FlaskCl
 
     @app.teardown_request
     def look(_: BaseException | None) -> None:
-        seen.append(g.get("_procore_signin_session"))
+        seen.append(request.environ.get("_procore_signin_session"))
 
     sign_in(client)
     seen.clear()
