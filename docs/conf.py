@@ -179,6 +179,8 @@ def _values(
         here = HOMES[each, id(value)] == name
         if value is None or not here or each in described or _is_described(value):
             continue
+        if type(value).__name__ == "FixtureFunctionDefinition":  # pytest's: autodoc sees a function
+            continue
         lines += ["", f".. py:data:: {each}", f"   :type: {type(value).__name__}"]
         if isinstance(value, str | int):
             lines.append(f"   :value: {value!r}")
