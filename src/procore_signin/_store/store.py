@@ -99,6 +99,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
                 "which_state": state_hash,
                 "status": "done",
                 "user_id": user.id,
+                "outcome": None,
                 "escrow": kept,
                 "escrowed_at": None if kept is None else now,
                 "finished_at": now,
