@@ -119,7 +119,11 @@ def leavings(state: State, event: Event | None) -> list[WithdrawalState]:
     return sorted(begun, key=str)
 
 
-def _told(tell: Callable[[], State]) -> State:
+def ledger_state(row: Row, at: int) -> State:
+    return attempt_state(row), withdrawal_state(row, at)
+
+
+def told(tell: Callable[[], State]) -> State:
     """Return a state, or why no table has such a row: then it equals none that is expected."""
     try:
         return tell()
@@ -356,16 +360,16 @@ class World:
         rows = self.rows(token_sets)
         row = rows[0] if rows else None
         at = self.at() + seconds
-        return _told(lambda: (token_set_state(row, at), predecessor_state(row)))
+        return told(lambda: (token_set_state(row, at), predecessor_state(row)))
 
     def ledger_states(self, seconds: int = 0) -> Mapping[str, State]:
         """Return the state of each row of the ledger by its place, some seconds from now."""
         at = self.at() + seconds
 
-        def told(row: Row) -> State:
-            return _told(lambda: (attempt_state(row), withdrawal_state(row, at)))
-
-        return {row["state_hash"]: told(row) for row in self.rows(sign_in_ledger)}
+        return {
+            row["state_hash"]: told(partial(ledger_state, row, at))
+            for row in self.rows(sign_in_ledger)
+        }
 
     # letting something happen
 
