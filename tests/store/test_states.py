@@ -7,7 +7,7 @@ table does not have, and the reverse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Engine
@@ -28,6 +28,9 @@ from states import (
 from procore_signin._store import Store
 from procore_signin._store.states import (
     ENABLED_ONLY,
+    AttemptState,
+    Event,
+    WithdrawalState,
 )
 
 # Nobody cuts the power off while the rows are written that a trial begins with.
@@ -127,3 +130,58 @@ def test_a_row_of_the_ledger_that_refuses_an_event_stays_as_it_is(
 
     assert [str(each) for each in refused if each.changed] == []
     assert refused
+
+
+@pytest.mark.parametrize("event", [Event.END_IN_DOUBT, Event.END_IN_SILENCE, Event.LOSE_KEY])
+def test_a_row_that_names_no_user_keeps_no_doubt(world: World, event: Event) -> None:
+    state = AttemptState.FAILED, WithdrawalState.HELD
+    [row] = world.ledger_row(state)
+    [move] = [move for move in world.ledger_moves(state) if move.event is event]
+    world.begin(ledger=({**row, "user_id": None},))
+    move.do()
+
+    assert world.ledger_states() == {world.place: (AttemptState.FAILED, WithdrawalState.NOTHING)}
+
+
+READING = {
+    *("attempt", "escrowed", "escrowed_in", "escrows_of", "has_sign_in_under_way"),
+    *("token_row", "tokens", "token_states", "user", "find_users"),
+    *("session", "sessions_of", "open_sessions", "count_sessions", "me_json"),
+    *("key_use", "unknown_key_ids", "older_token_sets", "probe"),
+    *("group", "close", "reads_inline", "single_writer"),
+}
+WRITING_NO_STATE = {
+    "choose_company": "a column of users",
+    "end_session": "sessions",
+    "end_session_of": "sessions",
+    "end_sessions": "sessions",
+    "end_some_sessions": "sessions",
+    "touch_session": "sessions",
+    "clear_escrow": "nothing in the product calls it",
+    "put_off": "the order in which the janitor comes to escrows",
+}
+
+
+def test_every_method_of_the_store_is_tried_or_said_to_write_no_state(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = set()
+
+    def noting(name: str) -> Callable[..., object]:
+        method = getattr(Store, name)
+
+        def run(*arguments: object, **named: object) -> object:
+            tried.add(name)
+            return method(*arguments, **named)
+
+        return run
+
+    methods = {name for name in dir(Store) if not name.startswith("_")}
+    for name in methods - READING - set(WRITING_NO_STATE):
+        monkeypatch.setattr(Store, name, noting(name))
+    for move in world.token_moves():
+        world.try_tokens(TOKENS_STATES[1], move)
+    for move in world.ledger_moves(LEDGER_STATES[0]):
+        world.try_ledger(LEDGER_STATES[0], move)
+
+    assert tried | READING | set(WRITING_NO_STATE) == methods
