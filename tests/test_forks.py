@@ -593,7 +593,9 @@ def test_F4_a_room_that_forgets_to_register_is_found(
     place: str, mutate: Callable[[str], str]
 ) -> None:
     source = (SOURCE / place).read_text(encoding="utf-8")
-    mutant = mutate(source).replace("from procore_signin import _forks as forks", "import threading")
+    mutant = mutate(source).replace(
+        "from procore_signin import _forks as forks", "import threading"
+    )
     mutant = mutant.replace("from __future__ import annotations\n", "")
     before, after = forgotten(source, place), forgotten(mutant, place)
     assert len(after) > len({name for name in before if is_allowed(name)})

@@ -126,7 +126,7 @@ INNER_DOORS: dict[str, dict[str, set[str]]] = {
         "files": {"", "world"},
         "faults": {"world", "wire"},
         "control": {"", "world", "wire", "oauth", "files", "faults", "openapi"},
-        "openapi": {"world", "faults"},
+        "openapi": set(),
         "inspector": {"journal", "depth"},
     },
 }

@@ -6,13 +6,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from own_process import run_script
 from sqlalchemy import Engine, func, select, text
 
 from procore_signin._store import CompletedSignIn, KeyRing, Store
+from procore_signin._store.engine.server import ServerDatabase
 from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin.errors import StoreUnavailable
 
@@ -341,6 +342,32 @@ def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -
     del keys
     done = run_script(script, url, options=("-X", "dev", "-W", "error"))
     assert (done.returncode, done.stderr) == (0, ""), kind
+
+
+@pytest.mark.parametrize("how", ["closed", "renewed"])
+@ON_SERVERS
+def test_a_connection_that_was_in_use_when_its_pool_went_is_closed_after_it(
+    new_store: Callable[..., Store], how: str
+) -> None:
+    store = new_store()
+    used: list[Any] = []
+
+    def work(transaction: Transaction) -> None:
+        used.append(transaction._cursor.connection)
+        transaction.one(store._statements.user, {"which_user": 1})
+        if how == "closed":
+            store.close()
+        else:  # as when another thread's connection has broken
+            cast("ServerDatabase", store._database)._writers.dispose()
+
+    store._database.write(work)
+
+    assert not is_open(used[0])
+
+
+def is_open(connection: Any) -> bool:
+    closed = getattr(connection, "closed", None)
+    return bool(connection.open) if closed is None else not closed
 
 
 class InterruptError(BaseException):

@@ -110,6 +110,17 @@ def test_signing_in_makes_somebody_the_current_user(client: FlaskClient) -> None
     assert client.get("/proxy", base_url=ORIGIN).text == "somebody"
 
 
+def test_S8_a_context_that_outlives_a_request_makes_nobody_another_user(app: Flask) -> None:
+    """A module may push one for all requests: `app.app_context().push()`."""
+    signed_in, stranger = browser_of(app), browser_of(app)
+    with app.app_context():
+        assert sign_in(signed_in) == "/"
+        assert signed_in.get("/who", base_url=ORIGIN).text == "joecontractor@procore.com"
+        assert stranger.get("/who", base_url=ORIGIN).text == "nobody"
+        signed_in.post("/procore/sign-out", base_url=ORIGIN, headers=OUR_FORM)
+        assert signed_in.get("/who", base_url=ORIGIN).text == "nobody"
+
+
 def test_a_program_that_is_not_signed_in_is_told_so(client: FlaskClient) -> None:
     answer = client.get("/me", base_url=ORIGIN, headers={"accept": "*/*"})
     assert (answer.status_code, answer.content_type) == (401, "application/problem+json")

@@ -20,7 +20,7 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
@@ -154,13 +154,15 @@ def get_user() -> User | None:
         StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
         RuntimeError: There is no request, or the application has no sign-in.
     """
-    if _SESSION not in g:
-        installed = _installed()
+    installed = _installed()
+    # With the request, and not in `g`: that lives as long as the application context, which an
+    # application may have pushed once for all requests (row S8).
+    known: tuple[Installed, Session | None] | None = request.environ.get(_SESSION)
+    if known is None or known[0] is not installed:
         installed.janitor.start()
-        asked = installed.site.session(_browser_request())
-        setattr(g, _SESSION, installed.procore.run(asked))
-    session: Session | None = getattr(g, _SESSION)
-    return None if session is None else session.user
+        session = installed.procore.run(installed.site.session(_browser_request()))
+        known = request.environ[_SESSION] = installed, session
+    return None if known[1] is None else known[1].user
 
 
 def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
@@ -215,7 +217,7 @@ def _problem(error: ProcoreSignInError) -> Response:
 
 def _mark_personal(response: Response) -> Response:
     """Keep answers that depend on who is signed in out of every cache (row K7)."""
-    if _SESSION in g:
+    if _SESSION in request.environ:
         response.headers["Vary"] = vary(", ".join(response.headers.getlist("Vary")))
         # An application that says how long its answers may be kept knows why.
         response.headers.setdefault("Cache-Control", NO_STORE)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection, IsolationLevel
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import Pool, PoolProxiedConnection
 
 from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.address import Address, Backend
@@ -112,9 +112,9 @@ class ServerDatabase:
         if self._closed:
             raise Failed("closed")
         connection: PoolProxiedConnection | None = None
-        committing = False
+        committing, pool = False, engine.pool
         try:
-            connection = engine.raw_connection()
+            connection = pool.connect()
             cursor = connection.cursor()
             result = work(Transaction(cursor, self._driver.IntegrityError))
             cursor.close()
@@ -134,7 +134,7 @@ class ServerDatabase:
             return result
         finally:
             if connection is not None:
-                connection.close()  # into the pool, which undoes what was not committed
+                _give_back(connection, pool, engine)
         if committing and failed.failure == "disconnected":
             failed = Failed("uncertain", failed.code)
         raise failed
@@ -150,6 +150,13 @@ class ServerDatabase:
         connection.invalidate(error)
         engine.dispose()
         return True
+
+
+def _give_back(connection: PoolProxiedConnection, pool: Pool, engine: Engine) -> None:
+    """Put `connection` into its pool, which undoes what was not committed."""
+    connection.close()
+    if engine.pool is not pool:  # it was disposed of meanwhile, but for this connection
+        pool.dispose()
 
 
 def _engine(
