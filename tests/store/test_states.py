@@ -152,7 +152,6 @@ READING = {
 }
 WRITING_NO_STATE = {
     "choose_company": "a column of users",
-    "end_session": "sessions",
     "end_session_of": "sessions",
     "end_sessions": "sessions",
     "end_some_sessions": "sessions",
