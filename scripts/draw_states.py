@@ -45,6 +45,7 @@ COLOURS: Final = {
     Who.REVOKER: ("#8a3fa0", "#d39be6"),
     Who.OPERATOR: ("#b04a00", "#f2a766"),
     Who.JANITOR: ("#8f2f2f", "#ee9a9a"),
+    Who.CHANGE: ("#0b7285", "#66d9e8"),
     Who.CLOCK: ("#666666", "#aaaaaa"),
 }
 """For a light and a dark ground. The words say the same."""
@@ -95,7 +96,7 @@ MACHINES: Final = (
     Machine(
         "withdrawal",
         "A withdrawal",
-        "The column `escrow` of a row of `sign_in_ledger`: a pair that nobody wants, and what is"
+        "The column `escrow` of a row of `sign_in_ledger`: a pair that is not wanted, and what is"
         " known of it.",
         WithdrawalState,
         WITHDRAWAL,

@@ -9,9 +9,9 @@ A **token set** is the row of `token_sets` that a user has in an environment. A 
 From then on refreshers take turns: one takes the lease, asks Procore, and commits the new pair or
 gives the lease back. It ends as `lost` or `revoked`, or the row goes.
 
-A **withdrawal** is what becomes of a pair of tokens that nobody wants any more. The pair waits in
+A **withdrawal** is what becomes of a pair of tokens that is not wanted any more. The pair waits in
 the column `escrow` of a ledger row until Procore has ended it. One process at a time holds the row.
-Where nobody can know whether all is dead, a doubt stays behind for as long as the user does.
+Where no one can know whether all is dead, a doubt stays behind for as long as the user does.
 
 They hang together like this. An attempt keeps its pair in escrow from the exchange to the commit,
 so a withdrawal can begin where a sign-in breaks off. The commit moves the pair from the attempt
@@ -50,6 +50,7 @@ class Who(Enum):
     REVOKER = "revoker"
     OPERATOR = "operator or user"
     JANITOR = "janitor"
+    CHANGE = "change of a token set"
     CLOCK = "clock"
 
 
@@ -57,9 +58,9 @@ class AttemptState(Enum):
     """How far a sign-in attempt came.
 
     `ABSENT`: the ledger does not know it. `TAKEN`: the code may be on its way to Procore.
-    `EXCHANGED`: the tokens are in escrow, and nobody is signed in yet. `DONE`: the user is signed
-    in. `JOINED`: a second callback with the same code was let in too. `FAILED`: it ended otherwise,
-    or the row was made for a pair that is to be withdrawn and never was an attempt.
+    `EXCHANGED`: the tokens are in escrow, and the user is not signed in yet. `DONE`: the user is
+    signed in. `JOINED`: a second callback with the same code was let in too. `FAILED`: it ended
+    otherwise, or the row was made for a pair that is to be withdrawn and never was an attempt.
     """
 
     ABSENT = "absent"
@@ -73,7 +74,7 @@ class AttemptState(Enum):
 class TokenSetState(Enum):
     """What may be done with a token set.
 
-    `ABSENT`: there is no row. `FREE`: whoever needs a new pair may take the lease. `LEASED`: one
+    `ABSENT`: there is no row. `FREE`: any refresher may take the lease. `LEASED`: one
     refresher asks Procore. `LAPSED`: its lease ran out; it may have ended, or be late. `PAUSED`:
     Procore did not answer a moment ago. The same four exist as `…_UNSURE`: a request that carried
     the refresh token had no answer, so the token may be spent. `LOST`: the refresh token was
@@ -97,7 +98,7 @@ class TokenSetState(Enum):
 class PredecessorState(Enum):
     """What is known of the pair before the one in a token set.
 
-    `SETTLED`: it is dead, or there is none. `KEPT`: it may live until somebody sees its successor
+    `SETTLED`: it is dead, or there is none. `KEPT`: it may live until its successor has been
     accepted, and is kept beside it.
     """
 
@@ -113,7 +114,7 @@ class WithdrawalState(Enum):
     `REFRESHING…`: another process had sent the refresh token to Procore when the pair was put away,
     and says what came of it. As `UNANSWERED…`: a request with the refresh token has no answer, or
     none yet. `SILENT`: empty, and that other process has said nothing. `DOUBT`: empty, and tokens
-    may live that nobody knows.
+    may live that no one knows.
     """
 
     NOTHING = "nothing"
@@ -222,14 +223,15 @@ ATTEMPT: Final = (
     *_each(_UNFINISHED, Event.REFUSE, _A.FAILED, Who.SIGN_IN),
     *_each(_UNFINISHED, Event.FAIL, _A.FAILED, Who.SIGN_IN),
     Transition(_A.DONE, Event.JOIN, _A.JOINED, Who.SECOND_CALLBACK),
-    *_each((_A.ABSENT, *_UNFINISHED), Event.GIVE_UP, _A.FAILED, Who.SIGN_IN),
+    Transition(_A.ABSENT, Event.GIVE_UP, _A.FAILED, Who.REFRESHER),
+    *_each(_UNFINISHED, Event.GIVE_UP, _A.FAILED, Who.SIGN_IN),
     *_stay(_FINISHED, Event.GIVE_UP, Who.SIGN_IN),
     # A withdrawal never meets the tokens of a sign-in under way.
     *_stay(_FINISHED, Event.HOLD, Who.REVOKER),
-    Transition(_A.ABSENT, Event.PUT_AWAY, _A.FAILED, Who.OPERATOR),
-    Transition(_A.ABSENT, Event.PUT_AWAY_LEASED, _A.FAILED, Who.OPERATOR),
-    Transition(_A.ABSENT, Event.PUT_AWAY_UNSURE, _A.FAILED, Who.OPERATOR),
-    Transition(_A.ABSENT, Event.LEAVE_DOUBT, _A.FAILED, Who.OPERATOR),
+    Transition(_A.ABSENT, Event.PUT_AWAY, _A.FAILED, Who.CHANGE),
+    Transition(_A.ABSENT, Event.PUT_AWAY_LEASED, _A.FAILED, Who.CHANGE),
+    Transition(_A.ABSENT, Event.PUT_AWAY_UNSURE, _A.FAILED, Who.CHANGE),
+    Transition(_A.ABSENT, Event.LEAVE_DOUBT, _A.FAILED, Who.CHANGE),
     Transition(_A.ABSENT, Event.KEEP, _A.FAILED, Who.REVOKER),
     *_each((*_UNFINISHED, *_FINISHED), Event.PURGE, _A.ABSENT, Who.JANITOR),
 )
@@ -248,12 +250,12 @@ TOKEN_SET: Final = (
     Transition(_T.LAPSED, Event.TAKE_LEASE, _T.LEASED_UNSURE, Who.REFRESHER),
     Transition(_T.FREE_UNSURE, Event.TAKE_LEASE, _T.LEASED_UNSURE, Who.REFRESHER),
     Transition(_T.LAPSED_UNSURE, Event.TAKE_LEASE, _T.LEASED_UNSURE, Who.REFRESHER),
-    # A late refresher speaks of the refresh token, whoever holds the lease by now.
+    # A late refresher speaks of the refresh token, whichever holds the lease by now.
     *_pairs(_SURE, Event.NO_ANSWER, _UNSURE, Who.REFRESHER),
     *_stay((*_UNSURE, *_OVER), Event.NO_ANSWER, Who.REFRESHER),
     *_each((_T.LEASED, _T.LAPSED), Event.GIVE_BACK, _T.PAUSED, Who.REFRESHER),
     *_each((_T.LEASED_UNSURE, _T.LAPSED_UNSURE), Event.GIVE_BACK, _T.PAUSED_UNSURE, Who.REFRESHER),
-    # The newest pair is kept, whatever somebody else has made of the row meanwhile.
+    # The newest pair is kept, whatever others have made of the row meanwhile.
     *_each(_ROWS, Event.COMMIT, _T.FREE, Who.REFRESHER),
     *_each(_ROWS, Event.COMMIT_SHARED, _T.FREE, Who.REFRESHER),
     *_each((_T.LEASED, _T.LAPSED), Event.REFUSED, _T.REVOKED, Who.REFRESHER),
@@ -305,10 +307,10 @@ WITHDRAWAL: Final = (
     Transition(_W.SILENT, Event.GIVE_UP, _W.REFRESHING, Who.SIGN_IN),
     Transition(_W.DOUBT, Event.GIVE_UP, _W.UNANSWERED, Who.SIGN_IN),
     *_stay(_FULL, Event.GIVE_UP, Who.SIGN_IN),
-    Transition(_W.NOTHING, Event.PUT_AWAY, _W.WAITING, Who.OPERATOR),
-    Transition(_W.NOTHING, Event.PUT_AWAY_LEASED, _W.REFRESHING, Who.OPERATOR),
-    Transition(_W.NOTHING, Event.PUT_AWAY_UNSURE, _W.UNANSWERED, Who.OPERATOR),
-    Transition(_W.NOTHING, Event.LEAVE_DOUBT, _W.DOUBT, Who.OPERATOR),
+    Transition(_W.NOTHING, Event.PUT_AWAY, _W.WAITING, Who.CHANGE),
+    Transition(_W.NOTHING, Event.PUT_AWAY_LEASED, _W.REFRESHING, Who.CHANGE),
+    Transition(_W.NOTHING, Event.PUT_AWAY_UNSURE, _W.UNANSWERED, Who.CHANGE),
+    Transition(_W.NOTHING, Event.LEAVE_DOUBT, _W.DOUBT, Who.CHANGE),
     Transition(_W.NOTHING, Event.KEEP, _W.HELD, Who.REVOKER),
     *_pairs(_WAITING, Event.HOLD, _HELD, Who.REVOKER),
     *_pairs(_GONE_ON, Event.HOLD, _HELD, Who.REVOKER),
@@ -361,7 +363,7 @@ LEAVES: Final[Mapping[tuple[TokenSetState, Event], tuple[Event, ...]]] = {
         (Event.PUT_AWAY_LEASED, Event.LEAVE_DOUBT),
     ),
     **{(state, end): (begin,) for state, begin in _BEGIN.items() for end in _ENDINGS},
-    # An answer was lost, and others came: what was in it is known to nobody.
+    # An answer was lost, and others came: no one knows what was in it.
     **dict.fromkeys(((state, Event.COMMIT) for state in _UNSURE), (Event.LEAVE_DOUBT,)),
     **dict.fromkeys(((state, Event.COMMIT_SHARED) for state in _UNSURE), (Event.LEAVE_DOUBT,)),
     # What the row told goes with it.
@@ -441,7 +443,7 @@ def token_set_state(row: Mapping[str, Any] | None, at: int) -> TokenSetState:
     owner, until, unanswered = row["lease_owner"], row["lease_until"], row["ambiguous"]
     if row["status"] != "ok":
         if owner is not None or until is not None:
-            raise ValueError("Nobody refreshes what is over.")
+            raise ValueError("What is over is not refreshed.")
         if row["status"] == "lost" and not unanswered:
             raise ValueError("No answer was lost.")
         return TokenSetState(row["status"])
