@@ -8,13 +8,16 @@ table does not have, and the reverse.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 from states import (
     FEWER_LEDGER_STATES,
+    LATER,
     LEDGER_STATES,
     LEDGER_TABLES,
+    NOW,
     TOKEN_TABLES,
     TOKENS_STATES,
     Trial,
@@ -30,6 +33,8 @@ from procore_signin._store.states import (
     ENABLED_ONLY,
     AttemptState,
     Event,
+    PredecessorState,
+    TokenSetState,
     WithdrawalState,
 )
 
@@ -141,6 +146,26 @@ def test_a_row_that_names_no_user_keeps_no_doubt(world: World, event: Event) -> 
     move.do()
 
     assert world.ledger_states() == {world.place: (AttemptState.FAILED, WithdrawalState.NOTHING)}
+
+
+def test_a_token_set_that_became_good_after_a_purge_found_it_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.begin(tokens=world.token_set(TokenSetState.LOST))
+    [commit] = [move for move in world.token_moves() if move.words == "commit shared"]
+    database = type(world.store._database)
+    many = database.many
+
+    def overtaken(*arguments: Any) -> Any:
+        found = many(*arguments)
+        commit.do()
+        return found
+
+    monkeypatch.setattr(database, "many", overtaken)
+    world.store.purge_grants(before=NOW + LATER)
+
+    assert world.tokens_state() == (TokenSetState.FREE, PredecessorState.SETTLED)
+    assert world.ledger_states() == {}
 
 
 READING = {
