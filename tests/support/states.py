@@ -50,6 +50,9 @@ from procore_signin._store.states import (
 from procore_signin.errors import AttemptInvalid, SignInRefused
 
 NOW = 1_800_000_000
+EARLIER = NOW - 5
+"""When what a trial begins with was written: what is written again differs."""
+
 LATER = 10**9
 """Seconds after which everything has expired that ever does."""
 
@@ -344,10 +347,10 @@ class World:
             "user_id": self.user_id if finished else None,
             "outcome": outcome,
             "escrow": self._sealed[where] if full else None,
-            "escrowed_at": NOW if full else None,
+            "escrowed_at": EARLIER if full else None,
             "expires_at": NEVER if doubt else NOW,
-            "finished_at": NOW if finished else None,
-            "joined_at": NOW if joined else None,
+            "finished_at": EARLIER if finished else None,
+            "joined_at": EARLIER if joined else None,
             "held_by": None if until is None else "owner",
             "held_until": until,
         }
@@ -590,7 +593,7 @@ class World:
             self.complete(self.place, "new")
 
     def _join(self) -> None:
-        self._insert(sessions, self._session)
+        self._insert(sessions, {**self._session, "created_at": EARLIER})
         with suppress(AttemptInvalid, SignInRefused):
             self.store.join_sign_in(
                 self.place, session=session_of("second"), replaces=None, now=NOW
