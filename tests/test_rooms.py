@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source. docs/architecture.md draws the same table."""
+"""Who may import whom, read from the source. docs/explanation/architecture.md has the table."""
 
 from __future__ import annotations
 

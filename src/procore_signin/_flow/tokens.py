@@ -305,7 +305,7 @@ def _ask_unless_out(
 ) -> Flow[TokenSet]:
     """Ask, unless Procore has answered nobody lately and it is too early for another try (R7)."""
     outage, environment = context.outage, context.environment.name
-    left = outage.claim(context.clock())
+    left = outage.claim(context.clock(), user_id=row.user_id)
     if left > 0:
         raise ProcoreUnavailable(
             "Procore did not answer the latest refreshes; it is too early to ask again",
@@ -316,7 +316,7 @@ def _ask_unless_out(
         renewed = yield from _ask_twice(context, row, refresh_token, began)
     except (ProcoreUnavailable, UnexpectedResponse):
         chance = context.random_bytes(1)[0] / 255
-        outage.failed(context.clock(), chance, environment=environment)
+        outage.failed(context.clock(), chance, user_id=row.user_id, environment=environment)
         raise
     except (GrantLost, ClientMisconfigured):
         outage.answered(environment=environment)

@@ -220,13 +220,15 @@ class Administration(Withdrawals):
         rows = self._database.many(self._administration.ended_grants, some)
 
         def work(transaction: Transaction) -> int:
-            for _, user_id, environment, status, updated_at in rows:
-                if status == "lost" and self._lock_owner(transaction, user_id) is not None:
+            deleted = 0
+            for number, user_id, environment, status, updated_at in rows:
+                lost = status == "lost" and self._lock_owner(transaction, user_id) is not None
+                this = {"which_tokens": number, "before": before}
+                gone = transaction.run(self._administration.purge_grant, this)
+                if gone and lost:  # a late commit may have made it good meanwhile
                     self._doubt(transaction, user_id, environment, updated_at)
-            return transaction.run_each(
-                self._administration.purge_grant,
-                ({"which_tokens": row[0], "before": before} for row in rows),
-            )
+                deleted += gone
+            return deleted
 
         deleted = self._database.write(work)
         return deleted, int(rows[-1][0]) if len(rows) == limit else 0

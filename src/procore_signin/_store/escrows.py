@@ -23,7 +23,7 @@ from procore_signin._store.engine.clock import database_now
 from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin._store.records import Escrow, TokenRow
 from procore_signin._store.schema import sign_in_ledger, users
-from procore_signin._store.statements import insert_if_absent
+from procore_signin._store.statements import insert_if_absent, unfinished
 from procore_signin.errors import VaultSealed
 
 UNANSWERED: Final = "unanswered"
@@ -104,20 +104,35 @@ class _Statements:
             insert_if_absent(sign_in_ledger, dialect),
             *(column.name for column in sign_in_ledger.c),
         )
+        # An attempt that was to end and could not, because the database was away, ends here.
+        # MariaDB assigns from left to right: the status comes last.
         self.fill = made(
             update(sign_in_ledger)
             .where(_this)
-            .values(
-                escrow=bindparam("tokens"),
-                escrowed_at=bindparam("now"),
-                user_id=func.coalesce(
-                    bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id
+            .ordered_values(
+                (sign_in_ledger.c.escrow, bindparam("tokens")),
+                (sign_in_ledger.c.escrowed_at, bindparam("now")),
+                (
+                    sign_in_ledger.c.user_id,
+                    func.coalesce(bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id),
+                ),
+                (
+                    sign_in_ledger.c.finished_at,
+                    func.coalesce(sign_in_ledger.c.finished_at, bindparam("now")),
+                ),
+                (
+                    sign_in_ledger.c.outcome,
+                    case((unfinished, LATE), else_=sign_in_ledger.c.outcome),
+                ),
+                (
+                    sign_in_ledger.c.status,
+                    case((unfinished, "failed"), else_=sign_in_ledger.c.status),
                 ),
             )
         )
         self.hold = made(
             update(sign_in_ledger)
-            .where(_this, _kept, free)
+            .where(_this, _kept, ~unfinished, free)
             .values(held_by=bindparam("holder"), held_until=now + seconds)
         )
         self.held = made(
@@ -202,7 +217,7 @@ class Escrows(StoreBase):
 
         Args:
             tokens: Which.
-            state_hash: The row that keeps them: an attempt's, which must have ended, or another.
+            state_hash: The row that keeps them: an attempt's, which ends with this, or another.
             environment: Where.
             user_id: Whose, or None. Somebody who is gone meanwhile counts as None.
             procore_id: The same by Procore's number: of somebody who may be unknown here.
@@ -230,6 +245,8 @@ class Escrows(StoreBase):
 
     def hold_escrow(self, state_hash: str, *, holder: str, now: int) -> Held:
         """Take the right to revoke what is in an escrow, for `HOLD_SECONDS`.
+
+        Nobody gets it while the sign-in that put it there is under way: fail that first.
 
         Args:
             state_hash: Which.

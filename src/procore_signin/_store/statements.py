@@ -44,7 +44,7 @@ _tokens_of_user: Final = (
     token_sets.c.environment == _which_environment,
 )
 _this_attempt: Final = sign_in_ledger.c.state_hash == bindparam("which_state")
-_unfinished: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
+unfinished: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
 _live: Final = (
     sessions.c.idle_expires_at > _now,
     sessions.c.absolute_expires_at > _now,
@@ -279,12 +279,12 @@ class Statements:
             update(sign_in_ledger).where(_this_attempt).values(escrow=None, escrowed_at=None)
         )
         self.fail_attempt = made(
-            update(sign_in_ledger).where(_this_attempt, _unfinished),
+            update(sign_in_ledger).where(_this_attempt, unfinished),
             *("status", "outcome", "finished_at"),
         )
         self.complete_attempt = made(
-            update(sign_in_ledger).where(_this_attempt, _unfinished),
-            *("status", "user_id", "escrow", "escrowed_at", "finished_at"),
+            update(sign_in_ledger).where(_this_attempt, unfinished),
+            *("status", "user_id", "outcome", "escrow", "escrowed_at", "finished_at"),
         )
         self.join_attempt = made(
             update(sign_in_ledger).where(

@@ -1,7 +1,7 @@
 """The store: people, their sessions, their sealed tokens and the ledger of sign-ins.
 
 Its parts are `administration.py`, `ledger.py`, `refresh.py`, `rewrap.py`, `sessions.py`, `users.py`
-and `withdrawal.py`; here is what concerns all of them.
+and `withdrawal.py`; here is what concerns all of them. Read `states.py` first.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
                 "which_state": state_hash,
                 "status": "done",
                 "user_id": user.id,
+                "outcome": None,
                 "escrow": kept,
                 "escrowed_at": None if kept is None else now,
                 "finished_at": now,
