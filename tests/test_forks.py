@@ -365,7 +365,7 @@ ALLOWED = {
     "events.py::_on_a_thread": "makes the timer of a Ration, which drops it after a fork",
     "_flow/running/background.py::<module>": "lists what begins anew by itself",
     "_flow/running/background.py::Asked": "of a flow under way, which Runner drops",
-    "_flow/running/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
+    "_flow/running/async_runner.py::_Carried": "a flow under way, which AsyncRunner drops",
     "_forks.py": "the place itself, which is tested above",
     "_store/sqlite/group_commit.py::GroupCommit": "kept by an AsyncRunner, which drops it",
     "_transport/deadline.py::DeadlineBackend": "keeps nothing itself; a pool has one",
@@ -575,7 +575,7 @@ MUTANTS: list[tuple[str, Callable[[str], str]]] = [
     (place, lambda source: re.sub(r"look_after\(self\)", "pass", source))
     for place in (
         "_api/http/wire.py",
-        "_flow/running/runners.py",
+        "_flow/running/async_runner.py",
         "_store/sqlite/database.py",
         "_transport/pyreqwest.py",
         "_transport/httpcore.py",

@@ -19,7 +19,8 @@ from procore_signin._flow.context import (
     Context,
 )
 from procore_signin._flow.hooks import Hooks
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, read
 from procore_signin._flow.tokens import FreshToken, fresh_tokens
 from procore_signin._flow.users import AccessEnded

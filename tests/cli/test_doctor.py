@@ -118,6 +118,16 @@ def test_settings_that_are_missing_are_all_named(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_no_text_is_one_of_the_problems(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes("PROCORE_ENVIRONMENT=sandbox".encode("utf-16"))
+
+    found = [finding.what for finding in examine({}, path, port=4567)]
+
+    assert found[0] == ".env is not UTF-8 text."
+    assert "PROCORE_ENVIRONMENT is not set." in found
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

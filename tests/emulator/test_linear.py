@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.faults.faults import Fault, Faults
 from procore_signin._emulator.files.members import parse
 from procore_signin._emulator.inspector import reading
 from procore_signin._emulator.inspector.pages import InspectorPages
-from procore_signin._emulator.inspector.shortening import shorten_secrets
+from procore_signin._emulator.inspector.redaction import shorten_secrets
 from procore_signin._emulator.inspector.story import Story
 from procore_signin._emulator.journal import BODY_KEPT, Exchange
 from procore_signin._emulator.oauth.parameters import Malformed, body_parameters, query_parameters
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.connection import Connection
 from procore_signin._emulator.wire.messages import Request
 from procore_signin._emulator.wire.server import Server

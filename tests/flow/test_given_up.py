@@ -18,7 +18,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.revocation import ENDING_SECONDS, REFRESH_ENDS_WITHIN, give_up
-from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
@@ -383,7 +383,7 @@ def test_I5_whoever_is_overtaken_changes_nothing_and_says_that_it_is_pending(
 async def test_C14_a_caller_that_is_cancelled_does_not_stop_it(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock
 ) -> None:
-    from procore_signin._flow.running.runners import AsyncRunner  # noqa: PLC0415
+    from procore_signin._flow.running.async_runner import AsyncRunner  # noqa: PLC0415
     from procore_signin._flow.steps import later  # noqa: PLC0415
 
     class Async:

@@ -19,7 +19,8 @@ import pytest
 from own_process import run_script
 from scripted import KEYS
 
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, long_work, read, write
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
@@ -462,7 +463,7 @@ def test_event_loops_and_threads_that_share_one_store_all_get_their_writes_done(
 
 WRITER = """
 import asyncio, itertools, os, sys, threading
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import write
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
@@ -519,7 +520,7 @@ def test_C12_after_kill_9_every_write_whose_caller_was_told_is_in_the_database(
 
 FORK = """
 import asyncio, os, sys
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import write
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store

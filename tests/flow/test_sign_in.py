@@ -15,7 +15,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import SignInAttempt, new_attempt
 from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import sign_out
 from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
 from procore_signin._flow.steps import Send, Shield, Work

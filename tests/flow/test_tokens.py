@@ -13,7 +13,8 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sessions import disconnect
 from procore_signin._flow.tokens import (
     EARLY_SECONDS,

@@ -16,7 +16,7 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import current_session
 from procore_signin._flow.sign_in import Browser
 from procore_signin._flow.steps import Flow

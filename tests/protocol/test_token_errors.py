@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from procore_signin._protocol.granted import read_granted
 from procore_signin._protocol.token_endpoint import parse_token_response
+from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (

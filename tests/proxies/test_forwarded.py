@@ -6,8 +6,8 @@ import pytest
 
 from procore_signin._settings import Settings
 from procore_signin._settings.trusted_proxies import MOST_HOPS, TrustedProxies
+from procore_signin._web.http.asgi_wsgi import of_environ, of_scope
 from procore_signin._web.http.messages import BrowserRequest
-from procore_signin._web.http.raw import of_environ, of_scope
 from procore_signin.errors import SettingsInvalid
 
 OURS = TrustedProxies.parse("10.0.0.0/8, 192.0.2.1, fd00::/8")

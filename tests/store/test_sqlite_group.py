@@ -15,7 +15,7 @@ import pytest
 from own_process import run_script
 from sqlalchemy import Engine, text
 
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import Flow, write
 from procore_signin._protocol.me import Me
 from procore_signin._store import CompletedSignIn, Store

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx2
 
 from procore_signin._api.company import HEADER
+from procore_signin._api.error_messages import Words, words_of
 from procore_signin._api.errors import (
     ApiError,
     ApiUnavailable,
@@ -24,7 +25,6 @@ from procore_signin._api.errors import (
     UnexpectedAnswer,
 )
 from procore_signin._api.rate_limit import server_time
-from procore_signin._api.words import Words, words_of
 from procore_signin._protocol.retry_after import retry_after
 from procore_signin._protocol.wire import HttpResponse
 

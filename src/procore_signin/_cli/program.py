@@ -14,6 +14,7 @@ import typer
 from procore_signin._cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
 from procore_signin._cli.operator import commands as administration
 from procore_signin._cli.personal import commands as person
+from procore_signin._settings.env_file import EnvFileUnusable
 from procore_signin.errors import ProcoreSignInError
 
 app = typer.Typer(
@@ -53,7 +54,7 @@ def main() -> NoReturn:
     _print_every_letter()
     try:
         app(prog_name="procore-signin")
-    except (CommandFailed, ProcoreSignInError, OSError) as trouble:
+    except (CommandFailed, EnvFileUnusable, ProcoreSignInError, OSError) as trouble:
         complain(trouble)
     sys.exit(FAILED)
 
@@ -308,7 +309,7 @@ def doctor(
 
     Exit status 0 when there is no problem, warnings aside; 1 otherwise.
     """
-    from procore_signin._cli.setup.diagnosis import run  # noqa: PLC0415
+    from procore_signin._cli.setup.doctor import run  # noqa: PLC0415
 
     if not run(os.environ, Path(".env"), port=port, as_json=as_json):
         raise typer.Exit(FAILED)

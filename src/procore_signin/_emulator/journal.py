@@ -2,7 +2,7 @@
 
 Tests read it to prove what a client really sent; the inspector draws its diagram from it. Because
 it keeps codes, tokens and secrets whole, it lives in memory only, and what a person sees of it
-passes through `shortening.shorten_secrets` first.
+passes through `redaction.shorten_secrets` first.
 """
 
 from __future__ import annotations

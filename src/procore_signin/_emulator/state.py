@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from procore_signin._emulator.oauth.dialect import Dialect
+from procore_signin._emulator.oauth.doorkeeper import Dialect
 from procore_signin._emulator.world.clients import Client
 from procore_signin._emulator.world.clock import Clock
 from procore_signin._emulator.world.directory import Directory

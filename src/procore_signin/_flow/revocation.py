@@ -17,8 +17,8 @@ from http import HTTPStatus
 from typing import Final, Literal
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.granted import take_tokens
 from procore_signin._flow.steps import Flow, send, wait, write
+from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     RefreshTokenGrant,

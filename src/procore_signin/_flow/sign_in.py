@@ -15,19 +15,19 @@ from typing import Final
 
 from procore_signin._flow.attempt import LIFETIME, SignInAttempt
 from procore_signin._flow.context import Context
-from procore_signin._flow.granted import take_tokens
 from procore_signin._flow.hooks import Candidate, tell
 from procore_signin._flow.revocation import gave_up_at_once, give_up, withdraw
 from procore_signin._flow.steps import Flow, call, later, read, send, shield, wait, write
+from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.companies import companies_request, parse_companies_response
-from procore_signin._protocol.granted import tokens_within
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     AuthorizationCodeGrant,
     token_request,
 )
+from procore_signin._protocol.token_response import tokens_within
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin._store.records import Escrow, LedgerEntry, NewSession, User

@@ -15,9 +15,9 @@ from math import ceil
 from typing import Final
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.granted import take_tokens
 from procore_signin._flow.revocation import ENDING_SECONDS, give_up, settle
 from procore_signin._flow.steps import Flow, dismiss, later, once, read, send, wait, write
+from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     RefreshTokenGrant,

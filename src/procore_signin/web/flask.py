@@ -31,8 +31,8 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._settings import read_settings
 from procore_signin._store.records import Session, User
+from procore_signin._web.http.asgi_wsgi import connection_of, of_environ
 from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
-from procore_signin._web.http.raw import connection_of, of_environ
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed

@@ -30,9 +30,9 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._store.records import Session, User
+from procore_signin._web.http.asgi_wsgi import of_scope
 from procore_signin._web.http.bodies import Bodies
 from procore_signin._web.http.messages import Answer, BrowserRequest, no_body
-from procore_signin._web.http.raw import of_scope
 from procore_signin._web.janitor import sweeping
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from procore_signin._cli.operator.opened import load_settings, open_door
+from procore_signin._cli.operator.open_store import load_settings, open_door
 from procore_signin._cli.output import counted, print_json
 from procore_signin._cli.progress import Progress, give_way
 from procore_signin._client import ProcoreSignIn

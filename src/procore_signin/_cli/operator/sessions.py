@@ -8,7 +8,7 @@ from dataclasses import asdict
 import typer
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.operator.opened import load_settings, open_door, open_store
+from procore_signin._cli.operator.open_store import load_settings, open_door, open_store
 from procore_signin._cli.operator.people import Who, called, find_one
 from procore_signin._cli.output import be_sure, counted, moment, print_columns, print_json
 from procore_signin._cli.progress import Progress, give_way

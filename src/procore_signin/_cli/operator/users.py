@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import typer
 
-from procore_signin._cli.operator.opened import load_settings, open_door, open_store
+from procore_signin._cli.operator.open_store import load_settings, open_door, open_store
 from procore_signin._cli.operator.people import Who, as_values, called, find_one, print_people
 from procore_signin._cli.output import (
     be_sure,

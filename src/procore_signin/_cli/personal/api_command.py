@@ -19,9 +19,9 @@ from procore_signin._api.company import HEADER
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import plain
 from procore_signin._cli.personal.api_fields import Field, body_of, fields_of, headers_of, query_of
-from procore_signin._cli.personal.grants import signed_in
 from procore_signin._cli.personal.json_query import Query, QueryFailed, QueryInvalid, compile_query
 from procore_signin._cli.personal.profile import Profile
+from procore_signin._cli.personal.profile_client import signed_in
 from procore_signin.api import (
     ApiError,
     Invalid,

@@ -192,7 +192,7 @@ def _statuses(profile: str) -> Iterator[None]:
     """End with the exit status that tells a script what to do, after saying it to the person."""
     # The outcome is told by the command itself. The library's log would tell it twice.
     logging.getLogger("procore_signin").addHandler(logging.NullHandler())
-    from procore_signin._cli.personal.grants import NotSignedIn  # noqa: PLC0415
+    from procore_signin._cli.personal.profile_client import NotSignedIn  # noqa: PLC0415
 
     option = "" if profile == "default" else f" --profile {profile}"
     log_in = f"Run: procore-signin login{option}"

@@ -22,25 +22,24 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import print_json
-from procore_signin._cli.personal.grants import (
+from procore_signin._cli.personal.loopback import Loopback, is_loopback
+from procore_signin._cli.personal.loopback_page import Told
+from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
+from procore_signin._cli.personal.profile import Profile, Registration
+from procore_signin._cli.personal.profile_client import (
     PersonsSignIn,
     front_door,
     holds_grants,
     named,
     people_of,
 )
-from procore_signin._cli.personal.loopback import Loopback, is_loopback
-from procore_signin._cli.personal.loopback_page import Told
-from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
-from procore_signin._cli.personal.profile import Profile, Registration
-from procore_signin._cli.setup import env_file
 from procore_signin._flow import users
 from procore_signin._flow.attempt import SignInAttempt, check_attempt, new_attempt
 from procore_signin._flow.janitor import sweep
 from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
-from procore_signin._settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
+from procore_signin._settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET, env_file
 from procore_signin.environments import EMULATOR_URL, NAMES, Environment, by_name
 from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused
 

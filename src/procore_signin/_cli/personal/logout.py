@@ -8,8 +8,8 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import print_json
-from procore_signin._cli.personal.grants import PersonsSignIn, front_door, people_of
 from procore_signin._cli.personal.profile import Profile
+from procore_signin._cli.personal.profile_client import PersonsSignIn, front_door, people_of
 from procore_signin._flow import users
 from procore_signin._flow.revocation import Revocation, withdraw
 from procore_signin.errors import StoreUnavailable

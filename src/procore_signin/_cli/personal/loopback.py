@@ -26,9 +26,9 @@ from procore_signin._protocol.authorization import (
     CodeGranted,
     parse_authorization_response,
 )
+from procore_signin._web.http.asgi_wsgi import folded
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import hosts_of, is_navigation
-from procore_signin._web.http.raw import folded
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import AttemptInvalid
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.setup import env_file
 from procore_signin._protocol.secret import Secret
+from procore_signin._settings import env_file
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin.environments import Environment, by_name

@@ -10,9 +10,9 @@ from typing import Any, Final
 import typer
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.run.lifeline import stop_when_standard_input_ends
 from procore_signin._cli.run.ports import choose_port
-from procore_signin._cli.setup import env_file
+from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
+from procore_signin._settings import env_file
 from procore_signin.emulator import (
     EmulatorOptions,
     EmulatorRefused,

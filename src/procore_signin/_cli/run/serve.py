@@ -15,13 +15,13 @@ import typer
 from procore_signin._app import server
 from procore_signin._app.listeners import listen
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.run.lifeline import stop_when_standard_input_ends
 from procore_signin._cli.run.ports import (
     addresses_to_hold,
     choose_port,
     not_listening,
     whoever_answers_at_localhost,
 )
+from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
 from procore_signin._settings import Settings
 from procore_signin._store import KeyRing, Store
 from procore_signin.environments import LOOPBACK_HOSTS

@@ -15,16 +15,16 @@ import typer
 from procore_signin import environments
 from procore_signin._cli.failure import INTERRUPTED, CommandFailed
 from procore_signin._cli.run.demo import new_key_id
-from procore_signin._cli.setup import env_file
 from procore_signin._settings import (
     EMULATOR_CLIENT_ID,
     EMULATOR_CLIENT_SECRET,
     Settings,
+    default_of,
+    env_file,
 )
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.errors import Problem, SettingsInvalid
 
-REDIRECT_URI: Final = "http://localhost:4567/callback"
 _SECRET: Final = "PROCORE_CLIENT_SECRET"  # noqa: S105  # the name of the setting
 
 
@@ -141,7 +141,11 @@ def answers(
     settle(
         "PROCORE_REDIRECT_URI",
         given.redirect_uri,
-        Question("--redirect-uri", "Redirect URI, as registered at Procore", REDIRECT_URI),
+        Question(
+            "--redirect-uri",
+            "Redirect URI, as registered at Procore",
+            default_of("PROCORE_REDIRECT_URI"),
+        ),
     )
     if missing:
         raise CommandFailed(

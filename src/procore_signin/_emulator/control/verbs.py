@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.faults.faults import Fault
 from procore_signin._emulator.oauth import authorization
 from procore_signin._emulator.oauth.authorization import AuthorizationRequest
-from procore_signin._emulator.oauth.dialect import OAuthError
+from procore_signin._emulator.oauth.doorkeeper import OAuthError
 from procore_signin._emulator.oauth.login_pages import AUTHORIZE
 from procore_signin._emulator.oauth.parameters import Malformed, request_parameters
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.messages import Request
 from procore_signin._emulator.world.clients import Client
 from procore_signin._emulator.world.companies import Company, Project

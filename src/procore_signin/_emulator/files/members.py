@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from procore_signin._emulator.depth import is_deeper
-from procore_signin._emulator.refused import EmulatorRefused
+from procore_signin._emulator.errors import EmulatorRefused
 
 Members = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from procore_signin._emulator.oauth import authorization
 from procore_signin._emulator.oauth.authorization import AuthorizationRequest
-from procore_signin._emulator.oauth.dialect import OAuthError
+from procore_signin._emulator.oauth.doorkeeper import OAuthError
 from procore_signin._emulator.oauth.parameters import Malformed, body_parameters, query_parameters
 from procore_signin._emulator.pages import Pages
 from procore_signin._emulator.state import State

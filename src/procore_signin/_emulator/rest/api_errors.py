@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from procore_signin._emulator.oauth.dialect import REALM
+from procore_signin._emulator.oauth.doorkeeper import REALM
 from procore_signin._emulator.wire.messages import Reply, json_reply, text_reply
 from procore_signin._emulator.world.grants import Token
 

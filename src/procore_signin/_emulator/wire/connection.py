@@ -15,8 +15,8 @@ import httptools
 
 from procore_signin._emulator.wire.asgi import App
 from procore_signin._emulator.wire.body import MAX_BODY
-from procore_signin._emulator.wire.delivery import ConnectionDropped
 from procore_signin._emulator.wire.exchange import STATUS_LINES, Incoming, Outgoing
+from procore_signin._emulator.wire.responses import ConnectionDropped
 
 MAX_HEAD: Final = 65_536
 """Bytes of a request line and its headers; more is answered with 431."""

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Final
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.asgi import App, EmulatorApp
 from procore_signin._emulator.wire.connection import HEAD_DEADLINE, Connection
 from procore_signin.environments import LOOPBACK_HOSTS

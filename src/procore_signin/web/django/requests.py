@@ -11,8 +11,8 @@ from django.http.request import RawPostDataException
 from django.utils.asyncio import async_unsafe
 
 from procore_signin._store.records import Session, User
+from procore_signin._web.http.asgi_wsgi import connection_of, of_environ, of_scope
 from procore_signin._web.http.messages import BrowserRequest
-from procore_signin._web.http.raw import connection_of, of_environ, of_scope
 from procore_signin._web.site import Reply
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import installed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin._emulator.inspector.shortening import HIDDEN, shorten_secrets
+from procore_signin._emulator.inspector.redaction import HIDDEN, shorten_secrets
 from procore_signin._emulator.journal import Exchange
 
 SECRET = "3f9ab27c51e88d04a6f01b9972cd4e5f3f9ab27c51e88d04a6f01b9972cd4ec1"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from procore_signin._web.http.asgi_wsgi import of_environ, of_scope
 from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
-from procore_signin._web.http.raw import of_environ, of_scope
 
 
 def environ(**more: Any) -> dict[str, Any]:
