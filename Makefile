@@ -13,13 +13,14 @@ QUICK = tests/protocol tests/flow tests/api tests/web/test_endpoints.py tests/we
 	tests/web/test_cookies.py tests/test_errors.py tests/test_events.py tests/test_exports.py \
 	tests/test_forks.py tests/test_front_doors.py tests/test_rooms.py tests/test_settings.py
 
-.PHONY: help demo test quick lint lock soak bench clean
+.PHONY: help demo test quick lint reference lock soak bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
 	@echo "make test    lint, type check and run every test"
 	@echo "make quick   lint, type check and the fast tests, in under a minute"
 	@echo "make lint    lint and type check only"
+	@echo "make reference  renew the list of public names and the page of errors (from the source)"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
 	@echo "make soak    the long races and crashes of docs/reliability.md (twenty-five minutes)"
 	@echo "make bench   measure against peers (twelve minutes; Linux, nginx, taskset)"
@@ -41,6 +42,9 @@ lint:
 	@.venv/bin/python -m ruff check --quiet .
 	@.venv/bin/python -m ruff format --check --quiet .
 	@.venv/bin/python -m mypy
+
+reference:
+	@sh scripts/environment test && exec .venv/bin/python tests/support/reference.py
 
 lock:
 	@sh scripts/lock

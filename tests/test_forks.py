@@ -363,6 +363,7 @@ ALLOWED = {
     + ONE_PROCESS,
     "_app/listeners.py": "listens for the workers of `serve`, which share it on purpose",
     "events.py::_on_a_thread": "makes the timer of a Ration, which drops it after a fork",
+    "_flow/running/background.py::<module>": "lists what begins anew by itself",
     "_flow/running/background.py::Asked": "of a flow under way, which Runner drops",
     "_flow/running/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
     "_forks.py": "the place itself, which is tested above",
@@ -593,7 +594,9 @@ def test_F4_a_room_that_forgets_to_register_is_found(
     place: str, mutate: Callable[[str], str]
 ) -> None:
     source = (SOURCE / place).read_text(encoding="utf-8")
-    mutant = mutate(source).replace("from procore_signin import _forks as forks", "import threading")
+    mutant = mutate(source).replace(
+        "from procore_signin import _forks as forks", "import threading"
+    )
     mutant = mutant.replace("from __future__ import annotations\n", "")
     before, after = forgotten(source, place), forgotten(mutant, place)
     assert len(after) > len({name for name in before if is_allowed(name)})

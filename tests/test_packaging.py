@@ -98,6 +98,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         r"procore_signin/_web/static/.+\.css",
         r"procore_signin/_emulator/templates/.+\.html",
         r"procore_signin/_emulator/static/.+\.css",
+        r"procore_signin/_emulator/openapi/.+\.yaml",
         r"procore_signin/_store/migrations/versions/.+\.py",
         r"procore_signin-.+\.dist-info/licenses/LICENSE",
     ],

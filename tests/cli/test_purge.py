@@ -110,8 +110,9 @@ def test_C13_orphaned_tokens_are_revoked_at_procore_if_asked_for(command: Comman
         write_settings(command.folder, emulator_url=emulator.url)
         user = sign_in_at(emulator, command.folder, OLD)
         store = store_in(command.folder, OLD)
-        orphaned = store.forget_tokens(user.id, "emulator")
+        orphaned = store.tokens(user.id, "emulator")
         assert orphaned is not None
+        rows(command.folder, "DELETE FROM token_sets")
         state_hash, then = "0" * 64, int(time.time()) - 301
         store.take_attempt(state_hash, environment="emulator", now=then, expires_at=then + 1800)
         store.escrow(state_hash, orphaned, environment="emulator", now=then)

@@ -17,8 +17,12 @@ from schemathesis import Case, CheckContext, CheckFunction, Response, checks
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
+from procore_signin._emulator.faults.effects import KINDS
 from procore_signin._emulator.openapi import control_document, procore_document
 from procore_signin._emulator.rest.api import _ROUTES
+from procore_signin._emulator.world.clock import FURTHEST
+from procore_signin._emulator.world.people import DEMO_PASSWORD, MAX_ID
+from procore_signin._emulator.world.seed import DEMO_LOGIN
 from procore_signin.emulator import Emulator, EmulatorApp, LocalProcore
 
 ORIGIN = "http://127.0.0.1:4568"
@@ -165,20 +169,58 @@ def test_the_document_of_procore_names_every_route_and_no_other() -> None:
         assert any(pattern.fullmatch(path) for pattern, _ in _ROUTES)
 
 
+def sent(document: dict[str, Any], path: str, content_type: str) -> dict[str, Any]:
+    """Return the schemas of what is sent in the body, by name."""
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    schemas: dict[str, Any] = content[content_type]["schema"]["properties"]
+    return schemas
+
+
+def test_the_control_document_has_the_kinds_and_limits_of_the_code() -> None:
+    control = control_document(ORIGIN)
+    assert sorted(KINDS) == sent(control, "/_emulator/faults", "application/json")["kind"]["enum"]
+    advance = sent(control, "/_emulator/clock", "application/json")["advance"]
+    assert (0, FURTHEST) == (advance["minimum"], advance["maximum"])
+
+
+def test_the_document_of_procore_has_the_person_that_is_there_at_the_start() -> None:
+    form = "application/x-www-form-urlencoded"
+    login = sent(procore_document(ORIGIN), "/login", form)
+    assert [DEMO_LOGIN] == login["login"]["examples"]
+    assert [DEMO_PASSWORD] == login["password"]["examples"]
+
+
+@pytest.mark.parametrize("document", [control_document(ORIGIN), procore_document(ORIGIN)])
+def test_ids_of_both_documents_end_where_the_code_ends_them(document: dict[str, Any]) -> None:
+    ids = [part for part in parts(document) if part.get("format") == "int64"]
+    assert {(1, MAX_ID)} == {(one["minimum"], one["maximum"]) for one in ids}
+
+
+def test_a_document_is_read_once_and_each_emulator_has_its_own_address_in_it() -> None:
+    here, there = procore_document("http://127.0.0.1:1"), procore_document("http://127.0.0.1:2")
+    assert here["paths"] is there["paths"]
+    assert ["http://127.0.0.1:1", "http://127.0.0.1:2"] == [
+        one["servers"][0]["url"] for one in (here, there)
+    ]
+
+
+def parts(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in a document, at any depth."""
+    if isinstance(part, dict):
+        yield part
+        for inner in part.values():
+            yield from parts(inner)
+    if isinstance(part, list):
+        for inner in part:
+            yield from parts(inner)
+
+
 @pytest.mark.parametrize("document", [control_document(ORIGIN), procore_document(ORIGIN)])
 def test_every_reference_leads_somewhere_and_every_schema_is_used(
     document: dict[str, Any],
 ) -> None:
-    def references(part: Any) -> Iterator[str]:
-        if isinstance(part, dict):
-            yield from ([part["$ref"]] if "$ref" in part else [])
-            for inner in part.values():
-                yield from references(inner)
-        if isinstance(part, list):
-            for inner in part:
-                yield from references(inner)
-
-    used = {one.removeprefix("#/components/schemas/") for one in references(document)}
+    references = [part["$ref"] for part in parts(document) if "$ref" in part]
+    used = {one.removeprefix("#/components/schemas/") for one in references}
     assert document["components"]["schemas"].keys() == used
 
 

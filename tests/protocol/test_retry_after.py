@@ -56,6 +56,7 @@ GARBAGE = [
     "soon",
     "Sun, 31 Feb 1994 08:49:37 GMT",
     "Sun, 06 Nov 0000 08:49:37 GMT",
+    "Mon, 06 Nov 1994 08:49:37 GMT",
     "Sun, 06 Foo 1994 08:49:37 GMT",
     "Sun, 06 Nov 1994 24:49:37 GMT",
     "Sun, 06 Nov 1994 08:49:60 GMT",

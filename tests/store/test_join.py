@@ -134,8 +134,10 @@ def test_S6_nobody_who_signed_out_meanwhile_joins_though_signed_in_elsewhere(
     store: Store, sign_in: SignIn, join: Join, sql: Sql, hashed: Hashed
 ) -> None:
     sign_in(cookie="phone", tag="0", now=NOW - 60)
-    sign_in()
-    store.end_session(hashed("cookie"))
+    user = sign_in().user
+    ended = store.session(hashed("cookie"), environment="emulator", now=NOW)
+    assert ended is not None
+    store.end_session_of(user.id, ended.id)
     with pytest.raises(AttemptInvalid) as refused:
         join()
     assert refused.value.reason == "used"

@@ -73,7 +73,6 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
     "session": lambda s, _t, _n: s.session("0" * 64, environment="emulator", now=NOW),
     "me_json": lambda s, _t, _n: s.me_json(1),
     "touch_session": lambda s, _t, _n: s.touch_session(1, now=NOW, idle_expires_at=NOW),
-    "end_session": lambda s, _t, _n: s.end_session("0" * 64),
     "end_session_of": lambda s, _t, _n: s.end_session_of(1, 1),
     "end_sessions": lambda s, _t, _n: s.end_sessions(1),
     "sessions_of": lambda s, _t, _n: s.sessions_of(1, NOW),
@@ -82,7 +81,6 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
     "user": lambda s, _t, _n: s.user(1),
     "choose_company": lambda s, _t, _n: s.choose_company(1, 42),
     "tokens": lambda s, _t, _n: s.tokens(1, "emulator"),
-    "forget_tokens": lambda s, _t, _n: s.forget_tokens(1, "emulator"),
     "purge": lambda s, _t, _n: s.purge(NOW),
     "probe": lambda s, _t, _n: s.probe(),
 }

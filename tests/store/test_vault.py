@@ -47,18 +47,6 @@ def test_V7_tokens_are_those_of_one_environment(
     user = sign_in(environment="production").user
     assert pair(tokens()) == pair(store.tokens(user.id, "production"))
     assert store.tokens(user.id, "monthly") is None
-    assert store.forget_tokens(user.id, "monthly") is None
-    assert pair(tokens()) == pair(store.tokens(user.id, "production"))
-
-
-def test_tokens_that_are_forgotten_are_handed_back_once(
-    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
-) -> None:
-    user = sign_in().user
-    assert pair(tokens()) == pair(store.forget_tokens(user.id, "emulator"))
-    assert store.forget_tokens(user.id, "emulator") is None
-    assert store.tokens(user.id, "emulator") is None
-    assert sql("SELECT count(*) FROM token_sets") == [(0,)]
 
 
 def test_V3_an_older_key_still_opens_what_it_sealed(
@@ -145,16 +133,6 @@ def test_V4_a_person_with_a_corrupt_row_signs_in_again_and_the_loss_is_told(
     assert (None, True) == (done.replaced_tokens, done.replaced_sealed)
     assert pair(tokens("new")) == pair(store.tokens(user.id, "emulator"))
     assert not sign_in(tag="newest", cookie="3").replaced_sealed
-
-
-def test_V4_tokens_that_cannot_be_opened_are_not_deleted(
-    store: Store, new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens
-) -> None:
-    user = sign_in().user
-    wrong = new_store(keys=OTHER_KEY)
-    with pytest.raises(VaultSealed, match="not in PROCORE_KEYS"):
-        wrong.forget_tokens(user.id, "emulator")
-    assert pair(tokens()) == pair(store.forget_tokens(user.id, "emulator"))
 
 
 def test_V4_an_escrow_that_cannot_be_opened_hides_no_other(

@@ -12,19 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, request
 from flask.testing import FlaskClient
 from hosts import Host, hosts
 from migrated import migrated
 from person import Person
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
-from procore_signin import environments
+from procore_signin import Options, environments
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._web.site import Options
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web.flask import (
@@ -108,6 +107,17 @@ def test_signing_in_makes_somebody_the_current_user(client: FlaskClient) -> None
     assert client.get("/me", base_url=ORIGIN).text == "joecontractor@procore.com fake-client-id"
     assert client.get("/who", base_url=ORIGIN).text == "joecontractor@procore.com"
     assert client.get("/proxy", base_url=ORIGIN).text == "somebody"
+
+
+def test_S8_a_context_that_outlives_a_request_makes_nobody_another_user(app: Flask) -> None:
+    """A module may push one for all requests: `app.app_context().push()`."""
+    signed_in, stranger = browser_of(app), browser_of(app)
+    with app.app_context():
+        assert sign_in(signed_in) == "/"
+        assert signed_in.get("/who", base_url=ORIGIN).text == "joecontractor@procore.com"
+        assert stranger.get("/who", base_url=ORIGIN).text == "nobody"
+        signed_in.post("/procore/sign-out", base_url=ORIGIN, headers=OUR_FORM)
+        assert signed_in.get("/who", base_url=ORIGIN).text == "nobody"
 
 
 def test_a_program_that_is_not_signed_in_is_told_so(client: FlaskClient) -> None:
@@ -348,7 +358,7 @@ def test_nothing_of_one_request_is_left_for_the_next(app: Flask, client: FlaskCl
 
     @app.teardown_request
     def look(_: BaseException | None) -> None:
-        seen.append(g.get("_procore_signin_session"))
+        seen.append(request.environ.get("_procore_signin_session"))
 
     sign_in(client)
     seen.clear()

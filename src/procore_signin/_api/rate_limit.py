@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final
 
 from procore_signin._forks import Lock, look_after
+from procore_signin._protocol.http_date import http_date
 from procore_signin._protocol.retry_after import LONGEST_WAIT, retry_after
 from procore_signin._protocol.wire import HttpResponse
 
@@ -152,8 +152,5 @@ def is_general(headers: Mapping[str, str]) -> bool:
 
 def server_time(headers: Mapping[str, str], clock: float) -> float:
     """Return the time that the server compares with: its own, where it tells it."""
-    try:
-        date = parsedate_to_datetime(headers.get("date", ""))
-        return date.timestamp() if date.tzinfo is not None else clock
-    except (ValueError, TypeError, OverflowError):
-        return clock
+    date = http_date(headers.get("date", ""))
+    return clock if date is None else date

@@ -24,6 +24,7 @@ from procore_signin._protocol.token_endpoint import (
     token_request,
 )
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._public import public_in
 from procore_signin._store.records import TokenRow
 from procore_signin.errors import (
     ClientMisconfigured,
@@ -66,6 +67,7 @@ it before the lease ends and another process asks Procore again."""
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class FreshToken:
     """An access token that can be used now.
 
@@ -147,7 +149,10 @@ def _early(row: TokenRow) -> int:
     people who signed in together are not refreshed together.
     """
     early = min(EARLY_SECONDS, row.lifetime // 4)
-    spread = (row.id * 2654435761 + row.generation * 40503) % 1000
+    # Computed, not drawn: with a new chance at each call the earliest of all draws would decide.
+    # Neither factor shares a divisor with 1000, so that a thousand rows in sequence get a thousand
+    # different places, and neighbours get places far apart; the next generation moves the row on.
+    spread = (row.id * 761 + row.generation * 503) % 1000
     return early - early * spread // 4000
 
 
@@ -200,6 +205,8 @@ def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
         renewed = None if taken is None else (yield from _hold(context, taken, owner, began))
         if renewed is not None:
             return renewed
+        # None means: look again. Another process holds the lease, or the row has changed since it
+        # was read. Which of these, and whether there is a newer pair, only the row itself says.
         if waited > 2 * LEASE_SECONDS:
             raise ProcoreUnavailable(
                 "Another process has been refreshing this grant for too long", ambiguous=False
@@ -215,6 +222,7 @@ def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
 
 
 def _take(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
+    """Take the lease and return the row as it is now; None when it cannot be had: look again."""
     try:
         return (
             yield from write(
@@ -249,7 +257,7 @@ def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[Tok
         renewed = yield from _ask_unless_out(context, row, refresh_token, began)
     except GrantLost:
         yield from _refused(context, row, owner)
-        return None
+        return None  # it did not raise, so the grant lives: another process was faster
     except GeneratorExit:  # nobody drives this flow any more: nothing can be done
         raise
     except BaseException as error:  # whatever it is, nobody shall wait for a lease without an owner
@@ -347,7 +355,10 @@ def _ask(context: Context, row: TokenRow, refresh_token: Secret, began: float) -
 
 
 def _refused(context: Context, row: TokenRow, owner: str) -> Flow[None]:
-    """Procore knows the refresh token no more: was somebody faster, or is the grant lost (R6)?"""
+    """Procore knows the refresh token no more: was somebody faster, or is the grant lost (R6)?
+
+    It returns when somebody was faster; their pair is in the row then.
+    """
     try:
         status = yield from write(
             lambda store: store.end_grant(row, owner=owner, now=context.now())
@@ -425,6 +436,7 @@ def _tell_of(event: Event, row: TokenRow, error: BaseException) -> None:
 
 
 def _write_once(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[TokenRow | None]:
+    """Return the row with the new pair; None when it is not the row that was refreshed any more."""
     return (yield from write(lambda store: store.commit_refresh(row, renewed, now=context.now())))
 
 

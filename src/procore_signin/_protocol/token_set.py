@@ -21,7 +21,3 @@ class TokenSet:
     access_token: Secret
     refresh_token: Secret | None
     expires_at: int
-
-    def is_fresh(self, now: float, leeway: float = 60) -> bool:
-        """Return whether the access token lives longer than `leeway` seconds after `now`."""
-        return now + leeway < self.expires_at

@@ -19,7 +19,6 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._settings import parsers
 from procore_signin._settings.env_file import read_env_file
 from procore_signin._settings.parsers import (
-    CALLBACK_ROUTE,
     EMULATOR_CLIENT_ID,
     EMULATOR_CLIENT_SECRET,
 )
@@ -141,16 +140,6 @@ class Settings:
     def origin(self) -> str:
         """Scheme, host and port at which people reach the application, without a final slash."""
         return self.redirect_uri.removesuffix(urlsplit(self.redirect_uri).path)
-
-    @property
-    def mount_path(self) -> str:
-        """The path below which the routes live: empty, or such as `/procore`."""
-        return urlsplit(self.redirect_uri).path.removesuffix(CALLBACK_ROUTE)
-
-    @property
-    def secure_cookies(self) -> bool:
-        """Whether people reach the application over https, so that cookies can demand it."""
-        return self.redirect_uri.startswith("https://")
 
 
 def read_settings(

@@ -53,19 +53,6 @@ class Sessions(StoreBase):
             lambda transaction: transaction.run(self._statements.touch_session, values) == 1
         )
 
-    def end_session(self, id_hash: str) -> int | None:
-        """End the session of a cookie and return whose it was, or None where there was none."""
-
-        def work(transaction: Transaction) -> int | None:
-            row = transaction.one(self._statements.lock_session, {"which_hash": id_hash})
-            if row is None:
-                return None
-            session_id, user_id = row
-            transaction.run(self._statements.end_session, {"which_session": session_id})
-            return int(user_id)
-
-        return self._database.write(work)
-
     def end_session_of(self, user_id: int, session_id: int) -> bool:
         """End a session that the person chose from the list. False where it is not the person's."""
         values = {"which_user": user_id, "which_session": session_id}
@@ -73,14 +60,12 @@ class Sessions(StoreBase):
             lambda transaction: transaction.run(self._statements.end_session_of, values) == 1
         )
 
-    def end_sessions(self, user_id: int, *, except_session_id: int | None = None) -> int:
-        """End all sessions of a person, but for one if so wished, and return how many (row S6)."""
-        values: dict[str, object] = {"which_user": user_id}
-        statement = self._statements.end_sessions
-        if except_session_id is not None:
-            values["which_session"] = except_session_id
-            statement = self._statements.end_other_sessions
-        return self._database.write(lambda transaction: transaction.run(statement, values))
+    def end_sessions(self, user_id: int) -> int:
+        """End all sessions of a person and return how many (row S6)."""
+        values = {"which_user": user_id}
+        return self._database.write(
+            lambda transaction: transaction.run(self._statements.end_sessions, values)
+        )
 
     def sessions_of(self, user_id: int, now: int) -> list[Session]:
         """Return a person's open sessions, the last used one first."""

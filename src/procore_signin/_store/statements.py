@@ -201,16 +201,10 @@ class Statements:
                 ),
             )
         )
-        self.lock_session = made(
-            select(sessions.c.id, sessions.c.user_id).where(_session_of_cookie).with_for_update()
-        )
         self.end_session = made(delete(sessions).where(_this_session))
         self.end_session_of_cookie = made(delete(sessions).where(_session_of_cookie))
         self.end_session_of = made(delete(sessions).where(_this_session, _sessions_of_user))
         self.end_sessions = made(delete(sessions).where(_sessions_of_user))
-        self.end_other_sessions = made(
-            delete(sessions).where(_sessions_of_user, sessions.c.id != bindparam("which_session"))
-        )
         self.count_sessions = made(
             select(func.count()).select_from(sessions).where(sessions.c.idle_expires_at > _now)
         )

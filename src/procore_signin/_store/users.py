@@ -44,24 +44,6 @@ class Users(Escrows):
         )
         return None if row is None else self._open_tokens(user_id, environment, row)
 
-    def forget_tokens(self, user_id: int, environment: str) -> TokenSet | None:
-        """Delete a person's tokens for one environment and return them, to be revoked.
-
-        Raises:
-            VaultSealed: They cannot be opened, and so not revoked. The row stays.
-        """
-
-        def work(transaction: Transaction) -> TokenSet | None:
-            place = {"which_user": user_id, "which_environment": environment}
-            row = transaction.one(self._statements.lock_tokens, place)
-            if row is None:
-                return None
-            tokens = self._open_tokens(user_id, environment, row[1:5])
-            transaction.run(self._statements.delete_tokens, {"which_tokens": row[0]})
-            return tokens
-
-        return self._database.write(work)
-
     def _find_or_make_user(
         self, transaction: Transaction, me: Me, environment: str, now: int
     ) -> tuple[User, bool]:

@@ -20,7 +20,7 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 from flask.sansio.app import App
 from flask.typing import ResponseReturnValue
@@ -34,10 +34,21 @@ from procore_signin._store.records import Session, User
 from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
 from procore_signin._web.http.raw import connection_of, of_environ
 from procore_signin._web.janitor import Janitor
+from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
+from procore_signin._web.site import NO_STORE, Reply, Site, check_place, prefix_of, vary
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.gevent import GeventProcoreSignIn
+
+__all__ = [
+    "Options",
+    "SignIn",
+    "current_user",
+    "get_user",
+    "procore",
+    "sign_in_blueprint",
+    "signed_in",
+]
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NAME: Final = "procore_signin"
@@ -76,7 +87,7 @@ class SignIn:
         procore: A front door of your own, instead of one from the settings. On gevent, make it a
             `web.gevent.GeventProcoreSignIn`.
         hooks: Where the application has its say, when the front door is made here.
-        options: What the application chooses; see `web.site.Options`.
+        options: What the application chooses; see `procore_signin.Options`.
     """
 
     def __init__(
@@ -116,7 +127,7 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
 
     Args:
         procore: The front door that waits.
-        options: What the application chooses; see `web.site.Options`.
+        options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
@@ -154,13 +165,15 @@ def get_user() -> User | None:
         StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
         RuntimeError: There is no request, or the application has no sign-in.
     """
-    if _SESSION not in g:
-        installed = _installed()
+    installed = _installed()
+    # With the request, and not in `g`: that lives as long as the application context, which an
+    # application may have pushed once for all requests (row S8).
+    known: tuple[Installed, Session | None] | None = request.environ.get(_SESSION)
+    if known is None or known[0] is not installed:
         installed.janitor.start()
-        asked = installed.site.session(_browser_request())
-        setattr(g, _SESSION, installed.procore.run(asked))
-    session: Session | None = getattr(g, _SESSION)
-    return None if session is None else session.user
+        session = installed.procore.run(installed.site.session(_browser_request()))
+        known = request.environ[_SESSION] = installed, session
+    return None if known[1] is None else known[1].user
 
 
 def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
@@ -215,7 +228,7 @@ def _problem(error: ProcoreSignInError) -> Response:
 
 def _mark_personal(response: Response) -> Response:
     """Keep answers that depend on who is signed in out of every cache (row K7)."""
-    if _SESSION in g:
+    if _SESSION in request.environ:
         response.headers["Vary"] = vary(", ".join(response.headers.getlist("Vary")))
         # An application that says how long its answers may be kept knows why.
         response.headers.setdefault("Cache-Control", NO_STORE)
@@ -261,3 +274,8 @@ def _response(reply: Reply) -> Response:
 def _root(app: App) -> str:
     """Return the path below which a proxy or another application has put this one."""
     return str(app.config["APPLICATION_ROOT"]).rstrip("/")
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import plain
 from procore_signin._cli.personal.api_fields import Field, body_of, fields_of, headers_of, query_of
 from procore_signin._cli.personal.grants import signed_in
-from procore_signin._cli.personal.json_query import QueryFailed, QueryInvalid, Stage, compile_query
+from procore_signin._cli.personal.json_query import Query, QueryFailed, QueryInvalid, compile_query
 from procore_signin._cli.personal.profile import Profile
 from procore_signin.api import (
     ApiError,
@@ -177,11 +177,14 @@ def _read(name: str) -> bytes:
         ) from None
 
 
-def _compiled(text: str | None) -> Stage | None:
+def _compiled(text: str | None) -> Query | None:
     try:
         return None if text is None else compile_query(text)
     except QueryInvalid as error:
-        raise typer.BadParameter(f"--query: {error}.") from None
+        raise typer.BadParameter(
+            f"--query: {error}. Write JMESPath, as for aws and az, such as [].name; "
+            "see https://jmespath.org."
+        ) from None
 
 
 def _print_head(response: httpx2.Response) -> None:
@@ -191,7 +194,7 @@ def _print_head(response: httpx2.Response) -> None:
     typer.echo("")
 
 
-def _print_body(response: httpx2.Response, query: Stage | None, *, as_json: bool) -> None:
+def _print_body(response: httpx2.Response, query: Query | None, *, as_json: bool) -> None:
     body = response.content
     if not body:
         return
@@ -220,23 +223,21 @@ def _finite(text: str) -> float:
     return number
 
 
-def _print_value(value: Any, query: Stage | None, *, as_json: bool) -> None:
-    """Print JSON: indented for a person at a terminal, otherwise one value a line."""
-    values: Iterable[Any] = [value]
+def _print_value(value: Any, query: Query | None, *, as_json: bool) -> None:
+    """Print JSON: indented for a person at a terminal, otherwise on one line."""
     if query is not None:
         try:
-            values = list(query(value))
+            value = query(value)
         except QueryFailed as error:
             raise CommandFailed(
                 "The query does not fit the answer.",
-                why=f"In the answer, {error}.",
+                why=f"{error}.",
                 cure="Look at the answer without --query.",
             ) from None
-    for each in values:
-        if isinstance(each, str) and query is not None and not as_json:
-            typer.echo(_plain_lines(each) if sys.stdout.isatty() else _encodable(each))
-        else:
-            typer.echo(_as_text(each, pretty=sys.stdout.isatty() and not as_json))
+    if isinstance(value, str) and query is not None and not as_json:
+        typer.echo(_plain_lines(value) if sys.stdout.isatty() else _encodable(value))
+    else:
+        typer.echo(_as_text(value, pretty=sys.stdout.isatty() and not as_json))
 
 
 def _as_text(value: Any, *, pretty: bool) -> str:

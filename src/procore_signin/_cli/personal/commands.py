@@ -146,7 +146,7 @@ def api(
     ] = None,
     query: Annotated[
         str | None,
-        typer.Option("--query", "-q", help="What to print of the answer, such as .[].name."),
+        typer.Option("--query", "-q", help="What to print, in JMESPath, such as [].name."),
     ] = None,
     paginate: Annotated[
         bool, typer.Option("--paginate", help="Get all pages of a list, as one list.")
@@ -156,7 +156,7 @@ def api(
     ] = False,
     profile: ProfileName = "default",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for programs: one value a line.")
+        bool, typer.Option("--json", help="Print JSON for programs, on one line.")
     ] = False,
 ) -> None:
     """Call Procore's API as the person who logged in. The token is kept fresh, and never shown.

@@ -31,7 +31,6 @@ from procore_signin._store.keys.seal import Seal
 from procore_signin.environments import Environment, by_name
 from procore_signin.errors import VaultSealed
 
-DEFAULT: Final = "default"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY_ID: Final = "own"
 _OTHERS: Final = 0o077

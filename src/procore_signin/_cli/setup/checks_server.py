@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from email.utils import parsedate_to_datetime
 from html import unescape
 from http import HTTPStatus
 from typing import Final
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from procore_signin._cli.setup.finding import Finding
 from procore_signin._cli.setup.tls import Handshake
 from procore_signin._protocol.authorization import AuthorizationRequest
+from procore_signin._protocol.http_date import http_date
 from procore_signin._protocol.me import me_request
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -125,9 +125,8 @@ def check_token_endpoint(
 
 
 def _clock(response: HttpResponse, now: float) -> Finding:
-    try:
-        server_time = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
-    except ValueError:
+    server_time = http_date(response.headers.get("date", ""))
+    if server_time is None:
         return Finding(
             "clock",
             "warning",

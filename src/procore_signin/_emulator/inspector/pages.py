@@ -64,7 +64,6 @@ class InspectorPages:
     """
 
     def __init__(self, *, app_url: str, version: str) -> None:
-        self._app_url = app_url
         self._templates = Environment(
             loader=PackageLoader("procore_signin._emulator"),
             autoescape=True,

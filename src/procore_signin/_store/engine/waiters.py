@@ -15,13 +15,15 @@ def copy_of(error: BaseException) -> BaseException:
     One error raised by a thousand waiters would collect all of their frames. An error of somebody
     else's that cannot be copied without loss is shared all the same.
     """
+    # Copying an exception calls its class with `args`. A class whose constructor takes something
+    # else raises then, or makes an error that says something else: such an error is not copied.
     try:
         same = copy.copy(error)
     except Exception:  # noqa: BLE001  # their class may want arguments that nobody kept
         return error
     if type(same) is not type(error) or str(same) != str(error):
         return error
-    same.__cause__ = error
+    same.__cause__ = error  # a copy has no traceback: this one shows where it happened
     return same
 
 
