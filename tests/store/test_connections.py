@@ -395,7 +395,7 @@ def test_R15_a_server_that_says_nothing_more_is_given_up(
 ) -> None:
     connection = LimitedConnection.connect(url.replace("+psycopg", ""))
     connection.longest_wait = 0.3
-    with pytest.raises(OperationalError, match="said nothing for 0.3 seconds"):
+    with pytest.raises(OperationalError, match=r"said nothing for 0\.3 seconds"):
         connection.execute("SELECT pg_sleep(20)")
     assert connection.closed
 
