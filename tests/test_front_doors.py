@@ -10,6 +10,7 @@ from traceback import TracebackException
 from typing import Any
 
 import pytest
+from migrated import migrated
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
 from procore_signin import (
@@ -22,7 +23,6 @@ from procore_signin import (
 )
 from procore_signin._flow.hooks import Hooks
 from procore_signin._flow.steps import read, write
-from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import Purged
 
 Door = type[ProcoreSignIn] | type[AsyncProcoreSignIn]
@@ -32,8 +32,7 @@ BOTH = pytest.mark.parametrize("kind", [ProcoreSignIn, AsyncProcoreSignIn])
 @pytest.fixture
 def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A `.env` in the working directory, with a database that is migrated."""
-    url = f"sqlite:///{tmp_path / 'own.db'}"
-    upgrade(url)
+    url = migrated(tmp_path / "own.db")
     settings = {
         "PROCORE_ENVIRONMENT": "emulator",
         "PROCORE_REDIRECT_URI": "http://localhost:8000/procore/callback",
@@ -165,7 +164,7 @@ def plain(kind: Door, tmp_path: Path, **more: Any) -> ProcoreSignIn | AsyncProco
 def test_N2_a_front_door_takes_secrets_as_plain_text_and_shows_them_in_no_repr(
     kind: Door, tmp_path: Path
 ) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'own.db'}")
+    migrated(tmp_path / "own.db")
     door = plain(kind, tmp_path)
 
     assert door.context.client.client_secret == Secret("plain-secret-text", "client secret")

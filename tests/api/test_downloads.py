@@ -153,7 +153,9 @@ def test_N5_a_name_that_leads_into_the_own_network_ends_at_the_certificate(
         return look_up("127.0.0.1" if named else host, *more, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", lead_inside)
-    response = moved(f"https://storage.example:{port}/1", "https://api.procore.com")
+    response = moved(
+        f"https://storage.example:{port}/1", "https://api.procore.com", ApiOptions(timeout=0.5)
+    )
 
     with pytest.raises(ApiUnreachable) as raised, follow_download(response):
         pass
@@ -170,12 +172,12 @@ def test_P3_beside_an_emulator_it_is_on_this_machine_or_https(place: str) -> Non
         _next(response, response.extensions[ROUTE])
 
 
-def moved(place: str, origin: str) -> httpx2.Response:
+def moved(place: str, origin: str, options: ApiOptions | None = None) -> httpx2.Response:
     return httpx2.Response(
         302,
         headers=[(b"location", place.encode())],
         request=httpx2.Request("GET", f"{origin}{FILE}"),
-        extensions={ROUTE: Route(httpx2.Origin(origin), Wire(), ApiOptions())},
+        extensions={ROUTE: Route(httpx2.Origin(origin), Wire(), options or ApiOptions())},
     )
 
 

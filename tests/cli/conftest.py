@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-import contextlib
 import http.client
-import io
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from commands import PROGRAM, Command, Done, Page
-
-from procore_signin._cli import main
+from commands import PROGRAM, Command, Page
 
 
 @pytest.fixture
@@ -35,26 +29,7 @@ def command(tmp_path: Path) -> Iterator[Command]:
         started.append(process)
         return process
 
-    def run_here(arguments: tuple[str, ...], stdin: str, settings: Mapping[str, str]) -> Done:
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            pytest.MonkeyPatch.context() as patch,
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            for name in [name for name in os.environ if name.startswith("PROCORE_")]:
-                patch.delenv(name)
-            for name, value in settings.items():
-                patch.setenv(name, value)
-            patch.chdir(tmp_path)
-            patch.setattr(sys, "argv", ["procore-signin", *arguments])
-            patch.setattr(sys, "stdin", io.StringIO(stdin))
-            patch.setattr(sys, "excepthook", sys.excepthook)  # Typer sets its own
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-    yield Command(tmp_path, run_here, start)
+    yield Command(tmp_path, start)
     for process in started:
         if process.poll() is None:
             process.kill()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import Command
+from migrated import migrated
 
 from procore_signin._cli.setup.doctor import examine
 from procore_signin._cli.setup.finding import Finding
@@ -18,7 +19,6 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import KeyRing, NewSession, Store
-from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
 from procore_signin.errors import ProcoreUnavailable
 
@@ -46,8 +46,7 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def settings(emulator: Emulator, tmp_path: Path) -> Settings:
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = migrated(tmp_path / "test.db")
     return {
         "PROCORE_ENVIRONMENT": "emulator",
         "PROCORE_EMULATOR_URL": emulator.url,

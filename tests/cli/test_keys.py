@@ -32,7 +32,7 @@ MANY = 12_000
 def test_V3_a_new_key_is_put_in_front_and_the_older_one_stays(command: Command) -> None:
     path = write_settings(command.folder)
 
-    done = command.process("keys", "generate")
+    done = command("keys", "generate")
 
     ids = ring(keys_in(command.folder)).ids
     assert (done.status, len(ids), ids[1]) == (0, 2, "old")
@@ -45,7 +45,7 @@ def test_V3_a_new_key_is_put_in_front_and_the_older_one_stays(command: Command) 
 
 
 def test_V3_the_first_key_of_all_makes_the_file(command: Command) -> None:
-    done = command.process("keys", "generate", "--json")
+    done = command("keys", "generate", "--json")
 
     document = json.loads(done.out)
     assert ring(keys_in(command.folder)).ids == (document["key"],)
@@ -55,7 +55,7 @@ def test_V3_the_first_key_of_all_makes_the_file(command: Command) -> None:
 def test_O1_a_key_in_the_file_is_neither_printed_nor_logged(command: Command) -> None:
     write_settings(command.folder)
 
-    done = command.process("keys", "generate")
+    done = command("keys", "generate")
 
     for entry in keys_in(command.folder).split(","):
         assert entry.partition(":")[2] not in done.out + done.err
@@ -67,8 +67,8 @@ def test_V3_where_the_process_environment_has_the_keys_the_line_is_printed_and_n
 ) -> None:
     before = write_settings(command.folder).read_bytes()
 
-    done = command.process("keys", "generate", PROCORE_KEYS=NEW)
-    document = json.loads(command.process("keys", "generate", "--json", PROCORE_KEYS=NEW).out)
+    done = command("keys", "generate", PROCORE_KEYS=NEW)
+    document = json.loads(command("keys", "generate", "--json", PROCORE_KEYS=NEW).out)
 
     (line,) = [line for line in done.out.splitlines() if line.startswith("PROCORE_KEYS=")]
     new, older = ring(line.removeprefix("PROCORE_KEYS=")).ids
@@ -82,10 +82,10 @@ def test_V3_where_the_process_environment_has_the_keys_the_line_is_printed_and_n
 def test_V3_a_key_that_only_opens_is_put_behind_and_promoted_later(command: Command) -> None:
     write_settings(command.folder)
 
-    made = command.process("keys", "generate", "--open-only")
+    made = command("keys", "generate", "--open-only")
     older, new = ring(keys_in(command.folder)).ids
-    promoted = command.process("keys", "promote", new)
-    again = command.process("keys", "promote", new)
+    promoted = command("keys", "promote", new)
+    again = command("keys", "promote", new)
 
     assert (made.status, older) == (0, "old")
     assert f"procore-signin keys promote {new}" in made.out
@@ -99,7 +99,7 @@ def test_V3_a_key_that_only_opens_is_put_behind_and_promoted_later(command: Comm
 def test_V3_a_key_that_the_ring_lacks_is_not_promoted(command: Command) -> None:
     write_settings(command.folder)
 
-    done = command.process("keys", "promote", "new")
+    done = command("keys", "promote", "new")
 
     assert (done.status, keys_in(command.folder)) == (1, OLD)
     assert "There is no key new" in done.err
@@ -110,9 +110,9 @@ def test_V3_where_the_process_environment_has_the_keys_promoting_prints_the_line
 ) -> None:
     before = write_settings(command.folder).read_bytes()
 
-    done = command.process("keys", "promote", "new", PROCORE_KEYS=f"{OLD},{NEW}")
+    done = command("keys", "promote", "new", PROCORE_KEYS=f"{OLD},{NEW}")
     document = json.loads(
-        command.process("keys", "promote", "new", "--json", PROCORE_KEYS=f"{OLD},{NEW}").out
+        command("keys", "promote", "new", "--json", PROCORE_KEYS=f"{OLD},{NEW}").out
     )
 
     assert f"PROCORE_KEYS={NEW},{OLD}\n" in done.out
@@ -124,7 +124,7 @@ def test_V3_where_the_process_environment_has_the_keys_promoting_prints_the_line
 def test_V3_a_ring_that_breaks_a_rule_is_not_made_worse(command: Command) -> None:
     write_settings(command.folder, keys="old:tooshort")
 
-    done = command.process("keys", "generate")
+    done = command("keys", "generate")
 
     assert (done.status, keys_in(command.folder)) == (1, "old:tooshort")
     assert ("is not a key of 32 bytes" in done.err, "tooshort" in done.err) == (True, False)
@@ -134,8 +134,8 @@ def test_V3_the_list_tells_what_each_key_is_needed_for(command: Command) -> None
     write_settings(command.folder, keys=f"{NEW},{OLD}")
     add_many(command.folder, 3, OLD)
 
-    done = command.process("keys", "list")
-    document = json.loads(command.process("keys", "list", "--json").out)
+    done = command("keys", "list")
+    document = json.loads(command("keys", "list", "--json").out)
 
     assert done.status == 0
     assert [line.split() for line in done.out.splitlines()[1:]] == [
@@ -155,8 +155,8 @@ def test_V3_a_key_that_the_ring_lacks_raises_an_alarm(command: Command) -> None:
     write_settings(command.folder, keys=NEW)
     add_many(command.folder, 2, OLD)
 
-    done = command.process("keys", "list")
-    document = command.process("keys", "list", "--json")
+    done = command("keys", "list")
+    document = command("keys", "list", "--json")
 
     assert (done.status, document.status) == (1, 1)
     assert "ALARM: 4 values in the database need the key old" in done.err
@@ -168,7 +168,7 @@ def test_V3_the_application_does_not_start_without_a_key_that_is_needed(command:
     add_many(command.folder, 2, OLD)
 
     for words in (("serve", "--port", "0"), ("serve", "--port", "0", "--migrate")):
-        done = command.process(*words)
+        done = command(*words)
         assert done.status == 1
         assert "PROCORE_KEYS lacks a key that the database needs: old." in done.err
         assert "keys retire old --give-up" in done.err
@@ -188,9 +188,9 @@ def test_V3_a_rotation_seals_everything_anew_and_the_old_key_can_go(command: Com
     write_settings(command.folder, keys=f"{NEW},{OLD}")
     add_many(command.folder, 250, OLD)
 
-    rotated = command.process("keys", "rotate")
-    again = command.process("keys", "rotate", "--json")
-    retired = command.process("keys", "retire", "old", "--yes")
+    rotated = command("keys", "rotate")
+    again = command("keys", "rotate", "--json")
+    retired = command("keys", "retire", "old", "--yes")
 
     assert (rotated.status, again.status, retired.status) == (0, 0, 0)
     assert "250 token sets sealed anew with the key new." in rotated.out
@@ -230,7 +230,7 @@ def test_V3_a_rotation_that_is_killed_loses_nothing_and_is_finished_by_the_next(
         found = store.tokens(number, "emulator")
         assert found is not None
         assert found.access_token == tokens(number).access_token
-    done = command.process("keys", "rotate", "--json")
+    done = command("keys", "rotate", "--json")
     assert (done.status, json.loads(done.out)["done"]) == (0, left)
     store.close()
     store = store_in(command.folder, NEW)
@@ -252,8 +252,8 @@ def test_V4_what_cannot_be_opened_is_named_and_left_and_fails_the_rotation(
     )
     damaged = rows(command.folder, "SELECT * FROM token_sets WHERE id IN (7, 21)")
 
-    done = command.process("keys", "rotate")
-    document = json.loads(command.process("keys", "rotate", "--json").out)
+    done = command("keys", "rotate")
+    document = json.loads(command("keys", "rotate", "--json").out)
 
     assert done.status == 1
     assert "28 token sets sealed anew" in done.out
@@ -297,7 +297,7 @@ def test_V3_a_key_in_use_is_not_retired(command: Command) -> None:
     write_settings(command.folder, keys=f"{NEW},{OLD}")
     add_many(command.folder, 4, OLD)
 
-    done = command.process("keys", "retire", "old", "--yes")
+    done = command("keys", "retire", "old", "--yes")
 
     assert (done.status, keys_in(command.folder)) == (1, f"{NEW},{OLD}")
     assert "in use by 8 sealed values" in done.err
@@ -311,7 +311,7 @@ def test_V3_one_escrow_is_use_enough(command: Command) -> None:
     store.escrow("0" * 64, tokens("escrow"), environment="emulator", now=1)
     store.close()
 
-    done = command.process("keys", "retire", "old", "--yes")
+    done = command("keys", "retire", "old", "--yes")
 
     assert (done.status, "in use by 1 sealed value." in done.err) == (1, True)
 
@@ -320,7 +320,7 @@ def test_V3_the_active_key_is_not_retired(command: Command) -> None:
     write_settings(command.folder, keys=f"{NEW},{OLD}")
 
     for words in (("new", "--yes"), ("new", "--yes", "--give-up")):
-        done = command.process("keys", "retire", *words)
+        done = command("keys", "retire", *words)
         assert (done.status, "is the active key" in done.err) == (1, True)
     assert keys_in(command.folder) == f"{NEW},{OLD}"
 
@@ -329,7 +329,7 @@ def test_V3_a_key_that_nobody_knows_is_not_retired(command: Command) -> None:
     write_settings(command.folder)
 
     for words in (("gone", "--yes"), ("gone", "--yes", "--give-up")):
-        done = command.process("keys", "retire", *words)
+        done = command("keys", "retire", *words)
         assert (done.status, "There is no key gone." in done.err) == (1, True)
 
 
@@ -338,7 +338,7 @@ def test_V3_where_the_process_environment_has_the_keys_retiring_prints_the_line(
 ) -> None:
     before = write_settings(command.folder).read_bytes()
 
-    done = command.process("keys", "retire", "old", "--yes", PROCORE_KEYS=f"{NEW},{OLD}")
+    done = command("keys", "retire", "old", "--yes", PROCORE_KEYS=f"{NEW},{OLD}")
 
     assert (done.status, f"PROCORE_KEYS={NEW}\n" in done.out) == (0, True)
     assert NEW not in done.err
@@ -351,7 +351,7 @@ def test_retiring_asks_first(command: Command, words: tuple[str, ...]) -> None:
     if "--give-up" in words:
         add_many(command.folder, 1, OLD)
 
-    done = command.process("keys", "retire", *words, stdin="n\n")
+    done = command("keys", "retire", *words, stdin="n\n")
 
     assert (done.status, keys_in(command.folder)) == (1, f"{NEW},{OLD}")
     assert rows(command.folder, "SELECT count(*) FROM token_sets") == [
@@ -370,7 +370,7 @@ def test_V3_a_key_that_is_lost_for_good_can_be_given_up_and_the_application_star
     store = store_in(command.folder, NEW)
     safe = add_person(store, 3)
 
-    done = command.process("keys", "retire", "old", "--give-up", "--yes", "--json")
+    done = command("keys", "retire", "old", "--give-up", "--yes", "--json")
 
     assert (done.status, json.loads(done.out)["given_up"]) == (0, 2)
     assert done.err.count('"event": "key.given_up"') == 2
@@ -388,7 +388,7 @@ def test_V3_giving_up_a_key_saves_what_it_still_opens(command: Command) -> None:
     add_many(command.folder, 5, OLD)
     rows(command.folder, "UPDATE token_sets SET refresh_token = 'v1.old.AAAA' WHERE id = 2")
 
-    done = command.process("keys", "retire", "old", "--give-up", "--yes")
+    done = command("keys", "retire", "old", "--give-up", "--yes")
 
     assert (done.status, keys_in(command.folder)) == (0, NEW)
     assert "1 token set given up" in done.out
@@ -410,10 +410,10 @@ def test_V3_the_whole_life_of_a_key(command: Command) -> None:
 
     for _ in range(2):
         before = ring(keys_in(command.folder)).ids[0]
-        assert command.process("keys", "generate").status == 0
-        assert command.process("keys", "retire", before, "--yes").status == 1
-        assert command.process("keys", "rotate").status == 0
-        assert command.process("keys", "retire", before, "--yes").status == 0
+        assert command("keys", "generate").status == 0
+        assert command("keys", "retire", before, "--yes").status == 1
+        assert command("keys", "rotate").status == 0
+        assert command("keys", "retire", before, "--yes").status == 0
 
     assert len(ring(keys_in(command.folder)).ids) == 1
     store = store_in(command.folder, keys_in(command.folder))

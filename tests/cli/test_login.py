@@ -344,7 +344,8 @@ def test_the_browser_is_opened_with_the_address(terminal: Terminal, tmp_path: Pa
     process = terminal.start(
         "login", "--environment", "emulator", BROWSER=f"{sys.executable} {script} %s"
     )
-    _, err = process.communicate("")
+    _, raw = process.communicate()
+    err = raw.decode()
 
     opened = (tmp_path / "opened").read_text()
     assert opened.startswith(f"{terminal.emulator.url}/oauth/authorize?")
@@ -710,7 +711,7 @@ def test_R1_R9_two_calls_with_one_expired_token_refresh_once(terminal: Terminal)
     terminal.emulator.fault("POST /oauth/token", "latency", seconds=1.5)
 
     calls = [terminal.start("api", "/rest/v1.0/me") for _ in range(2)]
-    said = [call.communicate(timeout=30) for call in calls]
+    said = [call.communicate() for call in calls]
 
     assert [call.returncode for call in calls] == [0, 0], said
     assert refreshes(terminal.emulator) == 1
@@ -730,7 +731,7 @@ def test_R3_R12_a_signal_in_a_refresh_waits_until_the_new_pair_is_written_down(
     _wait_until(lambda: refresh.happened == 1)
 
     call.send_signal(number)
-    call.communicate(timeout=30)
+    call.communicate()
 
     assert call.returncode == status
     assert terminal.run("whoami").status == 0

@@ -54,8 +54,8 @@ def test_O6_what_expired_is_deleted_in_batches_and_what_lives_stays(
     rows(command.folder, EXPIRED_SESSIONS, 2500, user.id)
     rows(command.folder, EXPIRED_ATTEMPTS, 1200)
 
-    done = command.process("purge", "--json")
-    again = command.process("purge")
+    done = command("purge", "--json")
+    again = command("purge")
 
     assert (done.status, json.loads(done.out)) == (0, {"sessions": 2500, "attempts": 1200})
     assert "Deleting what expired: 2000\n" in done.err
@@ -89,9 +89,9 @@ def test_O6_old_token_sets_of_no_use_go_only_if_asked_for(command: Command, stor
             *(status, now - age * DAY, number),
         )
 
-    plain = command.process("purge", "--json")
+    plain = command("purge", "--json")
     before = rows(command.folder, "SELECT count(*) FROM token_sets")
-    done = command.process("purge", "--grants-older-than", "30", "--json")
+    done = command("purge", "--grants-older-than", "30", "--json")
 
     assert ("token_sets" in json.loads(plain.out), before) == (False, [(4,)])
     assert json.loads(done.out)["token_sets"] == 2
@@ -118,9 +118,9 @@ def test_C13_orphaned_tokens_are_revoked_at_procore_if_asked_for(command: Comman
         store.escrow(state_hash, orphaned, environment="emulator", now=then)
         store.close()
 
-        plain = command.process("purge", "--json")
+        plain = command("purge", "--json")
         alive = len(emulator.live_grants())
-        done = command.process("purge", "--revoke-orphans")
+        done = command("purge", "--revoke-orphans")
 
         assert ("orphans_revoked" in json.loads(plain.out), alive) == (False, 1)
         assert (done.status, "1 orphaned token set revoked." in done.out) == (0, True)
@@ -134,8 +134,8 @@ def test_C13_orphans_that_cannot_be_revoked_now_are_counted_and_kept(
         escrow(store, name, age=301)
     escrow(store, "young", age=1)
 
-    done = command.process("purge", "--revoke-orphans")
-    document = json.loads(command.process("purge", "--revoke-orphans", "--json").out)
+    done = command("purge", "--revoke-orphans")
+    document = json.loads(command("purge", "--revoke-orphans", "--json").out)
 
     assert (done.status, "0 orphaned token sets revoked." in done.out) == (0, True)
     assert "2 not: Procore did not confirm it" in done.err

@@ -82,7 +82,7 @@ def test_an_empty_list_is_told(command: Command) -> None:
 def test_S6_one_session_ends_and_the_others_stay(command: Command, ann: User) -> None:
     before = ids(command)
 
-    done = command.process("sessions", "revoke", str(before[1]), "--yes")
+    done = command("sessions", "revoke", str(before[1]), "--yes")
 
     assert (done.status, "1 session ended" in done.out) == (0, True)
     assert '"event": "session.revoked"' in done.err
@@ -94,7 +94,7 @@ def test_S6_one_session_ends_and_the_others_stay(command: Command, ann: User) ->
 def test_S6_all_sessions_of_a_person_end_and_the_tokens_stay(command: Command, bob: User) -> None:
     others = ids(command, "--user", str(bob.id))
 
-    done = command.process("sessions", "revoke", "--email", "ann@example.com", "--yes", "--json")
+    done = command("sessions", "revoke", "--email", "ann@example.com", "--yes", "--json")
 
     assert json.loads(done.out) == {"ended": 3}
     assert ids(command) == others
@@ -103,7 +103,7 @@ def test_S6_all_sessions_of_a_person_end_and_the_tokens_stay(command: Command, b
 
 @pytest.mark.usefixtures("ann", "bob")
 def test_S6_everybody_is_signed_out(command: Command) -> None:
-    done = command.process("sessions", "revoke", "--everybody", "--yes")
+    done = command("sessions", "revoke", "--everybody", "--yes")
 
     assert (done.status, "4 sessions ended" in done.out) == (0, True)
     assert "Ending sessions: 4" in done.err
@@ -115,7 +115,7 @@ def test_S6_everybody_is_signed_out(command: Command) -> None:
     "words", [(), ("1", "--everybody"), ("1", "--user", "1"), ("--user", "1", "--email", "a@b.c")]
 )
 def test_it_is_said_in_one_way_which_end(command: Command, words: tuple[str, ...]) -> None:
-    done = command.process("sessions", "revoke", *words, "--yes")
+    done = command("sessions", "revoke", *words, "--yes")
 
     assert (done.status, len(ids(command))) == (2, 3)
 
@@ -125,13 +125,13 @@ def test_a_session_that_is_over_is_told(command: Command) -> None:
     rows(command.folder, "UPDATE sessions SET idle_expires_at = 1 WHERE id = 1")
 
     for session_id in ("1", "999"):
-        done = command.process("sessions", "revoke", session_id, "--yes")
+        done = command("sessions", "revoke", session_id, "--yes")
         assert (done.status, f"No open session has the id {session_id}" in done.err) == (1, True)
 
 
 @pytest.mark.usefixtures("ann")
 @pytest.mark.parametrize("words", [("1",), ("--user", "1"), ("--everybody",)])
 def test_it_asks_first(command: Command, words: tuple[str, ...]) -> None:
-    done = command.process("sessions", "revoke", *words, stdin="n\n")
+    done = command("sessions", "revoke", *words, stdin="n\n")
 
     assert (done.status, "Nothing was done" in done.err, len(ids(command))) == (1, True, 3)

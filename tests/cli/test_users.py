@@ -96,7 +96,7 @@ def test_a_person_is_found_by_procores_id_in_the_environment_of_the_settings(
 def test_I2_an_email_that_several_have_lists_them_and_nothing_is_done(
     command: Command, store: Store, people: list[User]
 ) -> None:
-    done = command.process("users", "disable", "--email", "ann@example.com", "--yes")
+    done = command("users", "disable", "--email", "ann@example.com", "--yes")
 
     assert done.status == 1
     assert "Several people" in done.err
@@ -185,7 +185,7 @@ def test_I5_disabling_ends_sessions_and_revokes_at_procore(
     user = sign_in_at(emulator, command.folder, OLD)
     sign_in_at(emulator, command.folder, OLD)
 
-    done = command.process("users", "disable", str(user.id), "--yes", "--json")
+    done = command("users", "disable", str(user.id), "--yes", "--json")
 
     assert json.loads(done.out) == {
         "user": user.id,
@@ -207,7 +207,7 @@ def test_I5_disabling_revokes_also_when_the_access_token_has_expired(
     user = sign_in_at(emulator, command.folder, OLD)
     emulator.advance(5400)
 
-    done = command.process("users", "disable", "--procore-id", str(user.procore_id), "--yes")
+    done = command("users", "disable", "--procore-id", str(user.procore_id), "--yes")
 
     assert done.status == 0
     assert "Procore confirmed that the tokens are revoked." in done.out
@@ -219,12 +219,12 @@ def test_I5_when_procore_does_not_answer_the_person_is_disabled_and_the_purge_re
 ) -> None:
     user = sign_in_at(emulator, command.folder, OLD)
     with emulator.refusing():
-        done = command.process("users", "disable", str(user.id), "--yes")
+        done = command("users", "disable", str(user.id), "--yes")
     assert (done.status, "NOT confirmed" in done.out) == (1, True)
     assert len(emulator.live_grants()) == 1
     rows(command.folder, "UPDATE sign_in_ledger SET escrowed_at = escrowed_at - 301")
 
-    purged = command.process("purge", "--revoke-orphans", "--json")
+    purged = command("purge", "--revoke-orphans", "--json")
 
     assert json.loads(purged.out)["orphans_revoked"] == 1
     assert emulator.live_grants() == []
@@ -232,10 +232,10 @@ def test_I5_when_procore_does_not_answer_the_person_is_disabled_and_the_purge_re
 
 def test_an_enabled_person_has_to_sign_in_again(command: Command, emulator: Emulator) -> None:
     user = sign_in_at(emulator, command.folder, OLD)
-    command.process("users", "disable", str(user.id), "--yes")
+    command("users", "disable", str(user.id), "--yes")
 
-    done = command.process("users", "enable", str(user.id))
-    document = json.loads(command.process("users", "enable", str(user.id), "--json").out)
+    done = command("users", "enable", str(user.id))
+    document = json.loads(command("users", "enable", str(user.id), "--json").out)
 
     assert (done.status, "sign in again" in done.out) == (0, True)
     assert '"event": "user.enabled"' in done.err
@@ -246,7 +246,7 @@ def test_an_enabled_person_has_to_sign_in_again(command: Command, emulator: Emul
 def test_deleting_leaves_nothing(command: Command, emulator: Emulator) -> None:
     user = sign_in_at(emulator, command.folder, OLD)
 
-    done = command.process("users", "delete", str(user.id), "--yes")
+    done = command("users", "delete", str(user.id), "--yes")
 
     assert (done.status, emulator.live_grants()) == (0, [])
     assert "Deleted user" in done.out
@@ -261,11 +261,11 @@ def test_V4_tokens_that_cannot_be_opened_are_deleted_only_if_that_is_said(
     write_settings(command.folder, keys=NEW)
     who = str(people[0].id)
 
-    refused = command.process("users", "delete", who, "--yes")
+    refused = command("users", "delete", who, "--yes")
     assert (refused.status, "cannot be opened" in refused.err) == (1, True)
-    disabled = command.process("users", "disable", who, "--yes", "--json")
+    disabled = command("users", "disable", who, "--yes", "--json")
     assert json.loads(disabled.out)["revocation"] == "sealed"
-    deleted = command.process("users", "delete", who, "--yes", "--unrevoked")
+    deleted = command("users", "delete", who, "--yes", "--unrevoked")
 
     assert (deleted.status, "NOT be opened" in deleted.out) == (1, True)
     assert rows(command.folder, "SELECT count(*) FROM users WHERE id = ?", who) == [(0,)]
@@ -276,7 +276,7 @@ def test_V4_tokens_that_cannot_be_opened_are_deleted_only_if_that_is_said(
 def test_what_cannot_be_undone_asks_first(
     command: Command, store: Store, people: list[User], verb: str, answer: str, said: str
 ) -> None:
-    done = command.process("users", verb, str(people[0].id), stdin=answer)
+    done = command("users", verb, str(people[0].id), stdin=answer)
 
     assert (done.status, said in done.err) == (1, True)
     now = store.user(people[0].id)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from migrated import migrated
 from own_process import run_script
 from scripted import KEYS
 
@@ -27,7 +28,6 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.engine.statement import Transaction
-from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import NewSession
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
@@ -54,7 +54,7 @@ def taking(number: int) -> Flow[Any]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    upgrade(f"sqlite:///{tmp_path / 'test.db'}")
+    migrated(tmp_path / "test.db")
     return tmp_path / "test.db"
 
 

@@ -9,6 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from migrated import migrated
+
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
@@ -18,7 +20,6 @@ from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import KeyRing, NewSession, Store
-from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
 
@@ -35,7 +36,7 @@ def write_settings(folder: Path, *, keys: str = OLD, emulator_url: str = NOBODY_
         f"PROCORE_KEYS={keys}\nOTHER=1\n",
         encoding="utf-8",
     )
-    upgrade(url_of(folder))
+    migrated(folder / "test.db")
     return path
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from migrated import migrated
+
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
@@ -15,7 +17,6 @@ from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._store.migrate import upgrade
 
 KEYS = Secret("k1:" + "A" * 43, "keys")
 NOW = 1_800_000_000
@@ -110,8 +111,7 @@ def front_door(
     folder: Path, procore: ScriptedProcore, clock: Clock, **changes: object
 ) -> ProcoreSignIn:
     """Return a front door on a fresh database in `folder`, talking to `procore`."""
-    url = f"sqlite:///{folder / 'test.db'}"
-    upgrade(url)
+    url = migrated(folder / "test.db")
     settings: dict[str, object] = {
         "environment": environments.emulator(),
         "client_id": "fake-client-id",

@@ -1,17 +1,17 @@
-"""A person at a terminal: `procore-signin login` and its siblings, as real processes."""
+"""A person at a terminal: `procore-signin login` and its siblings, each in a process of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from commands import DEADLINE, PROGRAM, Done, clean_environment
+import warm
+from commands import DEADLINE, Done, clean_environment
 
 from procore_signin.emulator import DEMO_LOGIN, OUT_OF_BAND, Emulator
 
@@ -21,7 +21,7 @@ ADDRESS = r"(http://127\.0\.0\.1:\d+/oauth/authorize\S+)\n"
 class Login:
     """A login under way."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: warm.Process) -> None:
         self.process = process
         self.said = ""
         self._more = threading.Condition()
@@ -29,13 +29,10 @@ class Login:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        while piece := self.process.stderr.read(1):
+        for piece in iter(lambda: self.process.stderr.read1().decode(), ""):
             with self._more:
                 self.said += piece
                 self._more.notify_all()
-        with self._more:
-            self._more.notify_all()
 
     def read_until(self, pattern: str) -> str:
         """Return the first group of `pattern` in what the person reads."""
@@ -50,32 +47,23 @@ class Login:
         return self.read_until(ADDRESS)
 
     def type(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.write(f"{line}\n".encode())
         self.process.stdin.flush()
 
     def end(self) -> Done:
         """Wait for the end and return what was said."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
         with contextlib.suppress(BrokenPipeError):  # it ended without reading all
             self.process.stdin.close()
-        out = self.process.stdout.read()
+        out = self.process.stdout.read().decode()
         status = self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
         return Done(status, out, self.said)
 
     def close(self) -> None:
         """Leave nothing running and nothing open, however it ended."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
         self._reader.join(DEADLINE)
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
+        self.process.close()
 
 
 @dataclass
@@ -105,30 +93,15 @@ class Terminal:
     def run(self, *arguments: str, stdin: str | bytes = "", **settings: str) -> Done:
         """Run a command to its end."""
         raw = stdin if isinstance(stdin, bytes) else stdin.encode()
-        done = subprocess.run(
-            [*PROGRAM, *arguments],
-            cwd=self.folder,
-            env=self.environment | settings,
-            input=raw,
-            capture_output=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-        out, err = done.stdout.decode(errors="replace"), done.stderr.decode()
+        process = self.start(*arguments, **settings)
+        done = process.communicate(raw)
+        out, err = done[0].decode(errors="replace"), done[1].decode()
         self.output += [out, err]
-        return Done(done.returncode, out, err)
+        return Done(process.wait(), out, err)
 
-    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **settings: str) -> warm.Process:
         """Start a command and let it run."""
-        return subprocess.Popen(
-            [*PROGRAM, *arguments],
-            cwd=self.folder,
-            env=self.environment | settings,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return warm.interpreter().start(arguments, self.environment | settings, self.folder)
 
     @contextmanager
     def login(self, *arguments: str, **settings: str) -> Iterator[Login]:

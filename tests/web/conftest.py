@@ -3,11 +3,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts import EVERYWHERE, Host, hosts
 from neutral import Browser, router_of
 from scripted import Clock, ScriptedProcore, front_door
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._web.janitor import THREAD_NAME
+from procore_signin.emulator import Emulator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -18,6 +20,25 @@ def _no_thread_is_left() -> Iterator[None]:
         if thread.name == THREAD_NAME:
             thread.join(timeout=20)
             assert not thread.is_alive(), "a test left a front door open"
+
+
+@pytest.fixture(scope="session")
+def emulator_of_hosts() -> Iterator[Emulator]:
+    with Emulator.started() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def everywhere(
+    emulator_of_hosts: Emulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Host]]:
+    """An application of each framework with the usual settings, shared by all modules.
+
+    They take seconds to start. Tests sign in with a browser of their own, and leave no fault.
+    """
+    folder = tmp_path_factory.mktemp("hosts")
+    with hosts(emulator_of_hosts, folder, *EVERYWHERE) as started:
+        yield started
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.responses import HTMLResponse
+from migrated import migrated
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -29,7 +30,6 @@ from procore_signin import environments
 from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import User
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web import starlette
@@ -67,8 +67,7 @@ MakeDoor = Callable[..., AsyncProcoreSignIn]
 @pytest.fixture
 def make_door(tmp_path: Path) -> MakeDoor:
     def make(callback: str = "/procore/callback", **changes: Any) -> AsyncProcoreSignIn:
-        url = f"sqlite:///{tmp_path / 'test.db'}"
-        upgrade(url)
+        url = migrated(tmp_path / "test.db")
         settings: dict[str, Any] = {
             "environment": environments.emulator(),
             "client_id": "fake-client-id",
@@ -544,7 +543,7 @@ def test_A8_the_first_page_is_a_path_of_the_application(path: str) -> None:
 def test_a_front_door_from_settings_brings_their_limit_and_the_choice_of_companies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'test.db'}")
+    migrated(tmp_path / "test.db")
     settings = {
         "PROCORE_ENVIRONMENT": "emulator",
         "PROCORE_REDIRECT_URI": f"{ORIGIN}/procore/callback",

@@ -15,6 +15,7 @@ import pytest
 from flask import Blueprint, Flask, Response, request
 from flask.testing import FlaskClient
 from hosts import Host, hosts
+from migrated import migrated
 from person import Person
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
@@ -23,7 +24,6 @@ from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web.flask import (
@@ -129,7 +129,7 @@ def test_the_factory_pattern_serves_two_applications_with_one_extension(tmp_path
     extension = SignIn()
     apps = []
     for name in ("a", "b"):
-        upgrade(f"sqlite:///{tmp_path / name}.db")
+        migrated(tmp_path / f"{name}.db")
         app = Flask(name)
         app.config.from_mapping(
             PROCORE_ENVIRONMENT="emulator",
@@ -380,8 +380,7 @@ def test_where_gevent_has_not_patched_the_process_requests_are_not_sent_from_its
             return super().send(request)
 
     monkeypatch.setattr("procore_signin._client.PyreqwestTransport", Noting)
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    upgrade(url)
+    url = migrated(tmp_path / "test.db")
     with GeventProcoreSignIn(
         environment=environments.emulator(),
         client_id="fake-client-id",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hosts import EVERYWHERE, Host, hosts
+from hosts import Host
 from person import Person
 
 from procore_signin.emulator import Emulator
@@ -24,18 +24,9 @@ NEVER = "f" * 64
 CALLBACK = "/procore/callback"
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator.started() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def everywhere(
-    emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Host]]:
-    with hosts(emulator, tmp_path_factory.mktemp("hosts"), *EVERYWHERE) as started:
-        yield started
+@pytest.fixture(scope="session")
+def emulator(emulator_of_hosts: Emulator) -> Emulator:
+    return emulator_of_hosts
 
 
 @dataclass(frozen=True)

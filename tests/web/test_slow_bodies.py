@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
-from hosts import EVERYWHERE, Host, hosts
+from hosts import EVERYWHERE, Host
 from person import Person
 
 from procore_signin._web.http.bodies import BODY_SECONDS
@@ -23,18 +22,9 @@ OURS = b"Sec-Fetch-Site: same-origin"
 READS_LATE = tuple(name for name in EVERYWHERE if name != "django-asgi")
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator.started() as emulator:
-        yield emulator
-
-
-@pytest.fixture(scope="module")
-def everywhere(
-    emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Host]]:
-    with hosts(emulator, tmp_path_factory.mktemp("hosts"), *EVERYWHERE) as started:
-        yield started
+@pytest.fixture(scope="session")
+def emulator(emulator_of_hosts: Emulator) -> Emulator:
+    return emulator_of_hosts
 
 
 def open_form(

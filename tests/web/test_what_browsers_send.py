@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import browsers
 import pytest
 from browsers import CALLBACK, HOSTS, SIGN_IN, SIGN_OUT, TABLES, Named, Sent
-from hosts import COMMANDS, EVERYWHERE, Host, hosts, running, wait_until_ready
+from hosts import COMMANDS, EVERYWHERE, Host, running, wait_until_ready
 from person import Person
 from running import application, free_port, settings_for
 
@@ -73,15 +73,14 @@ def cookies_of(person: Person) -> str:
     return "; ".join(f"{name}={value}" for name, value in person.http.cookies.items())
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator.started() as emulator:
-        yield emulator
+@pytest.fixture(scope="session")
+def emulator(emulator_of_hosts: Emulator) -> Emulator:
+    return emulator_of_hosts
 
 
 @pytest.fixture(scope="module")
 def places(
-    emulator: Emulator, tmp_path_factory: pytest.TempPathFactory
+    emulator: Emulator, everywhere: dict[str, Host], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Place]]:
     folder, port = tmp_path_factory.mktemp("places"), free_port()
     (folder / "ready").mkdir()
@@ -89,10 +88,8 @@ def places(
         "ready", "fake-secret-of-a-host", f"http://localhost:{port}/callback", name="Ready"
     )
     own = {"PROCORE_CLIENT_ID": "ready", "PROCORE_CLIENT_SECRET": "fake-secret-of-a-host"}
-    with ExitStack() as stack:
-        ready = stack.enter_context(application(emulator.url, port, folder / "ready", **own))
-        started = stack.enter_context(hosts(emulator, folder, *EVERYWHERE))
-        found = {name: Place(host, "/procore", "/me") for name, host in started.items()}
+    with application(emulator.url, port, folder / "ready", **own) as ready:
+        found = {name: Place(host, "/procore", "/me") for name, host in everywhere.items()}
         found[READY_APPLICATION] = Place(Host(ready.url, ready.folder, ready.process), "", "/home")
         yield found
 
