@@ -6,14 +6,16 @@ ARGS =
 PYTHON =
 export PYTHON
 
-.PHONY: help demo test lint lock soak bench clean
+.PHONY: help demo test lint reference docs lock soak bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
 	@echo "make test    lint, type check and run every test"
 	@echo "make lint    lint and type check only"
+	@echo "make reference  renew the list of public names and the page of errors (from the source)"
+	@echo "make docs    build the documentation as a site, in site/"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
-	@echo "make soak    the long races and crashes of docs/reliability.md (twenty-five minutes)"
+	@echo "make soak    the long races and crashes of docs/explanation/reliability.md (25 minutes)"
 	@echo "make bench   measure against peers (twelve minutes; Linux, nginx, taskset)"
 	@echo "make clean   remove what make made; keeps test.db and .env"
 	@echo ""
@@ -31,6 +33,12 @@ lint:
 	@.venv/bin/python -m ruff format --check --quiet .
 	@.venv/bin/python -m mypy
 
+reference:
+	@sh scripts/environment test && exec .venv/bin/python tests/support/reference.py
+
+docs:
+	@sh scripts/docs $(ARGS)
+
 lock:
 	@sh scripts/lock
 
@@ -42,5 +50,5 @@ bench:
 	@sh scripts/environment test && sh bench/prepare && cd bench && exec .venv/bin/python -m harness $(ARGS)
 
 clean:
-	rm -rf .venv bench/.venv bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
+	rm -rf .venv .venv-docs site bench/.venv bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

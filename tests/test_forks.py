@@ -363,6 +363,7 @@ ALLOWED = {
     + ONE_PROCESS,
     "_app/listeners.py": "listens for the workers of `serve`, which share it on purpose",
     "events.py::_on_a_thread": "makes the timer of a Ration, which drops it after a fork",
+    "_flow/running/background.py::<module>": "lists what begins anew by itself",
     "_flow/running/background.py::Asked": "of a flow under way, which Runner drops",
     "_flow/running/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
     "_forks.py": "the place itself, which is tested above",

@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source. docs/architecture.md draws the same table."""
+"""Who may import whom, read from the source. docs/explanation/architecture.md has the table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS = "procore_signin"
 # A room is a folder or file directly below the package. Each may import what is listed: a room, or
 # one module of it. `""` is the package itself, which only names what it makes public. A room whose
 # name begins with an underscore is private: users import nothing from it.
-BASE = {"errors", "_forks"}
+BASE = {"errors", "_forks", "_public"}
 CORE = {*BASE, "_protocol", "environments", "events"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": {
@@ -32,14 +32,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_flow",
         "_protocol",
         "_store",
-        "_web.site",
+        "_web.options",
     },
     "__main__": {"_cli"},
     "errors": set(),
     "environments": set(),
     "events": {"_forks"},
     "_forks": set(),
-    "_protocol": {"errors"},
+    "_public": set(),
+    "_protocol": {"errors", "_public"},
     "_transport": {*BASE, "_protocol"},
     "_store": {*BASE, "_protocol"},
     "_flow": {*CORE, "_store"},
@@ -299,7 +300,7 @@ def test_the_protocol_needs_the_standard_library_only() -> None:
     foreign = {
         name
         for path in modules()
-        if room_of(path) in {"_protocol", "errors", "environments", "events", "_forks"}
+        if room_of(path) in {"_protocol", "errors", "environments", "events", "_forks", "_public"}
         for name in imports(path.read_text(encoding="utf-8"), OURS, is_package=True)
         if name.split(".")[0] not in {*sys.stdlib_module_names, OURS}
     }

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
+    from procore_signin._flow.hooks import Candidate, Hooks
+    from procore_signin._flow.tokens import FreshToken
     from procore_signin._flow.users import AccessEnded
+    from procore_signin._protocol.companies import Company
+    from procore_signin._protocol.me import Me
     from procore_signin._protocol.secret import Secret
+    from procore_signin._store.keys.keyring import KeyRing
     from procore_signin._store.records import Session, User
-    from procore_signin.environments import (
-        FEDERAL,
-        MONTHLY,
-        PRODUCTION,
-        SANDBOX,
-        Environment,
-    )
+    from procore_signin._web.options import Options
+    from procore_signin.environments import FEDERAL, MONTHLY, PRODUCTION, SANDBOX, Environment
     from procore_signin.errors import (
         AttemptInvalid,
         ClientMisconfigured,
@@ -33,15 +33,24 @@ if TYPE_CHECKING:
         VaultSealed,
     )
 
+    __version__: str
+
 _HOMES: Final = {
     "AccessEnded": "_flow.users",
     "AsyncProcoreSignIn": "_client",
     "AttemptInvalid": "errors",
+    "Candidate": "_flow.hooks",
     "ClientMisconfigured": "errors",
+    "Company": "_protocol.companies",
     "Environment": "environments",
     "FEDERAL": "environments",
+    "FreshToken": "_flow.tokens",
     "GrantLost": "errors",
+    "Hooks": "_flow.hooks",
+    "KeyRing": "_store.keys.keyring",
     "MONTHLY": "environments",
+    "Me": "_protocol.me",
+    "Options": "_web.options",
     "PRODUCTION": "environments",
     "Problem": "errors",
     "ProcoreSignIn": "_client",
@@ -66,9 +75,16 @@ __all__ = [
     "AccessEnded",
     "AsyncProcoreSignIn",
     "AttemptInvalid",
+    "Candidate",
     "ClientMisconfigured",
+    "Company",
     "Environment",
+    "FreshToken",
     "GrantLost",
+    "Hooks",
+    "KeyRing",
+    "Me",
+    "Options",
     "Problem",
     "ProcoreSignIn",
     "ProcoreSignInError",
@@ -86,8 +102,18 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a public name from its room (PEP 562)."""
-    if name not in _HOMES:
+    value: object
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("procore-signin")
+    elif name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Show the public names, loaded or not (PEP 562)."""
+    dunder = {name for name in globals() if name.startswith("__")}
+    return sorted({*__all__, *dunder, "__version__"})

@@ -25,6 +25,7 @@ from procore_signin._flow.tokens import FreshToken, fresh_tokens
 from procore_signin._flow.users import AccessEnded
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client
+from procore_signin._public import public_in
 from procore_signin._store import Store
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
@@ -188,6 +189,7 @@ def _company_of(user: User | int, company_id: int | None) -> int | None:
     return user.company_id if company_id is None and isinstance(user, User) else company_id
 
 
+@public_in("procore_signin")
 class ProcoreSignIn(_FrontDoor[Transport]):
     """The front door for code that waits: scripts, Flask, Django under WSGI.
 
@@ -206,7 +208,18 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         return self._runner.run(flow)
 
     def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
-        """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
+        """Return an access token of `user` that can be used now, refreshed where it has to be.
+
+        Args:
+            user: Whose.
+            rejected: The `generation` of a token that Procore just refused: return a newer one.
+
+        Raises:
+            GrantLost: Ask the person to sign in again.
+            SignInRefused: The person is disabled here.
+            ClientMisconfigured, VaultSealed: Tell the operator.
+            ProcoreUnavailable, StoreUnavailable: Try again later.
+        """
         return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     def users(self, *, disabled: bool = False) -> Iterator[User]:
@@ -224,19 +237,51 @@ class ProcoreSignIn(_FrontDoor[Transport]):
             yield from (user for user in page if disabled or user.disabled_at is None)
 
     def disable(self, user: User | int) -> AccessEnded | None:
-        """End all access of `user` from this moment on, in every process; see `flow.users`."""
+        """End all access of `user` from this moment on, in every process.
+
+        Nobody else's access changes. The tokens are revoked at Procore, now or by the janitor.
+
+        Returns:
+            What became of it, or None where nobody has that number.
+
+        Raises:
+            StoreUnavailable: Repeat it, which is harmless.
+        """
         return self.run(access.disable(self.context, _id_of(user)))
 
     def enable(self, user: User | int) -> User | None:
-        """Let `user` sign in again, who has to; see `flow.users.enable`."""
+        """Let `user` sign in again, who has to; None where nobody has that number.
+
+        Raises:
+            StoreUnavailable: Repeat it, which is harmless.
+        """
         return self.run(access.enable(_id_of(user)))
 
     def disconnect(self, user: User | int) -> AccessEnded | None:
-        """End the sessions of `user`, forget and revoke the tokens; see `flow.users.disconnect`."""
+        """End the sessions of `user`, forget and revoke the tokens.
+
+        Returns:
+            What became of it, or None where nobody has that number.
+
+        Raises:
+            StoreUnavailable: Repeat it, which is harmless.
+        """
         return self.run(access.disconnect(self.context, _id_of(user)))
 
     def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
-        """Disable `user`, and erase all that is kept of them; see `flow.users.delete`."""
+        """Disable `user`, and erase all that is kept of them.
+
+        Args:
+            user: Whom.
+            even_sealed: Erase tokens too that cannot be opened. Procore goes on honouring them.
+
+        Returns:
+            What became of it, or None where nobody has that number.
+
+        Raises:
+            VaultSealed: The tokens cannot be opened. The user is disabled, and still there.
+            StoreUnavailable: Repeat it, which is harmless.
+        """
         return self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
 
     def end_sessions(self, user: User | int) -> int:
@@ -282,6 +327,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         self.close()
 
 
+@public_in("procore_signin")
 class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     """The front door for asyncio: Starlette, FastAPI, Django under ASGI.
 
@@ -301,7 +347,7 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         return await self._runner.run(flow)
 
     async def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
-        """Return an access token of `user` that can be used now; see `flow.tokens.fresh_tokens`."""
+        """Return an access token of `user` that can be used now; see `ProcoreSignIn`."""
         return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     async def users(self, *, disabled: bool = False) -> AsyncIterator[User]:

@@ -62,3 +62,8 @@ __all__ = [
     "raise_for_procore",
     "service_client_for",
 ]
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -19,3 +19,8 @@ def __getattr__(name: str) -> object:
     value: object = getattr(import_module("procore_signin._app.application"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -53,3 +53,8 @@ __all__ = [
     "serve",
     "serve_all",
 ]
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+__all__ = [
+    "EMULATOR_URL",
+    "FEDERAL",
+    "MONTHLY",
+    "NAMES",
+    "PRODUCTION",
+    "SANDBOX",
+    "Environment",
+    "by_name",
+    "emulator",
+]
+
 EMULATOR_URL: Final = "http://127.0.0.1:4568"
 """Where `procore-signin emulator` listens unless told otherwise. An address rather than
 `localhost`, so that a browser sees two sites and keeps their cookies apart, as with Procore."""
@@ -88,3 +100,8 @@ def by_name(name: str, *, emulator_url: str = EMULATOR_URL) -> Environment:
         return _FIXED[name]
     except KeyError:
         raise ValueError(f"Choose one of: {', '.join(NAMES)}") from None
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -9,7 +9,7 @@ ProcoreSignInError
 ├── ProcoreUnavailable    no answer, 5xx, 429                  → try again later
 ├── UnexpectedResponse    the answer breaks the protocol       → report it
 ├── StoreUnavailable      the database did not answer          → try again later
-├── ApiError              a call to Procore's API did not succeed → see `api.errors` for each
+├── ApiError              a call to Procore's API did not succeed → see `procore_signin.api`
 ├── VaultSealed           a sealed value cannot be opened      → operator: wrong or retired key
 └── SettingsInvalid       settings are missing or wrong        → correct them all, start again
 ```
@@ -28,7 +28,30 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
+
+__all__ = [
+    "ApiError",
+    "AttemptInvalid",
+    "ClientMisconfigured",
+    "Conflict",
+    "Forbidden",
+    "GrantLost",
+    "Invalid",
+    "InvalidAttemptReason",
+    "NotConnected",
+    "NotFound",
+    "NotSent",
+    "Problem",
+    "ProcoreSignInError",
+    "ProcoreUnavailable",
+    "SettingsInvalid",
+    "SignInRefused",
+    "StoreUnavailable",
+    "Unauthorized",
+    "UnexpectedResponse",
+    "VaultSealed",
+]
 
 
 class ProcoreSignInError(Exception):
@@ -39,11 +62,15 @@ class ProcoreSignInError(Exception):
             else of an error.
 
     Attributes:
+        code: A short word for the class, the same in every version: for programs, logs and metrics
+            that are not to know classes. A subclass of yours keeps it unless it has its own.
         error: The OAuth error code from the wire (RFC 6749 §4.1.2.1, §5.2), or None.
         error_description: The server's words, or None. Untrusted: escape before showing.
         hint: The cure, for a developer or an operator, or None.
         request_id: Procore's `x-request-id` for the failing call, or None; tell it to support.
     """
+
+    code: ClassVar[str] = "procore_signin_error"
 
     def __init__(
         self,
@@ -136,6 +163,8 @@ class SignInRefused(ProcoreSignInError):
         reason: Why, in words of this application's for the person to read, or None.
     """
 
+    code = "sign_in_refused"
+
     def __init__(
         self,
         message: str,
@@ -167,6 +196,8 @@ class AttemptInvalid(ProcoreSignInError):
             server sends), `mismatch` (made for another environment or client), `expired`, `used`.
     """
 
+    code = "attempt_invalid"
+
     def __init__(
         self,
         message: str,
@@ -181,9 +212,13 @@ class AttemptInvalid(ProcoreSignInError):
 class GrantLost(ProcoreSignInError):
     """Procore no longer honours the code or the refresh token. Ask the person to sign in again."""
 
+    code = "grant_lost"
+
 
 class ClientMisconfigured(ProcoreSignInError):
     """Procore does not accept this client. Tell the operator; retrying cannot help."""
+
+    code = "client_misconfigured"
 
 
 class ProcoreUnavailable(ProcoreSignInError):
@@ -194,6 +229,8 @@ class ProcoreUnavailable(ProcoreSignInError):
         ambiguous: True when the request may have been carried out although no answer came, also
             where nobody says.
     """
+
+    code = "procore_unavailable"
 
     def __init__(
         self,
@@ -218,15 +255,24 @@ class ProcoreUnavailable(ProcoreSignInError):
 
 
 class UnexpectedResponse(ProcoreSignInError):
-    """The answer breaks the protocol: report it. The message names the rule, never the body."""
+    """The answer breaks the protocol. Report it: the message names the rule, never the body."""
+
+    code = "unexpected_response"
 
 
 class StoreUnavailable(ProcoreSignInError):
     """The database did not answer or refused the work. Nothing was half done; try again later."""
 
+    code = "store_unavailable"
+
 
 class VaultSealed(ProcoreSignInError):
-    """A sealed value cannot be opened: wrong or retired key, or a moved or damaged row."""
+    """A sealed value cannot be opened: wrong or retired key, or a moved or damaged row.
+
+    Tell the operator to put the key back into `PROCORE_KEYS`; retrying cannot help.
+    """
+
+    code = "vault_sealed"
 
 
 class ApiError(ProcoreSignInError):
@@ -238,6 +284,8 @@ class ApiError(ProcoreSignInError):
         path: The path without the query, which may hold personal data.
         error_description: Procore's words, cleaned and bounded, or None. Escape before showing.
     """
+
+    code = "api_error"
 
     def __init__(
         self,
@@ -257,25 +305,38 @@ class ApiError(ProcoreSignInError):
 class NotSent(ApiError):
     """The request was refused here, before anything was sent. Report it: a bug, or an attack."""
 
+    code = "api_not_sent"
+
 
 class Unauthorized(ApiError):
     """Procore refuses even a fresh token (401).
 
-    Procore's documentation names this status also for an app that is not installed in the company.
-    Do not try in a loop.
+    Do not try in a loop. Procore's documentation names this status also for an app that is not
+    installed in the company: check that.
     """
+
+    code = "api_unauthorized"
 
 
 class NotConnected(ApiError):
     """The app is not connected to this company. An administrator of the company must install it."""
 
+    code = "api_not_connected"
+
 
 class Forbidden(ApiError):
-    """The person, or the service account, has no permission for this in Procore (403)."""
+    """The person, or the service account, has no permission for this in Procore (403).
+
+    Tell the person to ask an administrator of the company for it.
+    """
+
+    code = "api_forbidden"
 
 
 class NotFound(ApiError):
-    """There is no such thing, or the person may not know of it (404, 410)."""
+    """There is no such thing, or the person may not know of it (404, 410). Tell them so."""
+
+    code = "api_not_found"
 
 
 class Invalid(ApiError):
@@ -284,6 +345,8 @@ class Invalid(ApiError):
     Attributes:
         fields: What Procore said of each field, where it did so.
     """
+
+    code = "api_invalid"
 
     def __init__(
         self, message: str, *, fields: Mapping[str, tuple[str, ...]] | None = None, **more: Any
@@ -294,6 +357,8 @@ class Invalid(ApiError):
 
 class Conflict(ApiError):
     """It changed meanwhile, or there is one already (409). Read it again, then decide."""
+
+    code = "api_conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +377,13 @@ class Problem:
 
 
 class SettingsInvalid(ProcoreSignInError):
-    """Settings are missing or wrong. `problems` names every one of them, with its cure.
+    """Settings are missing or wrong. Correct them: `problems` names each, with its cure.
 
     Args:
         problems: Every one; or the message of such an error, where nothing else was kept of it.
     """
+
+    code = "settings_invalid"
 
     def __init__(self, problems: tuple[Problem, ...] | str) -> None:
         if isinstance(problems, str):
@@ -326,3 +393,8 @@ class SettingsInvalid(ProcoreSignInError):
         lines = "\n".join(f"  {p.setting}: {p.what}. {p.cure}" for p in problems)
         super().__init__(f"{len(problems)} setting(s) need attention:\n{lines}")
         self.problems = problems
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -21,6 +21,13 @@ from typing import Final
 
 from procore_signin._forks import look_after
 
+__all__ = [
+    "Event",
+    "Field",
+    "Listener",
+    "listen",
+]
+
 LOGGER: Final = logging.getLogger("procore_signin")
 
 Field = str | int | float | bool | None
@@ -204,3 +211,8 @@ def _one_line(value: Field) -> Field:
     if isinstance(value, str):
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:256])
     return value
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

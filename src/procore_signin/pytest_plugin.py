@@ -14,6 +14,12 @@ import pytest
 if TYPE_CHECKING:
     from procore_signin.emulator import Emulator
 
+__all__ = [
+    "procore_emulator",
+    "procore_emulator_options",
+    "pytest_configure",
+]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
@@ -55,3 +61,8 @@ def procore_emulator(
         options["population"] = read_population(request.config.rootpath / seed_file)
     with Emulator.started(**options) as emulator:
         yield emulator
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

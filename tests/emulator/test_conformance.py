@@ -1,9 +1,10 @@
 """What Procore documents about signing in, asked of a server over a real socket.
 
 By default that server is the emulator, in each of its generations. `PROCORE_SIGNIN_CONFORMANCE_URL`
-names another by its login origin, such as `https://login-sandbox.procore.com`; docs/emulator.md
-says what else is needed then. Somebody has to be there to log in: the suite prints addresses and
-asks where the browser ended. What the documentation leaves open is not asserted but observed, and
+names another by its login origin, such as `https://login-sandbox.procore.com`. What else is
+needed then: docs/how-to/compare-with-a-real-procore.md. Somebody has to be there to log in: the
+suite prints addresses and asks where the browser ended. What the documentation leaves open is not
+asserted but observed, and
 printed at the end.
 """
 

@@ -387,12 +387,14 @@ def test_R13_a_greenlet_that_is_killed_or_out_of_time_does_not_lose_the_new_pair
 
 
 ENDING = """
-import sys, threading
+import atexit, os, signal, sys, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from typing import Any
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
+from procore_signin._flow.running import background
 
+background.KEPT_SECONDS = 0
 procore, clock = ScriptedProcore(), Clock()
 door = front_door(Path({folder!r}), procore, clock)
 user = sign_in(door).user
@@ -401,18 +403,33 @@ sent = threading.Event()
 def slow(_):
     sent.set()
     threading.main_thread().join()  # answered when the main thread has ended
+    {then}
     return tokens(2)
 procore.next("/oauth/token", slow)
-assert door.fresh_tokens(user).generation == 1
+for kept in threading.enumerate():  # so that the caller's thread begins one
+    if kept.name == "procore-signin":
+        kept.join()
+past_the_threads = threading.Event()
+atexit.register(past_the_threads.set)
+def ask():
+    assert door.fresh_tokens(user).generation == 1
+signal.signal(signal.SIGINT, signal.default_int_handler)
+caller = threading.Thread(target=ask, daemon={daemon})
+caller.start()
+caller.join()
 assert sent.wait(20)
 """
+CTRL_C = """while not past_the_threads.wait(0.2):
+        os.kill(os.getpid(), signal.SIGINT)"""
 
 
+@pytest.mark.parametrize("daemon", [False, True], ids=["thread", "daemon"])
+@pytest.mark.parametrize("then", ["pass", CTRL_C], ids=["left alone", "Ctrl-C at the end"])
 def test_R13_a_program_that_ends_without_closing_its_front_door_waits_for_a_refresh(
-    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock, then: str, *, daemon: bool
 ) -> None:
     paths = [str(Path(__file__).parents[1] / "support")]
-    program = ENDING.format(paths=paths, folder=str(tmp_path))
+    program = ENDING.format(paths=paths, folder=str(tmp_path), then=then, daemon=daemon)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
@@ -504,7 +521,7 @@ def test_R13_a_signal_that_meets_the_loop_while_it_writes_the_pair_down_does_not
 
 
 JOB = """
-import os, sys, threading
+import os, signal, sys, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
@@ -524,18 +541,23 @@ if child == 0:
     procore.next("/oauth/token", slow)
     assert door.fresh_tokens(user).generation == 1
     assert asked.wait(20)
-    threading.Timer(0.1, leaving.set).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if {interrupted}:
+        threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    threading.Timer(0.3, leaving.set).start()
     os._exit(3)  # as a job queue's child does after its job
 _, status = os.waitpid(child, 0)
 sys.exit(os.waitstatus_to_exitcode(status) - 3)
 """
 
 
+@pytest.mark.parametrize("interrupted", [False, True], ids=["left alone", "interrupted"])
 def test_R13_a_forked_child_that_leaves_by_os_exit_waits_for_a_refresh_that_was_sent(
-    tmp_path: Path, procore: ScriptedProcore, clock: Clock
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock, *, interrupted: bool
 ) -> None:
+    """Interrupted meanwhile, it must not go on in the program of its parent."""
     paths = [str(Path(__file__).parents[1] / "support")]
-    program = JOB.format(paths=paths, folder=str(tmp_path))
+    program = JOB.format(paths=paths, folder=str(tmp_path), interrupted=interrupted)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )

@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import pytest
 from own_process import run_script
+from psycopg import OperationalError
 from sqlalchemy import Engine, func, select, text
 
 from procore_signin._store import CompletedSignIn, KeyRing, Store
+from procore_signin._store.engine.postgresql import LimitedConnection
 from procore_signin._store.engine.server import ServerDatabase
 from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin.errors import StoreUnavailable
@@ -363,6 +365,44 @@ def test_a_connection_that_was_in_use_when_its_pool_went_is_closed_after_it(
     store._database.write(work)
 
     assert not is_open(used[0])
+
+
+READ_ONLY = {
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
+
+
+@ON_SERVERS
+def test_R15_a_connection_that_may_only_read_is_not_kept_for_the_next_write(
+    kind: str, new_store: Callable[..., Store]
+) -> None:
+    """As every one that was made while the server was read-only, on PostgreSQL."""
+    store = new_store(pool_size=1)
+
+    def only_read(transaction: Transaction) -> None:
+        transaction._cursor.execute(READ_ONLY[kind])
+
+    store._database.write(only_read)
+    with pytest.raises(StoreUnavailable, match="cannot be written to"):
+        store.end_sessions(1)
+    assert store.end_sessions(1) == 0
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_R15_a_server_that_says_nothing_more_is_given_up(
+    url: str, new_store: Callable[..., Store]
+) -> None:
+    connection = LimitedConnection.connect(url.replace("+psycopg", ""))
+    connection.longest_wait = 0.3
+    with pytest.raises(OperationalError, match=r"said nothing for 0\.3 seconds"):
+        connection.execute("SELECT pg_sleep(20)")
+    assert connection.closed
+
+    pooled = cast("ServerDatabase", new_store()._database)._writers.raw_connection()
+    kept = cast("LimitedConnection", pooled.driver_connection)
+    assert 30 < kept.longest_wait < 60
+    pooled.close()
 
 
 def is_open(connection: Any) -> bool:

@@ -465,6 +465,7 @@ def test_an_error_of_ours_in_a_handler_becomes_a_page_or_json(
     assert words in page.text
     assert told.headers["content-type"] == "application/problem+json"
     assert words in told.json()["title"]
+    assert told.json()["error"] == error.code
 
 
 def test_the_applications_own_handler_for_our_errors_goes_first(make_door: MakeDoor) -> None:

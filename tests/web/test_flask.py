@@ -12,19 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, request
 from flask.testing import FlaskClient
 from hosts import Host, hosts
 from person import Person
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
-from procore_signin import environments
+from procore_signin import Options, environments
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.migrate import upgrade
-from procore_signin._web.site import Options
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web.flask import (
@@ -359,7 +358,7 @@ def test_nothing_of_one_request_is_left_for_the_next(app: Flask, client: FlaskCl
 
     @app.teardown_request
     def look(_: BaseException | None) -> None:
-        seen.append(g.get("_procore_signin_session"))
+        seen.append(request.environ.get("_procore_signin_session"))
 
     sign_in(client)
     seen.clear()

@@ -26,6 +26,7 @@ from typing import Any
 
 import httpx2
 
+from procore_signin._public import public_in
 from procore_signin.errors import (
     ApiError,
     Conflict,
@@ -55,26 +56,42 @@ __all__ = [
 ]
 
 
+@public_in("procore_signin.api")
 class RateLimited(ApiError, ProcoreUnavailable):
     """The limit of requests is used up; nothing was done. Come back after `retry_after` seconds."""
+
+    code = "api_rate_limited"
 
     def __init__(self, message: str, *, ambiguous: bool = False, **more: Any) -> None:
         super().__init__(message, ambiguous=ambiguous, **more)
 
 
+@public_in("procore_signin.api")
 class ApiUnavailable(ApiError, ProcoreUnavailable):
     """Procore's API could not answer (408, 5xx). Try again later.
 
     `ambiguous` is true where Procore may have carried the request out all the same.
     """
 
+    code = "api_unavailable"
 
+
+@public_in("procore_signin.api")
 class ApiUnreachable(ApiUnavailable, httpx2.TransportError):
     """No answer came, or not all of it, before the deadline.
 
-    Also an `httpx2.TransportError`, for code that knows httpx2 only.
+    Try again later; where `ambiguous` is true, look first whether it was carried out. Also an
+    `httpx2.TransportError`, for code that knows httpx2 only.
     """
 
+    code = "api_unreachable"
 
+
+@public_in("procore_signin.api")
 class UnexpectedAnswer(ApiError, UnexpectedResponse):
-    """The answer is none that the API gives: too large, cut, not JSON, or it leads elsewhere."""
+    """The answer is none that the API gives: too large, cut, not JSON, or it leads elsewhere.
+
+    Report it.
+    """
+
+    code = "api_unexpected_answer"

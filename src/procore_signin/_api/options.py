@@ -7,8 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from procore_signin._public import public_in
+
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin.api")
 class ApiOptions:
     """How long to wait, how much to take, how often to try (row P5).
 

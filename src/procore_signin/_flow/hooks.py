@@ -10,12 +10,14 @@ from typing import Any, Final
 from procore_signin._flow.steps import Flow, call
 from procore_signin._protocol.companies import Company
 from procore_signin._protocol.me import Me
+from procore_signin._public import public_in
 from procore_signin._store.records import User
 
 LOGGER: Final = logging.getLogger("procore_signin")
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class Candidate:
     """Somebody whom Procore has confirmed, and who is about to be signed in.
 
@@ -38,6 +40,7 @@ OnUser = Callable[[User], Any]
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class Hooks:
     """Functions of the application, plain or `async`, with either front door.
 

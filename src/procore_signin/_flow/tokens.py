@@ -24,6 +24,7 @@ from procore_signin._protocol.token_endpoint import (
     token_request,
 )
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._public import public_in
 from procore_signin._store.records import TokenRow
 from procore_signin.errors import (
     ClientMisconfigured,
@@ -66,6 +67,7 @@ it before the lease ends and another process asks Procore again."""
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class FreshToken:
     """An access token that can be used now.
 
@@ -303,7 +305,7 @@ def _ask_unless_out(
 ) -> Flow[TokenSet]:
     """Ask, unless Procore has answered nobody lately and it is too early for another try (R7)."""
     outage, environment = context.outage, context.environment.name
-    left = outage.claim(context.clock())
+    left = outage.claim(context.clock(), user_id=row.user_id)
     if left > 0:
         raise ProcoreUnavailable(
             "Procore did not answer the latest refreshes; it is too early to ask again",
@@ -314,7 +316,7 @@ def _ask_unless_out(
         renewed = yield from _ask_twice(context, row, refresh_token, began)
     except (ProcoreUnavailable, UnexpectedResponse):
         chance = context.random_bytes(1)[0] / 255
-        outage.failed(context.clock(), chance, environment=environment)
+        outage.failed(context.clock(), chance, user_id=row.user_id, environment=environment)
         raise
     except (GrantLost, ClientMisconfigured):
         outage.answered(environment=environment)

@@ -11,6 +11,7 @@ from typing import Final
 from procore_signin._flow.context import Context
 from procore_signin._flow.revocation import Revocation, what_is_known, withdraw
 from procore_signin._flow.steps import Flow, read, shield, write
+from procore_signin._public import public_in
 from procore_signin._store.records import User
 from procore_signin._store.withdrawal import EndedAccess
 from procore_signin.events import Event, emit
@@ -26,6 +27,7 @@ PATIENCE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class AccessEnded:
     """What became of ending somebody's access.
 

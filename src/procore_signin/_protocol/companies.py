@@ -14,6 +14,7 @@ from procore_signin._protocol.me import MAX_ID, MAX_TEXT
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._public import public_in
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 
 PER_PAGE: Final = 300
@@ -23,6 +24,7 @@ _WHAT: Final = "companies response"
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class Company:
     """A company that a person belongs to at Procore.
 

@@ -16,6 +16,7 @@ from procore_signin._protocol.error_response import told, unavailable
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse_object
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._public import public_in
 from procore_signin.errors import ProcoreSignInError, SignInRefused, UnexpectedResponse
 
 MAX_ID: Final = 2**63 - 1
@@ -31,6 +32,7 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class Me:
     """The person behind an access token.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hmac
 from typing import Final, NoReturn, Self
 
+from procore_signin._public import public_in
 
+
+@public_in("procore_signin")
 class Secret:
     """A text that must not be shown: a token, a code, a client secret, a key.
 

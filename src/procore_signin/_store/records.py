@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._public import public_in
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -19,6 +20,7 @@ signed in; `failed`: it ended otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class User:
     """A person who signed in, known by environment and Procore's id, never by e-mail (row I2).
 
@@ -71,6 +73,7 @@ class NewSession:
 
 
 @dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
 class Session:
     """A session that is open now, and whose it is. What `/me` answered is read apart: it is large.
 

@@ -2,7 +2,7 @@
 
 For nginx `auth_request`, Caddy `forward_auth` and Traefik `forwardAuth`: any application, in any
 language, can stand behind the sign-in. It reads who is there from headers, which the proxy takes
-from this answer alone (`deploy/`, docs/reverse-proxies.md).
+from this answer alone (`deploy/`, docs/how-to/reverse-proxies.md).
 
 The endpoint answers about the session cookie of the request, changes nothing but that session's
 last use, and sets no cookie. Another site cannot read its answer: the cookie is SameSite=Lax, no

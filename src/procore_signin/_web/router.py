@@ -224,10 +224,18 @@ class Router:
         problem: Problem,
         *,
         return_to: str | None = None,
+        error: ProcoreSignInError | None = None,
     ) -> Answer:
-        """Return the page, or for a program the JSON, that explains `problem`."""
+        """Return the page, or for a program the JSON, that explains `problem`.
+
+        Args:
+            request: What the browser or program asked for.
+            problem: What to tell.
+            return_to: Where a new sign-in leads back to, instead of home.
+            error: What ended a request of the application's own; a program is told its code.
+        """
         if request.wants_json:
-            return _problem_json(problem, request.request_id)
+            return _problem_json(problem, request.request_id, error)
         cookies: tuple[str, ...] = ()
         first_page = ("Go to the first page", f"{self.origin}{self.paths.landing}")
         action: tuple[str, str] = first_page
@@ -269,7 +277,7 @@ def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
     LOGGER.warning("Request %s: %s", request.request_id, words)
 
 
-def _problem_json(problem: Problem, reference: str) -> Answer:
+def _problem_json(problem: Problem, reference: str, error: ProcoreSignInError | None) -> Answer:
     """Return `problem` as RFC 9457 has it."""
     document = {
         "title": problem.title,
@@ -278,6 +286,8 @@ def _problem_json(problem: Problem, reference: str) -> Answer:
         "code": problem.code,
         "reference": reference,
     }
+    if error is not None:
+        document["error"] = error.code
     return Answer(
         status=problem.status,
         body=json.dumps(document).encode(),

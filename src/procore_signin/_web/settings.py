@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
-from procore_signin._web.site import Options
+from procore_signin._web.options import Options
 
 
 def completed(door: ProcoreSignIn | AsyncProcoreSignIn, options: Options | None) -> Options:

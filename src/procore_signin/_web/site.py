@@ -29,10 +29,10 @@ from procore_signin._web.http.messages import (
     BrowserRequest,
     Page,
     RawHeaders,
-    Render,
     rendered,
     see_other,
 )
+from procore_signin._web.options import Options
 from procore_signin._web.router import APP_NAME, RETRY_SECONDS, Paths, Router, note_failure
 from procore_signin.errors import (
     Problem,
@@ -49,43 +49,6 @@ NO_STORE: Final = "no-store"
 
 # Pages name static files with a hash of their content, so an answer never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What an application may choose about the sign-in's pages.
-
-    Attributes:
-        first_page: The application's own first page: where people land who signed in without a
-            page in mind, and where a problem page sends them.
-        root_path: What a proxy or server in front takes from the beginning of every path, such as
-            `/app`, where the framework cannot know it when it starts.
-        render: Turns the sign-in's pages into HTML; None for the ones that come with it.
-        starts_per_minute: How many sign-ins one address may begin in a minute, in each process; 0
-            for no limit. None takes PROCORE_RATE_LIMIT where the front door came from settings,
-            else 120.
-        choose_company: Whether a person with several companies is asked for one after signing in.
-            None takes PROCORE_CHOOSE_COMPANY where the front door came from settings, else no.
-        trusted_proxies: Whose word is taken for who the client is. None takes
-            PROCORE_TRUSTED_PROXIES where the front door came from settings, else nobody's.
-        app_name: What the application is called on the sign-in's pages. None takes
-            PROCORE_APP_NAME where the front door came from settings, else "Sample application".
-
-    Raises:
-        ValueError: `first_page` is no path of this application.
-    """
-
-    first_page: str = "/"
-    root_path: str = ""
-    render: Render | None = None
-    starts_per_minute: int | None = None
-    choose_company: bool | None = None
-    trusted_proxies: TrustedProxies | None = None
-    app_name: str | None = None
-
-    def __post_init__(self) -> None:
-        if safe_return_to(self.first_page, default="/") != self.first_page:
-            raise ValueError(f"first_page must be a path such as /projects, not {self.first_page}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +150,7 @@ class Site:
             LOGGER.error("Request %s failed", request.request_id, exc_info=error)
         shown = request if asks_for_page(request) else _by_program(request)
         return_to = _address(request) if request.is_read else None
-        answer = self.router.problem(shown, problem, return_to=return_to)
+        answer = self.router.problem(shown, problem, return_to=return_to, error=error)
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             named = error.retry_after if isinstance(error, ProcoreUnavailable) else None
             seconds = RETRY_SECONDS if named is None else ceil(named)

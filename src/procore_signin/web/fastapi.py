@@ -23,7 +23,7 @@ from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._store.records import User
 from procore_signin._web.endpoints import SESSION_COOKIE
 from procore_signin._web.http.cookies import cookie_name
-from procore_signin._web.site import Options
+from procore_signin._web.options import Options
 from procore_signin.web import starlette
 from procore_signin.web.starlette import SignIn, answer_problem
 
@@ -48,7 +48,7 @@ def sign_in_routes(procore: AsyncProcoreSignIn, options: Options | None = None) 
 
     Args:
         procore: The front door.
-        options: What the application chooses; see `web.site.Options`.
+        options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
@@ -103,3 +103,8 @@ CurrentUser = Annotated[User, Security(current_user)]
 
 OptionalUser = Annotated[User | None, Security(optional_user)]
 """Who is signed in, or None."""
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -34,10 +34,21 @@ from procore_signin._store.records import Session, User
 from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
 from procore_signin._web.http.raw import connection_of, of_environ
 from procore_signin._web.janitor import Janitor
+from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import NO_STORE, Options, Reply, Site, check_place, prefix_of, vary
+from procore_signin._web.site import NO_STORE, Reply, Site, check_place, prefix_of, vary
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.gevent import GeventProcoreSignIn
+
+__all__ = [
+    "Options",
+    "SignIn",
+    "current_user",
+    "get_user",
+    "procore",
+    "sign_in_blueprint",
+    "signed_in",
+]
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NAME: Final = "procore_signin"
@@ -76,7 +87,7 @@ class SignIn:
         procore: A front door of your own, instead of one from the settings. On gevent, make it a
             `web.gevent.GeventProcoreSignIn`.
         hooks: Where the application has its say, when the front door is made here.
-        options: What the application chooses; see `web.site.Options`.
+        options: What the application chooses; see `procore_signin.Options`.
     """
 
     def __init__(
@@ -116,7 +127,7 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
 
     Args:
         procore: The front door that waits.
-        options: What the application chooses; see `web.site.Options`.
+        options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
@@ -263,3 +274,8 @@ def _response(reply: Reply) -> Response:
 def _root(app: App) -> str:
     """Return the path below which a proxy or another application has put this one."""
     return str(app.config["APPLICATION_ROOT"]).rstrip("/")
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -12,6 +12,10 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.running.runners import Runner
 from procore_signin._forks import Made
 
+__all__ = [
+    "GeventProcoreSignIn",
+]
+
 
 class GeventProcoreSignIn(ProcoreSignIn):
     """As `ProcoreSignIn`, and as good where gevent has patched the process.
@@ -50,3 +54,8 @@ def _off_the_hub(function: Callable[[Any], Any], argument: Any) -> Any:
     if monkey is None or not monkey.is_module_patched("socket"):
         return function(argument)
     return sys.modules["gevent"].get_hub().threadpool.apply(function, (argument,))
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -34,9 +34,19 @@ from procore_signin._web.http.bodies import Bodies
 from procore_signin._web.http.messages import Answer, BrowserRequest, no_body
 from procore_signin._web.http.raw import of_scope
 from procore_signin._web.janitor import sweeping
+from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import NO_STORE, Options, Reply, Site, check_place, vary
+from procore_signin._web.site import NO_STORE, Reply, Site, check_place, vary
 from procore_signin.errors import ProcoreSignInError
+
+__all__ = [
+    "Options",
+    "SignIn",
+    "answer_problem",
+    "current_session",
+    "current_user",
+    "optional_user",
+]
 
 LOGGER: Final = logging.getLogger("procore_signin")
 VISIT: Final = "procore_signin.visit"
@@ -58,7 +68,7 @@ class SignIn:
 
     Args:
         procore: The front door. Its redirect URI says where the routes have to be mounted.
-        options: What the application chooses; see `web.site.Options`.
+        options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
@@ -331,3 +341,8 @@ def _callback_in(app: Starlette) -> str | None:
             continue
         return str(path)
     return None
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

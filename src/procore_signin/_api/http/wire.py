@@ -16,6 +16,7 @@ import httpx2
 
 from procore_signin._api.errors import ApiError, ApiUnreachable, NotSent
 from procore_signin._forks import Lock, Owned, abandon, look_after
+from procore_signin._public import public_in
 from procore_signin._transport.deadline import AsyncDeadlineBackend, DeadlineBackend, Wait
 
 MAX_CONNECTIONS: Final = 100
@@ -38,6 +39,7 @@ _NEVER_SENT: Final = (
 )
 
 
+@public_in("procore_signin.api")
 class Wire(httpx2.BaseTransport):
     """Sends requests, each as it is, on connections that are kept and shared between threads.
 
@@ -90,6 +92,7 @@ class Wire(httpx2.BaseTransport):
             self._pool.close()
 
 
+@public_in("procore_signin.api")
 class AsyncWire(httpx2.AsyncBaseTransport):
     """As `Wire`, for tasks of one event loop.
 

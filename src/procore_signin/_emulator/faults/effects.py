@@ -20,6 +20,9 @@ Settings = Mapping[str, Any]
 class BadFault(ValueError):
     """A fault's kind or settings are wrong. The text says which and what to write instead."""
 
+    __module__ = "procore_signin.emulator"
+    code = "emulator_bad_fault"
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:

@@ -7,12 +7,14 @@ never done on the thread of a caller, who only waits for it (rows R13, C13; deci
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import os
 import queue
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -31,8 +33,21 @@ LOOK_SECONDS: Final = 0.1
 LONGEST_EXIT_SECONDS: Final = 25.0
 """How long a forked child waits before `os._exit`: job queues kill those that take much longer."""
 
+LEAVE_SECONDS: Final = 0.01
+"""How soon a process that leaves sees that nothing is under way any more."""
+
 LATER_AT_ONCE: Final = 8
 """So many pieces of work that nobody waits for are done at the same time; the others queue."""
+
+
+_living: Final[weakref.WeakSet[Background]] = weakref.WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    """Wait once more: a second Ctrl-C has ended the interpreter's own wait for threads."""
+    for each in tuple(_living):
+        each.wait_to_leave(LONGEST_EXIT_SECONDS)
 
 
 class Background:
@@ -46,6 +61,7 @@ class Background:
     def __init__(self) -> None:
         self.after_fork()
         look_after(self)
+        _living.add(self)
 
     def after_fork(self) -> None:
         """Begin anew in a child: the threads, and what they were doing, stay in the parent."""
@@ -89,22 +105,34 @@ class Background:
         leave = os._exit
 
         def leave_when_done(status: int) -> NoReturn:
-            if self._unfinished():
-                until = time.monotonic() + LONGEST_EXIT_SECONDS
-                self._closing_since = time.monotonic()
-                # Without a lock: a signal handler may call this on a thread that holds ours.
-                while self._unfinished() and time.monotonic() < until:
-                    time.sleep(0.01)
-            leave(status)
+            try:
+                self.wait_to_leave(LONGEST_EXIT_SECONDS)
+            finally:
+                # An interrupt that came out of here would send the child on into the program of its
+                # parent, from which `os._exit` is to keep it.
+                leave(status)
 
         os._exit = leave_when_done
+
+    def wait_to_leave(self, seconds: float) -> None:
+        """Wait for what is under way, `seconds` at most, and let no interrupt end that.
+
+        Without a lock: a signal handler may call this on a thread that holds ours.
+        """
+        until = time.monotonic() + seconds
+        while self._unfinished() and time.monotonic() < until:
+            # A second Ctrl-C comes here, or the soft time limit of a job.
+            with contextlib.suppress(BaseException):
+                self._closing_since = self._closing_since or time.monotonic()
+                time.sleep(LEAVE_SECONDS)
 
     def _too_few(self) -> bool:
         return self._jobs.qsize() > self._idle
 
     def _add_thread(self) -> bool:
         try:
-            threading.Thread(target=self._serve, name="procore-signin").start()
+            # No daemon, whichever thread asks: a server's own often are, and theirs would be too.
+            threading.Thread(target=self._serve, name="procore-signin", daemon=False).start()
         except RuntimeError:
             return False
         return True

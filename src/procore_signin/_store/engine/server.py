@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 _CONNECT_TIMEOUT: Final = 5
 _LONGEST_STATEMENT: Final = 30
+_GRACE_SECONDS: Final = 2
+"""How much longer than a statement may take PostgreSQL is waited for. It ends the statement itself,
+if it is there."""
+
 _RECYCLE_SECONDS: Final = 1800
 
 
@@ -142,14 +146,19 @@ class ServerDatabase:
     def _is_lost(
         self, engine: Engine, connection: PoolProxiedConnection | None, error: Exception
     ) -> bool:
-        """Tell whether the connection broke, and then drop it and the idle ones of its age."""
+        """Tell whether the connection broke, and then drop it and the idle ones of its age.
+
+        They go too where they may not write: a session of PostgreSQL keeps
+        `default_transaction_read_only` as it was when it began, and after a failover the old
+        primary's own may only read.
+        """
         if connection is None or not isinstance(error, self._driver.Error):
             return False
-        if not engine.dialect.is_disconnect(error, connection, None):
-            return False
-        connection.invalidate(error)
-        engine.dispose()
-        return True
+        lost: bool = engine.dialect.is_disconnect(error, connection, None)
+        if lost or failed_by(error).failure == "read_only":
+            connection.invalidate(error)
+            engine.dispose()
+        return lost
 
 
 def _give_back(connection: PoolProxiedConnection, pool: Pool, engine: Engine) -> None:
@@ -178,6 +187,10 @@ def _engine(
         connect_args=_connect_arguments(address.backend, timeout, longest_statement),
     )
     if address.backend == "postgresql":
+        # Not at the top: who uses MariaDB need not have psycopg.
+        from procore_signin._store.engine.postgresql import connecting  # noqa: PLC0415
+
+        event.listen(engine, "do_connect", connecting(longest_statement + _GRACE_SECONDS))
         event.listen(engine, "connect", _postgresql_limits(timeout, longest_statement))
     return engine
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from procore_signin._protocol.secret import Secret
+from procore_signin._public import public_in
 
 KEY_BYTES: Final = 32
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -28,6 +29,7 @@ class Key:
     raw: bytes = field(repr=False)
 
 
+@public_in("procore_signin")
 class KeyRing:
     """Keys in order: the first seals and opens, the others only open what they sealed before.
 

@@ -1,6 +1,6 @@
 """Who made this request: a person on our pages, or another site through their browser?
 
-What each browser sends, and what we answer, is one table: docs/browsers.md (row K10).
+What each browser sends, and what we answer, is one table: docs/explanation/browsers.md (row K10).
 """
 
 from __future__ import annotations

@@ -13,3 +13,8 @@ from procore_signin.web.django.access import signed_in
 from procore_signin.web.django.installed import procore
 
 __all__ = ["procore", "signed_in"]
+
+
+def __dir__() -> list[str]:
+    """Show the public names (PEP 562)."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

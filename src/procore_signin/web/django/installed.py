@@ -18,8 +18,9 @@ from procore_signin._flow.hooks import Hooks
 from procore_signin._settings import read_settings
 from procore_signin._store.records import User
 from procore_signin._web.janitor import Janitor
+from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import Options, Site, check_place
+from procore_signin._web.site import Site, check_place
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.web.gevent import GeventProcoreSignIn
 
