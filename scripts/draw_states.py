@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - it is run, and not imported
 """Draws docs/explanation/states.md and its pictures from the tables of `_store/states.py`.
 
 Run it after a change of the tables: `.venv/bin/python scripts/draw_states.py`. A test fails while
