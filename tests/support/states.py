@@ -169,6 +169,14 @@ TOKENS_STATES: list[State] = [
 ]
 """Every state that a row of `token_sets` can be in."""
 
+FEWER_TOKENS_STATES = [
+    state
+    for state in TOKENS_STATES
+    if state[1] is PredecessorState.SETTLED
+    or state[0] in {TokenSetState.LAPSED_UNSURE, TokenSetState.LOST}
+]
+"""Those that differ in what a statement asks for, for a server."""
+
 
 @dataclass(frozen=True)
 class Move:
@@ -302,11 +310,8 @@ class World:
         if state is TokenSetState.ABSENT:
             return ()
         word, _, unsure = state.value.partition(", ")
-        until = {
-            "leased": self.at() + 30,
-            "lapsed": self.at() - 1,
-            "paused": self.at() + 30,
-        }
+        at = self.at()
+        until = {"leased": at + 30, "lapsed": at - 1, "paused": at + 30}
         status = word if word in {"lost", "revoked"} else "ok"
         row = {
             **self._tokens,

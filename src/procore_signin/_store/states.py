@@ -37,7 +37,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, get_args
 
-from procore_signin._store.escrows import DOUBTS, HOLD_SECONDS, REFRESHING, UNANSWERED
+from procore_signin._store.escrows import DOUBTS, HOLD_SECONDS, NEVER, REFRESHING, UNANSWERED
 from procore_signin._store.records import AttemptStatus
 
 
@@ -415,6 +415,8 @@ def withdrawal_state(row: Mapping[str, Any] | None, at: int) -> WithdrawalState:
     if (row["escrow"] is None) != (row["escrowed_at"] is None):
         raise ValueError("An escrow has a time, and nothing else has.")
     if row["escrow"] is None:
+        if doubt is not None and (row["user_id"] is None) == (row["expires_at"] == NEVER):
+            raise ValueError("A doubt lasts as long as its user, and no longer.")
         if doubt is None or row["user_id"] is None:
             return WithdrawalState.NOTHING
         return WithdrawalState.SILENT if doubt == REFRESHING else WithdrawalState.DOUBT
