@@ -105,7 +105,7 @@ def test_O9_a_thousand_refusals_are_sixty_lines_and_a_count(
         "kind": "request.refused foreign_form",
         "count": 1000 - LINES_PER_MINUTE,
     }
-    assert heard.count(Event.REQUEST_REFUSED) == 1001  # whoever counts, counts them all
+    assert heard.count(Event.REQUEST_REFUSED) == 1001  # a listener counts them all
 
 
 def test_O9_what_a_person_did_is_never_left_out(caplog: pytest.LogCaptureFixture) -> None:

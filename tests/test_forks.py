@@ -1,4 +1,4 @@
-"""The place that tells everybody of a fork, and whether everybody is told (rows F3, F4)."""
+"""The place that tells everyone of a fork, and whether everyone is told (rows F3, F4)."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_F3_one_that_dies_meanwhile_is_told_to_its_end() -> None:
 
     dying.append(Told("d", log))
     killer = Killer("k", [])
-    dying.append(Told("e", log))  # told before the killer, and held by nobody when it goes on
+    dying.append(Told("e", log))  # told before the killer, and held by no one when it goes on
     in_child(lambda: None)
     assert log == ["e before", "d before", "d parent", "e parent"]
     in_child(lambda: None)

@@ -196,7 +196,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "where to return": lambda text: safe_return_to(f"/{text}", default="/"),
     "what varies": vary,
     "a line of the log": events._one_line,
-    "a token answer": in_answer(token_answer),
+    "a token response": in_answer(token_answer),
     "a refused token": in_answer(token_answer, 400),
     "a revocation": in_answer(check_revocation_response, 400),
     "token info": in_answer(parse_token_info_response),

@@ -335,7 +335,7 @@ VALUES = GOOD | {
 
 
 class TestEdges:
-    """What nobody sees at the ends of a setting: row N4."""
+    """What no one sees at the ends of a setting: row N4."""
 
     def test_every_setting_is_tried(self) -> None:
         assert set(VALUES) == {row.name for row in Settings.rows().values()}

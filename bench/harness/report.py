@@ -162,7 +162,7 @@ def _more(results: Figures) -> Iterator[str]:
     slow = results["slow upstream"]["figures"]
     yield "## 500 sign-ins under way, an upstream of 200 ms\n"
     yield (
-        "Added to the two answers of Procore (400 ms), in milliseconds. All 500 begin again at "
+        "Added to the two responses of Procore (400 ms), in milliseconds. All 500 begin again at "
         "once, so each core is full: this is how long a sign-in queues then.\n"
     )
     yield "| | p50 | p99 | sign-ins/s | failures |\n| --- | ---: | ---: | ---: | ---: |"
@@ -224,7 +224,7 @@ def _plot(contenders: Figures) -> str:
     return svg(
         (
             bars("sign-in", "A whole sign-in: processor time, µs"),
-            bars("page", "A page of somebody signed in: processor time, µs"),
+            bars("page", "A page of someone signed in: processor time, µs"),
         ),
         OURS,
         "Processor time of a sign-in and of a page, beside peers",

@@ -66,7 +66,7 @@ def test_every_metric_is_listed_with_its_kind() -> None:
 
 
 def test_metrics_tell_refreshes_by_outcome_and_waits_for_other_processes(tmp_path: Path) -> None:
-    """The application itself asks for nobody's tokens: here a program beside it does."""
+    """The application itself asks for no one's tokens: here a program beside it does."""
     procore, clock, metrics = ScriptedProcore(), Clock(), Metrics()
     stop = listen(metrics.count)
     try:

@@ -16,7 +16,7 @@ KEY = f"k1:{'B' * 42}E"
 
 
 class Operator(Follower):
-    """Somebody at a terminal, who says yes when asked; here nobody can be asked."""
+    """Someone at a terminal, who says yes when asked; here no one can be asked."""
 
     ASKING = ("keys retire", "users disable", "sessions revoke")
 

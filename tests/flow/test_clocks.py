@@ -1,4 +1,4 @@
-"""A wall clock that jumps delays nobody for longer than was meant (row R14)."""
+"""A wall clock that jumps delays no one for longer than was meant (row R14)."""
 
 from __future__ import annotations
 

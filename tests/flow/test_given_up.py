@@ -1,4 +1,4 @@
-"""Pairs that come when nobody wants them any more are in the ledger until they are dead (C14)."""
+"""Pairs that come when no one wants them any more are in the ledger until they are dead (C14)."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_C14_a_process_that_dies_before_it_can_tell_of_a_late_pair_leaves_a_doub
     how: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old refresh token is dead and nobody knows the new one: that is never `confirmed`."""
+    """The old refresh token is dead and no one knows the new one: that is never `confirmed`."""
     with refreshing():
         ended: Any = ENDS[how](door, user)
         monkeypatch.setattr(Store, "commit_refresh", die)

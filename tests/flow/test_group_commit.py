@@ -73,7 +73,7 @@ def runner(store: Store) -> AsyncRunner:
 
 @pytest.fixture
 def numbers(path: Path) -> Callable[[], list[int]]:
-    """Returns, as somebody else sees it, the numbers that were taken."""
+    """Returns, as someone else sees it, the numbers that were taken."""
 
     def look() -> list[int]:
         connection = sqlite3.connect(path, isolation_level=None)
@@ -218,7 +218,7 @@ async def test_a_failed_flush_is_told_to_every_caller_and_the_next_writes_are_do
 ) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=DELETE").fetchall()
-    # Without its write-ahead log, SQLite commits nothing while somebody reads.
+    # Without its write-ahead log, SQLite commits nothing while someone reads.
     reading = connection.execute("SELECT 1 FROM sqlite_master")
     reading.fetchone()
     writes = (runner.run(taking(number)) for number in range(3))
@@ -491,7 +491,7 @@ async def main():
     while True:
         await asyncio.sleep(0)
         if dying.is_set() and store._database._group is not None:
-            for _ in range(20):  # whoever is told too early says so now
+            for _ in range(20):  # the caller that is told too early says so now
                 await asyncio.sleep(0)
             in_the_flush.set()
 

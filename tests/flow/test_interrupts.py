@@ -243,7 +243,7 @@ def test_R13_a_process_without_threads_to_spare_does_the_work_where_it_is_asked_
 
 
 class Slow:
-    """An async transport whose answer waits for `gate`."""
+    """An async transport whose response waits for `gate`."""
 
     def __init__(self, procore: ScriptedProcore) -> None:
         self.procore = procore
@@ -398,7 +398,7 @@ background.KEPT_SECONDS = 0
 procore, clock = ScriptedProcore(), Clock()
 door = front_door(Path({folder!r}), procore, clock)
 user = sign_in(door).user
-clock.advance(5400 - 120)  # early: nobody waits for the refresh
+clock.advance(5400 - 120)  # early: no one waits for the refresh
 sent = threading.Event()
 def slow(_):
     sent.set()
@@ -529,7 +529,7 @@ from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 procore, clock = ScriptedProcore(), Clock()
 door = front_door(Path({folder!r}), procore, clock)
 user = sign_in(door).user
-clock.advance(5400 - 120)  # early: nobody waits for the refresh
+clock.advance(5400 - 120)  # early: no one waits for the refresh
 leaving = threading.Event()
 def slow(_):
     asked.set()

@@ -1,4 +1,4 @@
-"""R7: while Procore answers nobody, it is seldom asked, however many people there are."""
+"""R7: while Procore answers no one, it is seldom asked, however many people there are."""
 
 import contextlib
 import itertools
@@ -38,7 +38,7 @@ def people(door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock) -> list[
 
 
 def served(door: ProcoreSignIn, people: list[User]) -> int:
-    """Ask for everybody's token, and return how many got one."""
+    """Ask for everyone's token, and return how many got one."""
     count = 0
     for user in people:
         with contextlib.suppress(ProcoreUnavailable):

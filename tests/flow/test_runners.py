@@ -16,7 +16,7 @@ PING = HttpRequest("GET", "http://127.0.0.1:4568/ping")
 
 
 class AsyncProcore:
-    """A transport whose answers wait until the test lets them go."""
+    """A transport whose responses wait until the test lets them go."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

@@ -69,7 +69,7 @@ MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
             "tokens": TOKENS,
         }.items()
     },
-    # Whoever answers these has not judged the grant, whatever stands in the page.
+    # A server that responds with these has not judged the grant, whatever stands in the page.
     **{
         f"{status} {code}": (status, said(code), U, code)
         for status in (408, 429, 500, 502, 503, 504, 599)

@@ -73,7 +73,7 @@ def patient(new_store: Callable[..., Store]) -> Store:
 
 @pytest.fixture
 def numbers(sql: Sql) -> Callable[[], list[int]]:
-    """Returns, as somebody else sees it, the numbers that were taken."""
+    """Returns, as someone else sees it, the numbers that were taken."""
     return lambda: [int(row[0]) for row in sql(NUMBERS)]
 
 

@@ -39,7 +39,7 @@ from procore_signin._store.states import (
     WithdrawalState,
 )
 
-# Nobody cuts the power off while the rows are written that a trial begins with.
+# No one cuts the power off while the rows are written that a trial begins with.
 QUICK = {"sqlite": "PRAGMA synchronous=OFF", "postgresql": "SET synchronous_commit TO off"}
 
 

@@ -18,7 +18,7 @@ STANDARD: Final = "the standards"
 
 HEADERS: Final = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "origin")
 
-# What happens to somebody who has an attempt under way, or a session.
+# What happens to someone who has an attempt under way, or a session.
 FINISHES: Final = "finishes the sign-in"
 BEGINS: Final = "shows the button, begins an attempt"
 BEGINS_NOTHING: Final = "begins nothing"
@@ -47,7 +47,7 @@ class Sent:
     """A request of a browser, and what becomes of it.
 
     Attributes:
-        what: What somebody did, in words.
+        what: What someone did, in words.
         verdict: What we do.
         headers: Values by name in lower case. `{origin}`, `{sibling}` and `{foreign}` stand for
             origins.
@@ -420,7 +420,7 @@ SIGN_OUT: Final = (
         method="POST",
     ),
     Sent(
-        "nobody's page",
+        "no one's page",
         REFUSED,
         fetch("none", "navigate", "document"),
         browser=STANDARD,

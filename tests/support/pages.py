@@ -77,7 +77,7 @@ def run_by(name: str, *of: str) -> list[Block]:
 
 @dataclass(frozen=True)
 class Follower:
-    """Somebody who follows a page literally, in an empty directory."""
+    """Someone who follows a page literally, in an empty directory."""
 
     blocks: tuple[Block, ...]
     folder: Path

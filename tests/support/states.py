@@ -226,7 +226,7 @@ class World:
 
     Args:
         store: The store.
-        connection: Somebody else's connection to its database.
+        connection: Someone else's connection to its database.
     """
 
     def __init__(self, store: Store, connection: Connection) -> None:
@@ -326,7 +326,7 @@ class World:
         return (row,)
 
     def ledger_row(self, state: State, place: str | None = None) -> tuple[Row, ...]:
-        """Return a row of `sign_in_ledger` in a state. Whoever holds it is `owner`."""
+        """Return a row of `sign_in_ledger` in a state. Its holder is `owner`."""
         attempt, withdrawal = state
         if attempt is AttemptState.ABSENT:
             return ()
@@ -444,7 +444,7 @@ class World:
             Event.TAKE_LEASE,
             lambda: store.take_lease(row, owner="other", seconds=30, now=NOW),
         )
-        yield Move("no answer", Event.NO_ANSWER, lambda: store.note_ambiguous(row, now=NOW))
+        yield Move("no response", Event.NO_ANSWER, lambda: store.note_ambiguous(row, now=NOW))
         yield Move(
             "give back",
             Event.GIVE_BACK,
@@ -488,7 +488,7 @@ class World:
         }
         for words, do in speaks.items():
             yield Move(words, Event.SPEAK, do)
-        yield Move("no answer", Event.SPEAK_OF_NONE, lambda: store.note_ambiguous(row, now=NOW))
+        yield Move("no response", Event.SPEAK_OF_NONE, lambda: store.note_ambiguous(row, now=NOW))
         yield Move("delete", Event.DELETE, lambda: store.delete_user(self.user_id, now=NOW))
         yield Move("lose key", Event.LOSE_KEY, lambda: store.give_up(KEY))
         yield Move("purge", Event.PURGE, lambda: store.purge(NOW + LATER))

@@ -46,7 +46,7 @@ class Place:
         return value
 
     def send(self, row: Sent, path: str, cookies: str) -> tuple[int, str]:
-        """Send the request of a row; return the status and the head of the answer."""
+        """Send the request of a row; return the status and the head of the response."""
         lines = [
             f"{row.method} {path} HTTP/1.1",
             f"Host: {urlsplit(self.host.url).netloc}",

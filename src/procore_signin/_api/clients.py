@@ -60,7 +60,7 @@ def client_for(
     clients of `procore`, and stay until `close(procore)`. Safe to share between threads.
 
     Paths are relative to the API origin, such as `/rest/v1.0/me`; the bearer is fetched and renewed
-    as needed. Statuses are not raised: pass the answer to `raise_for_procore`.
+    as needed. Statuses are not raised: pass the response to `raise_for_procore`.
 
     Args:
         procore: The front door.
@@ -214,7 +214,7 @@ class _NoCookies(CookieJar):
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the cookies of an answer where they are."""
+        """Leave the cookies of a response where they are."""
 
     def add_cookie_header(self, request: Any) -> None:
         """Send none."""

@@ -41,8 +41,8 @@ def words_of(body: bytes, content_type: str) -> Words:
     """Return what a refusal says.
 
     Args:
-        body: Of the answer.
-        content_type: Of the answer; only a page of HTML is told by it.
+        body: Of the response.
+        content_type: Of the response; only a page of HTML is told by it.
     """
     text = body[:_READ].decode("utf-8", "replace").strip()
     if "html" in content_type.lower() or text[:1] == "<":

@@ -11,7 +11,7 @@ ApiError                    any of those below
 ├── Conflict                it changed meanwhile, or exists       → read it again
 ├── RateLimited             ProcoreUnavailable: too many requests → after `retry_after` seconds
 ├── ApiUnavailable          ProcoreUnavailable: 408 or 5xx        → try again later
-│   └── ApiUnreachable      … and no answer, or not all of it     → see `ambiguous`
+│   └── ApiUnreachable      … and no response, or not all of it     → see `ambiguous`
 └── UnexpectedAnswer        UnexpectedResponse: not what an API answers → report it
 ```
 

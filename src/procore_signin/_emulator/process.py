@@ -115,7 +115,7 @@ def running(*servers: Server) -> Iterator[None]:
         try:
             _run(main())
         finally:
-            ready.release(len(servers))  # whatever happened, nobody waits any longer
+            ready.release(len(servers))  # whatever happened, no one waits any longer
 
     thread = threading.Thread(target=work, name="procore-emulator", daemon=True)
     thread.start()

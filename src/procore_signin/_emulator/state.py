@@ -68,7 +68,7 @@ class State:
             self.sow()
 
     def reset(self) -> None:
-        """Return to how it was at the start: seeded, nobody logged in, no grant, real time."""
+        """Return to how it was at the start: seeded, no one logged in, no grant, real time."""
         self.grants.clear()
         self.logins.clear()
         self.clock.reset()

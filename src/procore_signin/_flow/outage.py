@@ -42,7 +42,7 @@ class Outage:
             user_id: Whose refresh it is. After a failure others come first for a while.
 
         Returns:
-            0 when it may; during an outage for one caller in each pause, whose outcome everybody
+            0 when it may; during an outage for one caller in each pause, whose outcome everyone
             else waits for. Otherwise the seconds until it is worth another try.
         """
         with self._lock:

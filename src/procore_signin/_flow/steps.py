@@ -78,9 +78,9 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Run this flow once for everybody in this process who asks for the same key meanwhile.
+    """Run this flow once for everyone in this process who asks for the same key meanwhile.
 
-    It runs as a shielded flow does; the outcome, or the error, is everybody's.
+    It runs as a shielded flow does; the outcome, or the error, is everyone's.
     """
 
     key: Hashable

@@ -1,4 +1,4 @@
-"""Take the tokens of an answer that cannot be asked for again, and tell what was odd about it."""
+"""Take the tokens of a response that cannot be asked for again, and tell what was odd about it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def take_tokens(
     previous: TokenSet | None = None,
     **whose: Field,
 ) -> TokenSet:
-    """Return the tokens of the answer to a code or a refresh token (row T9).
+    """Return the tokens of the response to a code or a refresh token (row T9).
 
     Args:
         context: The surroundings.
         response: What Procore answered.
         asked_at: When it was asked, by the context's clock: lifetimes count from before the
-            request, because an answer that was long under way is not younger.
+            request, because a response that was long under way is not younger.
         previous: The set that was refreshed.
         whose: Facts for the event, such as `user`.
 

@@ -18,7 +18,7 @@ from procore_signin._public import public_in
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 
 PER_PAGE: Final = 300
-"""How many companies are asked for. Nobody is known to belong to more."""
+"""How many companies are asked for. No one is known to belong to more."""
 
 _WHAT: Final = "companies response"
 

@@ -133,7 +133,7 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
 def parse_token_response(response: HttpResponse, *, received_at: float) -> TokenSet:
     """Return the tokens that Procore granted, read strictly (RFC 6749 §5.1; rows T4 to T7).
 
-    For an answer that can be asked for again. Where a code or a refresh token was spent for it, a
+    For a response that can be asked for again. Where a code or a refresh token was spent for it, a
     refusal here would lose the grant: see `granted.read_granted`.
 
     The lifetime is counted from our own receipt: `created_at` is the server's clock and cannot

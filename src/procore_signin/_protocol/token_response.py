@@ -1,8 +1,8 @@
 """The answer to a grant that is spent: what is needed is kept, whatever else is odd (row T9).
 
 A code and a refresh token are used up by the request that carries them. Once Procore has granted
-tokens for one, to refuse its answer helps nobody: nothing can be asked again, the person has to
-sign in anew, and a pair that nobody knows lives on. So what breaks a rule of `token_endpoint` and
+tokens for one, to refuse its response helps no one: nothing can be asked again, the person has to
+sign in anew, and a pair that no one knows lives on. So what breaks a rule of `token_endpoint` and
 is not needed is replaced by a safe default, and told by its name.
 """
 
@@ -40,8 +40,8 @@ class Granted:
     Attributes:
         tokens: To be committed before anything else is done with them. They are past their end
             where the access token could not be read: the refresh token brings another.
-        odd: What of the answer was replaced or passed over, as fixed words: names of members, and
-            `status`, `content_type`, `body`, `length`. No values. Empty for nearly every answer.
+        odd: What of the response was replaced or passed over, as fixed words: names of members, and
+            `status`, `content_type`, `body`, `length`. No values. Empty for nearly every response.
     """
 
     tokens: TokenSet
@@ -51,7 +51,7 @@ class Granted:
 def read_granted(
     response: HttpResponse, *, received_at: float, previous: TokenSet | None = None
 ) -> Granted:
-    """Return the tokens of the answer to a code or a refresh token.
+    """Return the tokens of the response to a code or a refresh token.
 
     Args:
         response: As the transport received it.
@@ -62,7 +62,7 @@ def read_granted(
         GrantLost: The code or refresh token is dead. Ask the person to sign in again.
         ClientMisconfigured: Procore does not accept this client. Tell the operator.
         ProcoreUnavailable: Not now; `ambiguous` tells whether the grant may be spent.
-        UnexpectedResponse: No tokens can be found in the answer. Report it; the grant may be
+        UnexpectedResponse: No tokens can be found in the response. Report it; the grant may be
             spent.
     """
     refused: ProcoreSignInError
@@ -86,7 +86,7 @@ def read_granted(
 
 
 def tokens_within(response: HttpResponse, *, received_at: float) -> TokenSet | None:
-    """Return what can be revoked of an answer that could not be used, or None.
+    """Return what can be revoked of a response that could not be used, or None.
 
     Where only a refresh token was found, it stands in both places: to hand it in ends the pair.
     """
@@ -108,7 +108,7 @@ def _kept(response: HttpResponse, received_at: int, previous: TokenSet | None) -
         if refresh is None:
             if not found.whole:
                 # It may be in what is missing. To ask again with the old one may save the grant,
-                # as long as nobody has used the new access token.
+                # as long as no one has used the new access token.
                 return None
             refresh = None if previous is None else previous.refresh_token
         lifetime = _lifetime(found.members.get("expires_in"))
@@ -118,7 +118,7 @@ def _kept(response: HttpResponse, received_at: int, previous: TokenSet | None) -
     if "error" in found.members:
         return None
     # The old refresh token is spent, and this one takes its place. The old access token is past
-    # its end from now on: nobody is given it.
+    # its end from now on: no one is given it.
     return Granted(TokenSet(previous.access_token, refresh, received_at), odd)
 
 

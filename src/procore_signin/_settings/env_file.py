@@ -1,4 +1,4 @@
-"""The file `.env`: read, completed without losing a line, and written so that nobody else reads it.
+"""The file `.env`: read, completed without losing a line, and written so that no one else reads it.
 
 Nothing here needs the database library: `demo` reads the file before it decides what to start.
 """
@@ -23,7 +23,7 @@ from procore_signin.errors import Problem
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")
 _DRAFT_SECONDS: Final = 60
-"""How old a draft is that nobody writes any more; writing takes an instant."""
+"""How old a draft is that no one writes any more; writing takes an instant."""
 _SINGLE_QUOTED: Final = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
@@ -181,7 +181,7 @@ def _remove_drafts(target: Path) -> None:
     draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}")
     for old in target.parent.iterdir():
         if draft.fullmatch(old.name):
-            with contextlib.suppress(OSError):  # somebody else's, or gone meanwhile
+            with contextlib.suppress(OSError):  # someone else's, or gone meanwhile
                 if time.time() - old.stat().st_mtime > _DRAFT_SECONDS:
                     old.unlink()
 

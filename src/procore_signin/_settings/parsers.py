@@ -60,7 +60,7 @@ class WrongError(Exception):
 def check_edges(row: Row[Any], text: str) -> None:
     """Make sure that a setting begins and ends where its text does.
 
-    An env file from Windows, or one that is read by a program that keeps quotes, adds what nobody
+    An env file from Windows, or one that is read by a program that keeps quotes, adds what no one
     sees: a file of SQLite then has another name, and a password is another one.
 
     Raises:
@@ -149,12 +149,12 @@ def redirect_uri(text: str, values: Values) -> str:
         return text
     if parts.scheme != "https":
         raise WrongError(
-            "uses plain http to another machine, where anybody on the way can read the sign-in",
+            "uses plain http to another machine, where anyone on the way can read the sign-in",
             "Use https. Plain http is for localhost only.",
         )
     if is_emulator(values):
         raise WrongError(
-            "leads away from this machine, but the emulator signs in anybody who knows its demo "
+            "leads away from this machine, but the emulator signs in anyone who knows its demo "
             "password",
             "Use http://localhost:4567/callback, or choose another PROCORE_ENVIRONMENT.",
         )

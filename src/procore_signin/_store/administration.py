@@ -180,7 +180,7 @@ class Administration(Withdrawals):
         return [_token_state(row) for row in rows]
 
     def open_sessions(self, *, now: int, after: int = 0, limit: int = 100) -> list[Session]:
-        """Return everybody's open sessions, the oldest first.
+        """Return everyone's open sessions, the oldest first.
 
         Args:
             now: Unix seconds.
@@ -192,7 +192,7 @@ class Administration(Withdrawals):
         return [Session(row[0], User(*row[1:_AFTER_USER]), *row[_AFTER_USER:]) for row in rows]
 
     def end_some_sessions(self, *, limit: int = 1000) -> int:
-        """End sessions, whoever's they are, at most `limit`; 0 when none is left (row S6)."""
+        """End sessions, of any user, at most `limit`; 0 when none is left (row S6)."""
 
         def work(transaction: Transaction) -> int:
             rows = transaction.many(self._administration.any_sessions, {"limit": limit})
@@ -206,7 +206,7 @@ class Administration(Withdrawals):
     def purge_grants(self, *, before: int, after: int = 0, limit: int = 1000) -> tuple[int, int]:
         """Delete token sets that are `lost` or `revoked` and were last written before a time.
 
-        That tokens of a person may live which nobody knows is not forgotten with them (row I7).
+        That tokens of a person may live which no one knows is not forgotten with them (row I7).
 
         Args:
             before: Unix seconds.

@@ -53,7 +53,7 @@ _live: Final = (
 _owner: Final = (users.c.id == sessions.c.user_id) & (users.c.environment == sessions.c.environment)
 # A session's idle end is never later than its absolute end, so the idle end alone decides here.
 _ended: Final = sessions.c.idle_expires_at <= _now
-# Tokens in escrow keep their row until somebody has revoked them.
+# Tokens in escrow keep their row until someone has revoked them.
 _over: Final = (sign_in_ledger.c.expires_at <= _now, sign_in_ledger.c.escrow.is_(None))
 
 # The order of these columns is the order of the fields of User, Session and LedgerEntry.

@@ -77,7 +77,7 @@ class TokenSetState(Enum):
     `ABSENT`: there is no row. `FREE`: any refresher may take the lease. `LEASED`: one
     refresher asks Procore. `LAPSED`: its lease ran out; it may have ended, or be late. `PAUSED`:
     Procore did not answer a moment ago. The same four exist as `…_UNSURE`: a request that carried
-    the refresh token had no answer, so the token may be spent. `LOST`: the refresh token was
+    the refresh token had no response, so the token may be spent. `LOST`: the refresh token was
     refused after such a request. `REVOKED`: it was refused without one, or the access was ended
     here.
     """
@@ -112,7 +112,7 @@ class WithdrawalState(Enum):
     `NOTHING`: it is empty. `WAITING`: a pair is in it. `HELD`: one process revokes that pair now.
     `LAPSED`: its time ran out; it goes on unless another one takes over. The same three as
     `REFRESHING…`: another process had sent the refresh token to Procore when the pair was put away,
-    and says what came of it. As `UNANSWERED…`: a request with the refresh token has no answer, or
+    and says what came of it. As `UNANSWERED…`: a request with the refresh token has no response, or
     none yet. `SILENT`: empty, and that other process has said nothing. `DOUBT`: empty, and tokens
     may live that no one knows.
     """
@@ -153,7 +153,7 @@ class Event(Enum):
     # to token sets
     SIGN_IN = "a sign-in completes"
     TAKE_LEASE = "take the lease"
-    NO_ANSWER = "a request has no answer"
+    NO_ANSWER = "a request has no response"
     GIVE_BACK = "give the lease back"
     COMMIT = "commit the new pair"
     COMMIT_SHARED = "commit a pair that shares a token"
@@ -167,14 +167,14 @@ class Event(Enum):
     HOLD = "hold the escrow"
     RELEASE = "release the escrow"
     TRY = "note that the refresh token is tried"
-    ANSWER = "note that the answer came"
+    ANSWER = "note that the response came"
     RENEW = "the trial brought a pair"
     RENEW_IN_DOUBT = "the trial brought a pair, and another may live"
     END = "Procore has ended the tokens"
     END_IN_DOUBT = "nothing more can be known"
     END_IN_SILENCE = "the refresher has said nothing"
-    SPEAK = "the refresher had an answer"
-    SPEAK_OF_NONE = "the refresher had no answer"
+    SPEAK = "the refresher had a response"
+    SPEAK_OF_NONE = "the refresher had no response"
     # to several
     LOSE_KEY = "give up a lost key"
     PURGE = "purge"
@@ -245,7 +245,7 @@ _ROWS: Final = (*_OK, *_OVER)
 
 TOKEN_SET: Final = (
     *_each((_T.ABSENT, *_ROWS), Event.SIGN_IN, _T.FREE, Who.SIGN_IN),
-    # A lease that ran out counts as a request without an answer: its owner may have sent one.
+    # A lease that ran out counts as a request without a response: its owner may have sent one.
     Transition(_T.FREE, Event.TAKE_LEASE, _T.LEASED, Who.REFRESHER),
     Transition(_T.LAPSED, Event.TAKE_LEASE, _T.LEASED_UNSURE, Who.REFRESHER),
     Transition(_T.FREE_UNSURE, Event.TAKE_LEASE, _T.LEASED_UNSURE, Who.REFRESHER),
@@ -363,7 +363,7 @@ LEAVES: Final[Mapping[tuple[TokenSetState, Event], tuple[Event, ...]]] = {
         (Event.PUT_AWAY_LEASED, Event.LEAVE_DOUBT),
     ),
     **{(state, end): (begin,) for state, begin in _BEGIN.items() for end in _ENDINGS},
-    # An answer was lost, and others came: no one knows what was in it.
+    # A response was lost, and others came: no one knows what was in it.
     **dict.fromkeys(((state, Event.COMMIT) for state in _UNSURE), (Event.LEAVE_DOUBT,)),
     **dict.fromkeys(((state, Event.COMMIT_SHARED) for state in _UNSURE), (Event.LEAVE_DOUBT,)),
     # What the row told goes with it.

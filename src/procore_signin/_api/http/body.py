@@ -1,4 +1,4 @@
-"""Bodies of answers: counted, and decompressed here, so that the count is of what it becomes."""
+"""Bodies of responses: counted, and decompressed here, so that the count is of what it becomes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Inflow:
         self._count = 0
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", ENCODING}:
-            raise UnexpectedAnswer(f"{self._named} has an encoding nobody asked for", **self._call)
+            raise UnexpectedAnswer(f"{self._named} has an encoding no one asked for", **self._call)
         self._gunzip = Gunzip() if encoding == ENCODING else None
         length = response.headers.get("content-length", "")
         if request.method != "HEAD" and length.isdecimal() and int(length[:20]) > limit:

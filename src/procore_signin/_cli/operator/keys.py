@@ -287,7 +287,7 @@ def _tell_unopened(rewrapped: Rewrapping) -> None:
     hidden = count - len(rewrapped.users[:_MOST_NAMED]) - len(rewrapped.attempts[:_MOST_NAMED])
     if hidden:
         typer.echo(f"  and {hidden} more: --json names all")
-    typer.echo("A new sign-in of the person replaces them. Nobody else is affected.")
+    typer.echo("A new sign-in of the person replaces them. No one else is affected.")
 
 
 def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:

@@ -24,7 +24,7 @@ def run(*, grants_older_than: int | None, revoke_orphans: bool, as_json: bool) -
     Args:
         grants_older_than: Delete token sets that are `lost` or `revoked` and were last written
             more than so many days ago, too.
-        revoke_orphans: Then revoke at Procore the tokens that nobody uses.
+        revoke_orphans: Then revoke at Procore the tokens that no one uses.
         as_json: Print JSON.
     """
     now = int(time.time())

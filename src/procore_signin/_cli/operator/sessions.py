@@ -21,7 +21,7 @@ _BATCH = 500
 
 
 def list_sessions(who: Who, *, after: int, limit: int, as_json: bool) -> None:
-    """Print the open sessions of one person, or of everybody."""
+    """Print the open sessions of one person, or of everyone."""
     settings, now = load_settings(), int(time.time())
     with open_store(settings) as store:
         if who.is_named:

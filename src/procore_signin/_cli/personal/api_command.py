@@ -82,7 +82,7 @@ def run(profile: Profile, words: Sequence[str], options: Options) -> None:
     Raises:
         typer.BadParameter: Options that make no call, or no query.
         NotSignedIn: The profile holds no grant.
-        ApiError: What Procore said no to. The body of its answer is printed before.
+        ApiError: What Procore said no to. The body of its response is printed before.
         ProcoreSignInError: As `client_for` says.
         CommandFailed: The answer does not fit `--query`, or a file cannot be read.
     """
@@ -204,7 +204,7 @@ def _print_body(response: httpx2.Response, query: Query | None, *, as_json: bool
         if query is not None:
             raise UnexpectedAnswer(
                 "The answer is not JSON, and --query needs it",
-                hint="Leave --query out to see the answer.",
+                hint="Leave --query out to see the response.",
                 status=response.status_code,
             ) from None
         _print_other(body, response.headers.get("content-type", ""))
@@ -230,9 +230,9 @@ def _print_value(value: Any, query: Query | None, *, as_json: bool) -> None:
             value = query(value)
         except QueryFailed as error:
             raise CommandFailed(
-                "The query does not fit the answer.",
+                "The query does not fit the response.",
                 why=f"{error}.",
-                cure="Look at the answer without --query.",
+                cure="Look at the response without --query.",
             ) from None
     if isinstance(value, str) and query is not None and not as_json:
         typer.echo(_plain_lines(value) if sys.stdout.isatty() else _encodable(value))

@@ -156,7 +156,7 @@ def _environment(
         return before.environment
     if name is None:
         raise CommandFailed(
-            "Nobody said which Procore.",
+            "No one said which Procore.",
             why="PROCORE_ENVIRONMENT is not set, and this profile was not used before.",
             cure=f"Add --environment with one of: {', '.join(NAMES)}.",
         )
@@ -180,7 +180,7 @@ def _redirect_uri(wishes: Wishes, settings: Mapping[str, str], known: Registrati
         if wished != OUT_OF_BAND and not is_loopback(wished):
             raise CommandFailed(
                 "No answer can come back to that redirect URI.",
-                why="A command takes an answer at this machine over plain http, or a pasted code.",
+                why="A command takes a response at this machine over plain http, or a pasted code.",
                 cure=f"Name http://localhost:<port>/<path> or {OUT_OF_BAND}, as registered.",
             )
         return wished
@@ -244,7 +244,7 @@ def _sign_in(door: PersonsSignIn, chosen: Registration, wishes: Wishes) -> Signe
         return _finish(door, attempt, response)
     with Loopback(chosen.redirect_uri, attempt) as loopback:
         _show(attempt.authorization_url(door.context), wishes)
-        typer.echo(f"Waiting for the answer at {chosen.redirect_uri}. Ctrl-C ends it.", err=True)
+        typer.echo(f"Waiting for the response at {chosen.redirect_uri}. Ctrl-C ends it.", err=True)
         answer = loopback.wait(wishes.timeout)
         with _concluded(loopback):
             signed_in = _finish(door, attempt, answer)
@@ -293,7 +293,7 @@ def _pasted() -> Secret:
             return code
         typer.echo("That is no code. Copy it whole from Procore's page.", err=True)
     raise CommandFailed(
-        "Nobody signed in.",
+        "No one signed in.",
         why="No authorization code was pasted.",
         cure="Run the command again, and paste the code that Procore shows after Allow.",
     )

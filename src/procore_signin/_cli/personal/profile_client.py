@@ -29,8 +29,9 @@ class NotSignedIn(Exception):
 class PersonsSignIn(ProcoreSignIn):
     """A front door whose flows end before a signal ends the process.
 
-    Ctrl-C between Procore's answer and the commit would lose tokens that exist nowhere else. A flow
-    takes as long as its requests, which are bounded; a call of the API itself is ended at once.
+    Ctrl-C between Procore's response and the commit would lose tokens that exist nowhere else. A
+    flow takes as long as its requests, which are bounded; a call of the API itself is ended at
+    once.
     """
 
     def run(self, flow: Flow[T]) -> T:
@@ -130,7 +131,7 @@ def holds_grants(door: ProcoreSignIn) -> bool:
 
 
 def _bring_up_to_date(door: ProcoreSignIn, profile: Profile) -> None:
-    """Make or migrate the tables: nobody else looks after a person's own store."""
+    """Make or migrate the tables: no one else looks after a person's own store."""
     try:
         door.store.probe()
     except StoreUnavailable:

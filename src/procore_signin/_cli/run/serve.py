@@ -120,7 +120,7 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
 def _upgrade(database_url: str) -> None:
     from procore_signin._store.migrate import upgrade  # noqa: PLC0415  # slow, and seldom needed
 
-    # Whoever waits for this process asks the database again, and says what is still wrong.
+    # The process that waits for this one asks the database again, and says what is still wrong.
     with contextlib.suppress(StoreUnavailable):
         upgrade(database_url)
 

@@ -96,7 +96,7 @@ def _show(finding: Finding) -> None:
 
 def _sum_up(problems: int, warnings: int) -> str:
     if problems:
-        return f"\n{_count(problems, 'problem')} to cure before anybody can sign in."
+        return f"\n{_count(problems, 'problem')} to cure before anyone can sign in."
     if warnings:
         return f"\nReady to sign in, with {_count(warnings, 'warning')}."
     return "\nReady to sign in. Next: procore-signin serve"

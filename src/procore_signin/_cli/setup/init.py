@@ -92,11 +92,11 @@ def answers(
     Args:
         given: What came by options.
         present: What the file has already.
-        ask: Asks a person; None where nobody is there to ask.
+        ask: Asks a person; None where no one is there to ask.
         force: Ask again for what is present, too.
 
     Raises:
-        CommandFailed: Something is missing and nobody can be asked.
+        CommandFailed: Something is missing and no one can be asked.
     """
     found: dict[str, str] = {}
     missing: list[str] = []

@@ -1,4 +1,4 @@
-"""Members of a JSON object that somebody wrote by hand: each with its type, none misspelt.
+"""Members of a JSON object that someone wrote by hand: each with its type, none misspelt.
 
 The control API and the seed file read with these alike. Every refusal names the member.
 """

@@ -218,7 +218,7 @@ def _response(exchange: Exchange) -> Half:
         **reading.json_fields(exchange.response_body),
     }
     return Half(
-        f"HTTP/1.1 {exchange.status}" if exchange.status != reading.NO_RESPONSE else "no answer",
+        f"HTTP/1.1 {exchange.status}" if exchange.status != reading.NO_RESPONSE else "no response",
         _fields(fields),
         exchange.response_headers,
         _readable(exchange.response_body),

@@ -61,7 +61,7 @@ class OAuthError:
 
 
 class Dialect:
-    """How one generation words, numbers and shapes its answers.
+    """How one generation words, numbers and shapes its responses.
 
     Attributes:
         early: True for generation 4.

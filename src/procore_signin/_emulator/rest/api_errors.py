@@ -47,7 +47,7 @@ def invalid_token(token: Token | None, now: float) -> Reply:
 
 
 def missing_company() -> Reply:
-    """Return the answer to a call without `Procore-Company-Id`: the documentation's words."""
+    """Return the response to a call without `Procore-Company-Id`: the documentation's words."""
     return text_reply(400, _MISSING_COMPANY, note="Procore-Company-Id is missing")
 
 

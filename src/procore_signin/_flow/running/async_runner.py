@@ -78,7 +78,7 @@ class AsyncRunner:
         return await self._drive(flow, None)
 
     async def _drive(self, flow: Flow[T], loop: asyncio.AbstractEventLoop | None) -> T:
-        """Run `flow` on `loop`, the running one; None where nobody has asked which that is."""
+        """Run `flow` on `loop`, the running one; None where no one has asked which that is."""
         try:
             step = next(flow)
             while True:
@@ -199,7 +199,7 @@ class AsyncRunner:
 
 
 class _Carried(asyncio.Task[Any]):
-    """A task that ends when its flow has ended, and not when somebody cancels it.
+    """A task that ends when its flow has ended, and not when someone cancels it.
 
     `asyncio.run` cancels every task when it ends, and then waits for all of them.
 
@@ -236,7 +236,7 @@ def _tell_outcome(task: asyncio.Task[Any]) -> None:
     error = task.exception()
     tell(task.outcome, None if error is not None else task.result(), error)
     if error is not None and not task.outcome.cancelled():
-        task.outcome.exception()  # seen: perhaps nobody waits
+        task.outcome.exception()  # seen: perhaps no one waits
 
 
 def _dismiss(error: Exception) -> None:

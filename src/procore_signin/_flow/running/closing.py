@@ -11,7 +11,7 @@ LONGEST_FLOW_SECONDS: Final = 60.0
 
 
 def end_idle(step: Wait, *, closing: bool) -> None:
-    """End a wait for others when the process ends: whoever goes on does their work."""
+    """End a wait for others when the process ends: the process that goes on does their work."""
     if step.idle and closing:
         raise ProcoreUnavailable(
             "This process is ending; another one goes on", retry_after=1, ambiguous=False

@@ -64,7 +64,7 @@ class Runner:
 
         Args:
             flow: The flow.
-            asked: Where it is carried on for somebody: through it they are reached. None where it
+            asked: Where it is carried on for someone: through it they are reached. None where it
                 runs on the thread of its caller, who may be interrupted.
         """
         try:
@@ -127,7 +127,7 @@ class Runner:
         return _outcome(shared.outcome)
 
     def _carry_for_all(self, key: Hashable, flow: Flow[Any], asked: Asked) -> None:
-        # Here and not where it is asked for: who is interrupted there would leave it for ever.
+        # Here and not where it is asked for: who is interrupted there would leave it forever.
         first = self._under_way.setdefault(key, asked)
         if first is not asked:
             flow.close()
@@ -146,10 +146,10 @@ class Runner:
         except BaseException as error:  # noqa: BLE001  # whatever it is, those who wait must know
             failed = error
         if not asked.tell(value, failed) and failed is not None:
-            LOGGER.warning("Work that nobody waited for any more failed: %s", failed)
+            LOGGER.warning("Work that no one waited for any more failed: %s", failed)
 
     def _finish_quietly(self, flow: Flow[Any]) -> None:
-        """Run what nobody waits for: its failure is logged, and harms no answer."""
+        """Run what no one waits for: its failure is logged, and harms no response."""
         try:
             self._drive(flow, Asked(self._call, listening=False))
         except ProcoreSignInError as error:

@@ -38,7 +38,7 @@ def of_scope(
     Args:
         scope: As the server made it.
         path: Where it is, seen from outside: a mount or a proxy may have changed the scope's own.
-        read_body: Reads the body, when somebody wants it.
+        read_body: Reads the body, when someone wants it.
         trusted: Our own proxies, whose word is taken for who the client is (row O4).
     """
     client = scope.get("client")

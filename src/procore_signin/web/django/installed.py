@@ -30,7 +30,7 @@ OURS_ALONE: Final = ("FIRST_PAGE", "HOOKS", "RENDER", "DJANGO_USER")
 """What only Django's settings have: a path, and dotted names of the project's own things."""
 
 DjangoUserFor = Callable[[User], Any]
-"""Returns the `django.contrib.auth` user of somebody who signed in, or None."""
+"""Returns the `django.contrib.auth` user of someone who signed in, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Installed:
         procore: The front door.
         site: The pages.
         janitor: Clears up beside the application.
-        django_user: Finds the `django.contrib.auth` user to log in, or None to log nobody in.
+        django_user: Finds the `django.contrib.auth` user to log in, or None to log no one in.
     """
 
     procore: ProcoreSignIn

@@ -25,7 +25,7 @@ def user_of(request: HttpRequest) -> User | None:
     """Return who sent this request, or None. The database is asked once for each request.
 
     Raises:
-        StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
+        StoreUnavailable: No one can tell. Unhandled, it is answered with 503 (row S7).
     """
     if not hasattr(request, SESSION):
         here = installed()
@@ -52,7 +52,7 @@ def browser_request(request: HttpRequest, path: str | None = None) -> BrowserReq
 
 
 def problem(request: HttpRequest, error: ProcoreSignInError) -> HttpResponse:
-    """Return the answer to a request of the project's own that ended in an error of ours."""
+    """Return the response to a request of the project's own that ended in an error of ours."""
     site, asked = installed().site, browser_request(request)
     return response_to(site.reply(asked, site.problem(asked, error)))
 
