@@ -255,7 +255,7 @@ class ProcoreUnavailable(ProcoreSignInError):
 
 
 class UnexpectedResponse(ProcoreSignInError):
-    """The answer breaks the protocol. Report it: the message names the rule, never the body."""
+    """The response breaks the protocol. Report it: the message names the rule, never the body."""
 
     code = "unexpected_response"
 

@@ -137,7 +137,7 @@ def test_a_server_that_is_not_reached_is_one_problem() -> None:
 
 
 def test_a_server_that_breaks_http_is_one_problem() -> None:
-    found = token_findings(UnexpectedResponse("The answer is too large"))
+    found = token_findings(UnexpectedResponse("The response is too large"))
 
     assert [(f.check, f.level) for f in found.values()] == [("server", "problem")]
 

@@ -366,7 +366,7 @@ def test_the_browser_is_opened_with_the_address(terminal: Terminal, tmp_path: Pa
     ],
 )
 def test_a_redirect_uri_that_leads_elsewhere_is_refused(uri: str) -> None:
-    with pytest.raises(CommandFailed, match="No answer can come back"):
+    with pytest.raises(CommandFailed, match="No response can come back"):
         registration(Wishes("emulator", redirect_uri=uri), {}, None)
 
 

@@ -97,7 +97,7 @@ def http() -> Iterator[httpx2.Client]:
 
 @pytest.fixture(scope="module")
 def tokens(subject: Subject, http: httpx2.Client) -> Tokens:
-    """The answer to the exchange of one code."""
+    """The response to the exchange of one code."""
     answered = http.post(
         f"{subject.login_origin}/oauth/token", data=subject.exchange_form(subject.code())
     )

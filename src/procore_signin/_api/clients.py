@@ -77,11 +77,11 @@ def client_for(
         GrantLost: There is no grant any more. Ask the person to sign in again.
         SignInRefused: The person is disabled.
         RateLimited: The limit is used up for longer than the patience lasts. Nothing was sent.
-        ApiUnreachable: No answer came in time. A `ProcoreUnavailable`, and an
+        ApiUnreachable: No response came in time. A `ProcoreUnavailable`, and an
             `httpx2.TransportError`.
         ProcoreUnavailable: The token cannot be refreshed now.
         NotSent: The request would have gone elsewhere, or is not HTTP.
-        UnexpectedAnswer: The answer is too large.
+        UnexpectedAnswer: The response is too large.
         ClientMisconfigured, StoreUnavailable, VaultSealed: As `fresh_tokens` says.
     """
     user_id = _id_of(user)

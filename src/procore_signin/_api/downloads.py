@@ -63,7 +63,7 @@ def follow_download(
     Raises:
         UnexpectedAnswer: `response` is no redirect, it leads where no file can be, it leads on and
             on, or the file is too large.
-        ApiUnreachable: No answer came in time.
+        ApiUnreachable: No response came in time.
         TypeError: `response` came from another client.
     """
     route = _route(response, deadline, max_body)

@@ -56,7 +56,7 @@ class ServiceTokens:
         Raises:
             ClientMisconfigured: Procore gives this client no service token. Tell the operator.
             ProcoreUnavailable: Not now. Try again after `retry_after` seconds.
-            UnexpectedResponse: The answer breaks the protocol. Report it.
+            UnexpectedResponse: The response breaks the protocol. Report it.
         """
         held = self._held
         if held is not None and held.generation != rejected:

@@ -178,7 +178,7 @@ def _row(context: Context, user_id: int) -> Flow[TokenRow]:
 
 def _lost(status: str) -> GrantLost:
     what = (
-        "The answer to a refresh was lost, and with it the grant"
+        "The response to a refresh was lost, and with it the grant"
         if status == "lost"
         else "The grant was revoked at Procore"
     )

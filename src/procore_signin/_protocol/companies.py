@@ -57,7 +57,7 @@ def parse_companies_response(response: HttpResponse, received_at: float) -> tupl
 
     Raises:
         ProcoreUnavailable: Not now (408, 429, 5xx).
-        UnexpectedResponse: The answer breaks the protocol.
+        UnexpectedResponse: The response breaks the protocol.
     """
     try:
         if response.status != HTTPStatus.OK:

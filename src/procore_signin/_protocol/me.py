@@ -70,7 +70,7 @@ def parse_me_response(response: HttpResponse, received_at: float) -> Me:
     Raises:
         SignInRefused: Procore does not let this person use the API (403).
         ProcoreUnavailable: Not now (408, 429, 5xx).
-        UnexpectedResponse: The answer breaks the protocol, or Procore refuses the access token
+        UnexpectedResponse: The response breaks the protocol, or Procore refuses the access token
             that it has just made (401). Report it.
     """
     try:

@@ -1,4 +1,4 @@
-"""The answer to a grant that is spent: what is needed is kept, whatever else is odd (row T9).
+"""The response to a grant that is spent: what is needed is kept, whatever else is odd (row T9).
 
 A code and a refresh token are used up by the request that carries them. Once Procore has granted
 tokens for one, to refuse its response helps no one: nothing can be asked again, the person has to

@@ -28,7 +28,7 @@ from procore_signin.errors import VaultSealed
 
 UNANSWERED: Final = "unanswered"
 """The ledger's outcome while a refresh token is being tried. The process that finds it must assume
-that the answer was lost, and that the server made a pair which no one knows."""
+that the response was lost, and that the server made a pair which no one knows."""
 
 REFRESHING: Final = "refreshing"
 """The outcome of a row whose refresh token another process had just sent to Procore. That process

@@ -227,8 +227,8 @@ class Refreshes(Escrows):
         """Replace the pair of `row` by `tokens`, if it is still the generation that was refreshed.
 
         Whichever process holds the lease by now, the newest pair is kept (row R4). May be repeated
-        when the answer to the commit was lost: a row that holds this very pair already is returned
-        as it is.
+        when the response to the commit was lost: a row that already holds this pair is returned as
+        it is.
 
         Args:
             row: The row as it was taken.

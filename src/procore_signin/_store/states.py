@@ -447,7 +447,7 @@ def token_set_state(row: Mapping[str, Any] | None, at: int) -> TokenSetState:
         if owner is not None or until is not None:
             raise ValueError("What is over is not refreshed.")
         if row["status"] == "lost" and not unanswered:
-            raise ValueError("No answer was lost.")
+            raise ValueError("No response was lost.")
         return TokenSetState(row["status"])
     if owner is not None and until is None:
         raise ValueError("A lease has an end.")

@@ -22,7 +22,7 @@ class Transport(Protocol):
         """Return the response to `request`, whatever its status.
 
         Raises:
-            ProcoreUnavailable: No answer came, or not whole, before the deadline. `ambiguous` is
+            ProcoreUnavailable: No response came, or not whole, before the deadline. `ambiguous` is
                 false only when it is certain that nothing was sent.
             UnexpectedResponse: What came is not an HTTP response, too large or encoded.
         """

@@ -97,7 +97,7 @@ class HttpcoreTransport:
             if body is not None:
                 return HttpResponse(head.status, head.headers, body)
             failure = UnexpectedResponse(
-                f"The answer to {request!r} is larger than {self._max_body} bytes",
+                f"The response to {request!r} is larger than {self._max_body} bytes",
                 hint=limits.NOT_PROCORE,
             )
         raise failure  # outside the handler: the library's errors may show headers
@@ -234,7 +234,7 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
     """Return the response without its body, or refuse it before its body is read."""
     if len(response.headers) > MOST_HEADERS:
         raise UnexpectedResponse(
-            f"The answer to {request!r} is not HTTP: it has more than {MOST_HEADERS} headers",
+            f"The response to {request!r} is not HTTP: it has more than {MOST_HEADERS} headers",
             hint=limits.NOT_PROCORE,
         )
     head = HttpResponse(
@@ -250,7 +250,7 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
     encoding = head.headers.get("content-encoding", "identity").lower()
     if encoding != "identity" and not is_kept(request, head):
         raise UnexpectedResponse(
-            f"The answer to {request!r} is encoded although it was asked not to be",
+            f"The response to {request!r} is encoded although it was asked not to be",
             hint=limits.NOT_PROCORE,
         )
     return head

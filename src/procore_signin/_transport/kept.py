@@ -17,7 +17,7 @@ class Kept:
     """The body of a success that cannot be asked for again, as far as it came.
 
     Args:
-        head: The answer without its body.
+        head: The response without its body.
     """
 
     def __init__(self, head: HttpResponse) -> None:

@@ -66,4 +66,6 @@ def cut_off(request: HttpRequest, reason: str) -> ProcoreUnavailable:
 
 def not_http(request: HttpRequest, reason: str) -> UnexpectedResponse:
     """Return the error of a response that is not HTTP."""
-    return UnexpectedResponse(f"The answer to {request!r} is not HTTP: {reason}", hint=NOT_PROCORE)
+    return UnexpectedResponse(
+        f"The response to {request!r} is not HTTP: {reason}", hint=NOT_PROCORE
+    )

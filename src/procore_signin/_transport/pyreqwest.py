@@ -297,7 +297,7 @@ class _Rules:
         encoding = head.headers.get("content-encoding", "identity").lower()
         if encoding != "identity" and not is_kept(request, head):
             raise UnexpectedResponse(
-                f"The answer to {request!r} is encoded although it was asked not to be",
+                f"The response to {request!r} is encoded although it was asked not to be",
                 hint=_NOT_PROCORE,
             )
         return head
@@ -310,7 +310,7 @@ class _Rules:
             return HttpResponse(head.status, head.headers, bytes(body))
         del body  # a traceback that prints local variables must not show it
         raise UnexpectedResponse(
-            f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
+            f"The response to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
         )
 
 

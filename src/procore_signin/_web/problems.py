@@ -141,8 +141,7 @@ UNEXPECTED: Final = Problem(
     "Procore answered in a way we do not understand",
     "We could not finish your sign-in, because Procore's response was not what it documents.",
     None,
-    "Sign in again. If it keeps happening, give the reference to the operator of this "
-    "application.",
+    "Sign in again. If it keeps happening, give the reference to the operator of this application.",
     sign_in=True,
 )
 STORE_UNAVAILABLE: Final = Problem(

@@ -126,12 +126,12 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     have one.
 
     Args:
-        procore: The front door that waits.
+        procore: The sync front door.
         options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
-        TypeError: The front door is the one for asyncio.
+        TypeError: The front door is the async one.
     """
     if not isinstance(procore, ProcoreSignIn):
         raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")

@@ -72,7 +72,7 @@ class SignIn:
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
-        TypeError: The front door is the one that waits.
+        TypeError: The front door is the sync one.
     """
 
     def __init__(self, procore: AsyncProcoreSignIn, options: Options | None = None) -> None:

@@ -70,7 +70,7 @@ class ApiTransport(httpx2.BaseTransport):
 
         Raises:
             NotSent: The request goes elsewhere, has no token or a bad header.
-            ApiUnreachable: No answer came in time.
+            ApiUnreachable: No response came in time.
             UnexpectedAnswer: It is too large or encoded otherwise than asked for.
         """
         response = self._wire.handle_request(outgoing(request, self._origin, self._options))

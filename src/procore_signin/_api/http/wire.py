@@ -322,7 +322,7 @@ def failed(request: httpx2.Request, error: Exception) -> ApiError:
             **call,
         )
     return ApiUnreachable(
-        f"The answer to {named} did not come, or not whole: {_reason(error)}",
+        f"The response to {named} did not come, or not whole: {_reason(error)}",
         ambiguous=True,
         hint="Procore may have carried out the request. Read before writing again.",
         **call,

@@ -74,7 +74,7 @@ def revoke(who: Who, *, session_id: int | None, everybody: bool, yes: bool, as_j
     settings = load_settings()
     with open_door(settings) as door:
         if everybody:
-            be_sure("Sign EVERYBODY out?", yes=yes)
+            be_sure("Sign EVERYONE out?", yes=yes)
             ended = _end_all(door)
         elif session_id is not None:
             ended = _end_one(door, session_id, yes=yes)

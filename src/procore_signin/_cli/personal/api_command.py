@@ -84,7 +84,7 @@ def run(profile: Profile, words: Sequence[str], options: Options) -> None:
         NotSignedIn: The profile holds no grant.
         ApiError: What Procore said no to. The body of its response is printed before.
         ProcoreSignInError: As `client_for` says.
-        CommandFailed: The answer does not fit `--query`, or a file cannot be read.
+        CommandFailed: The response does not fit `--query`, or a file cannot be read.
     """
     call = call_of(words, options)
     query = _compiled(options.query)
@@ -203,7 +203,7 @@ def _print_body(response: httpx2.Response, query: Query | None, *, as_json: bool
     except (ValueError, RecursionError):
         if query is not None:
             raise UnexpectedAnswer(
-                "The answer is not JSON, and --query needs it",
+                "The response is not JSON, and --query needs it",
                 hint="Leave --query out to see the response.",
                 status=response.status_code,
             ) from None

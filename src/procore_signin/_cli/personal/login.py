@@ -179,7 +179,7 @@ def _redirect_uri(wishes: Wishes, settings: Mapping[str, str], known: Registrati
     if wished is not None:
         if wished != OUT_OF_BAND and not is_loopback(wished):
             raise CommandFailed(
-                "No answer can come back to that redirect URI.",
+                "No response can come back to that redirect URI.",
                 why="A command takes a response at this machine over plain http, or a pasted code.",
                 cure=f"Name http://localhost:<port>/<path> or {OUT_OF_BAND}, as registered.",
             )

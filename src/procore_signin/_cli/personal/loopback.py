@@ -59,7 +59,7 @@ _NOT_OURS: Final = Told(
 _TWICE: Final = Told(
     HTTPStatus.GONE, "That was answered already", "Look at the terminal for the outcome."
 )
-_ARRIVED: Final = Told(HTTPStatus.OK, "The answer has arrived", "Look at the terminal.")
+_ARRIVED: Final = Told(HTTPStatus.OK, "The response has arrived", "Look at the terminal.")
 
 
 def is_loopback(redirect_uri: str) -> bool:
@@ -125,7 +125,7 @@ class Loopback:
         if self._response is None:
             raise CommandFailed(
                 "No one signed in.",
-                why=f"No answer came from the browser within {seconds:.0f} seconds.",
+                why=f"No response came from the browser within {seconds:.0f} seconds.",
                 cure="Run the command again, and finish in the browser that it opens.",
             )
         return self._response
@@ -262,7 +262,7 @@ def _no_port(redirect_uri: str, host: str, error: OSError) -> CommandFailed:
         else f"the system said: {os.strerror(error.errno or 0)}"
     )
     return CommandFailed(
-        "The answer of the browser cannot be caught.",
+        "The response of the browser cannot be caught.",
         why=f"It would come to {redirect_uri}, and {reason}.",
         cure="Stop that program for a moment; or register urn:ietf:wg:oauth:2.0:oob at Procore, "
         "name it with --redirect-uri, and paste the code.",

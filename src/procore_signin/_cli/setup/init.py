@@ -45,7 +45,7 @@ class Question:
     Attributes:
         option: The option that answers it.
         words: What to ask at a terminal.
-        default: The answer to an empty line, or None if one is needed.
+        default: The response to an empty line, or None if one is needed.
     """
 
     option: str
