@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import httpcore2
@@ -73,9 +74,18 @@ class Wire(httpx2.BaseTransport):
             ApiUnreachable: None came.
             NotSent: The request is not HTTP.
         """
+        pool = self._pool or self._open()
+        try:
+            return self._handled(pool, request)
+        except ApiError:
+            raise
+        except BaseException:
+            self._leave(pool)
+            raise
+
+    def _handled(self, pool: httpcore2.ConnectionPool, request: httpx2.Request) -> httpx2.Response:
         failure: ApiError
         try:
-            pool = self._pool or self._open()
             response = pool.handle_request(_for_httpcore(request))
             if _came_before(request):
                 response.close()
@@ -83,8 +93,19 @@ class Wire(httpx2.BaseTransport):
         except FAILURES as error:
             failure = failed(request, error)
         else:
-            return _for_httpx(response, _Stream(response.stream, request))
+            leave = partial(self._leave, pool)
+            return _for_httpx(response, _Stream(response.stream, request, leave))
         raise failure  # outside the handler: httpcore2's errors may show headers
+
+    def _leave(self, pool: httpcore2.ConnectionPool) -> None:
+        """Have later calls use another pool: an interrupt has met this one at work.
+
+        It may have left a place taken or the lock held. Calls that are under way end on it, and its
+        connections end with the last of them; closing it here would wait for that lock.
+        """
+        with self._lock:
+            if self._pool is pool:
+                self._pool = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -159,6 +180,10 @@ _INHERITED: Final = "it belongs to the process that this one was forked from"
 
 
 class _Stream(_Body, httpx2.SyncByteStream):
+    def __init__(self, stream: Any, request: httpx2.Request, leave: Callable[[], None]) -> None:
+        super().__init__(stream, request)
+        self._leave_pool = leave
+
     def __iter__(self) -> Iterator[bytes]:
         if self.inherited():
             raise self._leave()
@@ -175,6 +200,9 @@ class _Stream(_Body, httpx2.SyncByteStream):
             if self.inherited():
                 self._leave(parts)
             raise
+        except BaseException:
+            self._leave_pool()
+            raise
         else:
             if not self.inherited():
                 return
@@ -186,8 +214,13 @@ class _Stream(_Body, httpx2.SyncByteStream):
             self._leave()
             return
         close = getattr(self._stream, "close", None)
-        if close is not None:
+        if close is None:
+            return
+        try:
             close()
+        except BaseException:
+            self._leave_pool()
+            raise
 
 
 class _AsyncStream(_Body, httpx2.AsyncByteStream):
