@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from procore_signin._settings import Settings
-from procore_signin._settings.table import Row
+from procore_signin._settings.row import Row
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "settings.md"

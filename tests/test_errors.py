@@ -24,7 +24,7 @@ from raising import job, made
 import procore_signin
 from procore_signin import SANDBOX, AccessEnded, User
 from procore_signin._api.errors import ApiUnreachable, Invalid, RateLimited
-from procore_signin._flow.tokens import FreshToken
+from procore_signin._flow.refresh import FreshToken
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.engine.waiters import copy_of
 from procore_signin.errors import (

@@ -265,7 +265,7 @@ def test_a_folder_of_a_room_imports_only_the_folders_it_may() -> None:
             "from procore_signin._emulator import procore",
         ),
         ("_emulator/inspector/story.py", "from procore_signin._emulator.rest import unserved"),
-        ("_flow/tokens.py", "from procore_signin._flow.running.runner import Runner"),
+        ("_flow/refresh.py", "from procore_signin._flow.running.runner import Runner"),
         ("_store/engine/clock.py", "from procore_signin._store.schema import users"),
     ],
 )

@@ -15,7 +15,7 @@ from procore_signin._cli.setup.checks_local import check_settings
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import Settings, default_of
 from procore_signin._settings.parsers import WrongError
-from procore_signin._settings.table import PREFIX, Row, Values, setting
+from procore_signin._settings.row import PREFIX, Row, Values, setting
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.web.django.checks import _hint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
     from procore_signin._flow.hooks import Candidate, Hooks
-    from procore_signin._flow.tokens import FreshToken
+    from procore_signin._flow.refresh import FreshToken
     from procore_signin._flow.users import AccessEnded
     from procore_signin._protocol.companies import Company
     from procore_signin._protocol.me import Me
@@ -44,7 +44,7 @@ _HOMES: Final = {
     "Company": "_protocol.companies",
     "Environment": "environments",
     "FEDERAL": "environments",
-    "FreshToken": "_flow.tokens",
+    "FreshToken": "_flow.refresh",
     "GrantLost": "errors",
     "Hooks": "_flow.hooks",
     "KeyRing": "_store.keys.keyring",

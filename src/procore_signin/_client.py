@@ -19,10 +19,10 @@ from procore_signin._flow.context import (
     Context,
 )
 from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.refresh import FreshToken, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, read
-from procore_signin._flow.tokens import FreshToken, fresh_tokens
 from procore_signin._flow.users import AccessEnded
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client

@@ -10,9 +10,9 @@ from procore_signin._emulator.control.handle import Emulator
 from procore_signin._emulator.control.verbs import LiveGrant, TokenRequest
 from procore_signin._emulator.environments import four_environments
 from procore_signin._emulator.errors import EmulatorRefused
-from procore_signin._emulator.faults.effects import KINDS as FAULT_KINDS
-from procore_signin._emulator.faults.effects import BadFault
 from procore_signin._emulator.faults.faults import Fault
+from procore_signin._emulator.faults.kinds import KINDS as FAULT_KINDS
+from procore_signin._emulator.faults.kinds import BadFault
 from procore_signin._emulator.files.seed_file import read_population
 from procore_signin._emulator.journal import Exchange, Journal
 from procore_signin._emulator.process import serve, serve_all

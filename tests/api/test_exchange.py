@@ -15,7 +15,7 @@ from procore_signin._api.bearer import Exchange, Fetch, Pause, Surroundings, exc
 from procore_signin._api.http.replay import Renewals, replay_safe
 from procore_signin._api.http.transport import BEARER
 from procore_signin._api.rate_limit import Pace
-from procore_signin._flow.tokens import FreshToken
+from procore_signin._flow.refresh import FreshToken
 from procore_signin._protocol.secret import Secret
 from procore_signin.api import ApiOptions, RateLimited
 

@@ -23,7 +23,7 @@ from procore_signin._api.rate_limit import (
     is_general,
     wait_before_retry,
 )
-from procore_signin._flow.tokens import FreshToken
+from procore_signin._flow.refresh import FreshToken
 from procore_signin._protocol.secret import Secret
 from procore_signin.api import ApiOptions, RateLimited, raise_for_procore
 from procore_signin.errors import ProcoreUnavailable

@@ -13,7 +13,7 @@ import pytest
 from pages import DOCS, run_by
 from starlette.applications import Starlette
 
-from procore_signin._emulator.faults.effects import KINDS
+from procore_signin._emulator.faults.kinds import KINDS
 from procore_signin.emulator import Emulator, EmulatorOptions, read_population
 
 TEXT = (DOCS / "reference" / "emulator.md").read_text(encoding="utf-8")

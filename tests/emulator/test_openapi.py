@@ -17,7 +17,7 @@ from schemathesis import Case, CheckContext, CheckFunction, Response, checks
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from procore_signin._emulator.faults.effects import KINDS
+from procore_signin._emulator.faults.kinds import KINDS
 from procore_signin._emulator.openapi import control_document, procore_document
 from procore_signin._emulator.rest.api import _ROUTES
 from procore_signin._emulator.world.clock import FURTHEST

@@ -9,7 +9,7 @@ from procore_signin._api.service_account import ServiceTokens
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.outage import FAILURES, Outage
 from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS as LONGEST_OUTAGE_PAUSE
-from procore_signin._flow.tokens import LEASE_SECONDS, PAUSE_SECONDS
+from procore_signin._flow.refresh import LEASE_SECONDS, PAUSE_SECONDS
 from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import ProcoreUnavailable
 

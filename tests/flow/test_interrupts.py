@@ -20,10 +20,10 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Candidate, Hooks
+from procore_signin._flow.refresh import FreshToken, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
 from procore_signin._flow.steps import Flow, call, once, send, shield
-from procore_signin._flow.tokens import FreshToken, fresh_tokens
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable

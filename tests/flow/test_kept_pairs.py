@@ -12,9 +12,9 @@ import pytest
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow import tokens
+from procore_signin._flow import refresh
+from procore_signin._flow.refresh import COMMIT_PAUSES, LEASE_SECONDS, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.tokens import COMMIT_PAUSES, LEASE_SECONDS, fresh_tokens
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.records import TokenRow, User
@@ -141,7 +141,7 @@ def test_R15_a_process_that_ends_goes_on_for_a_while_and_says_what_it_leaves(
 ) -> None:
     told: list[tuple[Event, object]] = []
     stop = listen(lambda event, fields: told.append((event, fields.get("user"))))
-    monkeypatch.setattr(tokens, "ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(refresh, "ENDING_SECONDS", 0.2)
     clock.advance(5400)
     with pytest.raises(StoreUnavailable):
         door.fresh_tokens(user)

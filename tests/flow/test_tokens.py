@@ -13,10 +13,7 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS
-from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.running.runner import Runner
-from procore_signin._flow.sessions import disconnect
-from procore_signin._flow.tokens import (
+from procore_signin._flow.refresh import (
     EARLY_SECONDS,
     LEASE_SECONDS,
     LEEWAY_SECONDS,
@@ -24,6 +21,9 @@ from procore_signin._flow.tokens import (
     FreshToken,
     fresh_tokens,
 )
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
+from procore_signin._flow.sessions import disconnect
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store

@@ -15,10 +15,10 @@ from tests.reliability.worker import BROWSER
 from tests.reliability.world import World
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow import tokens
+from procore_signin._flow import refresh
+from procore_signin._flow.refresh import LEASE_SECONDS, fresh_tokens
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sign_in import finish_sign_in
-from procore_signin._flow.tokens import LEASE_SECONDS, fresh_tokens
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin.errors import GrantLost, StoreUnavailable
@@ -95,7 +95,7 @@ def test_R3_a_database_that_stays_away_costs_no_more_than_a_crash(
     world.expire()
     world.witness.look()
     points = Points()
-    monkeypatch.setattr(tokens, "ENDING_SECONDS", 0.0)
+    monkeypatch.setattr(refresh, "ENDING_SECONDS", 0.0)
     with door_through(world, proxy, points) as door:
         points.arm("after /oauth/token", proxy.down)
         with pytest.raises(StoreUnavailable):

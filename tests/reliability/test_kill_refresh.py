@@ -14,7 +14,7 @@ from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
 from procore_signin._emulator.faults.faults import Fault
-from procore_signin._flow.tokens import LEASE_SECONDS
+from procore_signin._flow.refresh import LEASE_SECONDS
 
 KILLS: Final = size(6, 60)
 PROCESSES: Final = size(4, 8)

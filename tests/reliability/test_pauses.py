@@ -6,7 +6,7 @@ import pytest
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.world import World, until
 
-from procore_signin._flow.tokens import LEASE_SECONDS
+from procore_signin._flow.refresh import LEASE_SECONDS
 
 
 def pass_the_lease(world: World) -> None:

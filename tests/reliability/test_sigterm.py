@@ -14,7 +14,7 @@ from tests.reliability.processes import Answer, Worker
 from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
-from procore_signin._flow.tokens import LEASE_SECONDS
+from procore_signin._flow.refresh import LEASE_SECONDS
 
 TIMES: Final = size(5, 100)
 SIGN_INS: Final = size(4, 25)

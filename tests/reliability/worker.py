@@ -14,10 +14,10 @@ from tests.reliability.points import Points, WatchedTransport
 from tests.reliability.settings import Place
 
 from procore_signin._client import AsyncProcoreSignIn
-from procore_signin._flow import tokens
+from procore_signin._flow import refresh
 from procore_signin._flow.attempt import SignInAttempt
+from procore_signin._flow.refresh import FreshToken
 from procore_signin._flow.sign_in import Browser, finish_sign_in
-from procore_signin._flow.tokens import FreshToken
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.me import me_request
 from procore_signin._protocol.secret import Secret
@@ -58,8 +58,8 @@ class Worker:
         """Open the front door; with `lease_seconds`, as an implementation with that lease would."""
         self._place = Place(**place)
         if lease_seconds is not None:
-            setattr(tokens, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - it is Final
-            setattr(tokens, "REQUEST_SECONDS", lease_seconds - 20)  # noqa: B010 - as above
+            setattr(refresh, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - it is Final
+            setattr(refresh, "REQUEST_SECONDS", lease_seconds - 20)  # noqa: B010 - as above
         self._door = self._place.door(lambda sends: WatchedTransport(sends, self._points))
         self._points.watch(self._door.store)
         return {}

@@ -19,7 +19,7 @@ from procore_signin._api.http.replay import Renewals, replay_safe
 from procore_signin._api.http.transport import BEARER
 from procore_signin._api.options import ApiOptions
 from procore_signin._api.rate_limit import Pace, is_general, wait_before_retry
-from procore_signin._flow.tokens import FreshToken
+from procore_signin._flow.refresh import FreshToken
 from procore_signin.events import Event, Field, emit
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from procore_signin._api.http.origin import refuse_ambiguous
 from procore_signin._api.http.transport import ApiTransport, AsyncApiTransport
 from procore_signin._api.options import ApiOptions
 from procore_signin._api.shared import Shared, forget, shared_by
-from procore_signin._flow.tokens import FreshToken
+from procore_signin._flow.refresh import FreshToken
 
 USER_AGENT: Final = "procore-signin"
 

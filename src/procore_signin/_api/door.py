@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol, TypeAlias, TypeVar
 
 from procore_signin._flow.context import Context
+from procore_signin._flow.refresh import FreshToken
 from procore_signin._flow.steps import Flow
-from procore_signin._flow.tokens import FreshToken
 
 T = TypeVar("T")
 

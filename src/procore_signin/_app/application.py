@@ -13,7 +13,7 @@ from procore_signin._app.connections import Client
 from procore_signin._app.home import HomeEndpoints
 from procore_signin._app.logs import configure_logs
 from procore_signin._app.metrics import Metrics, MetricsEndpoint, TimedTransport
-from procore_signin._app.probes import ServiceEndpoints
+from procore_signin._app.probes import Probes
 from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._settings import Settings, read_settings
 from procore_signin._settings.trusted_proxies import TrustedProxies
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> Application:
     )
     site = Site(procore.context, completed(procore, None), own_pages=True)
     HomeEndpoints(site.router, site.sign_in)
-    ServiceEndpoints(site.router)
+    Probes(site.router)
     MetricsEndpoint(site.router, procore.context, metrics, settings.metrics_token)
     return Application(SignInApp(procore, site), _lifespan(procore, metrics), site.trusted)
 

@@ -10,7 +10,7 @@ from procore_signin._web.router import Router
 from procore_signin.errors import StoreUnavailable
 
 
-class ServiceEndpoints:
+class Probes:
     """The two probes of an orchestrator.
 
     Args:

@@ -7,8 +7,8 @@ the first company of the list, or going through all of them, has effects that no
 from __future__ import annotations
 
 from procore_signin._flow.context import Context
+from procore_signin._flow.refresh import fresh_tokens
 from procore_signin._flow.steps import Flow, send, write
-from procore_signin._flow.tokens import fresh_tokens
 from procore_signin._protocol.companies import (
     Company,
     companies_request,

@@ -18,7 +18,7 @@ from typing import Final
 
 from dotenv.parser import Binding, parse_stream
 
-from procore_signin._settings.table import PREFIX
+from procore_signin._settings.row import PREFIX
 from procore_signin.errors import Problem
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")

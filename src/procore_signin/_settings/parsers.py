@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from procore_signin._protocol.secret import Secret
-from procore_signin._settings.table import Row, Values
+from procore_signin._settings.row import Row, Values
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin.environments import (
     EMULATOR_URL,

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import parsers
 from procore_signin._settings.env_file import read_and_check
-from procore_signin._settings.table import PREFIX, ROW, Row, Values, setting
+from procore_signin._settings.row import PREFIX, ROW, Row, Values, setting
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin.environments import EMULATOR_URL, NAMES, Environment
 from procore_signin.errors import Problem, SettingsInvalid

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from types import UnionType
 from typing import Any, Final
 
-from procore_signin._emulator.faults.effects import BadFault, Effect, effect
+from procore_signin._emulator.faults.kinds import BadFault, Effect, effect
 from procore_signin._emulator.world.mint import Mint, seeded_bytes
 
 _LONGEST_ROUTE: Final = 500

@@ -11,8 +11,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from procore_signin._emulator.control.endpoints import Control
-from procore_signin._emulator.faults.effects import Effect
 from procore_signin._emulator.faults.faults import Fault
+from procore_signin._emulator.faults.kinds import Effect
 from procore_signin._emulator.inspector.endpoints import Inspector, handles
 from procore_signin._emulator.journal import Caller, Lane
 from procore_signin._emulator.pages import VERSION

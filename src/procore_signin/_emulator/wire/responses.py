@@ -8,7 +8,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
-from procore_signin._emulator.faults.effects import Effect
+from procore_signin._emulator.faults.kinds import Effect
 from procore_signin._emulator.wire.messages import Reply
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

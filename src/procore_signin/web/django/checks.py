@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 from django.http.request import validate_host
 
-from procore_signin._settings.table import PREFIX
+from procore_signin._settings.row import PREFIX
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
 from procore_signin.web.django import middleware
 from procore_signin.web.django.installed import OURS_ALONE, SETTING, check_urls, installed

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._settings import read_settings
-from procore_signin._settings.table import PREFIX
+from procore_signin._settings.row import PREFIX
 from procore_signin._store.records import User
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
