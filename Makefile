@@ -13,7 +13,7 @@ QUICK = tests/protocol tests/flow tests/api tests/web/test_endpoints.py tests/we
 	tests/web/test_cookies.py tests/test_errors.py tests/test_events.py tests/test_exports.py \
 	tests/test_forks.py tests/test_front_doors.py tests/test_rooms.py tests/test_settings.py
 
-.PHONY: help demo test quick lint reference lock soak bench clean
+.PHONY: help demo test quick lint reference docs lock soak bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
@@ -21,8 +21,9 @@ help:
 	@echo "make quick   lint, type check and the fast tests, in under a minute"
 	@echo "make lint    lint and type check only"
 	@echo "make reference  renew the list of public names and the page of errors (from the source)"
+	@echo "make docs    build the documentation as a site, in site/"
 	@echo "make lock    renew requirements/ from pyproject.toml (maintainers)"
-	@echo "make soak    the long races and crashes of docs/reliability.md (twenty-five minutes)"
+	@echo "make soak    the long races and crashes of docs/explanation/reliability.md (25 minutes)"
 	@echo "make bench   measure against peers (twelve minutes; Linux, nginx, taskset)"
 	@echo "make clean   remove what make made; keeps test.db and .env"
 	@echo ""
@@ -46,6 +47,9 @@ lint:
 reference:
 	@sh scripts/environment test && exec .venv/bin/python tests/support/reference.py
 
+docs:
+	@sh scripts/docs $(ARGS)
+
 lock:
 	@sh scripts/lock
 
@@ -57,5 +61,5 @@ bench:
 	@sh scripts/environment test && sh bench/prepare && cd bench && exec .venv/bin/python -m harness $(ARGS)
 
 clean:
-	rm -rf .venv bench/.venv bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
+	rm -rf .venv .venv-docs site bench/.venv bench/node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis artefacts dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

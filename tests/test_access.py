@@ -1,4 +1,4 @@
-"""What the commands do to somebody's access, a developer does from Python, waiting or awaiting."""
+"""What the commands do to someone's access, a developer does from Python, waiting or awaiting."""
 
 from __future__ import annotations
 

@@ -1,112 +1,42 @@
-"""What the documentation says is done, as it says it.
+"""What the documentation says is done, as it says it. Ports are replaced by free ones.
 
-A code block is executed when its first line marks it: `title=<file>` is a file to write (with
-`append`, lines to add to it), `sh run` a list of commands, `sh emulator` and `sh serve` what goes
-on running, and `python run` a snippet that follows on the files. Nothing else is looked at. Ports
-are replaced by free ones.
+`support/pages.py` says which code blocks are executed by which tests.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hosts import Host, wait_until_ready
+from pages import DOCS, ROOT, Block, Follower, blocks_of, pages, path_of
 from person import Person
 from running import free_port, settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ADAPTERS = {
     "fastapi": "from main import *",
     "flask": "from app import *",
     "django": "import os, django; "
     "os.environ['DJANGO_SETTINGS_MODULE'] = 'mysite.settings'; django.setup()",
 }
-BLOCK = re.compile(r"^```([^\n`]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Block:
-    """A code block: the words after its fence, and what is in it."""
-
-    words: list[str]
-    text: str
-
-    @property
-    def title(self) -> str | None:
-        """The file that it is."""
-        titles = [word.removeprefix("title=") for word in self.words if "title=" in word]
-        return titles[0] if titles else None
+def page_of(name: str) -> Path:
+    return DOCS / "how-to" / f"{name}.md"
 
 
-def blocks_of(page: Path) -> list[Block]:
-    return [Block(words.split(), text) for words, text in BLOCK.findall(page.read_text("utf-8"))]
-
-
-def snippets(blocks: list[Block]) -> str:
-    return "\n".join(block.text for block in blocks if block.words == ["python", "run"])
-
-
-@dataclass(frozen=True)
-class Follower:
-    """Somebody who follows a page literally, in an empty directory."""
-
-    blocks: list[Block]
-    folder: Path
-    environment: dict[str, str]
-    ports: dict[str, int]
-
-    def text_of(self, block: Block) -> str:
-        text = block.text
-        for written, free in self.ports.items():
-            text = text.replace(written, str(free))
-        return text
-
-    def run(self, block: Block) -> None:
-        """Do what a block of commands says, up to the files that they are about."""
-        for command in self.text_of(block).splitlines():
-            self.do(shlex.split(command, comments=True))
-            if "startproject" in command:
-                self.write_files()
-
-    def do(self, words: list[str]) -> str:
-        done = subprocess.run(
-            words,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"{words}\n{done.stdout}"
-        return done.stdout
-
-    def write_files(self) -> None:
-        for block in self.blocks:
-            if block.title is not None:
-                path = self.folder / block.title
-                before = path.read_text() if "append" in block.words else ""
-                path.write_text(before + self.text_of(block))
-
-    def only(self, *words: str) -> Block:
-        [block] = [block for block in self.blocks if block.words == [*words]]
-        return block
+def snippets(blocks: Iterable[Block]) -> str:
+    return "\n".join(block.text for block in blocks if block.words == ("python", "run"))
 
 
 @contextmanager
@@ -145,10 +75,10 @@ def prepared(name: str, folder: Path) -> Follower:
     """Follow a page up to where it starts servers."""
     ports = {"8000": free_port(), "4568": free_port()}
     environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": path_of(sys.executable),
         "PROCORE_EMULATOR_URL": f"http://127.0.0.1:{ports['4568']}",
     }
-    follower = Follower(blocks_of(ROOT / "docs" / f"{name}.md"), folder, environment, ports)
+    follower = Follower(blocks_of(page_of(name)), folder, environment, ports)
     if name != "django":  # whose commands make the project first
         follower.write_files()
     follower.run(follower.only("sh", "run"))
@@ -178,7 +108,7 @@ def test_whoever_follows_the_page_literally_sees_the_projects(
     followed: dict[str, tuple[Follower, Host, Emulator]], name: str
 ) -> None:
     follower, host, emulator = followed[name]
-    page = (ROOT / "docs" / f"{name}.md").read_text()
+    page = page_of(name).read_text(encoding="utf-8")
     [address] = re.findall(r"<http://localhost:8000(/[^>]+)>", page)
     with Person(host.url, emulator) as person:
         sent = person.http.get(address)
@@ -201,10 +131,10 @@ def test_the_other_snippets_of_the_page_run(
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_the_addition_is_under_ten_lines_and_all_that_matters_is_on_one_screen(name: str) -> None:
-    page = (ROOT / "docs" / f"{name}.md").read_text()
+    page = page_of(name).read_text(encoding="utf-8")
     before_details = page.split("\n## ", 1)[0].splitlines()
     assert len(before_details) <= 60
-    files = [block.text for block in blocks_of(ROOT / "docs" / f"{name}.md") if block.title]
+    files = [block.text for block in blocks_of(page_of(name)) if block.title]
     ours = [
         line
         for line in "\n".join(files).splitlines()
@@ -219,9 +149,9 @@ def test_what_the_readme_shows_of_an_adapter_is_what_its_page_has_people_do(name
     [shown] = [
         block
         for block in blocks_of(ROOT / "README.md")
-        if block.words == ["python", f"from={name}"]
+        if block.words == ("python", f"from={name}")
     ]
-    blocks = blocks_of(ROOT / "docs" / f"{name}.md")
+    blocks = blocks_of(page_of(name))
     executed = "".join(block.text for block in blocks if block.title is not None).splitlines()
     left = iter(executed)
 
@@ -231,7 +161,7 @@ def test_what_the_readme_shows_of_an_adapter_is_what_its_page_has_people_do(name
 
 def test_the_snippets_of_all_other_pages_run(tmp_path: Path) -> None:
     """Each page's with the settings of an application that signs in at the local Procore."""
-    for page in PAGES:
+    for page in pages():
         program = snippets(blocks_of(page))
         if page.stem in ADAPTERS or not program:
             continue
@@ -239,4 +169,4 @@ def test_the_snippets_of_all_other_pages_run(tmp_path: Path) -> None:
         folder.mkdir()
         environment = settings_for("http://127.0.0.1:4568", free_port(), folder)
         upgrade(environment["PROCORE_DATABASE_URL"])
-        Follower([], folder, environment, {}).do([sys.executable, "-W", "error", "-c", program])
+        Follower((), folder, environment, {}).do([sys.executable, "-W", "error", "-c", program])

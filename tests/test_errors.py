@@ -148,7 +148,7 @@ def test_N1_an_error_can_be_made_of_its_arguments_alone_as_some_job_queues_do(
 
 
 def test_N1_where_nobody_says_a_request_may_have_been_carried_out() -> None:
-    assert ProcoreUnavailable("no answer").ambiguous is True
+    assert ProcoreUnavailable("no response").ambiguous is True
     assert RateLimited("too many").ambiguous is False  # never: it says so itself
 
 

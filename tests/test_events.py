@@ -1,4 +1,4 @@
-"""docs/events.md lists every event with its level, as the log has it (row O2)."""
+"""docs/reference/events.md lists every event with its level, as the log has it (row O2)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import run_by
 
 from procore_signin.events import LINES_PER_MINUTE, Event, Ration, emit, lines, listen
 
-PAGE = Path(__file__).parents[1] / "docs" / "events.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "events.md"
 ROW = re.compile(r"^\| `([a-z_]+\.[a-z_]+)` \| (info|warning|error) \|", re.MULTILINE)
 
 
@@ -36,9 +37,9 @@ def test_a_listener_hears_each_event_until_it_is_stopped() -> None:
 
 
 def test_the_example_hears_of_a_lost_grant(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    [example] = run_by("listener")
     names: dict[str, Any] = {}
-    exec(compile(example, str(PAGE), "exec"), names)  # noqa: S102  # our own page
+    exec(compile(example.text, str(PAGE), "exec"), names)  # noqa: S102  # our own page
     emit(Event.REFRESHED, user=1)
     emit(Event.GRANT_LOST, user=17)
     names["stop"]()
@@ -104,7 +105,7 @@ def test_O9_a_thousand_refusals_are_sixty_lines_and_a_count(
         "kind": "request.refused foreign_form",
         "count": 1000 - LINES_PER_MINUTE,
     }
-    assert heard.count(Event.REQUEST_REFUSED) == 1001  # whoever counts, counts them all
+    assert heard.count(Event.REQUEST_REFUSED) == 1001  # a listener counts them all
 
 
 def test_O9_what_a_person_did_is_never_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""The place that tells everybody of a fork, and whether everybody is told (rows F3, F4)."""
+"""The place that tells everyone of a fork, and whether everyone is told (rows F3, F4)."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_F3_one_that_dies_meanwhile_is_told_to_its_end() -> None:
 
     dying.append(Told("d", log))
     killer = Killer("k", [])
-    dying.append(Told("e", log))  # told before the killer, and held by nobody when it goes on
+    dying.append(Told("e", log))  # told before the killer, and held by no one when it goes on
     in_child(lambda: None)
     assert log == ["e before", "d before", "d parent", "e parent"]
     in_child(lambda: None)
@@ -365,7 +365,7 @@ ALLOWED = {
     "events.py::_on_a_thread": "makes the timer of a Ration, which drops it after a fork",
     "_flow/running/background.py::<module>": "lists what begins anew by itself",
     "_flow/running/background.py::Asked": "of a flow under way, which Runner drops",
-    "_flow/running/runners.py::_Carried": "a flow under way, which AsyncRunner drops after a fork",
+    "_flow/running/async_runner.py::_Carried": "a flow under way, which AsyncRunner drops",
     "_forks.py": "the place itself, which is tested above",
     "_store/sqlite/group_commit.py::GroupCommit": "kept by an AsyncRunner, which drops it",
     "_transport/deadline.py::DeadlineBackend": "keeps nothing itself; a pool has one",
@@ -575,7 +575,7 @@ MUTANTS: list[tuple[str, Callable[[str], str]]] = [
     (place, lambda source: re.sub(r"look_after\(self\)", "pass", source))
     for place in (
         "_api/http/wire.py",
-        "_flow/running/runners.py",
+        "_flow/running/async_runner.py",
         "_store/sqlite/database.py",
         "_transport/pyreqwest.py",
         "_transport/httpcore.py",

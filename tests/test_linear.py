@@ -17,10 +17,10 @@ import httpx2
 import pytest
 
 from procore_signin import events
+from procore_signin._api.error_messages import clean, words_of
 from procore_signin._api.http.origin import refuse_ambiguous
 from procore_signin._api.pagination import Pages
 from procore_signin._api.rate_limit import server_time, wait_before_retry
-from procore_signin._api.words import clean, words_of
 from procore_signin._flow.return_to import safe_return_to
 from procore_signin._protocol.authorization import parse_authorization_response
 from procore_signin._protocol.companies import parse_companies_response
@@ -36,11 +36,11 @@ from procore_signin._protocol.token_endpoint import (
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._web.endpoints import whole_number
+from procore_signin._web.http.asgi_wsgi import folded, of_environ
 from procore_signin._web.http.cookies import read_cookies
 from procore_signin._web.http.limits import network_of
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import is_from_our_pages, is_navigation, may_set_cookies
-from procore_signin._web.http.raw import folded, of_environ
 from procore_signin._web.router import _LOOPBACK
 from procore_signin._web.site import vary
 from procore_signin.errors import ProcoreSignInError
@@ -196,7 +196,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "where to return": lambda text: safe_return_to(f"/{text}", default="/"),
     "what varies": vary,
     "a line of the log": events._one_line,
-    "a token answer": in_answer(token_answer),
+    "a token response": in_answer(token_answer),
     "a refused token": in_answer(token_answer, 400),
     "a revocation": in_answer(check_revocation_response, 400),
     "token info": in_answer(parse_token_info_response),

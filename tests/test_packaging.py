@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LOCKS = [ROOT / "requirements" / "app.txt", ROOT / "requirements" / "test.txt"]
+LOCKS = [ROOT / "requirements" / f"{name}.txt" for name in ("app", "test", "docs")]
 
 
 def requirements(lock: Path) -> dict[str, list[str]]:
@@ -45,7 +45,7 @@ def test_a_lock_names_no_index_and_no_address(lock: Path) -> None:
 
 
 def test_tests_run_with_the_versions_that_people_run() -> None:
-    app, test = ({line.split()[0] for line in requirements(lock)} for lock in LOCKS)
+    app, test, _ = ({line.split()[0] for line in requirements(lock)} for lock in LOCKS)
 
     assert app - test == set()
 
@@ -57,6 +57,7 @@ def test_the_lock_holds_every_dependency_of_the_project() -> None:
     wanted = {
         LOCKS[0]: [*project["project"]["dependencies"], *extras["app"], *groups["build"]],
         LOCKS[1]: [*extras["postgresql"], *extras["mysql"], *groups["test"]],
+        LOCKS[2]: [*project["project"]["dependencies"], *extras["django"], *groups["docs"]],
     }
     missing = []
     for lock, declared in wanted.items():
@@ -122,3 +123,21 @@ def test_the_wheel_promises_the_command(wheel: Path) -> None:
     name = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
 
     assert b"procore-signin = procore_signin._cli:main" in archive.read(name)
+
+
+def test_every_link_of_the_packages_page_is_a_whole_address(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    headers, _, page = archive.read(name).decode().partition("\n\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    source = project["urls"]["Source"]
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", page)
+
+    assert "Description-Content-Type: text/markdown" in headers
+    assert page.startswith("# procore-signin\n")
+    assert [link for _, link in links if not link.startswith("https://")] == []
+    inside = [(picture, link) for picture, link in links if link.startswith(source)]
+    assert len(inside) > 10
+    for picture, link in inside:
+        kind = "raw" if picture else "blob"
+        assert (ROOT / link.removeprefix(f"{source}/{kind}/HEAD/")).exists(), link

@@ -265,7 +265,7 @@ def test_a_reader_copies_no_private_name() -> None:
     assert found == set()
     assert {
         "README.md",
-        "docs/flask.md",
+        "docs/how-to/flask.md",
         "examples/fastapi_projects/main.py",
         "deploy/nginx.conf",
     } <= {place for place, _ in places}

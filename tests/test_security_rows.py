@@ -28,7 +28,7 @@ ROW = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (holds|part|waits) \| ?(.*?) ?\|$"
 
 @cache
 def listed_rows() -> dict[str, tuple[str, str]]:
-    text = (ROOT / "docs/security-rows.md").read_text()
+    text = (ROOT / "docs/explanation/security-rows.md").read_text()
     return {row: (state, note) for row, _, state, note in ROW.findall(text)}
 
 

@@ -1,7 +1,6 @@
-"""The examples of docs/vault.md run, in the order in which they stand, against the emulator."""
+"""The examples about the vault run, page after page, against the emulator."""
 
 import asyncio
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from emulated import REDIRECT_URI, door_arguments
+from pages import run_by
 from scripted import Clock
 
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
@@ -19,7 +19,10 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import User
 from procore_signin.emulator import Emulator
 
-PAGE = Path(__file__).parents[1] / "docs" / "vault.md"
+PAGES = [
+    f"how-to/{name}.md"
+    for name in ("call-the-api", "nightly-job", "end-access", "service-accounts")
+]
 
 
 @pytest.fixture
@@ -54,9 +57,7 @@ def sign_in(procore: ProcoreSignIn, emulator: Emulator, login: str) -> User:
 
 
 def examples() -> str:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 6
-    return "\n".join(blocks)
+    return "\n".join(block.text for block in run_by("vault", *PAGES))
 
 
 def test_the_examples_run_and_the_nightly_job_survives_a_lost_grant(
@@ -75,7 +76,7 @@ def test_the_examples_run_and_the_nightly_job_survives_a_lost_grant(
     emulator.advance(5400)
     clock.advance(5400)
     names: dict[str, Any] = {"procore": procore, "user": user}
-    exec(compile(examples(), str(PAGE), "exec"), names)  # noqa: S102  # our own page
+    exec(compile(examples(), "vault", "exec"), names)  # noqa: S102  # our own page
     assert names["authorization"].startswith("Bearer ")
     assert [project["name"] for project in names["projects"]] == ["1234 - Sandbox Test Project"]
     assert capsys.readouterr().out == f"{user.id} 1234 - Sandbox Test Project\n"

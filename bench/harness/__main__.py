@@ -1,4 +1,4 @@
-"""Measure everything and write `bench/results.json`, `docs/performance.md` and its plot."""
+"""Measure everything; write `bench/results.json`, `docs/explanation/performance.md`, its plot."""
 
 from __future__ import annotations
 

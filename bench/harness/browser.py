@@ -22,7 +22,7 @@ class WrongAnswerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: its status, its raw head and its body."""
+    """A response: its status, its raw head and its body."""
 
     status: int
     head: bytes
@@ -48,7 +48,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self.open = False
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(WrongAnswerError("The connection ended before the answer"))
+            self._waiting.set_exception(
+                WrongAnswerError("The connection ended before the response")
+            )
 
     def request(self, content: bytes) -> asyncio.Future[Reply]:
         self._waiting = asyncio.get_running_loop().create_future()
@@ -87,7 +89,7 @@ class Browser:
     _connection: _Connection | None = None
 
     async def get(self, path: str, accept: str = "text/html") -> Reply:
-        """Ask for `path` and keep the cookies that come with the answer."""
+        """Ask for `path` and keep the cookies that come with the response."""
         if self._connection is None or not self._connection.open:
             loop = asyncio.get_running_loop()
             _, self._connection = await loop.create_connection(_Connection, "127.0.0.1", self.port)
@@ -122,7 +124,7 @@ class Browser:
         return parts.path
 
     async def see(self, path: str, accept: str = "text/html") -> None:
-        """Ask for a page of somebody signed in; its text must name the person."""
+        """Ask for a page of someone signed in; its text must name the person."""
         reply = await self.get(path, accept)
         if reply.status != 200 or b"@" not in reply.body:
             raise WrongAnswerError(f"{path} answered {reply.status} {reply.location}")

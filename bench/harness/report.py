@@ -1,4 +1,4 @@
-"""Writes the figures into `docs/performance.md`, between its two marks, and draws the plot."""
+"""Writes the figures into `docs/explanation/performance.md`, between its marks, and the plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.place import ROOT
 from harness.plot import Bars, svg
 from harness.servers import FLOOR, OURS
 
-PAGE: Final = ROOT / "docs" / "performance.md"
+PAGE: Final = ROOT / "docs" / "explanation" / "performance.md"
 PLOT: Final = ROOT / "docs" / "images" / "performance.svg"
 BEGIN: Final = "<!-- figures: written by `make bench` -->\n"
 END: Final = "<!-- end of the figures -->\n"
@@ -140,7 +140,7 @@ def _own_targets(results: Figures, ours: Figures) -> list[tuple[str, str, bool, 
 
 
 def _side_by_side(contenders: Figures) -> Iterator[str]:
-    yield "![CPU time of a sign-in and of a page](images/performance.svg)\n"
+    yield "![CPU time of a sign-in and of a page](../images/performance.svg)\n"
     yield (
         "| | CPU of a sign-in, µs | after a pause | sign-ins/s | CPU of a page, µs | pages/s"
         " | MB at rest | MB after the load |"
@@ -160,16 +160,16 @@ def _side_by_side(contenders: Figures) -> Iterator[str]:
 
 def _more(results: Figures) -> Iterator[str]:
     slow = results["slow upstream"]["figures"]
-    yield "### 500 sign-ins under way, an upstream of 200 ms\n"
+    yield "## 500 sign-ins under way, an upstream of 200 ms\n"
     yield (
-        "Added to the two answers of Procore (400 ms), in milliseconds. All 500 begin again at "
+        "Added to the two responses of Procore (400 ms), in milliseconds. All 500 begin again at "
         "once, so each core is full: this is how long a sign-in queues then.\n"
     )
     yield "| | p50 | p99 | sign-ins/s | failures |\n| --- | ---: | ---: | ---: | ---: |"
     for name, found in slow.items():
         figures = [f"{found[key]:.0f}" for key in ("added_p50", "added_p99", "per_second")]
         yield _row([name, *figures, str(found["failures"])])
-    yield "\n### From the start of the process to the first page, in seconds\n"
+    yield "\n## From the start of the process to the first page, in seconds\n"
     yield "| | median (least to most) |\n| --- | ---: |"
     for name, found in results["starts"]["figures"].items():
         yield _row([name, _spread(found, digits=2)])
@@ -192,7 +192,7 @@ def _more(results: Figures) -> Iterator[str]:
 
 
 def _table_of(title: str, words: str, part: Figures) -> Iterator[str]:
-    yield f"\n### {title}\n\n{words}\n"
+    yield f"\n## {title}\n\n{words}\n"
     yield (
         "| | CPU of a sign-in, µs | sign-ins/s | CPU of a page, µs | pages/s |\n"
         "| --- | ---: | ---: | ---: | ---: |"
@@ -224,7 +224,7 @@ def _plot(contenders: Figures) -> str:
     return svg(
         (
             bars("sign-in", "A whole sign-in: processor time, µs"),
-            bars("page", "A page of somebody signed in: processor time, µs"),
+            bars("page", "A page of someone signed in: processor time, µs"),
         ),
         OURS,
         "Processor time of a sign-in and of a page, beside peers",

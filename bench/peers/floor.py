@@ -1,7 +1,7 @@
 """The floor: what a sign-in costs when everything is left out that can be.
 
 The same server, HTTP client and database as the application, two calls upstream, one durable
-transaction, three answers. Nothing is sealed, limited, checked for its form, rendered or retried;
+transaction, three responses. Nothing is sealed, limited, checked for its form, rendered or retried;
 no real application could be this.
 """
 

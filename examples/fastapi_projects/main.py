@@ -1,6 +1,6 @@
 """List my projects: a FastAPI application that people sign in to with Procore.
 
-Set it up as `docs/fastapi.md` says, then run it: `uvicorn main:app`.
+Set it up as `docs/how-to/fastapi.md` says, then run it: `uvicorn main:app`.
 """
 # ruff: noqa: INP001  # a program, not a package
 

@@ -1,6 +1,7 @@
 """List my projects: a Flask application that people sign in to with Procore.
 
-Set it up as `docs/flask.md` says, then run it: `flask run`, or `gunicorn 'app:create_app()'`.
+Set it up as `docs/how-to/flask.md` says, then run it: `flask run`, or
+`gunicorn 'app:create_app()'`.
 """
 # ruff: noqa: INP001  # a program, not a package
 

@@ -19,7 +19,8 @@ from procore_signin._flow.context import (
     Context,
 )
 from procore_signin._flow.hooks import Hooks
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, read
 from procore_signin._flow.tokens import FreshToken, fresh_tokens
 from procore_signin._flow.users import AccessEnded
@@ -223,7 +224,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     def users(self, *, disabled: bool = False) -> Iterator[User]:
-        """Return everybody who signed in to this environment, page by page.
+        """Return everyone who signed in to this environment, page by page.
 
         Args:
             disabled: Whether to return those too who are disabled.
@@ -239,10 +240,10 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def disable(self, user: User | int) -> AccessEnded | None:
         """End all access of `user` from this moment on, in every process.
 
-        Nobody else's access changes. The tokens are revoked at Procore, now or by the janitor.
+        No one else's access changes. The tokens are revoked at Procore, now or by the janitor.
 
         Returns:
-            What became of it, or None where nobody has that number.
+            What became of it, or None where no one has that number.
 
         Raises:
             StoreUnavailable: Repeat it, which is harmless.
@@ -250,7 +251,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         return self.run(access.disable(self.context, _id_of(user)))
 
     def enable(self, user: User | int) -> User | None:
-        """Let `user` sign in again, who has to; None where nobody has that number.
+        """Let `user` sign in again, who has to; None where no one has that number.
 
         Raises:
             StoreUnavailable: Repeat it, which is harmless.
@@ -261,7 +262,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         """End the sessions of `user`, forget and revoke the tokens.
 
         Returns:
-            What became of it, or None where nobody has that number.
+            What became of it, or None where no one has that number.
 
         Raises:
             StoreUnavailable: Repeat it, which is harmless.
@@ -276,7 +277,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
             even_sealed: Erase tokens too that cannot be opened. Procore goes on honouring them.
 
         Returns:
-            What became of it, or None where nobody has that number.
+            What became of it, or None where no one has that number.
 
         Raises:
             VaultSealed: The tokens cannot be opened. The user is disabled, and still there.
@@ -351,7 +352,7 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     async def users(self, *, disabled: bool = False) -> AsyncIterator[User]:
-        """Return everybody who signed in, as `ProcoreSignIn.users`."""
+        """Return everyone who signed in, as `ProcoreSignIn.users`."""
         after = 0
         while page := await self.run(_page_of_users(self.context, after)):
             after = page[-1].id

@@ -1,7 +1,7 @@
 """The one place that knows about forks: what must not go over to a child is told here.
 
 After `os.fork` a child has the parent's memory and one of its threads. A socket would be shared by
-both, a lock that another thread held stays held for ever, and work that another thread was doing
+both, a lock that another thread held stays held forever, and work that another thread was doing
 is never finished. So whatever holds a socket, a thread, an event loop, a lock or a list of work
 under way registers here, and starts afresh in the child. `tests/test_forks.py` finds what does not.
 """
@@ -39,9 +39,9 @@ class Holding(Forkable, Protocol):
 class _Forks:
     """Whom to tell, in the order of their coming; before a fork in the opposite order.
 
-    The lock is held while the process forks: whoever wants to be looked after meanwhile waits, and
+    The lock is held while the process forks: a caller that wants to register meanwhile waits, and
     one fork happens at a time. It is reentrant, because a fork may happen in the middle of a fork,
-    in what somebody does when told. Who rests then rests already, until the outermost is over.
+    in what someone does when told. Who rests then rests already, until the outermost is over.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Forks:
         trouble: list[BaseException] = []
         for each in self._all():
             _tell(each, "after_fork", trouble)
-        del rested  # not earlier: what nobody else holds has to be abandoned before it ends
+        del rested  # not earlier: what no one else holds has to be abandoned before it ends
         _complain(trouble)
 
     def _all(self) -> list[Forkable]:
@@ -116,7 +116,7 @@ def _tell(each: Forkable, what: str, trouble: list[BaseException]) -> None:
 
 
 def _complain(trouble: list[BaseException]) -> None:
-    """Raise the first; Python prints it, because nobody can stop a fork."""
+    """Raise the first; Python prints it, because no one can stop a fork."""
     if trouble:
         raise trouble[0]
 
@@ -136,7 +136,7 @@ def look_after(each: Forkable) -> None:
 
 
 def abandon(*inherited: object) -> None:
-    """Keep what a forked child inherited for ever, never to be used or closed.
+    """Keep what a forked child inherited forever, never to be used or closed.
 
     Closing a connection would say goodbye to the server in the parent's name, and with SQLite harm
     the parent's locks (sqlite.org/howtocorrupt.html §2.6).
@@ -205,7 +205,7 @@ def _gave_up(lock: threading.RLock) -> bool:
 class Made(Generic[T]):
     """As `functools.cached_property`, and made once also where threads meet.
 
-    That of Python 3.11 has a lock that a child finds held for ever, if another thread was making
+    That of Python 3.11 has a lock that a child finds held forever, if another thread was making
     something at the fork; that of later versions has none.
     """
 
@@ -224,7 +224,7 @@ class Made(Generic[T]):
 
 
 class Event:
-    """As `threading.Event`, and a child can set it and wait for it whoever did so at the fork."""
+    """As `threading.Event`; a child can set it and wait for it, whatever happened at the fork."""
 
     __slots__ = ("__weakref__", "_event")
 
@@ -237,7 +237,7 @@ class Event:
         return self._event.is_set()
 
     def set(self) -> None:
-        """Let everybody go on who waits, and who will wait."""
+        """Let everyone go on who waits, and who will wait."""
         self._event.set()
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from procore_signin._emulator.control.handle import Emulator
 from procore_signin._emulator.control.verbs import LiveGrant, TokenRequest
 from procore_signin._emulator.environments import four_environments
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.faults.effects import KINDS as FAULT_KINDS
 from procore_signin._emulator.faults.effects import BadFault
 from procore_signin._emulator.faults.faults import Fault
@@ -16,7 +17,6 @@ from procore_signin._emulator.files.seed_file import read_population
 from procore_signin._emulator.journal import Exchange, Journal
 from procore_signin._emulator.process import serve, serve_all
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.asgi import EmulatorApp
 from procore_signin._emulator.wire.server import DEFAULT_HOST, DEFAULT_PORT
 from procore_signin._emulator.world.clients import OUT_OF_BAND, Client

@@ -6,8 +6,8 @@ ProcoreSignInError
 ├── AttemptInvalid        unknown, expired, used, not ours   → start again; log it
 ├── GrantLost             the code or refresh token is dead    → ask for a new sign-in
 ├── ClientMisconfigured   Procore does not accept this client  → tell the operator
-├── ProcoreUnavailable    no answer, 5xx, 429                  → try again later
-├── UnexpectedResponse    the answer breaks the protocol       → report it
+├── ProcoreUnavailable    no response, 5xx, 429                  → try again later
+├── UnexpectedResponse    the response breaks the protocol       → report it
 ├── StoreUnavailable      the database did not answer          → try again later
 ├── ApiError              a call to Procore's API did not succeed → see `procore_signin.api`
 ├── VaultSealed           a sealed value cannot be opened      → operator: wrong or retired key
@@ -226,8 +226,8 @@ class ProcoreUnavailable(ProcoreSignInError):
 
     Attributes:
         retry_after: Seconds to wait, as the server asked, or None.
-        ambiguous: True when the request may have been carried out although no answer came, also
-            where nobody says.
+        ambiguous: True when the request may have been carried out although no response came, also
+            where no one says.
     """
 
     code = "procore_unavailable"
@@ -255,7 +255,7 @@ class ProcoreUnavailable(ProcoreSignInError):
 
 
 class UnexpectedResponse(ProcoreSignInError):
-    """The answer breaks the protocol. Report it: the message names the rule, never the body."""
+    """The response breaks the protocol. Report it: the message names the rule, never the body."""
 
     code = "unexpected_response"
 
@@ -279,7 +279,7 @@ class ApiError(ProcoreSignInError):
     """Base of every error of a call to Procore's API.
 
     Attributes:
-        status: The HTTP status, or None when there is no answer.
+        status: The HTTP status, or None when there is no response.
         method: Such as `GET`.
         path: The path without the query, which may hold personal data.
         error_description: Procore's words, cleaned and bounded, or None. Escape before showing.

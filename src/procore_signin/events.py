@@ -3,7 +3,7 @@
 Each event is one record of the standard library's logger `procore_signin`: the message is the
 event's name, and `record.fields` holds its facts. No field ever carries a code, a state, a token,
 a cookie, an e-mail address or a query (row O1); control characters in text are replaced, so that
-nobody can forge a line (row O2).
+no one can forge a line (row O2).
 
 What a stranger can cause as often as they like fills no disk: of each kind, so many lines a minute
 are written in each process, and one that says how many were left out (row O9). Listeners hear all.
@@ -175,7 +175,7 @@ def _tell_left_out(kind: str, count: int) -> None:
 
 
 lines: Final = Ration(_tell_left_out)
-"""How much of what anybody can cause this process writes."""
+"""How much of what anyone can cause this process writes."""
 
 atexit.register(lines.tell)
 
@@ -207,7 +207,7 @@ def emit(event: Event, **fields: Field) -> None:
 
 
 def _one_line(value: Field) -> Field:
-    """Replace what could start a new line or move the cursor in somebody's terminal."""
+    """Replace what could start a new line or move the cursor in someone's terminal."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:256])
     return value

@@ -78,7 +78,7 @@ def serve() -> Iterator[Serve]:
 
 
 class Answering(Protocol):
-    """Starts a server that gives these answers, one after the other, the last one for ever."""
+    """Starts a server that gives these responses, one after the other, the last one forever."""
 
     def __call__(self, *answers: bytes) -> Server: ...
 
@@ -101,7 +101,7 @@ def answering(serve: Serve) -> Answering:
 
 
 class MakeAnswer(Protocol):
-    """Writes an HTTP answer."""
+    """Writes an HTTP response."""
 
     def __call__(self, status: int, body: bytes = b"", **headers: str) -> bytes: ...
 

@@ -13,7 +13,7 @@ from tests.api.conftest import Answering, MakeAnswer
 from tests.api.world import ME, World
 
 from procore_signin import api
-from procore_signin._api.words import MAX_FIELDS, MAX_WORDS, clean, words_of
+from procore_signin._api.error_messages import MAX_FIELDS, MAX_WORDS, clean, words_of
 from procore_signin.api import (
     ApiError,
     ApiUnavailable,

@@ -50,7 +50,7 @@ def own_loop(face: Face) -> Face:
 
 
 def others(face: Face, whose: str) -> list[str]:
-    """Ask as `whose`; return the answers that are not one's own."""
+    """Ask as `whose`; return the responses that are not one's own."""
     return wrong(own_loop(face), whose)
 
 
@@ -280,7 +280,7 @@ def test_F3_a_client_takes_no_lock_for_cookies_that_it_does_not_keep(
 def test_F3_requests_under_way_in_the_parent_do_not_count_in_a_child(
     new_world: Any,
 ) -> None:
-    """Before a first answer has told the limits, so many may be under way."""
+    """Before a first response has told the limits, so many may be under way."""
     world: World = new_world()
     pace = shared.shared_by(world.door).pace
     for _ in range(FIRST_IN_FLIGHT):

@@ -1,4 +1,4 @@
-"""Bytes beyond ASCII in the headers of an answer: HTTP allows them (RFC 9110 §5.5, obs-text)."""
+"""Bytes beyond ASCII in the headers of a response: HTTP allows them (RFC 9110 §5.5, obs-text)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_T9_a_header_that_is_not_ASCII_troubles_no_call_of_the_API(
     for name in READ_BY_US:
         client = world.client(at=answering(answer_with(name, value)).origin, options=ONCE)
         assert raise_for_procore(client.get(ME)).json() == [], name
-        # What was learned from the first answer does not trouble the next call either.
+        # What was learned from the first response does not trouble the next call either.
         assert client.get(ME).text == "[]", name
 
 

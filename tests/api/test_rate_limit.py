@@ -33,7 +33,7 @@ NOW = 1_800_000_000
 
 
 def told(limit: int, remaining: int, reset: float, **more: str) -> dict[str, str]:
-    """Return the headers of an answer."""
+    """Return the headers of a response."""
     return {
         "x-rate-limit-limit": str(limit),
         "x-rate-limit-remaining": str(remaining),
@@ -245,7 +245,7 @@ def test_a_refused_token_after_a_429_is_renewed_all_the_same(world: World) -> No
 
 
 def test_a_call_that_fails_gives_its_place_back(world: World, answering: Answering) -> None:
-    """Fails when a lost request stays counted as under way: the eleventh would wait for ever."""
+    """Fails when a lost request stays counted as under way: the eleventh would wait forever."""
     server = answering(b"")
     client = world.client(at=server.origin, options=world.time.options(deadline=0.05))
     for _ in range(FIRST_IN_FLIGHT + 5):

@@ -102,7 +102,7 @@ def all_at_once(first: bytes, then: bytes, number: int) -> Any:
 def test_R9_always_401_for_fifty_at_once_costs_two_calls_each_and_one_refresh_in_all(
     world: World, serve: Serve, answer: MakeAnswer
 ) -> None:
-    """The race is as wide as it gets: nobody is refused before all fifty have asked.
+    """The race is as wide as it gets: no one is refused before all fifty have asked.
 
     Fails without `rejected=` in `fresh_tokens`, and without `Renewals`.
     """

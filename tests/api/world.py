@@ -38,7 +38,8 @@ Colour = Literal["sync", "async"]
 class Time:
     """Time of the client that passes only when it sleeps, and moves the emulator along.
 
-    The short pause of whoever waits for requests under way is a real one: those requests are real.
+    The short pause of a caller that waits for requests under way is a real one: those requests are
+    real.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -195,7 +196,7 @@ class World:
         self.user = self.sign_in()
 
     def sign_in(self, login: str = DEMO_LOGIN) -> int:
-        """Sign somebody in, and return the id of the user that they are here."""
+        """Sign someone in, and return the id of the user that they are here."""
         attempt = new_attempt(self.door.context, return_to="/")
         url = attempt.authorization_url(self.door.context)
         location = urlsplit(self.emulator.approve(url, login=login))
@@ -248,7 +249,7 @@ class World:
             self._run(api.aclose(self._async_door(at, self._runner)))
 
     def settle(self) -> None:
-        """Let finish what a front door does beside its answers."""
+        """Let finish what a front door does beside its responses."""
 
         async def finish(door: AsyncProcoreSignIn) -> None:
             while door._runner._unfinished:

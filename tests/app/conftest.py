@@ -41,7 +41,7 @@ def emulator(running_emulator: Emulator, app: Application) -> Emulator:
 
 @pytest.fixture
 def person(app: Application, emulator: Emulator) -> Iterator[Enter]:
-    """Return a function that opens the browser of somebody new."""
+    """Return a function that opens the browser of someone new."""
     with ExitStack() as stack:
 
         def enter(**settings: str) -> Person:

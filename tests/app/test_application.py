@@ -274,7 +274,7 @@ def test_I5_a_disabled_user_is_out_at_the_next_request_in_every_process(
 
 
 class Locked:
-    """The database file, locked by somebody who does not let go: as good as down."""
+    """The database file, locked by someone who does not let go: as good as down."""
 
     def __init__(self, folder: Path) -> None:
         self._database = sqlite3.connect(folder / "test.db", check_same_thread=False)
@@ -320,7 +320,7 @@ def test_C12_a_database_that_goes_down_after_the_exchange_leaves_no_grant(
 
 
 def raw(url: str, request: bytes) -> bytes:
-    """Send these bytes as they are and return the whole answer."""
+    """Send these bytes as they are and return the whole response."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as peer:
         peer.sendall(request)

@@ -1,4 +1,4 @@
-"""Connections: none lasts for ever, and who has most loses theirs first (row O8)."""
+"""Connections: none lasts forever, and who has most loses theirs first (row O8)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Place:
         return found
 
     def left(self) -> Counter[str]:
-        """Return how many connections of each address nobody has ended."""
+        """Return how many connections of each address no one has ended."""
         alive = Counter[str]()
         for address, peer in self.accepted:
             peer.settimeout(0)

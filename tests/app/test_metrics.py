@@ -57,7 +57,7 @@ def test_metrics_tell_sign_ins_sessions_and_upstream_latency_of_all_workers_toge
 
 
 def test_every_metric_is_listed_with_its_kind() -> None:
-    page = Path(__file__).parents[2] / "docs" / "events.md"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
     row = re.compile(r"^\| `(procore_signin_\w+)` \| (\w+) \|", re.MULTILINE)
     kind = re.compile(r"^# TYPE (procore_signin_\w+) (\w+)$", re.MULTILINE)
     told = dict(kind.findall(Metrics().text(sessions=0).decode()))
@@ -66,7 +66,7 @@ def test_every_metric_is_listed_with_its_kind() -> None:
 
 
 def test_metrics_tell_refreshes_by_outcome_and_waits_for_other_processes(tmp_path: Path) -> None:
-    """The application itself asks for nobody's tokens: here a program beside it does."""
+    """The application itself asks for no one's tokens: here a program beside it does."""
     procore, clock, metrics = ScriptedProcore(), Clock(), Metrics()
     stop = listen(metrics.count)
     try:

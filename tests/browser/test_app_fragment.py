@@ -1,4 +1,4 @@
-"""The page that finds the answer behind the `#` (tutorial, steps 8 and 9), in a real browser."""
+"""The page that finds the response behind the `#` (tutorial, steps 8 and 9), in a real browser."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_C11_without_an_answer_the_page_says_so_and_one_click_goes_on(
 
     assert asked == [""]
     expect(page.get_by_role("heading", level=1)).to_have_text(
-        "There is no answer from Procore in this address"
+        "There is no response from Procore in this address"
     )
     page.get_by_role("link", name="Sign In with Procore").click()
     page.wait_for_url(f"{server.origin}{AUTHORIZE}")
@@ -183,7 +183,7 @@ def test_while_it_moves_the_page_says_that_it_is_finishing(
     new_page: NewPage, server: Preview
 ) -> None:
     page = new_page()
-    # An answer without content leaves the browser where it is: on the page that is leaving.
+    # A response without content leaves the browser where it is: on the page that is leaving.
     page.route("**/callback?code=*", lambda route: route.fulfill(status=204))
     page.goto(f"{server.origin}/callback#code=fake&state=5f5f", wait_until="commit")
 

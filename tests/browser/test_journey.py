@@ -40,7 +40,7 @@ def app(
 
 @pytest.fixture(autouse=True)
 def _as_if_new(emulator: Emulator, app: Application) -> None:
-    """Let nobody be remembered from the test before: neither consent nor people nor faults."""
+    """Let no one be remembered from the test before: neither consent nor people nor faults."""
     forget_tokens(app)
     emulator.reset()
 

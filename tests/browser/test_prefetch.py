@@ -45,7 +45,7 @@ def app(
 
 @pytest.fixture
 def other_site() -> Iterator[Serve]:
-    """Serves one page of somebody else's, on the site `127.0.0.1` or `localhost`."""
+    """Serves one page of someone else's, on the site `127.0.0.1` or `localhost`."""
     page = b""
 
     class Handler(BaseHTTPRequestHandler):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from hosts import Host, hosts
+from pages import run_by
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from procore_signin.emulator import DEMO_LOGIN, Emulator
@@ -23,6 +24,8 @@ def emulator() -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     with hosts(emulator, tmp_path_factory.mktemp("pwa"), "pwa") as started:
+        [documented] = run_by("service-worker")
+        (started["pwa"].folder / "documented.js").write_text(documented.text, encoding="utf-8")
         yield started["pwa"]
 
 
@@ -63,7 +66,7 @@ def sign_out(page: Page) -> None:
     expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
 
 
-@pytest.mark.parametrize("worker", ["passes", "changes", "remakes", "preloads"])
+@pytest.mark.parametrize("worker", ["passes", "changes", "remakes", "preloads", "documented"])
 def test_K10_a_person_signs_in_and_out_through_a_service_worker(
     context: BrowserContext, host: Host, worker: str
 ) -> None:

@@ -1,7 +1,7 @@
 """The rows of the table of browsers that say "Chromium" are what Chromium sends.
 
 Three names of this machine stand for our origin, for another one of the same site and for another
-site. A server that answers to all of them notes what arrives at the address in question.
+site. A server that answers all of them notes what arrives at the address in question.
 """
 
 from __future__ import annotations

@@ -470,4 +470,4 @@ def test_a_query_that_does_not_fit_the_answer_tells_why_and_the_cure(terminal: T
 
     assert (done.status, done.out) == (1, "")
     assert "Why:  keys() gets array and takes object." in done.err
-    assert "Cure: Look at the answer without --query." in done.err
+    assert "Cure: Look at the response without --query." in done.err

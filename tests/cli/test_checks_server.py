@@ -1,4 +1,4 @@
-"""Each finding about the server, made by an answer that asks for it."""
+"""Each finding about the server, made by a response that asks for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = Settings.load(
 
 
 class Answering:
-    """A transport whose every answer is the same, and which keeps what was sent."""
+    """A transport whose every response is the same, and which keeps what was sent."""
 
     def __init__(self, answer: HttpResponse | Exception) -> None:
         self.answer = answer
@@ -123,21 +123,21 @@ def test_an_answer_that_is_not_procores_is_a_problem(body: object) -> None:
 
 
 def test_a_server_that_is_not_reached_is_one_problem() -> None:
-    found = token_findings(ProcoreUnavailable("Nobody there", ambiguous=False, hint="Look."))
+    found = token_findings(ProcoreUnavailable("No one there", ambiguous=False, hint="Look."))
 
     assert found == {
         "server": Finding(
             "server",
             "problem",
             "login-sandbox.procore.com was not reached.",
-            "Nobody there.",
+            "No one there.",
             "Look.",
         )
     }
 
 
 def test_a_server_that_breaks_http_is_one_problem() -> None:
-    found = token_findings(UnexpectedResponse("The answer is too large"))
+    found = token_findings(UnexpectedResponse("The response is too large"))
 
     assert [(f.check, f.level) for f in found.values()] == [("server", "problem")]
 

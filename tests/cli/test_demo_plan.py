@@ -10,6 +10,7 @@ from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.run import demo
 from procore_signin._cli.run.demo import Plan, Wishes, kept_key, make_plan
 from procore_signin._protocol.secret import Secret
+from procore_signin._settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, EmulatorOptions
 
@@ -50,8 +51,8 @@ def test_the_demo_knows_the_emulators_person_and_client() -> None:
     options = EmulatorOptions()
 
     assert (demo.LOGIN, demo.PASSWORD) == (DEMO_LOGIN, DEMO_PASSWORD)
-    assert options.client_id == demo.CLIENT_ID
-    assert options.client_secret == demo.CLIENT_SECRET
+    assert options.client_id == EMULATOR_CLIENT_ID
+    assert options.client_secret == EMULATOR_CLIENT_SECRET
 
 
 def test_a_real_environment_with_credentials_runs_the_application_alone(tmp_path: Path) -> None:

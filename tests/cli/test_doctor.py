@@ -72,7 +72,7 @@ def only(findings: list[Finding]) -> Finding:
 
 
 def sign_in(settings: Settings) -> None:
-    """Leave somebody's sealed tokens in the database."""
+    """Leave someone's sealed tokens in the database."""
     store = Store(settings["PROCORE_DATABASE_URL"], KeyRing.parse(Secret(KEYS, "keys")))
     store.take_attempt("a" * 64, environment="emulator", now=1, expires_at=100)
     store.complete_sign_in(
@@ -115,6 +115,16 @@ def test_settings_that_are_missing_are_all_named(tmp_path: Path) -> None:
     ]
     assert {each.level for each in findings} == {"problem"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_text_is_one_of_the_problems(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes("PROCORE_ENVIRONMENT=sandbox".encode("utf-16"))
+
+    found = [finding.what for finding in examine({}, path, port=4567)]
+
+    assert found[0] == ".env is not UTF-8 text."
+    assert "PROCORE_ENVIRONMENT is not set." in found
 
 
 @pytest.mark.parametrize(
@@ -325,7 +335,7 @@ def test_the_command_tells_people_what_why_and_the_cure(
     assert "problem  client: Procore (emulator) does not accept" in shown
     assert "Why:  It answered invalid_client" in shown
     assert "Cure: Copy the client id and the client secret again" in shown
-    assert shown.endswith("1 problem to cure before anybody can sign in.\n")
+    assert shown.endswith("1 problem to cure before anyone can sign in.\n")
 
 
 def test_a_warning_alone_ends_with_0(command: Command, settings: Settings) -> None:

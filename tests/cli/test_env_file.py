@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.personal.profile import Profile
-from procore_signin._cli.setup import env_file
-from procore_signin._settings.env_file import read_env_file
+from procore_signin._settings import env_file
+from procore_signin._settings.env_file import EnvFileUnusable
 
 HAND_WRITTEN = """\
 # My settings
@@ -58,21 +58,21 @@ def test_a_file_without_a_last_line_break_gets_one_before_more() -> None:
 def test_whatever_is_written_is_what_the_application_reads(value: str) -> None:
     try:
         completed = env_file.complete("# before\n", {"PROCORE_CLIENT_SECRET": value})
-    except CommandFailed:
+    except EnvFileUnusable:
         pytest.fail("a value without line breaks was refused")
 
     assert env_file.values_of(completed.text) == {"PROCORE_CLIENT_SECRET": value}
 
 
-def test_both_readers_of_the_file_agree(tmp_path: Path) -> None:
+def test_reading_and_checking_read_the_same(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(f"{HAND_WRITTEN}\nD='a $HOME ${{x}} \\' b'\n", encoding="utf-8")
 
-    assert env_file.read(path) == read_env_file(path)[0]
+    assert env_file.read(path) == env_file.read_and_check(path)[0]
 
 
 def test_a_value_that_would_be_read_differently_is_refused() -> None:
-    with pytest.raises(CommandFailed, match="PROCORE_KEYS cannot be written"):
+    with pytest.raises(EnvFileUnusable, match="PROCORE_KEYS cannot be written"):
         env_file.complete("BROKEN='no end\n", {"PROCORE_KEYS": "x' y"})
 
 
@@ -84,8 +84,24 @@ def test_a_file_that_is_no_text_is_refused_with_the_cure(tmp_path: Path) -> None
     path = tmp_path / ".env"
     path.write_bytes(b"A=\xff\xfe")
 
-    with pytest.raises(CommandFailed, match="cannot be read"):
+    with pytest.raises(EnvFileUnusable, match="cannot be read"):
         env_file.read(path)
+
+
+@pytest.mark.parametrize("arguments", [("keys", "generate"), ("init",), ("db", "current")])
+def test_a_command_that_needs_such_a_file_says_what_why_and_the_cure(
+    command: Command, arguments: tuple[str, ...]
+) -> None:
+    (command.folder / ".env").write_bytes(b"A=\xff\xfe")
+
+    done = command(*arguments)
+
+    assert done.status == 1
+    assert done.err.splitlines() == [
+        "Error: .env cannot be read.",
+        "  Why:  It is not UTF-8 text.",
+        "  Cure: Save it again as UTF-8.",
+    ]
 
 
 def test_only_the_owner_may_read_what_is_written(tmp_path: Path) -> None:

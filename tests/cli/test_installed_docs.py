@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import run_by
 from terminal import Terminal
 
 from procore_signin._cli.personal.json_query import compile_query
 from procore_signin.emulator import Emulator
 
-PAGE = (Path(__file__).parents[2] / "docs/installed-applications.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/how-to/scripts.md").read_text(encoding="utf-8")
 DOCUMENT = [{"id": 1, "name": "A", "company": {"id": 8089}}]
 
 
@@ -24,9 +25,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_its_commands_do_what_they_say_in_their_order(terminal: Terminal) -> None:
-    block = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    assert block
-    lines = [shlex.split(line) for line in block[1].splitlines()]
+    [block] = run_by("scripts")
+    lines = [shlex.split(line) for line in block.text.splitlines()]
     assert {line[0] for line in lines} == {"procore-signin"}
     login, *others, logout = [line[1:] for line in lines]
     assert login == ["login", "--environment", "emulator"]

@@ -404,7 +404,7 @@ def test_V3_giving_up_a_key_saves_what_it_still_opens(command: Command) -> None:
 
 
 def test_V3_the_whole_life_of_a_key(command: Command) -> None:
-    """Made, used, followed by another, emptied, retired: and everybody's tokens still open."""
+    """Made, used, followed by another, emptied, retired: and everyone's tokens still open."""
     write_settings(command.folder)
     add_many(command.folder, 3, OLD)
 

@@ -1,4 +1,4 @@
-"""On `localhost` nobody else answers for us: both of its addresses are held (row K9)."""
+"""On `localhost` no one else answers for us: both of its addresses are held (row K9)."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def test_a_loopback_answer_is_caught_and_the_browser_says_so(
     assert page.headers["referrer-policy"] == "no-referrer"
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "set-cookie" not in page.headers
-    with pytest.raises(httpx2.ConnectError):  # it was there for one answer
+    with pytest.raises(httpx2.ConnectError):  # it was there for one response
         httpx2.get(redirect_uri)
 
 
@@ -207,7 +207,7 @@ def test_A5_C1_C3_an_answer_with_another_state_is_refused_and_ends_nothing(
 ) -> None:
     with terminal.login("--redirect-uri", redirect_uri) as login:
         location = terminal.emulator.approve(login.address)
-        login.read_until("Waiting for the answer")
+        login.read_until("Waiting for the response")
         state = parse_qs(urlsplit(location).query)["state"][0]
         for wrong in (
             location.replace(state, "0" * 64),
@@ -228,7 +228,7 @@ def test_C8_C9_A10_only_a_window_that_goes_there_brings_the_answer(
 ) -> None:
     with terminal.login("--redirect-uri", redirect_uri) as login:
         location = terminal.emulator.approve(login.address)
-        login.read_until("Waiting for the answer")
+        login.read_until("Waiting for the response")
         refused = {
             "frame": httpx2.get(location, headers={"sec-fetch-dest": "iframe"}).status_code,
             "prefetch": httpx2.get(location, headers={"sec-purpose": "prefetch"}).status_code,
@@ -271,7 +271,7 @@ def test_C4_a_second_answer_is_not_taken(terminal: Terminal, redirect_uri: str) 
     exchange = terminal.emulator.fault("POST /oauth/token", "latency", seconds=1.0)
     with terminal.login("--redirect-uri", redirect_uri) as login, ThreadPoolExecutor() as threads:
         location = terminal.emulator.approve(login.address)
-        login.read_until("Waiting for the answer")
+        login.read_until("Waiting for the response")
         first = threads.submit(httpx2.get, location, timeout=30)
         _wait_until(lambda: exchange.happened == 1)
         assert httpx2.get(location).status_code == 410
@@ -300,7 +300,7 @@ def test_nobody_is_waited_for_for_ever(terminal: Terminal, redirect_uri: str) ->
 
 def test_ctrl_c_ends_the_waiting(terminal: Terminal, redirect_uri: str) -> None:
     with terminal.login("--redirect-uri", redirect_uri) as login:
-        login.read_until("Waiting for the answer")
+        login.read_until("Waiting for the response")
         login.process.send_signal(signal.SIGINT)
 
         assert login.end().status == 130
@@ -328,7 +328,7 @@ def test_K9_nobody_else_can_listen_while_an_answer_is_waited_for(
 ) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with terminal.login("--redirect-uri", redirect_uri) as login:
-        login.read_until("Waiting for the answer")
+        login.read_until("Waiting for the response")
         for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
             with socket.socket(family) as other:
                 other.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -366,7 +366,7 @@ def test_the_browser_is_opened_with_the_address(terminal: Terminal, tmp_path: Pa
     ],
 )
 def test_a_redirect_uri_that_leads_elsewhere_is_refused(uri: str) -> None:
-    with pytest.raises(CommandFailed, match="No answer can come back"):
+    with pytest.raises(CommandFailed, match="No response can come back"):
         registration(Wishes("emulator", redirect_uri=uri), {}, None)
 
 
@@ -493,7 +493,7 @@ def test_S6_while_procore_is_down_logout_keeps_what_it_needs_to_revoke_later(
     with terminal.emulator.refusing():
         done = terminal.run("logout")
         assert (done.status, "did not confirm" in done.err) == (1, True)
-        assert terminal.run("api", "/rest/v1.0/me").status == 3  # nobody uses it meanwhile
+        assert terminal.run("api", "/rest/v1.0/me").status == 3  # no one uses it meanwhile
     assert len(terminal.emulator.live_grants()) == 1
 
     assert terminal.run("logout").status == 0
@@ -665,7 +665,7 @@ def test_V7_the_client_comes_from_the_nearest_place_that_is_for_the_same_procore
 @pytest.mark.parametrize(
     ("wishes", "settings", "words"),
     [
-        (Wishes(), {}, "Nobody said which Procore"),
+        (Wishes(), {}, "No one said which Procore"),
         (Wishes("moon"), {}, "There is no such Procore"),
         (Wishes("sandbox"), {}, "The client ID is missing"),
         (Wishes("sandbox", "id"), {}, "The client secret is missing"),

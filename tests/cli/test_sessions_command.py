@@ -23,7 +23,7 @@ def store(command: Command) -> Iterator[Store]:
 
 @pytest.fixture
 def ann(store: Store) -> User:
-    """Somebody with three sessions."""
+    """Someone with three sessions."""
     for session in (1, 2):
         add_person(store, 11, email="ann@example.com", session=session)
     return add_person(store, 11, email="ann@example.com", session=3, user_agent="Lynx\x1b[31m")

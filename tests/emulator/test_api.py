@@ -161,7 +161,7 @@ class TestCompanies:
     def test_a_company_whose_directory_does_not_list_the_person_is_not_theirs(
         self, emulator: Emulator, http: httpx2.Client, joe: Headers
     ) -> None:
-        emulator.company(7, "Somebody Else", members=frozenset({11112}))
+        emulator.company(7, "Someone Else", members=frozenset({11112}))
         rows = http.get("/rest/v1.0/companies", headers=joe).json()
         assert [8089, WIDE] == [row["id"] for row in rows]
         answered = http.get("/rest/v1.0/companies/7/me", headers={**joe, "procore-company-id": "7"})

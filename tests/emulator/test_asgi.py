@@ -12,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Host
 
-from procore_signin._emulator.wire.delivery import ConnectionDropped
+from procore_signin._emulator.wire.responses import ConnectionDropped
 from procore_signin.emulator import EmulatorApp, EmulatorOptions, LocalProcore
 
 Message = dict[str, Any]

@@ -321,7 +321,7 @@ class TestCrowds:
             for _ in range(5):
                 received = exchange_bytes(emulator, HEAD)
                 assert received.startswith(b"HTTP/1.1 503 ")
-                assert b"no answer of Procore's" in received
+                assert b"no response of Procore's" in received
             assert first.recv(65_536).startswith(b"HTTP/1.1 401 ")
             assert second.recv(65_536).startswith(b"HTTP/1.1 401 ")
 

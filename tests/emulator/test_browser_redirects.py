@@ -1,7 +1,7 @@
 """A real browser goes from the emulator's forms to the application.
 
-Chromium applies the policy's `form-action` to the redirects that answer a form. If the policy left
-out the redirect URI's origin, Allow would do nothing at all, and no HTTP client would notice.
+Chromium applies the policy's `form-action` to the redirects that response a form. If the policy
+left out the redirect URI's origin, Allow would do nothing at all, and no HTTP client would notice.
 """
 
 from __future__ import annotations

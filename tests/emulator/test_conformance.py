@@ -1,9 +1,10 @@
 """What Procore documents about signing in, asked of a server over a real socket.
 
 By default that server is the emulator, in each of its generations. `PROCORE_SIGNIN_CONFORMANCE_URL`
-names another by its login origin, such as `https://login-sandbox.procore.com`; docs/emulator.md
-says what else is needed then. Somebody has to be there to log in: the suite prints addresses and
-asks where the browser ended. What the documentation leaves open is not asserted but observed, and
+names another by its login origin, such as `https://login-sandbox.procore.com`. What else is
+needed then: docs/how-to/compare-with-a-real-procore.md. Someone has to be there to log in: the
+suite prints addresses and asks where the browser ended. What the documentation leaves open is not
+asserted but observed, and
 printed at the end.
 """
 
@@ -96,7 +97,7 @@ def http() -> Iterator[httpx2.Client]:
 
 @pytest.fixture(scope="module")
 def tokens(subject: Subject, http: httpx2.Client) -> Tokens:
-    """The answer to the exchange of one code."""
+    """The response to the exchange of one code."""
     answered = http.post(
         f"{subject.login_origin}/oauth/token", data=subject.exchange_form(subject.code())
     )
@@ -107,7 +108,7 @@ def tokens(subject: Subject, http: httpx2.Client) -> Tokens:
 
 @pytest.fixture(scope="module")
 def observe(request: pytest.FixtureRequest) -> Iterator[Observe]:
-    """Note an answer to a question that is open; they are printed of a server that was named."""
+    """Note a response to a question that is open; they are printed of a server that was named."""
     observed: dict[str, set[str]] = {}
     yield lambda question, answer: observed.setdefault(question, set()).add(str(answer))
     terminal = request.config.pluginmanager.get_plugin("terminalreporter")

@@ -183,7 +183,7 @@ def test_reset_returns_to_the_start(
         ("faults", b'{"route": "/x", "kind": "html", "colour": "red"}'),
         ("approve", b"{}"),
         ("approve", b'{"authorize_url": 1}'),
-        ("revoke", b'{"login": "nobody@example.com"}'),
+        ("revoke", b'{"login": "no one@example.com"}'),
     ],
 )
 def test_a_wrong_request_is_answered_with_what_is_wrong_and_changes_nothing(

@@ -1,4 +1,4 @@
-"""docs/emulator-coverage.md names tests that exist, and a switch for everything inferred."""
+"""The page about coverage names tests that exist, and a switch for everything inferred."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from pages import DOCS
 
 from procore_signin.emulator import FAULT_KINDS, EmulatorOptions
 
 HERE = Path(__file__).parent
-TEXT = (HERE.parents[1] / "docs" / "emulator-coverage.md").read_text(encoding="utf-8")
+TEXT = (DOCS / "explanation" / "emulator-coverage.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in TEXT.splitlines()

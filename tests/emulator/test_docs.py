@@ -1,4 +1,4 @@
-"""docs/emulator.md: its examples run, and its tables are complete."""
+"""The pages about the emulator: their examples run, and their tables are complete."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
+from pages import DOCS, run_by
 from starlette.applications import Starlette
 
 from procore_signin._emulator.faults.effects import KINDS
 from procore_signin.emulator import Emulator, EmulatorOptions, read_population
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "emulator.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+TEXT = (DOCS / "reference" / "emulator.md").read_text(encoding="utf-8")
 pytest_plugins = ["pytester"]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -53,18 +47,17 @@ def run(program: str, source: str, emulator: Emulator, folder: Path) -> list[str
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize(("language", "interpreter"), [("js", "node"), ("ruby", "ruby")])
+@pytest.mark.parametrize("interpreter", ["node", "ruby"])
 def test_the_snippets_of_other_languages_sign_in_refresh_and_revoke(
     emulator: Emulator,
     program: Callable[[str], str],
     tmp_path: Path,
-    language: str,
     interpreter: str,
 ) -> None:
-    (snippet,) = blocks(language)
+    [snippet] = {"node": run_by("node"), "ruby": run_by("ruby")}[interpreter]
     login = "joecontractor@procore.com"
     expected = [login, login, "The access token was revoked"]
-    assert expected == run(program(interpreter), snippet, emulator, tmp_path)
+    assert expected == run(program(interpreter), snippet.text, emulator, tmp_path)
     assert [] == emulator.live_grants()
 
 
@@ -72,8 +65,8 @@ def test_the_commands_for_curl_run_in_their_order(
     emulator: Emulator, program: Callable[[str], str], tmp_path: Path
 ) -> None:
     program("curl")
-    (commands,) = [block for block in blocks("sh") if block.startswith("procore=")]
-    said = "".join(run("/bin/sh", commands, emulator, tmp_path))
+    [commands] = run_by("curl")
+    said = "".join(run("/bin/sh", commands.text, emulator, tmp_path))
     assert '{"id":7,"login":"ada@example.com","name":"Ada Lovelace"}{"now":' in said
     assert '"kind":"drop-after-commit"' in said
     assert '"target":"/rest/v1.0/me"' in said
@@ -83,9 +76,9 @@ def test_the_commands_for_curl_run_in_their_order(
 
 
 def test_the_examples_for_pytest_run(pytester: pytest.Pytester) -> None:
-    (tests,) = [block for block in blocks("python") if "def test_sign_in" in block]
+    [tests] = run_by("pytest")
     pytester.makeini("[pytest]\nasyncio_mode = auto\nfilterwarnings = error\n")
-    pytester.makepyfile(f"import httpx2\nimport pytest\n\n{tests}")
+    pytester.makepyfile(f"import httpx2\nimport pytest\n\n{tests.text}")
     plugins = ("-p", "no:cacheprovider", "-p", "asyncio", "-p", "procore_signin.pytest_plugin")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -96,22 +89,22 @@ def test_the_examples_for_pytest_run(pytester: pytest.Pytester) -> None:
 
 
 def test_the_example_of_an_application_mounts_the_emulator() -> None:
-    (example,) = [block for block in blocks("python") if "Mount(" in block]
+    [example] = run_by("mount")
     names: dict[str, object] = {}
-    exec(compile(example, str(PAGE), "exec"), names)  # noqa: S102 - our own page
+    exec(compile(example.text, "example", "exec"), names)  # noqa: S102 - our own page
     assert isinstance(names["app"], Starlette)
 
 
 def test_the_examples_of_faults_are_accepted(emulator: Emulator) -> None:
-    (example,) = [block for block in blocks("python") if block.startswith("emulator.fault")]
-    exec(compile(example, str(PAGE), "exec"), {"emulator": emulator})  # noqa: S102 - our own page
-    assert 4 == len(list(emulator.faults()))
+    examples = "".join(block.text for block in run_by("faults"))
+    exec(compile(examples, "examples", "exec"), {"emulator": emulator})  # noqa: S102 - our own page
+    assert 5 == len(list(emulator.faults()))
 
 
 def test_the_example_of_a_seed_file_can_be_read(tmp_path: Path) -> None:
-    (example,) = blocks("yaml")
+    [example] = run_by("seed-file")
     path = tmp_path / "people.yaml"
-    path.write_text(example)
+    path.write_text(example.text)
     assert ["Ada Lovelace"] == [person.name for person in read_population(path).people]
 
 
@@ -134,9 +127,3 @@ def test_every_fault_is_listed_with_every_setting_it_takes() -> None:
         source = inspect.getsource(make)
         taken = {name or "headers" for name in re.findall(r'read\.\w+\((?:"(\w+)")?', source)}
         assert taken == listed[kind], kind
-
-
-def test_every_link_leads_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)]+)\)", TEXT):
-        path = urlsplit(link).path
-        assert urlsplit(link).scheme or (PAGE.parent / path).exists(), link

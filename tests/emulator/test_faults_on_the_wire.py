@@ -18,7 +18,7 @@ ME = b"GET /rest/v1.0/me HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %b
 
 
 def answers_again(http: httpx2.Client, path: str) -> httpx2.Response:
-    """Ask until there is an answer."""
+    """Ask until there is a response."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:

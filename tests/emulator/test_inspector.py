@@ -25,7 +25,7 @@ class Answer:
 
 
 def ask(inspector: Inspector, path: str, method: str = "GET", **headers: str) -> Answer:
-    """Ask the ASGI application for one answer; `headers` with `_` for `-`."""
+    """Ask the ASGI application for one response; `headers` with `_` for `-`."""
 
     async def run() -> Answer:
         sent: list[dict[str, Any]] = []
@@ -173,7 +173,7 @@ def test_no_secret_reaches_the_page(journal: Journal, inspector: Inspector) -> N
 
 
 def test_an_exchange_is_told_as_json(journal: Journal, inspector: Inspector) -> None:
-    record(journal, "GET", REQUEST, note="nobody is logged in")
+    record(journal, "GET", REQUEST, note="no one is logged in")
 
     told = ask(inspector, "/_emulator/exchanges/1")
 
@@ -184,7 +184,7 @@ def test_an_exchange_is_told_as_json(journal: Journal, inspector: Inspector) -> 
         "took": 0.0042,
         "caller": "user",
         "lane": "auth",
-        "note": "nobody is logged in",
+        "note": "no one is logged in",
         "request": {
             "method": "GET",
             "target": REQUEST.replace(STATE, "5f3c…3c[64]"),
@@ -207,14 +207,14 @@ def test_a_browser_gets_a_page_that_explains_the_parameters(
     page = ask(inspector, "/_emulator/exchanges/1", accept="text/html,*/*;q=0.8")
 
     assert "<h1" in page.body
-    assert "ties the answer to this very browser" in page.body
+    assert "ties the response to this very browser" in page.body
     assert "4.2 ms" in page.body
 
 
 def test_an_exchange_without_an_answer_is_shown_so(journal: Journal, inspector: Inspector) -> None:
     record(journal, "GET", REQUEST, status=0, response_headers=(), response_body=b"")
 
-    assert "no answer" in ask(inspector, "/_emulator/exchanges/1", accept="text/html").body
+    assert "no response" in ask(inspector, "/_emulator/exchanges/1", accept="text/html").body
 
 
 @pytest.mark.parametrize("number", ["2", "0", "-1", "x", "", "1/2", "9" * 5000, "٣"])

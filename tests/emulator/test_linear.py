@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.faults.faults import Fault, Faults
 from procore_signin._emulator.files.members import parse
 from procore_signin._emulator.inspector import reading
 from procore_signin._emulator.inspector.pages import InspectorPages
-from procore_signin._emulator.inspector.shortening import shorten_secrets
+from procore_signin._emulator.inspector.redaction import shorten_secrets
 from procore_signin._emulator.inspector.story import Story
 from procore_signin._emulator.journal import BODY_KEPT, Exchange
 from procore_signin._emulator.oauth.parameters import Malformed, body_parameters, query_parameters
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.connection import Connection
 from procore_signin._emulator.wire.messages import Request
 from procore_signin._emulator.wire.server import Server
@@ -32,7 +32,7 @@ LONG = SHORT * TIMES
 ALLOWED = 2.5
 """How many times longer than eight times as long: a quadratic one takes eight times longer."""
 UNNOTICED = 0.03
-"""Seconds of processor time for 64,000 characters that nobody notices, whatever the ratio."""
+"""Seconds of processor time for 64,000 characters that no one notices, whatever the ratio."""
 NOBODY_WAITS = 3.0
 """Seconds of processor time for 64,000 characters, shown in every form."""
 
@@ -291,7 +291,7 @@ def test_E7_a_request_is_answered_in_linear_time(
 
 
 class Unheard(asyncio.Transport):
-    """Where nobody hears what is said."""
+    """Where no one hears what is said."""
 
     def is_closing(self) -> bool:
         return False

@@ -36,7 +36,7 @@ FEW = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-# Whether somebody or something exists is no matter of a schema: such a refusal is a 400 too.
+# Whether someone or something exists is no matter of a schema: such a refusal is a 400 too.
 NEEDS_KNOWLEDGE: list[CheckFunction] = [openapi_checks.positive_data_acceptance]
 # Generation 4 answers with 200 whatever is wrong, and a route that Rails does not know with 404.
 AS_PROCORE_DOES: list[CheckFunction] = [
@@ -60,7 +60,7 @@ def controlled() -> Iterator[Emulator]:
 
 @pytest.fixture(scope="module")
 def called() -> Iterator[Emulator]:
-    """An emulator to which no fault was added: of the controlled one nobody knows what it does."""
+    """An emulator to which no fault was added: of the controlled one no one knows what it does."""
     with Emulator.started() as emulator:
         yield emulator
 
@@ -126,7 +126,7 @@ def test_the_api_answers_whoever_has_a_good_token_as_its_document_says(
 def fails_never_but_says_what_is_not_served(
     ctx: CheckContext, response: Response, case: Case[Any]
 ) -> bool | None:
-    """501 is the answer to a method that the document does not name, and to no other."""
+    """501 is the response to a method that the document does not name, and to no other."""
     if response.status_code == 501 and response.request.method != "GET":
         return None
     return checks.not_a_server_error(ctx, response, case)

@@ -282,5 +282,5 @@ def read(path: Path) -> str:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    while not true():  # noqa: ASYNC110 - what is watched tells nobody
+    while not true():  # noqa: ASYNC110 - what is watched tells no one
         await asyncio.sleep(0.001)

@@ -300,9 +300,9 @@ def test_a_connection_that_ends_without_an_answer_is_drawn_so(told: Told) -> Non
 
     answer = told.arrows()[-1]
 
-    assert (answer.line, answer.outcome) == ("no answer", "bad")
+    assert (answer.line, answer.outcome) == ("no response", "bad")
     assert answer.note == "fault 1, drop: the request was carried out"
-    assert standing(told.arrows(to_come=True)) == ("Stopped: no answer", "bad")
+    assert standing(told.arrows(to_come=True)) == ("Stopped: no response", "bad")
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_no_dropped_connection_is_drawn_as_an_answer(told: Told, method: str, ta
         arrow for arrow in drawn if arrow.exchange == dropped.number and arrow.side == "response"
     ]
     assert answers
-    assert {("no answer", "bad")} == {(arrow.line, arrow.outcome) for arrow in answers}
+    assert {("no response", "bad")} == {(arrow.line, arrow.outcome) for arrow in answers}
 
 
 @pytest.mark.parametrize(("status", "word"), [(401, "not accepted"), (403, "not let"), (503, "")])

@@ -110,7 +110,7 @@ def test_I7_ending_an_older_pair_never_ends_the_one_in_use(
             continue
         generation = door.fresh_tokens(user).generation
         assert door.fresh_tokens(user, rejected=generation).generation == generation + 1
-        pass_time(emulator, clock, ORPHANED_AFTER + 1)  # the last that nobody saw replaced
+        pass_time(emulator, clock, ORPHANED_AFTER + 1)  # the last that no one saw replaced
         assert door.run(sweep(door.context)) == 1
         assert refreshable(emulator) == 1
         assert door.fresh_tokens(user, rejected=generation + 1).generation == generation + 2
@@ -225,7 +225,7 @@ def test_I5_withdrawals_that_overlap_take_nothing_for_lost(
 def test_I5_who_withdrew_the_tokens_hears_what_another_one_made_of_them(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock, how: str, monkeypatch: Any
 ) -> None:
-    """Somebody else revokes them between our transaction and our first look."""
+    """Someone else revokes them between our transaction and our first look."""
     with (
         front_door(tmp_path, procore, clock) as door,
         front_door(tmp_path, procore, clock) as other,
@@ -404,7 +404,7 @@ def test_I7_nothing_is_certain_while_somebody_is_signing_in_whom_nobody_can_name
     ended = door.disable(user)
     assert ended is not None
     assert (ended.revocation, ended.sign_in_under_way, ended.certain) == ("confirmed", True, False)
-    clock.advance(LONGEST_SIGN_IN_SECONDS)  # it brought nothing, or nobody will ever know
+    clock.advance(LONGEST_SIGN_IN_SECONDS)  # it brought nothing, or no one will ever know
     ended = door.disable(user)
     assert ended is not None
     assert (ended.sign_in_under_way, ended.certain) == (False, True)

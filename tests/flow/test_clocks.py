@@ -1,4 +1,4 @@
-"""A wall clock that jumps delays nobody for longer than was meant (row R14)."""
+"""A wall clock that jumps delays no one for longer than was meant (row R14)."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_R14_a_token_that_seems_to_have_more_left_than_it_ever_had_is_served_and
 
 def test_R14_an_outage_lasts_no_longer_than_its_pause_where_the_clock_was_set_back() -> None:
     outage, now = Outage(), 1_800_000_000.0
-    for _ in range(FAILURES + 3):
-        outage.failed(now + HOURS, 1.0, environment="emulator")
-    assert 0 < outage.claim(now) <= LONGEST_OUTAGE_PAUSE
-    assert outage.claim(now + LONGEST_OUTAGE_PAUSE) == 0
+    for number in range(FAILURES + 3):
+        outage.failed(now + HOURS, 1.0, user_id=number, environment="emulator")
+    assert 0 < outage.claim(now, user_id=99) <= LONGEST_OUTAGE_PAUSE
+    assert outage.claim(now + LONGEST_OUTAGE_PAUSE, user_id=99) == 0
 
 
 def test_R14_a_refresh_during_which_the_clock_jumps_is_asked_for_again_soon(

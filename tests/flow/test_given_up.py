@@ -1,4 +1,4 @@
-"""Pairs that come when nobody wants them any more are in the ledger until they are dead (C14)."""
+"""Pairs that come when no one wants them any more are in the ledger until they are dead (C14)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.revocation import ENDING_SECONDS, REFRESH_ENDS_WITHIN, give_up
-from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
@@ -143,7 +143,7 @@ def test_C14_a_process_that_dies_before_it_can_tell_of_a_late_pair_leaves_a_doub
     how: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The old refresh token is dead and nobody knows the new one: that is never `confirmed`."""
+    """The old refresh token is dead and no one knows the new one: that is never `confirmed`."""
     with refreshing():
         ended: Any = ENDS[how](door, user)
         monkeypatch.setattr(Store, "commit_refresh", die)
@@ -383,7 +383,7 @@ def test_I5_whoever_is_overtaken_changes_nothing_and_says_that_it_is_pending(
 async def test_C14_a_caller_that_is_cancelled_does_not_stop_it(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock
 ) -> None:
-    from procore_signin._flow.running.runners import AsyncRunner  # noqa: PLC0415
+    from procore_signin._flow.running.async_runner import AsyncRunner  # noqa: PLC0415
     from procore_signin._flow.steps import later  # noqa: PLC0415
 
     class Async:

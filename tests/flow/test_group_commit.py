@@ -20,7 +20,8 @@ from migrated import migrated
 from own_process import run_script
 from scripted import KEYS
 
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, long_work, read, write
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
@@ -72,7 +73,7 @@ def runner(store: Store) -> AsyncRunner:
 
 @pytest.fixture
 def numbers(path: Path) -> Callable[[], list[int]]:
-    """Returns, as somebody else sees it, the numbers that were taken."""
+    """Returns, as someone else sees it, the numbers that were taken."""
 
     def look() -> list[int]:
         connection = sqlite3.connect(path, isolation_level=None)
@@ -217,7 +218,7 @@ async def test_a_failed_flush_is_told_to_every_caller_and_the_next_writes_are_do
 ) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=DELETE").fetchall()
-    # Without its write-ahead log, SQLite commits nothing while somebody reads.
+    # Without its write-ahead log, SQLite commits nothing while someone reads.
     reading = connection.execute("SELECT 1 FROM sqlite_master")
     reading.fetchone()
     writes = (runner.run(taking(number)) for number in range(3))
@@ -462,7 +463,7 @@ def test_event_loops_and_threads_that_share_one_store_all_get_their_writes_done(
 
 WRITER = """
 import asyncio, itertools, os, sys, threading
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import write
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
@@ -490,7 +491,7 @@ async def main():
     while True:
         await asyncio.sleep(0)
         if dying.is_set() and store._database._group is not None:
-            for _ in range(20):  # whoever is told too early says so now
+            for _ in range(20):  # the caller that is told too early says so now
                 await asyncio.sleep(0)
             in_the_flush.set()
 
@@ -519,7 +520,7 @@ def test_C12_after_kill_9_every_write_whose_caller_was_told_is_in_the_database(
 
 FORK = """
 import asyncio, os, sys
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import write
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store

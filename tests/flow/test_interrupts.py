@@ -20,8 +20,8 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Candidate, Hooks
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
-from procore_signin._flow.running.runners import AsyncRunner
 from procore_signin._flow.steps import Flow, call, once, send, shield
 from procore_signin._flow.tokens import FreshToken, fresh_tokens
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
@@ -243,7 +243,7 @@ def test_R13_a_process_without_threads_to_spare_does_the_work_where_it_is_asked_
 
 
 class Slow:
-    """An async transport whose answer waits for `gate`."""
+    """An async transport whose response waits for `gate`."""
 
     def __init__(self, procore: ScriptedProcore) -> None:
         self.procore = procore
@@ -398,7 +398,7 @@ background.KEPT_SECONDS = 0
 procore, clock = ScriptedProcore(), Clock()
 door = front_door(Path({folder!r}), procore, clock)
 user = sign_in(door).user
-clock.advance(5400 - 120)  # early: nobody waits for the refresh
+clock.advance(5400 - 120)  # early: no one waits for the refresh
 sent = threading.Event()
 def slow(_):
     sent.set()
@@ -529,7 +529,7 @@ from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 procore, clock = ScriptedProcore(), Clock()
 door = front_door(Path({folder!r}), procore, clock)
 user = sign_in(door).user
-clock.advance(5400 - 120)  # early: nobody waits for the refresh
+clock.advance(5400 - 120)  # early: no one waits for the refresh
 leaving = threading.Event()
 def slow(_):
     asked.set()

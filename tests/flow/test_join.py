@@ -102,7 +102,7 @@ def test_A5_a_wrong_code_does_not_use_up_the_join_of_the_right_one(door: Procore
 def test_A5_a_row_without_the_hash_of_a_code_lets_nobody_in(
     door: ProcoreSignIn, tmp_path: Path
 ) -> None:
-    """An earlier version wrote it, or somebody who may write to the database took it away."""
+    """An earlier version wrote it, or someone who may write to the database took it away."""
     attempt = begin(door)
     finish(door, attempt)
     with closing(sqlite3.connect(tmp_path / "test.db")) as database:

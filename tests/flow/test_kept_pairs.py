@@ -13,7 +13,7 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow import tokens
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.tokens import COMMIT_PAUSES, LEASE_SECONDS, fresh_tokens
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store

@@ -38,7 +38,7 @@ TOKEN, REVOKE, INFO = "/oauth/token", "/oauth/revoke", "/oauth/token/info"
 
 @pytest.fixture
 def odd() -> Iterator[list[Mapping[str, Field]]]:
-    """Collect the facts of each odd answer."""
+    """Collect the facts of each odd response."""
     told: list[Mapping[str, Field]] = []
     stop = listen(lambda event, fields: told.append(fields) if event is Event.ANSWER_ODD else None)
     yield told
@@ -286,7 +286,7 @@ junk = st.sampled_from([b"", b"", b"\xef\xbb\xbf", b"\0", b" ", b")]}'", b"}", b
 
 @st.composite
 def mutated(draw: st.DrawFn) -> HttpResponse:
-    """Draw a good answer with the pair 7, and something else than the pair changed."""
+    """Draw a good response with the pair 7, and something else than the pair changed."""
     members = {"access_token": "fake-access-7", "refresh_token": "fake-refresh-7"}
     body = json.dumps(draw(other_members) | members).encode()
     body = draw(junk) + body + draw(junk)

@@ -1,17 +1,25 @@
-"""R7: while Procore answers nobody, it is seldom asked, however many people there are."""
+"""R7: while Procore answers no one, it is seldom asked, however many people there are."""
 
 import contextlib
+import itertools
 import logging
 
 import pytest
 from scripted import Clock, ScriptedProcore, reply, sign_in
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.outage import FAILURES, LONGEST_PAUSE_SECONDS, PROBE_SECONDS, Outage
+from procore_signin._flow.outage import (
+    FAILURES,
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    PROBE_SECONDS,
+    Outage,
+)
 from procore_signin._store.records import User
 from procore_signin.errors import GrantLost, ProcoreUnavailable
 
 PEOPLE = 40
+USERS = itertools.count()
 TEN_MINUTES = 600
 DOWN = ProcoreUnavailable("The connection was refused", ambiguous=False)
 REFUSED = reply(400, {"error": "invalid_grant"})
@@ -30,7 +38,7 @@ def people(door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock) -> list[
 
 
 def served(door: ProcoreSignIn, people: list[User]) -> int:
-    """Ask for everybody's token, and return how many got one."""
+    """Ask for everyone's token, and return how many got one."""
     count = 0
     for user in people:
         with contextlib.suppress(ProcoreUnavailable):
@@ -41,7 +49,7 @@ def served(door: ProcoreSignIn, people: list[User]) -> int:
 
 def fail(outage: Outage, times: int, *, now: float = 0.0, chance: float = 1.0) -> None:
     for _ in range(times):
-        outage.failed(now, chance, environment="emulator")
+        outage.failed(now, chance, user_id=next(USERS), environment="emulator")
 
 
 def test_R7_ten_minutes_without_procore_lose_none_of_many_people_and_ask_seldom(
@@ -114,31 +122,52 @@ def test_R7_a_few_failures_between_answers_stop_nobody(
     assert len(procore.exchanges) == PEOPLE
 
 
+def test_R7_a_user_whom_procore_fails_alone_holds_nobody_else_up(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, people: list[User]
+) -> None:
+    """Others, whose tokens have run out as well, ask now and then; this one asks all the time."""
+    for _ in range(3 * FAILURES):
+        procore.next("/oauth/token", DOWN)
+        with pytest.raises(ProcoreUnavailable):
+            door.fresh_tokens(people[0])
+        clock.advance(60)
+    assert served(door, people[1:]) == PEOPLE - 1
+
+
+def test_R7_who_found_an_outage_still_there_lets_others_look_first() -> None:
+    outage = Outage()
+    fail(outage, FAILURES)
+    assert outage.claim(5.0, user_id=-1) == 0.0
+    outage.failed(5.0, 1.0, user_id=-1, environment="emulator")  # for ten seconds more
+    assert outage.claim(15.0, user_id=-1) == FIRST_PAUSE_SECONDS
+    assert outage.claim(15.0, user_id=-2) == 0.0
+
+
 def test_R7_in_each_pause_one_caller_asks_and_the_others_wait_for_what_comes_of_it() -> None:
     outage = Outage()
     fail(outage, FAILURES)
-    assert outage.claim(4.0) == 1.0
-    assert outage.claim(5.0) == 0.0
-    assert outage.claim(5.0) == PROBE_SECONDS
+    assert outage.claim(4.0, user_id=-9) == 1.0
+    assert outage.claim(5.0, user_id=-9) == 0.0
+    assert outage.claim(5.0, user_id=-9) == PROBE_SECONDS
     outage.answered(environment="emulator")
-    assert [outage.claim(5.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert [outage.claim(5.0, user_id=-9) for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
 def test_R7_a_caller_that_never_came_back_stops_nobody_for_good() -> None:
     outage = Outage()
     fail(outage, FAILURES)
-    assert outage.claim(5.0) == 0.0
-    assert outage.claim(5.0 + PROBE_SECONDS) == 0.0
+    assert outage.claim(5.0, user_id=-9) == 0.0
+    assert outage.claim(5.0 + PROBE_SECONDS, user_id=-9) == 0.0
 
 
 def test_R7_pauses_grow_to_their_longest_and_processes_do_not_come_back_all_at_once() -> None:
     outage = Outage()
     fail(outage, FAILURES - 1)
-    assert outage.claim(0.0) == 0.0
+    assert outage.claim(0.0, user_id=-9) == 0.0
     pauses = []
     for _ in range(6):
         fail(outage, 1)
-        pauses.append(outage.claim(0.0))
+        pauses.append(outage.claim(0.0, user_id=-9))
     assert pauses == [5.0, 10.0, 20.0, 30.0, 30.0, 30.0]
     fail(outage, 1, chance=0.0)
-    assert outage.claim(0.0) == LONGEST_PAUSE_SECONDS / 2
+    assert outage.claim(0.0, user_id=-9) == LONGEST_PAUSE_SECONDS / 2

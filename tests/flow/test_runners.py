@@ -5,8 +5,9 @@ import pytest
 from scripted import ScriptedProcore, reply
 
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, later, long_work, read, send, shield, wait, write
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
@@ -15,7 +16,7 @@ PING = HttpRequest("GET", "http://127.0.0.1:4568/ping")
 
 
 class AsyncProcore:
-    """A transport whose answers wait until the test lets them go."""
+    """A transport whose responses wait until the test lets them go."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()

@@ -15,7 +15,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import SignInAttempt, new_attempt
 from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import sign_out
 from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
 from procore_signin._flow.steps import Send, Shield, Work
@@ -381,13 +381,13 @@ def test_C13_a_process_that_dies_mid_sign_in_leaves_no_live_grant_once_the_janit
         signed_in = reborn.store.user(1) is not None
         exchanged = bool(procore.exchanges)
         revoked = "fake-access-1" in procore.revoked
-        # Between the answer to the exchange and the escrow, nobody holds the tokens: one step.
+        # Between the response to the exchange and the escrow, no one holds the tokens: one step.
         in_the_gap = done == ["take_attempt", "/oauth/token"]
         assert not exchanged or signed_in or revoked or in_the_gap
 
 
 def drive_and_die(door: ProcoreSignIn, flow: Generator[Any, Any, Any], *, after: int) -> list[str]:
-    """Perform `after` steps of `flow`, then stop for ever. Return what was done."""
+    """Perform `after` steps of `flow`, then stop forever. Return what was done."""
     done: list[str] = []
     stack = [flow]
     outcome: Any = None
@@ -541,7 +541,7 @@ def test_hooks_may_be_async_where_the_front_door_waits(
     assert told == [1]
 
 
-# The database fails in the middle of the commit, and nobody can tell at which end of it.
+# The database fails in the middle of the commit, and no one can tell at which end of it.
 
 UNCERTAIN = StoreUnavailable("The connection broke during the commit")
 

@@ -13,7 +13,8 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS
-from procore_signin._flow.running.runners import AsyncRunner, Runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sessions import disconnect
 from procore_signin._flow.tokens import (
     EARLY_SECONDS,
@@ -45,7 +46,7 @@ INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 
 @pytest.fixture
 def user(door: ProcoreSignIn) -> User:
-    """Somebody who signed in a moment ago, with the token set `fake-access-1`."""
+    """Someone who signed in a moment ago, with the token set `fake-access-1`."""
     return sign_in(door).user
 
 
@@ -488,7 +489,7 @@ def test_I5_a_disabled_person_is_not_refreshed(
 def test_R4_a_refresher_that_was_asleep_past_its_lease_keeps_the_newest_pair(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User, tmp_path: Path
 ) -> None:
-    """It slept between the answer and the commit; the other got `invalid_grant` meanwhile."""
+    """It slept between the response and the commit; the other got `invalid_grant` meanwhile."""
     clock.advance(5400)
 
     def other_process() -> None:

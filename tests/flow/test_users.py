@@ -16,7 +16,7 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import current_session
 from procore_signin._flow.sign_in import Browser
 from procore_signin._flow.steps import Flow
@@ -400,7 +400,7 @@ def test_R10_a_sign_in_in_flight_loses_against_disabling(
 
 
 class Held:
-    """A scripted Procore for asyncio whose answers wait for `gate`."""
+    """A scripted Procore for asyncio whose responses wait for `gate`."""
 
     def __init__(self, procore: ScriptedProcore) -> None:
         self.procore = procore
@@ -467,7 +467,7 @@ def test_I5_after_the_access_token_has_expired_a_yes_of_procore_is_put_to_the_te
 ) -> None:
     """A server of the older line says yes to a revocation and leaves the refresh token alive.
 
-    If the answer to that test is lost, a pair may live that nobody knows: that is never called
+    If the response to that test is lost, a pair may live that no one knows: that is never called
     confirmed, whatever the second test says.
     """
     procore.next("/oauth/token/info", EXPIRED)

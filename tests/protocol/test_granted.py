@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin._protocol.granted import Granted, read_granted, tokens_within
 from procore_signin._protocol.salvage import salvage
 from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_response import Granted, read_granted, tokens_within
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import LARGEST_KEPT, HttpResponse
 from procore_signin.errors import GrantLost, ProcoreUnavailable, UnexpectedResponse
@@ -159,7 +159,7 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
     "cut and said to be": (answer(spelled()[:-1], whole=False), "length"),
     "whole and said to be cut": (answer(spelled(), whole=False), "length"),
     "something after it": (answer(spelled() + b"\0\0<!-- cached -->"), "body"),
-    "a second answer after it": (answer(spelled() + b'{"access_token":"b"}'), "body"),
+    "a second response after it": (answer(spelled() + b'{"access_token":"b"}'), "body"),
     "something before it": (answer(b")]}',\n" + spelled()), "body"),
     "a page around it": (answer(b"<html><pre>" + spelled() + b"</pre></html>"), "body"),
     "a list around it": (answer(b"[" + spelled() + b"]"), "body"),
@@ -311,7 +311,7 @@ def test_O1_V6_what_was_salvaged_prints_no_token() -> None:
     assert ACCESS not in repr(read(answer(spelled(error=None))))
 
 
-# One quarter of an answer, eight times as large, may take eight times as long, and a little more.
+# One quarter of a response, eight times as large, may take eight times as long, and a little more.
 HOSTILE = {
     "brackets": b"[",
     "objects": b'{"x":',

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from procore_signin._protocol.granted import read_granted
 from procore_signin._protocol.token_endpoint import parse_token_response
+from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
@@ -69,7 +69,7 @@ MATRIX: dict[str, tuple[int, bytes, type[ProcoreSignInError], str | None]] = {
             "tokens": TOKENS,
         }.items()
     },
-    # Whoever answers these has not judged the grant, whatever stands in the page.
+    # A server that responds with these has not judged the grant, whatever stands in the page.
     **{
         f"{status} {code}": (status, said(code), U, code)
         for status in (408, 429, 500, 502, 503, 504, 599)

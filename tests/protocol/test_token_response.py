@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin._protocol.granted import read_granted
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import parse_token_response
+from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
@@ -118,8 +118,8 @@ MALFORMED = {
     "HTML": b"<html><body>Sign in to the hotel's network</body></html>",
     "a form": b"access_token=a&token_type=bearer&expires_in=5400",
     "JSON and more": raw() + b"x",
-    "two answers": raw() + raw(),
-    "half an answer": raw()[:-1],
+    "two responses": raw() + raw(),
+    "half a response": raw()[:-1],
     "a byte order mark": b"\xef\xbb\xbf" + raw(),
     "UTF-16": raw().decode().encode("utf-16"),
     "Latin-1": raw(more=b',"name":"\xe9"'),

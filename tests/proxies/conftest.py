@@ -98,7 +98,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def person(origin: str, emulator: Emulator, certificate: Certificate) -> Iterator[Enter]:
-    """Return a function that opens somebody's browser at the proxy."""
+    """Return a function that opens someone's browser at the proxy."""
     with contextlib.ExitStack() as stack:
 
         def enter(address: str = "127.0.0.2", login: str = DEMO_LOGIN) -> Person:

@@ -71,7 +71,7 @@ def test_traefik_asks_before_it_passes_anything_on_and_nobody_outside_can_ask() 
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_page_about_proxies_shows_each_file(file: str) -> None:
-    assert f"../deploy/{file}" in (ROOT / "docs/reverse-proxies.md").read_text()
+    assert f"../deploy/{file}" in (ROOT / "docs/how-to/reverse-proxies.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the verify endpoint tells a proxy, and what it tells nobody."""
+"""What the verify endpoint tells a proxy, and what it tells no one."""
 
 from __future__ import annotations
 

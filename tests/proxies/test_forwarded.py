@@ -1,4 +1,4 @@
-"""Who the client is when proxies stand in front, and when somebody says that they do."""
+"""Who the client is when proxies stand in front, and when someone says that they do."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from procore_signin._settings import Settings
 from procore_signin._settings.trusted_proxies import MOST_HOPS, TrustedProxies
+from procore_signin._web.http.asgi_wsgi import of_environ, of_scope
 from procore_signin._web.http.messages import BrowserRequest
-from procore_signin._web.http.raw import of_environ, of_scope
 from procore_signin.errors import SettingsInvalid
 
 OURS = TrustedProxies.parse("10.0.0.0/8, 192.0.2.1, fd00::/8")
@@ -16,7 +16,7 @@ OURS = TrustedProxies.parse("10.0.0.0/8, 192.0.2.1, fd00::/8")
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
-        # the peer is nobody of ours: whatever it sends is its own word
+        # the peer is no one of ours: whatever it sends is its own word
         ("203.0.113.9", [b"198.51.100.7"], "203.0.113.9"),
         ("203.0.113.9", [b"10.0.0.1"], "203.0.113.9"),
         ("192.0.2.2", [b"198.51.100.7"], "192.0.2.2"),
@@ -68,8 +68,8 @@ def test_O4_without_a_list_the_peer_is_the_client() -> None:
         ("10.0.0.1/8", "no address and no network"),
         ("localhost", "no address and no network"),
         ("10.0.0.1 10.0.0.2", "no address and no network"),
-        ("0.0.0.0/0", "trusts everybody"),
-        ("127.0.0.1, ::/0", "trusts everybody"),
+        ("0.0.0.0/0", "trusts everyone"),
+        ("127.0.0.1, ::/0", "trusts everyone"),
     ],
 )
 def test_O4_a_list_that_would_trust_anybody_by_mistake_is_refused(text: str, words: str) -> None:

@@ -139,7 +139,7 @@ def test_O4_limits_and_logs_go_by_the_client_and_nobody_can_be_somebody_else(
     assert statuses[:3] == [200, 200, 200]
     assert 429 in statuses[3:5]
     if trusted:
-        # Somebody on the proxy's own machine is taken at their word: that is what trust means.
+        # Someone on the proxy's own machine is taken at their word: that is what trust means.
         assert (others, direct[0]) == (200, 200)
         assert "127.0.0.2" in log
     else:

@@ -65,7 +65,7 @@ class Database:
         self._engine.dispose()
 
     def pass_time(self, seconds: float) -> None:
-        """Make every row `seconds` older, as if everybody's clock had moved on."""
+        """Make every row `seconds` older, as if everyone's clock had moved on."""
         for table in metadata.tables.values():
             times = [column.name for column in table.columns if column.name.endswith(TIMES)]
             older = ", ".join(f"{name} = {name} - :seconds" for name in times)

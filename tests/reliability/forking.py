@@ -89,7 +89,7 @@ def sign_in(door: ProcoreSignIn, person: int) -> int:
 
 
 def counted(do: Callable[[], int], person: int, counts: Counter[str]) -> None:
-    """Do one call; count whose answer came."""
+    """Do one call; count whose response came."""
     counts["calls"] += 1
     try:
         found = do()
@@ -196,7 +196,7 @@ def refreshing(counts: Counter[str]) -> Any:
 
 
 def signing_in(counts: Counter[str]) -> Any:
-    """Two threads sign in people whom nobody else knows."""
+    """Two threads sign in people whom no one else knows."""
     known = doors()
 
     def enter(own: Counter[str]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 Answer = dict[str, Any]
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 60.0
-"""Seconds after which an answer that does not come is a failure."""
+"""Seconds after which a response that does not come is a failure."""
 
 
 class WorkerDied(Exception):
@@ -29,7 +29,7 @@ class Worker:
 
     Attributes:
         pid: Its number.
-        busy: Whether an answer is still to come.
+        busy: Whether a response is still to come.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Worker:
         self.pid: int = self.hear()["pid"]
 
     def fileno(self) -> int:
-        """For `select`: readable when an answer came, or the process died."""
+        """For `select`: readable when a response came, or the process died."""
         return self._socket.fileno()
 
     def tell(self, do: str, **order: Any) -> None:
@@ -50,7 +50,7 @@ class Worker:
         self._socket.sendall(json.dumps({"do": do, **order}).encode() + b"\n")
 
     def hear(self) -> Answer:
-        """Wait for the answer to the last order.
+        """Wait for the response to the last order.
 
         Raises:
             WorkerDied: It died instead.
@@ -70,7 +70,7 @@ class Worker:
         return answer
 
     def ask(self, do: str, **order: Any) -> Answer:
-        """Give an order and wait for its answer."""
+        """Give an order and wait for its response."""
         self.tell(do, **order)
         return self.hear()
 

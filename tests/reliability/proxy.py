@@ -19,7 +19,7 @@ class Proxy:
     """Forwards connections to a server on this machine.
 
     Attributes:
-        cuts: How often the answer to a commit was lost.
+        cuts: How often the response to a commit was lost.
         port: Where it listens.
     """
 

@@ -1,4 +1,4 @@
-"""A Procore that keeps nothing: each token tells whose it is, so each answer can be checked.
+"""A Procore that keeps nothing: each token tells whose it is, so each response can be checked.
 
 python -m tests.reliability.stub          prints its port, and answers until its input ends
 python -m tests.reliability.stub cert.pem the same under TLS
@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 
 def answer(method: str, path: str, bearer: str, body: str) -> tuple[int, object]:
-    """Return status and members of the answer."""
+    """Return status and members of the response."""
     if (method, path) == ("POST", "/oauth/token"):
         form = {name: values[0] for name, values in parse_qs(body).items()}
         whose = form.get("code", form.get("refresh_token", "?-0")).split("-")[1]

@@ -16,7 +16,7 @@ from tests.reliability.world import World
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow import tokens
-from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._flow.tokens import LEASE_SECONDS, fresh_tokens
 from procore_signin._protocol.authorization import CodeGranted

@@ -1,4 +1,4 @@
-"""Many processes meet the same expired token: it is spent once, and everybody goes on working."""
+"""Many processes meet the same expired token: it is spent once, and everyone goes on working."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_R1_eight_processes_spend_no_refresh_token_twice(
         "calls": PROCESSES * EXPIRIES,
         "waits": 0,
     }
-    assert found["waits"] > EXPIRIES  # or nobody raced
+    assert found["waits"] > EXPIRIES  # or no one raced
     assert world.row(user).generation == EXPIRIES + 1
 
 

@@ -1,4 +1,4 @@
-"""Parents that fork in the middle of everything: whose answers come, and does anything hang?
+"""Parents that fork in the middle of everything: whose responses come, and does anything hang?
 
 The short form is part of `make test`; `make soak` makes 100,000 calls in all.
 """
@@ -51,7 +51,7 @@ def a_stub(*arguments: str) -> Iterator[int]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Environ:
-    """A database, and an environment without settings of anybody's."""
+    """A database, and an environment without settings of anyone's."""
     url = f"sqlite:///{tmp_path / 'forks.db'}"
     upgrade(url)
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PROCORE_")}
@@ -82,7 +82,7 @@ def stub(scheme: str, place: Environ, tmp_path: Path) -> Iterator[Environ]:
 
 
 def right(counts: Counter[str]) -> None:
-    """Refuse an answer of another person, an error, and a hang."""
+    """Refuse a response of another person, an error, and a hang."""
     told = {name: number for name, number in counts.items() if name.startswith("error")}
     assert (counts["others"], counts["hangs"], told) == (0, 0, {})
 

@@ -33,7 +33,7 @@ POINTS: Final = (
     "after commit_refresh",
 )
 UNRECOVERABLE: Final = {CARRIED_OUT, "after /oauth/token", "inside commit_refresh"}
-"""Where Procore, as documented, has forgotten the old token and nobody has stored the new one."""
+"""Where Procore, as documented, has forgotten the old token and no one has stored the new one."""
 
 
 def die_at(world: World, user: int, point: str) -> Fault | None:
@@ -97,7 +97,7 @@ def test_R3_a_process_killed_at_each_point_of_a_refresh_costs_no_more_than_it_mu
     assert set(lost) == (UNRECOVERABLE if rotation == "immediate" else set())
     assert told == {point: {"GrantLost"} if point in lost else {200} for point in POINTS}
     for point in POINTS:
-        # Once by the process that died, once by whoever came next, however many asked.
+        # Once by the process that died, once by the process that came next, however many asked.
         assert sight.refresh_tokens[tokens[point]] <= 2, point
     assert {point: sight.refused[tokens[point]] for point in lost} == dict.fromkeys(lost, 1)
     assert not any(row.leased or row.ambiguous for row in rows.values() if row.status == "ok")
@@ -109,7 +109,7 @@ def kill_one(world: World, user: int, *, aimed: bool) -> bool:
     Args:
         world: The run.
         user: Whose token all processes are after.
-        aimed: Kill whoever holds the lease; otherwise anybody.
+        aimed: Kill the holder of the lease; otherwise any process.
     """
     victim = world.chance.choice(world.workers)
     moment = world.chance.uniform(0, 0.04 if aimed else 0.08)
@@ -145,7 +145,8 @@ def test_R3_processes_killed_at_random_cost_no_more_than_they_must(
         sight = world.witness.look()
         row = world.row(user)
         count["kills of the holder"] += held
-        # A token may be presented again by whoever takes over from a process that died with it.
+        # A token may be presented again by the process that takes over from a process that died
+        # with it.
         count["double spends"] += max(0, sight.double_spends - held)
         count["invalid_grants"] += sight.invalid_grants
         count[row.status] += 1

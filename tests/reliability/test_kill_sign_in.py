@@ -1,4 +1,4 @@
-"""`kill -9` during a sign-in: what lives at Procore is what somebody with a session holds."""
+"""`kill -9` during a sign-in: what lives at Procore is what someone with a session holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROUNDS: Final = size(3, 25)
 SENT: Final = "while sent: Procore has the code and has not carried it out"
 CARRIED_OUT: Final = "while carried out: Procore has issued tokens and has not answered"
 GAP: Final = (SENT, CARRIED_OUT, "after /oauth/token", "inside escrow")
-"""Where a grant lives that nobody alive has ever seen: no row can hold tokens before they come."""
+"""Where a grant lives that no one alive has ever seen: no row can hold tokens before they come."""
 
 POINTS: Final = (
     "after take_attempt",
@@ -75,7 +75,7 @@ def test_C12_a_process_killed_at_each_point_of_a_sign_in_strands_no_grant(
     }
     report(
         "a process on {database} was killed at {kills} points of a sign-in: after the janitor"
-        " {kept} of them left nothing behind, and {gap} left a grant that nobody had stored yet",
+        " {kept} of them left nothing behind, and {gap} left a grant that no one had stored yet",
         database=world.database.kind,
         kills=len(stranded),
         kept=sum(count == 0 for count in stranded.values()),
@@ -116,8 +116,8 @@ def test_C12_processes_killed_at_random_strand_only_what_nobody_had_stored_yet(
     live, held = world.live_grants().total(), world.held_grants().total()
     report(
         "{processes} processes on {database} survived {kills} kill -9 during {sign_ins} sign-ins:"
-        " the janitor gave {given_back} grants back, {live} are alive, {held} belong to somebody"
-        " with a session, {unstored} died between Procore's answer and the escrow",
+        " the janitor gave {given_back} grants back, {live} are alive, {held} belong to someone"
+        " with a session, {unstored} died between Procore's response and the escrow",
         database=world.database.kind,
         processes=PROCESSES,
         kills=kills,

@@ -19,11 +19,11 @@ SEED: Final = 75
 """Chosen so that both answers of one refresh are lost, in the short run too."""
 
 ROUNDS: Final = 6
-"""How often everybody tries again, after as long as they were told to wait."""
+"""How often everyone tries again, after as long as they were told to wait."""
 
 
 def ask_until_known(world: World, user: int) -> list[Answer]:
-    """Have everybody ask until everybody knows: a token or a lost grant."""
+    """Have everyone ask until everyone knows: a token or a lost grant."""
     for _ in range(ROUNDS):
         for worker in world.workers:
             worker.tell("fresh", user=user)
@@ -68,7 +68,7 @@ def test_R5_a_fifth_of_all_answers_lost_costs_no_more_than_it_must(
         count["dropped"] += sight.dropped
         count["invalid_grants"] += sight.invalid_grants
         count["requests"] += sight.refresh_tokens.total()
-        # Each time a token is presented again, an answer to it was lost before.
+        # Each time a token is presented again, a response to it was lost before.
         count["double spends"] += max(0, sight.double_spends - sight.dropped)
         if row.status == "ok":
             assert {answer.get("api") for answer in answers} == {200}
@@ -80,7 +80,7 @@ def test_R5_a_fifth_of_all_answers_lost_costs_no_more_than_it_must(
     report(
         "{processes} processes on {database} met {expiries} expiries while {dropped} of {requests}"
         " answers were lost, rotation {rotation}: {ok} grants survived, {lost} were lost,"
-        " {double_spends} double spends that no lost answer explains, {invalid_grants}"
+        " {double_spends} double spends that no lost response explains, {invalid_grants}"
         " invalid_grant in all",
         database=world.database.kind,
         rotation=rotation,

@@ -10,7 +10,7 @@ from procore_signin._flow.tokens import LEASE_SECONDS
 
 
 def pass_the_lease(world: World) -> None:
-    """Let a lease run out for everybody, also by the clock of a process that stands still."""
+    """Let a lease run out for everyone, also by the clock of a process that stands still."""
     world.pass_time(LEASE_SECONDS + 1)
     if world.database.has_a_clock:
         world.clock.advance(LEASE_SECONDS + 1)
@@ -77,4 +77,6 @@ def test_R4_a_process_that_slept_past_its_lease_before_it_stored_loses_no_pair(
     assert answer["api"] == 200
     assert (row.status, row.generation, row.ambiguous) == ("ok", 2, 0)
     assert other.ask("fresh", user=user)["api"] == 200
-    until(lambda: world.live_grants().total() == 1)  # the late pair is given back beside its answer
+    until(
+        lambda: world.live_grants().total() == 1
+    )  # the late pair is given back beside its response

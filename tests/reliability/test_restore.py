@@ -30,7 +30,7 @@ def copy_to(world: World, target: Path) -> None:
 
 
 def restore_from(world: World, source: Path) -> None:
-    """Put a copy in the place of the database, which nobody uses."""
+    """Put a copy in the place of the database, which no one uses."""
     file = file_of(world)
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)

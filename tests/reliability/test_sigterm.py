@@ -121,12 +121,12 @@ def test_C13_sigterm_during_a_sign_in_strands_no_grant(new_world: NewWorld, repo
         delay = 2 * SECONDS * turn / SIGN_INS
         order = world.order(attempt, code)
         interrupted += terminate(world, begun, delay, "serve_sign_in", **order)["cancelled"]
-        # Nobody swept: the sign-in was finished although nobody waited for it any more.
+        # No one swept: the sign-in was finished although no one waited for it any more.
         assert world.live_grants() == world.held_grants()
         assert world.live_grants().total() <= 1
     report(
         "{times} servers on {database} got SIGTERM, {interrupted} of them during a sign-in:"
-        " {live} grant is alive, {held} belongs to somebody with a session",
+        " {live} grant is alive, {held} belongs to someone with a session",
         database=world.database.kind,
         times=SIGN_INS,
         interrupted=interrupted,

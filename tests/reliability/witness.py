@@ -14,7 +14,7 @@ from procore_signin.emulator import Emulator
 
 FAULT: Final = re.compile(r"fault (\d+),")
 DROPPED: Final = 0
-"""The status of an answer that never left."""
+"""The status of a response that never left."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Sight:
         codes: How often each was presented.
         exchanged: The codes that brought tokens.
         refreshes: Refreshes that Procore answered with a new pair.
-        dropped: Token requests that were carried out and whose answer was lost.
+        dropped: Token requests that were carried out and whose response was lost.
     """
 
     refresh_tokens: Counter[str] = field(default_factory=Counter)

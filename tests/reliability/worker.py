@@ -26,13 +26,13 @@ from procore_signin.errors import ProcoreSignInError
 Answer = dict[str, Any]
 
 LONGEST_LIFE: Final = 900
-"""Seconds after which a worker that nobody ended ends itself."""
+"""Seconds after which a worker that no one ended ends itself."""
 
 BROWSER: Final = Browser(user_agent="reliability", session_hash=None)
 
 
 class Line:
-    """The connection to whoever gives the orders."""
+    """The connection to the test that gives the orders."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._file = connection.makefile("rwb")
@@ -178,6 +178,6 @@ def work(connection: socket.socket) -> None:
     while (order := line.hear()) is not None:
         try:
             answer = getattr(worker, order.pop("do"))(**order)
-        except Exception:  # noqa: BLE001 - whoever gave the order fails with it
+        except Exception:  # noqa: BLE001 - the test that gave the order fails with it
             answer = {"crashed": traceback.format_exc()}
         line.say(answer)

@@ -138,7 +138,7 @@ class World:
         """Let time pass for the emulator, for every process and for the database.
 
         No test can move a server's clock. There every row is made older instead, which is the same
-        to whoever reads it.
+        to its reader.
         """
         self.emulator.advance(seconds)
         if self.database.has_a_clock:
@@ -242,7 +242,7 @@ class World:
         return self.door.run(sweep(self.door.context))
 
     def held_grants(self) -> Counter[str]:
-        """Return how many grants belong to somebody with a session, by login."""
+        """Return how many grants belong to someone with a session, by login."""
         rows = self.database.run(
             "SELECT email FROM users JOIN token_sets ON token_sets.user_id = users.id"
             " WHERE status = 'ok' AND EXISTS"

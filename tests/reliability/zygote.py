@@ -1,7 +1,7 @@
 """Starts workers quickly: everything is imported once, and each worker is a fork of this process.
 
-Run as a program with the path of the socket to listen on. Whoever connects talks to a worker of
-their own. It ends when its standard input does.
+Run as a program with the path of the socket to listen on. A client that
+connects talks to a worker of its own. It ends when its standard input does.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def migrated_url(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="session")
 def engine(migrated_url: str) -> Iterator[Engine]:
-    """Somebody else's connections to the database, not the store's."""
+    """Someone else's connections to the database, not the store's."""
     engine = create_engine(parse_address(migrated_url).url, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys=ON"))
@@ -104,7 +104,7 @@ def url(migrated_url: str, engine: Engine) -> str:
 
 @pytest.fixture
 def empty_url(kind: str, tmp_path: Path) -> Iterator[str]:
-    """The address of a database that nobody has migrated. On SQLite there is no file yet."""
+    """The address of a database that no one has migrated. On SQLite there is no file yet."""
     with a_database(kind, tmp_path) as url:
         yield url
 
@@ -120,7 +120,7 @@ def unmigrated_url(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def sql(url: str, engine: Engine) -> Sql:  # noqa: ARG001 - without rows first
-    """Runs one statement as somebody else would, and commits it."""
+    """Runs one statement as someone else would, and commits it."""
 
     def run(statement: str, **values: object) -> list[tuple[Any, ...]]:
         with engine.begin() as connection:
@@ -233,7 +233,7 @@ def everything_stored(kind: str, url: str, sql: Sql) -> Callable[[], bytes]:
         if kind == "sqlite":
             path = parse_address(url).path
             assert path is not None
-            # In another process: whoever opens and closes the file by himself drops every lock
+            # In another process: a thread that opens and closes the file by itself drops every lock
             # that SQLite holds on it in the same process (sqlite.org/howtocorrupt.html §2.2).
             script = (
                 "import pathlib, sys\n"

@@ -173,7 +173,7 @@ def test_R10_a_commit_and_a_disabling_at_once_leave_nothing_usable(
     at_once: AtOnce,
     round_: int,
 ) -> None:
-    """Whoever is first: the pair is either refused to the refresher, or it is in escrow."""
+    """Whichever is first: the pair is either refused to the refresher, or it is in escrow."""
     store = new_store(lock_timeout=30.0)
     user = sign_in(round_ + 1).user
     taken = store.take_lease(row_of(store, user.id), owner="me", seconds=30, now=NOW)

@@ -418,7 +418,7 @@ class InterruptError(BaseException):
 def test_R13_a_connection_that_was_interrupted_at_work_is_not_used_again(
     kind: str, new_store: Callable[..., Store], engine: Engine
 ) -> None:
-    """What is under way on it would be answered to whoever asks next."""
+    """What is under way on it would be answered to the caller that asks next."""
     store = new_store(pool_size=1)
     store.probe()
     long = func.pg_sleep(20) if kind == "postgresql" else func.sleep(20)

@@ -1,4 +1,4 @@
-"""Tokens that nobody wants wait in the ledger, one revokes them, and doubts stay (C14, I5, I7)."""
+"""Tokens that no one wants wait in the ledger, one revokes them, and doubts stay (C14, I5, I7)."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def test_I7_an_answer_that_was_lost_before_the_one_that_came_leaves_a_doubt(
 def test_I7_a_pair_that_was_taken_for_lost_and_comes_after_all_leaves_no_doubt(
     store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql, *, unanswered: int, doubtful: bool
 ) -> None:
-    """Unless a request before the one that was answered had no answer."""
+    """Unless a request before the one that was answered had no response."""
     user = sign_in(tag="0").user
     row = taken(store, user.id)
     for _ in range(unanswered):
@@ -299,7 +299,7 @@ def test_I7_a_lost_answer_is_not_forgotten_with_its_row(
         ("late pair", LATE),
         ("refused", LATE),
         ("not asked", LATE),
-        ("no answer", UNANSWERED),
+        ("no response", UNANSWERED),
     ],
 )
 @pytest.mark.parametrize("how", ["disable", "delete", "disconnect", "sign in"])
@@ -327,7 +327,7 @@ def test_I7_what_becomes_of_a_refresh_that_was_under_way_is_noted(
             assert store.end_grant(row, owner="me", now=NOW) is None
         case "not asked":
             store.release_lease(row, owner="me", retry_in=5, now=NOW)
-        case "no answer":
+        case "no response":
             store.note_ambiguous(row, now=NOW)
             store.release_lease(row, owner="me", retry_in=5, now=NOW)
     assert outcome_of(store, withdrawn.state_hash) == outcome

@@ -1,4 +1,4 @@
-"""Migrations: up, down, together, and never over somebody else's tables."""
+"""Migrations: up, down, together, and never over someone else's tables."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def test_V3_what_is_written_meanwhile_wins(
 
 
 class _Slow:
-    """A seal of tokens that lets somebody else go first."""
+    """A seal of tokens that lets someone else go first."""
 
     def __init__(self, seal: Any, seal_row: Callable[..., Any]) -> None:
         self._real = seal

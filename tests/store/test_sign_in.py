@@ -334,6 +334,6 @@ def test_R3_a_commit_whose_answer_was_lost_is_recognised_when_it_is_repeated(
     assert committed is not None
     assert again is not None
     assert (again.generation, pair(again.tokens)) == (2, pair(tokens("2")))
-    assert store.commit_refresh(row, tokens("of somebody else"), now=NOW) is None
+    assert store.commit_refresh(row, tokens("of someone else"), now=NOW) is None
     assert store.commit_refresh(again, tokens("3"), now=NOW) is not None
     assert store.commit_refresh(row, tokens("2"), now=NOW) is None

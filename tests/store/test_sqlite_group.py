@@ -15,7 +15,7 @@ import pytest
 from own_process import run_script
 from sqlalchemy import Engine, text
 
-from procore_signin._flow.running.runners import AsyncRunner
+from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import Flow, write
 from procore_signin._protocol.me import Me
 from procore_signin._store import CompletedSignIn, Store
@@ -73,7 +73,7 @@ def patient(new_store: Callable[..., Store]) -> Store:
 
 @pytest.fixture
 def numbers(sql: Sql) -> Callable[[], list[int]]:
-    """Returns, as somebody else sees it, the numbers that were taken."""
+    """Returns, as someone else sees it, the numbers that were taken."""
     return lambda: [int(row[0]) for row in sql(NUMBERS)]
 
 

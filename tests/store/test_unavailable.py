@@ -179,7 +179,7 @@ def test_sqlite_reads_inline_and_has_one_writer(store: Store, kind: str) -> None
 
 @contextmanager
 def row_lock(engine: Engine, kind: str) -> Iterator[None]:
-    """Hold the lock that somebody's long transaction would hold on every person."""
+    """Hold the lock that someone's long transaction would hold on every person."""
     with engine.connect() as connection:
         if kind == "sqlite":
             connection.execute(text("UPDATE users SET name = 'held'"))

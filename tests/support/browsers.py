@@ -1,4 +1,4 @@
-"""What browsers send, and what we answer: the table of docs/browsers.md (row K10).
+"""What browsers send, and what we answer: the table of docs/explanation/browsers.md (row K10).
 
 What Chromium sends is measured (`tests/browser/test_what_chromium_sends.py`), what others send
 follows from the standards of Fetch, Fetch Metadata and Referrer Policy. The verdicts are those of
@@ -18,7 +18,7 @@ STANDARD: Final = "the standards"
 
 HEADERS: Final = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "origin")
 
-# What happens to somebody who has an attempt under way, or a session.
+# What happens to someone who has an attempt under way, or a session.
 FINISHES: Final = "finishes the sign-in"
 BEGINS: Final = "shows the button, begins an attempt"
 BEGINS_NOTHING: Final = "begins nothing"
@@ -47,7 +47,7 @@ class Sent:
     """A request of a browser, and what becomes of it.
 
     Attributes:
-        what: What somebody did, in words.
+        what: What someone did, in words.
         verdict: What we do.
         headers: Values by name in lower case. `{origin}`, `{sibling}` and `{foreign}` stand for
             origins.
@@ -420,7 +420,7 @@ SIGN_OUT: Final = (
         method="POST",
     ),
     Sent(
-        "nobody's page",
+        "no one's page",
         REFUSED,
         fetch("none", "navigate", "document"),
         browser=STANDARD,
@@ -507,7 +507,7 @@ HOSTS: Final = (
 
 
 def as_markdown(rows: tuple[Sent, ...]) -> str:
-    """Return one table as docs/browsers.md has it."""
+    """Return one table as docs/explanation/browsers.md has it."""
     lines = ["| What happens | Who | What is sent | Answer |", "|---|---|---|---|"]
     for row in rows:
         told = [f"{name}: {row.headers[name]}" for name in sorted(row.headers, key=_place)]
@@ -520,7 +520,7 @@ def as_markdown(rows: tuple[Sent, ...]) -> str:
 
 
 def hosts_as_markdown() -> str:
-    """Return the table of names as docs/browsers.md has it."""
+    """Return the table of names as docs/explanation/browsers.md has it."""
     lines = ["| `Host` | | Answer |", "|---|---|---|"]
     for row in HOSTS:
         sent = " and ".join(f"`{line}`" if line else "empty" for line in row.lines) or "none"

@@ -1,4 +1,4 @@
-"""Somebody who is signed in with an emulator, on a clock that is moved by hand."""
+"""Someone who is signed in with an emulator, on a clock that is moved by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def approved(emulator: Emulator, door: ProcoreSignIn) -> SignedIn:
 def at_the_emulator(
     folder: Path, **options: Any
 ) -> Iterator[tuple[Emulator, ProcoreSignIn, Clock, User]]:
-    """Somebody who is signed in with the emulator, over a real socket."""
+    """Someone who is signed in with the emulator, over a real socket."""
     clock = Clock(time.time())
     transport = PyreqwestTransport()
     with (

@@ -60,7 +60,7 @@ class Host:
         return (self.folder / "output").read_text(errors="replace")
 
     def raw(self, request: bytes) -> bytes:
-        """Send these bytes as they are and return the whole answer."""
+        """Send these bytes as they are and return the whole response."""
         parts = urlsplit(self.url)
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as peer:
             peer.sendall(request)

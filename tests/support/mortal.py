@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from typing import Any, TypeVar
 
 from procore_signin._flow.running.background import Asked
-from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, Later, Step
 from procore_signin.errors import ProcoreSignInError
 

@@ -78,7 +78,7 @@ def add_person(
     session: int = 1,
     user_agent: str | None = "Browser/1",
 ) -> User:
-    """Sign somebody in, with the tokens `tokens(number)`; `session` tells sign-ins apart."""
+    """Sign someone in, with the tokens `tokens(number)`; `session` tells sign-ins apart."""
     now = int(time.time())
     state_hash = sha256(f"{environment} {number} {session}".encode()).hexdigest()
     store.take_attempt(state_hash, environment=environment, now=now, expires_at=now + 1800)
@@ -144,6 +144,6 @@ def sign_in_at(emulator: Emulator, folder: Path, *texts: str) -> User:
 
 
 def rows(folder: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Run a statement as somebody else would, and commit it."""
+    """Run a statement as someone else would, and commit it."""
     with closing(sqlite3.connect(folder / "test.db")) as database, database:
         return database.execute(statement, values).fetchall()

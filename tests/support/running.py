@@ -113,7 +113,7 @@ def _wait_until_ready(running: Application) -> None:
 
 
 def forget_tokens(running: Application) -> None:
-    """Let the application hold no tokens, as if nobody had signed in before.
+    """Let the application hold no tokens, as if no one had signed in before.
 
     Otherwise it would give back those of an earlier test, and meet this test's faults with it.
     """

@@ -55,7 +55,8 @@ def tokens(number: int = 1, **changes: object) -> HttpResponse:
 
 
 class ScriptedProcore:
-    """A transport whose answers are scripted by path; a good Procore where nothing is scripted."""
+    """A transport whose responses are scripted by path; a good Procore where nothing is
+    scripted."""
 
     def __init__(self) -> None:
         self.requests: list[HttpRequest] = []
@@ -126,7 +127,7 @@ def front_door(
 
 
 def sign_in(door: ProcoreSignIn) -> SignedIn:
-    """Sign in whoever the scripted Procore says that it is, without a browser."""
+    """Sign in the user whom the scripted Procore names, without a browser."""
     attempt = new_attempt(door.context, return_to="/")
     granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
     browser = Browser(user_agent=None, session_hash=None)

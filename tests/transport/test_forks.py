@@ -41,7 +41,7 @@ def post(url: str, body: str) -> HttpRequest:
 
 
 def bodies(sender: Any, url: str, whose: str, times: int = 20) -> list[str]:
-    """Send `times` requests; return the answers that are not one's own."""
+    """Send `times` requests; return the responses that are not one's own."""
     answers = [sender.send(post(url, f"{whose} {n}")).body.decode() for n in range(times)]
     return [each for n, each in enumerate(answers) if each != f"{whose} {n}"]
 

@@ -1,4 +1,4 @@
-"""What comes back of an answer that cannot be asked for again: all that came."""
+"""What comes back of a response that cannot be asked for again: all that came."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def then(verb: str, data: bytes = b"") -> Callable[[Any], None]:
 
 def test_T3_nothing_was_sent_when_the_connection_is_refused(new_transport: Any) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody else can have this port, and nobody listens
+        taken.bind(("127.0.0.1", 0))  # no one else can have this port, and no one listens
         port = taken.getsockname()[1]
         with pytest.raises(ProcoreUnavailable, match="was not sent: Connection refused") as failure:
             new_transport().send(post(f"http://127.0.0.1:{port}/"))
@@ -64,7 +64,7 @@ def test_T3_nothing_was_sent_when_the_name_does_not_resolve(new_transport: Any) 
 def test_T3_nothing_was_sent_when_connecting_takes_too_long(new_transport: Any) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
-        # Fill the queue of connections that nobody accepts. The first has its place for certain.
+        # Fill the queue of connections that no one accepts. The first has its place for certain.
         waiting = [socket.create_connection(address), *(socket.socket() for _ in range(3))]
         for each in waiting[1:]:
             each.setblocking(False)  # noqa: FBT003 (the standard library's signature)
@@ -86,10 +86,10 @@ def test_T3_nothing_was_sent_when_the_server_does_not_speak_TLS(
 
 
 PERHAPS_CARRIED_OUT = {
-    "closed before the answer": answering(b""),
+    "closed before the response": answering(b""),
     "closed within the status line": answering(b"HTTP/1.1 2"),
     "closed within the head": answering(OK + b"content-len"),
-    "reset before the answer": then("reset"),
+    "reset before the response": then("reset"),
     "reset within the head": then("reset", OK),
     "closed within the body": answering(OK + b"content-length: 200\r\n\r\n{}"),
     "half closed within the body": then("half_close", OK + b"content-length: 200\r\n\r\n{}"),

@@ -57,7 +57,7 @@ def answering(data: bytes, end: str) -> Any:
 
 def test_hyper_says_which_connections_were_never_made(serve: Any) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens
+        taken.bind(("127.0.0.1", 0))  # no one listens
         never = failure(f"http://127.0.0.1:{taken.getsockname()[1]}/")
     lost = failure(serve(answering(b"", "half_close")).url)
 

@@ -410,7 +410,7 @@ def test_django_makes_no_migrations_for_the_sign_in() -> None:
 
 
 def of_procore(user: User) -> Any:
-    """Find the Django user of somebody by Procore's number, as a project does."""
+    """Find the Django user of someone by Procore's number, as a project does."""
     from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
 
     return get_user_model().objects.filter(username=f"procore-{user.procore_id}").first()
@@ -572,7 +572,7 @@ BRIDGED = ("/open", "/admin/", "/nothing", "/procore/signin", *ASKING)
 
 
 def asked(client: Client, path: str, accept: str, *, is_async: bool) -> HttpResponse:
-    """Return the answer to somebody's browser, under WSGI or ASGI."""
+    """Return the response to someone's browser, under WSGI or ASGI."""
     if not is_async:
         return client.get(path, headers={"accept": accept})
     waiting = AsyncClient()
@@ -615,7 +615,7 @@ def test_S7_when_the_store_is_away_every_page_says_when_to_come_back(
             answer = client.post("/procore/sign-out", headers=OUR_FORM)
             assert (answer.status_code, answer.has_header("retry-after")) == (503, True)
         assert client.get("/guarded").content == b"in"
-        assert client.session.session_key == key  # and nobody was signed out
+        assert client.session.session_key == key  # and no one was signed out
 
 
 @pytest.mark.usefixtures("joe")
@@ -713,7 +713,7 @@ def test_the_admin_lists_people_and_finds_them(
         only_ann = looker.get(PEOPLE, {"q": wanted}).content.decode()
         assert "ann@procore.com" in only_ann
         assert JOE not in only_ann
-    assert "Nobody of that" in looker.get(PEOPLE, {"q": "nobody@example.com"}).content.decode()
+    assert "No one of that" in looker.get(PEOPLE, {"q": "nobody@example.com"}).content.decode()
 
 
 def test_the_admin_turns_the_page_after_a_hundred_people(

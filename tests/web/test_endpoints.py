@@ -362,7 +362,7 @@ def test_C7_a_callback_that_breaks_the_program_lets_its_address_out_no_more(
 
 @pytest.mark.parametrize("name", ["problem", "fragment"])
 def test_K8_the_pages_of_the_callback_have_no_form(name: str) -> None:
-    """Their forms would be sent with `Origin: null`, which is nobody's."""
+    """Their forms would be sent with `Origin: null`, which is no one's."""
     template = Path(pages.__file__).parent / "templates" / f"{name}.html"
     assert "<form" not in template.read_text("utf-8")
 

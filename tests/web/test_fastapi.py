@@ -93,7 +93,7 @@ def app(make_door: MakeDoor) -> FastAPI:
 
     @app.get("/page")
     async def page(user: OptionalUser) -> HTMLResponse:
-        return HTMLResponse(f"<p>{user.email if user else 'nobody'}</p>")
+        return HTMLResponse(f"<p>{user.email if user else 'no one'}</p>")
 
     @app.get("/kept")
     async def kept(_: OptionalUser) -> Response:
@@ -101,7 +101,7 @@ def app(make_door: MakeDoor) -> FastAPI:
 
     @app.get("/public")
     async def public() -> Response:
-        return PlainTextResponse("for everybody")
+        return PlainTextResponse("for everyone")
 
     @app.websocket("/socket")
     async def socket(websocket: WebSocket, user: CurrentUser) -> None:
@@ -222,7 +222,7 @@ def test_a_redirect_uri_that_leads_to_no_callback_is_refused_when_the_routes_are
 def test_a_front_door_that_waits_is_refused(tmp_path: Path) -> None:
     door = front_door(tmp_path, ScriptedProcore(), Clock())
     with door, pytest.raises(TypeError, match="needs AsyncProcoreSignIn"):
-        sign_in_routes(door)  # type: ignore[arg-type]  # what somebody may do by mistake
+        sign_in_routes(door)  # type: ignore[arg-type]  # what someone may do by mistake
 
 
 def included(door: AsyncProcoreSignIn) -> Starlette:
@@ -485,7 +485,7 @@ def test_the_applications_own_handler_for_our_errors_goes_first(make_door: MakeD
 
 
 class Closed:
-    """A middleware that shows nobody what is inside it."""
+    """A middleware that shows no one what is inside it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._inside = app

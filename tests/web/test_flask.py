@@ -74,7 +74,7 @@ def app(door: ProcoreSignIn) -> Flask:
 
     @app.get("/public")
     def public() -> str:
-        return "for everybody"
+        return "for everyone"
 
     return app
 
@@ -226,7 +226,7 @@ def test_the_front_door_for_asyncio_is_refused() -> None:
         keys=KEYS,
     )
     with pytest.raises(TypeError, match="Flask needs ProcoreSignIn"):
-        sign_in_blueprint(door)  # type: ignore[arg-type]  # what somebody may do by mistake
+        sign_in_blueprint(door)  # type: ignore[arg-type]  # what someone may do by mistake
     door.store.close()
 
 

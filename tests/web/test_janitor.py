@@ -1,4 +1,4 @@
-"""Clearing up beside an application: orphaned tokens are revoked without anybody asking."""
+"""Clearing up beside an application: orphaned tokens are revoked without anyone asking."""
 
 from __future__ import annotations
 

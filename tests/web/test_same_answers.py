@@ -58,7 +58,7 @@ def client_at(host: Host, emulator: Emulator, address: str) -> Person:
 
 @pytest.fixture(scope="module")
 def joes(everywhere: dict[str, Host], running_emulator: Emulator) -> Iterator[dict[str, Person]]:
-    """Somebody who is signed in at each host."""
+    """Someone who is signed in at each host."""
     with ExitStack() as stack:
         found = {}
         for name, host in everywhere.items():

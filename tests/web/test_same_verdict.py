@@ -31,7 +31,7 @@ def emulator(emulator_of_hosts: Emulator) -> Emulator:
 
 @dataclass(frozen=True)
 class Browser:
-    """Somebody's browser at one host, in the middle of a sign-in: what a raw request is made of."""
+    """Someone's browser at one host, in the middle of a sign-in: what a raw request is made of."""
 
     host: Host
     state: str
@@ -50,7 +50,7 @@ class Browser:
         return text
 
     def status(self, request: bytes) -> int:
-        """Send a request and return the status of the answer."""
+        """Send a request and return the status of the response."""
         answer = self.host.raw(self.fill(request))
         found = re.match(rb"HTTP/1\.[01] ([0-9]{3}) ", answer)
         assert found, answer[:200]
@@ -104,7 +104,7 @@ GOOD = b"code={code}&state={state}"
 TABLE: dict[str, tuple[bytes, int]] = {
     "C1 no state": (back(b"code={code}"), 400),
     "C1 an empty state": (back(b"code={code}&state="), 400),
-    "C1 a state of nobody": (back(b"code={code}&state=" + NEVER.encode()), 400),
+    "C1 a state of no one": (back(b"code={code}&state=" + NEVER.encode()), 400),
     "C1 an array": (back(b"code={code}&state[]={state}"), 400),
     "C1 the state in capitals": (back(b"code={code}&STATE={state}"), 400),
     "C2 the state twice": (back(b"code={code}&state={state}&state={state}"), 400),
@@ -145,7 +145,7 @@ TABLE: dict[str, tuple[bytes, int]] = {
     "C9 POST": (request(b"POST", CALLBACK.encode() + b"?" + GOOD), 405),
     "C9 OPTIONS": (request(b"OPTIONS", CALLBACK.encode() + b"?" + GOOD), 405),
     "C9 PUT": (request(b"PUT", CALLBACK.encode() + b"?" + GOOD), 405),
-    "C9 a method of somebody else": (request(b"PROPFIND", CALLBACK.encode() + b"?" + GOOD), 405),
+    "C9 a method of someone else": (request(b"PROPFIND", CALLBACK.encode() + b"?" + GOOD), 405),
     "C9 a form with a code": (
         request(b"POST", CALLBACK.encode(), body=b"code={code}&state={state}"),
         405,
@@ -180,7 +180,7 @@ TABLE: dict[str, tuple[bytes, int]] = {
         403,
     ),
     "K8 no origin": (request(b"POST", b"/procore/sign-out"), 403),
-    "K8 two answers of one browser": (
+    "K8 two responses of one browser": (
         request(
             b"POST",
             b"/procore/sign-out",
@@ -238,7 +238,7 @@ def test_C1_C2_none_of_that_used_the_attempts_up(
 
 @pytest.fixture(scope="module")
 def joes(everywhere: dict[str, Host], emulator: Emulator) -> Iterator[dict[str, Person]]:
-    """Somebody who is signed in at each host."""
+    """Someone who is signed in at each host."""
     with ExitStack() as stack:
         found = {}
         for name, host in everywhere.items():
@@ -320,7 +320,7 @@ def test_K7_what_two_people_see_is_kept_in_no_cache(
             assert page.status_code == 200
             assert page.headers["cache-control"] == "no-store", (name, page.url)
             assert "cookie" in page.headers["vary"].lower().split(", "), (name, page.url)
-        # A page that asks nobody who is there may be kept.
+        # A page that asks no one who is there may be kept.
         assert "no-store" not in pages[-1].headers.get("cache-control", ""), name
 
 

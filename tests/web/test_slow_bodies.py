@@ -1,4 +1,4 @@
-"""A client that is slow with its body, or gives up on it, costs nobody else anything (row O8)."""
+"""A client that is slow with its body, or gives up on it, costs no one else anything (row O8)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_form(
 
 
 def status_of(peer: socket.socket) -> tuple[int, float]:
-    """Return the status of the answer, and how many seconds it took."""
+    """Return the status of the response, and how many seconds it took."""
     began = time.monotonic()
     with peer:
         answer = peer.recv(65_536)

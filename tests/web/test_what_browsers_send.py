@@ -1,6 +1,7 @@
 """The table of what browsers send gets its verdicts from every framework, and from the application.
 
-docs/browsers.md shows the same table. Requests go over a raw socket, as in `test_same_verdict.py`.
+docs/explanation/browsers.md shows the same table. Requests go over a raw socket, as in
+`test_same_verdict.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from running import application, free_port, settings_for
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
 
-PAGE = Path(__file__).parents[2] / "docs" / "browsers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "browsers.md"
 READY_APPLICATION = "ready application"
 
 
@@ -45,7 +46,7 @@ class Place:
         return value
 
     def send(self, row: Sent, path: str, cookies: str) -> tuple[int, str]:
-        """Send the request of a row; return the status and the head of the answer."""
+        """Send the request of a row; return the status and the head of the response."""
         lines = [
             f"{row.method} {path} HTTP/1.1",
             f"Host: {urlsplit(self.host.url).netloc}",

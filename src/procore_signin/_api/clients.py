@@ -60,7 +60,7 @@ def client_for(
     clients of `procore`, and stay until `close(procore)`. Safe to share between threads.
 
     Paths are relative to the API origin, such as `/rest/v1.0/me`; the bearer is fetched and renewed
-    as needed. Statuses are not raised: pass the answer to `raise_for_procore`.
+    as needed. Statuses are not raised: pass the response to `raise_for_procore`.
 
     Args:
         procore: The front door.
@@ -77,11 +77,11 @@ def client_for(
         GrantLost: There is no grant any more. Ask the person to sign in again.
         SignInRefused: The person is disabled.
         RateLimited: The limit is used up for longer than the patience lasts. Nothing was sent.
-        ApiUnreachable: No answer came in time. A `ProcoreUnavailable`, and an
+        ApiUnreachable: No response came in time. A `ProcoreUnavailable`, and an
             `httpx2.TransportError`.
         ProcoreUnavailable: The token cannot be refreshed now.
         NotSent: The request would have gone elsewhere, or is not HTTP.
-        UnexpectedAnswer: The answer is too large.
+        UnexpectedAnswer: The response is too large.
         ClientMisconfigured, StoreUnavailable, VaultSealed: As `fresh_tokens` says.
     """
     user_id = _id_of(user)
@@ -214,7 +214,7 @@ class _NoCookies(CookieJar):
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the cookies of an answer where they are."""
+        """Leave the cookies of a response where they are."""
 
     def add_cookie_header(self, request: Any) -> None:
         """Send none."""

@@ -15,7 +15,7 @@ def company_header(company_id: int) -> str:
 
     Raises:
         ValueError: It is no integer from 1 to 2**63 - 1. Text is refused, also text of digits:
-            whoever reads it from a form or an address converts it first, and finds out there.
+            code that reads it from a form or an address converts it first, and finds out there.
     """
     # Not isinstance: true is an int to Python.
     if type(company_id) is not int or not 1 <= company_id <= _MAX_ID:

@@ -63,7 +63,7 @@ def follow_download(
     Raises:
         UnexpectedAnswer: `response` is no redirect, it leads where no file can be, it leads on and
             on, or the file is too large.
-        ApiUnreachable: No answer came in time.
+        ApiUnreachable: No response came in time.
         TypeError: `response` came from another client.
     """
     route = _route(response, deadline, max_body)
@@ -107,7 +107,7 @@ async def afollow_download(
 def _route(response: httpx2.Response, deadline: float, max_body: int) -> Route:
     route = response.extensions.get(ROUTE)
     if not isinstance(route, Route):
-        raise TypeError("Pass the answer of a client that was made by client_for")
+        raise TypeError("Pass the response of a client that was made by client_for")
     return replace(route, options=replace(route.options, deadline=deadline, max_body=max_body))
 
 

@@ -11,7 +11,7 @@ ApiError                    any of those below
 ├── Conflict                it changed meanwhile, or exists       → read it again
 ├── RateLimited             ProcoreUnavailable: too many requests → after `retry_after` seconds
 ├── ApiUnavailable          ProcoreUnavailable: 408 or 5xx        → try again later
-│   └── ApiUnreachable      … and no answer, or not all of it     → see `ambiguous`
+│   └── ApiUnreachable      … and no response, or not all of it     → see `ambiguous`
 └── UnexpectedAnswer        UnexpectedResponse: not what an API answers → report it
 ```
 
@@ -78,7 +78,7 @@ class ApiUnavailable(ApiError, ProcoreUnavailable):
 
 @public_in("procore_signin.api")
 class ApiUnreachable(ApiUnavailable, httpx2.TransportError):
-    """No answer came, or not all of it, before the deadline.
+    """No response came, or not all of it, before the deadline.
 
     Try again later; where `ambiguous` is true, look first whether it was carried out. Also an
     `httpx2.TransportError`, for code that knows httpx2 only.
@@ -89,7 +89,7 @@ class ApiUnreachable(ApiUnavailable, httpx2.TransportError):
 
 @public_in("procore_signin.api")
 class UnexpectedAnswer(ApiError, UnexpectedResponse):
-    """The answer is none that the API gives: too large, cut, not JSON, or it leads elsewhere.
+    """The response is none that the API gives: too large, cut, not JSON, or it leads elsewhere.
 
     Report it.
     """

@@ -1,4 +1,4 @@
-"""From an answer of Procore's API to the error that says what the caller can do."""
+"""From a response of Procore's API to the error that says what the caller can do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx2
 
 from procore_signin._api.company import HEADER
+from procore_signin._api.error_messages import Words, words_of
 from procore_signin._api.errors import (
     ApiError,
     ApiUnavailable,
@@ -24,7 +25,6 @@ from procore_signin._api.errors import (
     UnexpectedAnswer,
 )
 from procore_signin._api.rate_limit import server_time
-from procore_signin._api.words import Words, words_of
 from procore_signin._protocol.retry_after import retry_after
 from procore_signin._protocol.wire import HttpResponse
 
@@ -56,7 +56,7 @@ def raise_for_procore(
         RateLimited: 429. Come back after `retry_after` seconds.
         Invalid: 400, 422, any other 4xx. Correct the request; see `fields`.
         ApiUnavailable: 408, 5xx. Try again later.
-        UnexpectedAnswer: A redirect, or another status that is no answer.
+        UnexpectedAnswer: A redirect, or another status that is no response.
     """
     if response.is_success or response.status_code == HTTPStatus.NOT_MODIFIED:
         return response

@@ -1,7 +1,7 @@
 """Procore's rate limits: stay below them, and stand back when one is hit all the same (row P5).
 
 Source: Procore's documentation, "Rate Limiting". Two windows, an hour and a spike of ten seconds;
-the headers of each answer speak of whichever will be used up first.
+the headers of each response speak of whichever will be used up first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POLL_SECONDS: Final = 0.05
 """How soon to ask again when only requests under way stand in the way."""
 
 FIRST_IN_FLIGHT: Final = 10
-"""How many requests may be under way before the first answer has told a limit."""
+"""How many requests may be under way before the first response has told a limit."""
 
 _SAME_WINDOW: Final = 2.0
 """Seconds by which the end of one window may seem to move: the headers count whole seconds."""
@@ -32,7 +32,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}")
 
 @dataclass(slots=True)
 class _Window:
-    """One limit. `ends` is None from its end until an answer tells of the next one like it."""
+    """One limit. `ends` is None from its end until a response tells of the next one like it."""
 
     used: int
     ends: float | None
@@ -41,7 +41,7 @@ class _Window:
 class Pace:
     """When the next request may leave. Shared by all clients of one front door.
 
-    It counts what the answers say was used, plus what is under way and may not be in that count
+    It counts what the responses say was used, plus what is under way and may not be in that count
     yet. So the requests of one process never pass a limit; those of other processes are seen in
     the headers, a little late. Procore does not say whether it counts by person, app or company:
     one count for all is the cautious reading. Safe for threads and tasks, and waits for nothing
@@ -63,7 +63,7 @@ class Pace:
     def ask(self, now: float) -> float:
         """Return 0 and count a request as under way, or the seconds to wait before asking again.
 
-        Whoever gets 0 calls `done` when the answer is there, or will not come.
+        A caller that gets 0 calls `done` when the response is there, or will not come.
         """
         with self._lock:
             wait = max(0.0, self._shut_until - now)
@@ -86,10 +86,10 @@ class Pace:
             self._in_flight = max(0, self._in_flight - 1)  # a call may have gone through a fork
 
     def learn(self, headers: Mapping[str, str], *, clock: float, now: float) -> None:
-        """Take in what an answer says of the limits. Nonsense counts as nothing said.
+        """Take in what a response says of the limits. Nonsense counts as nothing said.
 
         Args:
-            headers: Of the answer.
+            headers: Of the response.
             clock: UTC seconds, to which the server's own `Date` is preferred.
             now: As above.
         """

@@ -56,7 +56,7 @@ class ServiceTokens:
         Raises:
             ClientMisconfigured: Procore gives this client no service token. Tell the operator.
             ProcoreUnavailable: Not now. Try again after `retry_after` seconds.
-            UnexpectedResponse: The answer breaks the protocol. Report it.
+            UnexpectedResponse: The response breaks the protocol. Report it.
         """
         held = self._held
         if held is not None and held.generation != rejected:
@@ -80,7 +80,7 @@ class ServiceTokens:
         return ("service token", id(self), known)
 
     def _fetch(self, known: int) -> Flow[_Held]:
-        """Fetch the successor of generation `known`, unless somebody just did."""
+        """Fetch the successor of generation `known`, unless someone just did."""
         held = self._held
         if held is not None and held.generation > known:
             return held
@@ -106,7 +106,7 @@ class ServiceTokens:
         return self._held
 
     def _pause_left(self, now: float) -> float:
-        """Return for how many seconds nobody asks; a clock set back makes them no more."""
+        """Return for how many seconds no one asks; a clock set back makes them no more."""
         self._not_before = min(self._not_before, now + self._pause)
         return self._not_before - now
 

@@ -1,6 +1,6 @@
-"""Connections: none lasts for ever, and when they run short, who has most loses theirs (row O8).
+"""Connections: none lasts forever, and when they run short, who has most loses theirs (row O8).
 
-Granian admits so many connections at once, whoever they belong to, and has a deadline for heads
+Granian admits so many connections at once, to whomever they belong, and has a deadline for heads
 alone. So one client could hold all of them. What it cannot do is done here, from the side: a thread
 of each worker looks how many sockets there are. When too few are left it closes connections that no
 request is running on, of the client that has most of them, until half are free.
@@ -102,7 +102,7 @@ class Crowd:
         self._leaving: float | None = None
 
     def leave(self) -> None:
-        """Note that the server stops. Whoever has sent half a request would keep it from that."""
+        """Note that the server stops: a client with half a request would keep it from that."""
         self._leaving = self._leaving or time.monotonic()
 
     def look(self) -> int:
@@ -138,7 +138,7 @@ class Crowd:
                 yield peer, descriptor
 
     def _peer_of(self, descriptor: int) -> Peer | None:
-        """Return who came in at our port by this descriptor, or None where that is nobody."""
+        """Return who came in at our port by this descriptor, or None where that is no one."""
         with contextlib.suppress(OSError), _copy(descriptor) as copy:
             here, there = copy.getsockname(), copy.getpeername()
             if isinstance(here, tuple) and here[1] == self._port:

@@ -1,7 +1,7 @@
 """Listening sockets that are ours alone: at `localhost`, on both of its addresses (row K9).
 
-A browser that is sent to `localhost` tries `[::1]` first. Whoever listens there is handed the
-session cookie, the code and the state. So where the redirect URI names `localhost` the server
+A browser that is sent to `localhost` tries `[::1]` first. A program that listens there is handed
+the session cookie, the code and the state. So where the redirect URI names `localhost` the server
 opens both addresses itself, without sharing them (`SO_REUSEPORT`), before a worker starts.
 
 Granian listens at one address and shares it. A worker of ours therefore runs its server twice, on
@@ -28,9 +28,9 @@ _NO_SUCH_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL
 
 
 def listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Listen at `port` of every one of `hosts`, shared with nobody.
+    """Listen at `port` of every one of `hosts`, shared with no one.
 
-    Where the machine has no such address, as one without IPv6 has no `::1`, nobody else can be
+    Where the machine has no such address, as one without IPv6 has no `::1`, no one else can be
     there either, and it is left out; but the first one must be had.
 
     Raises:

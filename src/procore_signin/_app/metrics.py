@@ -151,7 +151,7 @@ class TimedTransport:
 
 
 class MetricsEndpoint:
-    """`/metrics`, for whoever has the token, or for everybody where none is set.
+    """`/metrics`, for callers with the token, or for everyone where none is set.
 
     Args:
         router: Where the endpoint is added.

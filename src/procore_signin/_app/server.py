@@ -31,7 +31,7 @@ from procore_signin._app.metrics_folder import shared_folder
 STOP_SECONDS: Final = 25
 """How long running requests may take to finish once the server is asked to stop.
 
-A callback may wait for two answers of Procore, each bounded by the transport's 10 seconds; a code
+A callback may wait for two responses of Procore, each bounded by the transport's 10 seconds; a code
 that was sent must not be stranded (row C13)."""
 
 
@@ -72,7 +72,7 @@ def serve(
         port=port,
         interface=Interfaces.ASGI,
         workers=workers,
-        # In its other mode it waits for ever for the first byte. No browser needs HTTP/2 here.
+        # In its other mode it waits forever for the first byte. No browser needs HTTP/2 here.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=connections.HEAD_SECONDS * 1000,
@@ -141,7 +141,7 @@ def _load(stop_seconds: int, port: int, most: int) -> ASGIApp:
 
 
 def _tell_of_the_stop(crowd: connections.Crowd) -> None:
-    """Tell `crowd` when this worker is asked to stop, and then whoever was to be told."""
+    """Tell `crowd` when this worker is asked to stop, and then the earlier handler."""
     granian = signal.getsignal(signal.SIGTERM)
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import typer
 
+from procore_signin._settings.env_file import EnvFileUnusable
 from procore_signin.errors import ProcoreSignInError, SettingsInvalid
 
 FAILED: Final = 1
@@ -29,10 +30,10 @@ class CommandFailed(Exception):
         self.cure = cure
 
 
-def complain(trouble: CommandFailed | ProcoreSignInError | OSError) -> None:
+def complain(trouble: CommandFailed | EnvFileUnusable | ProcoreSignInError | OSError) -> None:
     """Write `trouble` to standard error."""
     match trouble:
-        case CommandFailed():
+        case CommandFailed() | EnvFileUnusable():
             lines = [trouble.what, f"  Why:  {trouble.why}", f"  Cure: {trouble.cure}"]
         case SettingsInvalid():
             count = len(trouble.problems)

@@ -70,7 +70,7 @@ def be_sure(question: str, *, yes: bool) -> None:
     """Return if the person at the terminal agrees, or has agreed with `--yes`.
 
     Raises:
-        CommandFailed: Nobody is there to ask.
+        CommandFailed: No one is there to ask.
         typer.Exit: They do not agree.
     """
     if yes:

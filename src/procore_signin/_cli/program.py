@@ -14,6 +14,7 @@ import typer
 from procore_signin._cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
 from procore_signin._cli.operator import commands as administration
 from procore_signin._cli.personal import commands as person
+from procore_signin._settings.env_file import EnvFileUnusable
 from procore_signin.errors import ProcoreSignInError
 
 app = typer.Typer(
@@ -53,7 +54,7 @@ def main() -> NoReturn:
     _print_every_letter()
     try:
         app(prog_name="procore-signin")
-    except (CommandFailed, ProcoreSignInError, OSError) as trouble:
+    except (CommandFailed, EnvFileUnusable, ProcoreSignInError, OSError) as trouble:
         complain(trouble)
     sys.exit(FAILED)
 
@@ -124,7 +125,7 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port to listen at; 0 finds a free one.")
     ] = 4567,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes that answer; keep 1 with SQLite.")
+        int, typer.Option(min=1, max=256, help="Processes that response; keep 1 with SQLite.")
     ] = 1,
     migrate: Annotated[
         bool, typer.Option("--migrate", help="Bring the database's tables up to date first.")
@@ -151,7 +152,7 @@ def emulator(
     ] = "emulator-client-id",
     client_secret: Annotated[
         str, typer.Option(help="Its secret: made up, never a real one.")
-    ] = "emulator-client-secret",  # noqa: S107  # known to everybody
+    ] = "emulator-client-secret",  # noqa: S107  # known to everyone
     redirect_uri: Annotated[
         list[str] | None,
         typer.Option(
@@ -296,7 +297,7 @@ def init(
     run(given, path=file, force=force, as_json=as_json)
 
 
-@app.command(short_help="Check the settings before anybody signs in.")
+@app.command(short_help="Check the settings before anyone signs in.")
 def doctor(
     *,
     port: Annotated[
@@ -304,11 +305,11 @@ def doctor(
     ] = 4567,
     as_json: AsJson = False,
 ) -> None:
-    """Check the settings before anybody signs in: what is wrong, why, and the cure.
+    """Check the settings before anyone signs in: what is wrong, why, and the cure.
 
     Exit status 0 when there is no problem, warnings aside; 1 otherwise.
     """
-    from procore_signin._cli.setup.diagnosis import run  # noqa: PLC0415
+    from procore_signin._cli.setup.doctor import run  # noqa: PLC0415
 
     if not run(os.environ, Path(".env"), port=port, as_json=as_json):
         raise typer.Exit(FAILED)

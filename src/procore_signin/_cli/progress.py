@@ -20,7 +20,7 @@ class Progress:
 
     Args:
         words: What is being done, such as `Sealing anew`.
-        total: How many there will be, or None where nobody knows.
+        total: How many there will be, or None where no one knows.
     """
 
     def __init__(self, words: str, total: int | None = None) -> None:

@@ -2,7 +2,7 @@
 
 Tests read it to prove what a client really sent; the inspector draws its diagram from it. Because
 it keeps codes, tokens and secrets whole, it lives in memory only, and what a person sees of it
-passes through `shortening.shorten_secrets` first.
+passes through `redaction.shorten_secrets` first.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Subscription:
         """Wake the waiting task, from any thread; False when its event loop has ended."""
         try:
             self._loop.call_soon_threadsafe(self._event.set)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: no one waits any more
             return False
         return True
 
@@ -135,7 +135,7 @@ class Journal:
         response_body: bytes,
         note: str | None = None,
     ) -> Exchange:
-        """Keep one exchange and wake whoever waits for it.
+        """Keep one exchange and wake the callers that wait for it.
 
         Takes the fields of `Exchange` (see there), all but the number, which it gives.
         """

@@ -76,8 +76,8 @@ class Pages:
 def _policy(form_target: str | None) -> str:
     """Return the Content-Security-Policy of a page.
 
-    Chromium applies `form-action` also to the redirects that answer a form, so the page whose form
-    ends at the application's redirect URI must name that origin, or Allow would do nothing.
+    Chromium applies `form-action` also to the redirects that response a form, so the page whose
+    form ends at the application's redirect URI must name that origin, or Allow would do nothing.
     """
     allowed = "'self'"
     if form_target is not None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.files.state_file import StateFile
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.server import DEFAULT_HOST, DEFAULT_PORT, Log, Server
 from procore_signin._emulator.world.options import EmulatorOptions
 
@@ -115,7 +115,7 @@ def running(*servers: Server) -> Iterator[None]:
         try:
             _run(main())
         finally:
-            ready.release(len(servers))  # whatever happened, nobody waits any longer
+            ready.release(len(servers))  # whatever happened, no one waits any longer
 
     thread = threading.Thread(target=work, name="procore-emulator", daemon=True)
     thread.start()

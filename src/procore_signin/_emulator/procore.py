@@ -35,7 +35,7 @@ class LocalProcore:
         shares_with: Another one, to have its people, companies and clients in common with.
 
     Attributes:
-        changed: Something may have changed since whoever keeps the state last cleared this.
+        changed: Something may have changed since the keeper of the state last cleared this.
     """
 
     __slots__ = ("api", "changed", "faults", "journal", "lock", "pages", "provider", "state")
@@ -59,7 +59,7 @@ class LocalProcore:
             population=population,
             directory=shares_with.state.directory if shares_with else None,
         )
-        # Whoever shares a directory shares the lock that guards it.
+        # Environments that share a directory share the lock that guards it.
         self.lock = shares_with.lock if shares_with else threading.RLock()
         self.pages = Pages()
         self.provider = Provider(self.state, self.pages)
@@ -71,8 +71,8 @@ class LocalProcore:
     def reads_body(self, request: Request) -> bool:
         """Say whether a request's body is looked at, given its head.
 
-        By an endpoint, where a fault waits, or by whoever reads in the journal what was sent to the
-        API: nothing of the API takes a body, so one that is too long is not waited for there.
+        By an endpoint, by a fault that waits, or by a reader of the journal. Nothing of the API
+        takes a body, so one that is too long is not waited for there.
         """
         if self.provider.reads_body(request):
             return True

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 
-from procore_signin._emulator.oauth.dialect import Dialect
+from procore_signin._emulator.oauth.doorkeeper import Dialect
 from procore_signin._emulator.world.clients import Client
 from procore_signin._emulator.world.clock import Clock
 from procore_signin._emulator.world.directory import Directory
@@ -68,7 +68,7 @@ class State:
             self.sow()
 
     def reset(self) -> None:
-        """Return to how it was at the start: seeded, nobody logged in, no grant, real time."""
+        """Return to how it was at the start: seeded, no one logged in, no grant, real time."""
         self.grants.clear()
         self.logins.clear()
         self.clock.reset()

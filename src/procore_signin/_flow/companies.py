@@ -1,7 +1,7 @@
 """Which company a person works for here: never guessed, chosen by the person, remembered.
 
 Procore marks an application as installed by a user in every company whose data it reads, so taking
-the first company of the list, or going through all of them, has effects that nobody asked for.
+the first company of the list, or going through all of them, has effects that no one asked for.
 """
 
 from __future__ import annotations

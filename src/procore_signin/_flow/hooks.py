@@ -1,4 +1,4 @@
-"""Where an application has its say: who may sign in, and what happens when somebody does."""
+"""Where an application has its say: who may sign in, and what happens when someone does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOGGER: Final = logging.getLogger("procore_signin")
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class Candidate:
-    """Somebody whom Procore has confirmed, and who is about to be signed in.
+    """Someone whom Procore has confirmed, and who is about to be signed in.
 
     Attributes:
         me: What `/rest/v1.0/me` says.
@@ -50,9 +50,9 @@ class Hooks:
     Attributes:
         may_sign_in: Asked before anything is stored; see `Verdict`. Costs one more call to Procore
             at each sign-in, for the companies. What it raises ends the sign-in with an error page.
-        on_sign_up: Called after the first sign-in of somebody.
+        on_sign_up: Called after the first sign-in of someone.
         on_sign_in: Called after every sign-in, the first included.
-        on_sign_out: Called after somebody signed out, here or everywhere.
+        on_sign_out: Called after someone signed out, here or everywhere.
 
     An error of the `on_…` functions is logged and changes nothing: the person is signed in or out.
     They are missed when the process dies right after the commit: do nothing there that the

@@ -11,7 +11,7 @@ from procore_signin._store.records import Escrow
 from procore_signin.events import Event, emit
 
 ORPHANED_AFTER: Final = 300
-"""Seconds after which tokens in escrow belong to nobody: a sign-in takes ten at the longest."""
+"""Seconds after which tokens in escrow belong to no one: a sign-in takes ten at the longest."""
 
 REVOKED_AT_ONCE: Final = 100
 FAILURES_AT_ONCE: Final = 100

@@ -17,8 +17,8 @@ from http import HTTPStatus
 from typing import Final, Literal
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.granted import take_tokens
 from procore_signin._flow.steps import Flow, send, wait, write
+from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     RefreshTokenGrant,
@@ -45,7 +45,7 @@ Revocation = Literal["none", "confirmed", "pending", "unsure", "sealed"]
 """What is known of a revocation.
 
 `none`: there was nothing to revoke. `confirmed`: Procore said, leaving no doubt, that the tokens
-are dead. `pending`: not yet, and they are kept until it does. `unsure`: an answer was lost, and
+are dead. `pending`: not yet, and they are kept until it does. `unsure`: a response was lost, and
 with it tokens that may live. `sealed`: they cannot be opened. In the last two cases the person can
 end the access at Procore, under My Profile Settings > Connected Apps."""
 
@@ -75,7 +75,7 @@ def give_up(
     refreshed: TokenRow | None = None,
     state_hash: str | None = None,
 ) -> Flow[Revocation]:
-    """Give tokens back that came when nobody wanted them any more (row C14).
+    """Give tokens back that came when no one wanted them any more (row C14).
 
     They go into the ledger first, so that whatever process is left revokes them. While the database
     is away, this goes on trying for as long as the process lives, and has them revoked meanwhile.
@@ -90,7 +90,7 @@ def give_up(
         state_hash: The attempt that brought them and has ended, or None.
 
     Returns:
-        As `withdraw`. `unsure` where the process ends before anybody could be told.
+        As `withdraw`. `unsure` where the process ends before anyone could be told.
     """
     place = state_hash or context.random_bytes(32).hex()
     escrow = Escrow(place, context.environment.name, tokens)
@@ -168,9 +168,9 @@ def _ended_at_once(context: Context, tokens: TokenSet) -> Flow[bool]:
 def settle(context: Context, row: TokenRow) -> Flow[None]:
     """Present the access token of a pair that is committed, so that the pair before it is dead.
 
-    Where a refresh token dies only when its successor is used, nobody else may ever use that
+    Where a refresh token dies only when its successor is used, no one else may ever use that
     successor. Where it died at once, this changes nothing, and it is known all the same (row I7).
-    A failure harms nobody: the row goes on saying that the pair before may live.
+    A failure harms no one: the row goes on saying that the pair before may live.
     """
     if row.settled:
         return
@@ -244,7 +244,7 @@ def _end(
     try:
         if doubt == REFRESHING and 0 <= held.age < REFRESH_ENDS_WITHIN:
             yield from _hand_in(context, tokens)
-            return "pending"  # whoever refreshes them says soon what came of it
+            return "pending"  # the process that refreshes them says soon what came of it
         if doubt is not None:
             lost = yield from _end_doubtful(context, kept, tokens)
             doubt = doubt if lost else None
@@ -288,7 +288,7 @@ class _Kept:
 
 
 class _OvertakenError(Exception):
-    """We took so long that somebody else holds the escrow by now, and goes on."""
+    """We took so long that someone else holds the escrow by now, and goes on."""
 
 
 def _failed(escrow: Escrow, reason: str, error: str | None = None) -> None:
@@ -328,10 +328,10 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
         context: The surroundings.
         kept: Where the pair is kept.
         tokens: The pair.
-        before: The ledger's outcome, to be written back when an answer came.
+        before: The ledger's outcome, to be written back when a response came.
 
     Raises:
-        _OvertakenError: Somebody else goes on, or it has to be tried again.
+        _OvertakenError: Someone else goes on, or it has to be tried again.
     """
     yield from _hand_in(context, tokens)
     if tokens.refresh_token is None:
@@ -382,17 +382,17 @@ def _end_renewed(
 
 
 def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]:
-    """End a pair whose refresh token may have been spent by a request that had no answer.
+    """End a pair whose refresh token may have been spent by a request that had no response.
 
-    Nobody wants the grant any more, so it costs nothing to ask what became of that request. If the
+    No one wants the grant any more, so it costs nothing to ask what became of that request. If the
     refresh token still brings a pair, and is then refused, it dies when it is used: so that request
     did nothing. If it brings one again, each use brings one, and the first may live.
 
     Returns:
-        Whether there may be a pair that nobody knows.
+        Whether there may be a pair that no one knows.
 
     Raises:
-        _OvertakenError: Somebody else goes on.
+        _OvertakenError: Someone else goes on.
     """
     if tokens.refresh_token is None:
         yield from _hand_in(context, tokens)

@@ -24,7 +24,7 @@ def current_session(context: Context, token: str | None) -> Flow[Session | None]
     each request asks the database, so all of these take effect at once in every process.
 
     Raises:
-        StoreUnavailable: Nobody can tell. Answer 503: neither let in nor sign out (row S7).
+        StoreUnavailable: No one can tell. Answer 503: neither let in nor sign out (row S7).
     """
     if token is None:
         return None

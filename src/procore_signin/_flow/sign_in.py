@@ -15,19 +15,19 @@ from typing import Final
 
 from procore_signin._flow.attempt import LIFETIME, SignInAttempt
 from procore_signin._flow.context import Context
-from procore_signin._flow.granted import take_tokens
 from procore_signin._flow.hooks import Candidate, tell
 from procore_signin._flow.revocation import gave_up_at_once, give_up, withdraw
 from procore_signin._flow.steps import Flow, call, later, read, send, shield, wait, write
+from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.companies import companies_request, parse_companies_response
-from procore_signin._protocol.granted import tokens_within
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     AuthorizationCodeGrant,
     token_request,
 )
+from procore_signin._protocol.token_response import tokens_within
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin._store.records import Escrow, LedgerEntry, NewSession, User
@@ -43,7 +43,7 @@ JOIN_SECONDS: Final = 5.0
 
 JOIN_POLL_SECONDS: Final = 0.05
 JOIN_FRESHNESS: Final = 30
-"""Seconds after which a finished attempt lets nobody in any more."""
+"""Seconds after which a finished attempt lets no one in any more."""
 
 JOIN_SKEW: Final = 1
 """Seconds by which the clock of the replica that finished the attempt may be ahead of ours.
@@ -114,7 +114,7 @@ def finish_sign_in(
         ProcoreUnavailable, StoreUnavailable: Offer to try again. When the store failed before the
             exchange, the same response may be brought again: the code was not spent.
     """
-    # RFC 9207 §2.4: a response that names another issuer was meant for somebody else.
+    # RFC 9207 §2.4: a response that names another issuer was meant for someone else.
     if response.iss is not None and response.iss != context.environment.login_origin:
         raise AttemptInvalid("The response names another authorization server", reason="mismatch")
     code_hash = hash_code(response.code) if isinstance(response, CodeGranted) else None
@@ -134,7 +134,7 @@ def finish_sign_in(
                 lambda store: store.fail_attempt(attempt.state_hash, "denied", now=now)
             )
         elif taken_before.code_hash is not None:
-            # A refusal does not end the sign-in of whoever came with a code before.
+            # A refusal does not end the sign-in of the browser that came with a code before.
             raise AttemptInvalid("This sign-in attempt was used before", reason="used")
         emit(Event.SIGN_IN_DENIED, attempt=attempt.state_hash[:8], error=response.error)
         raise SignInRefused(
@@ -156,7 +156,8 @@ def _exchange_and_commit(
     session_token = _new_session_token(context)
     try:
         answer = yield from _exchange(context, attempt, code)
-        # Lifetimes count from before the request: an answer that was long under way is not younger.
+        # Lifetimes count from before the request: a response that was long under way is not
+        # younger.
         tokens = take_tokens(context, answer, asked_at=asked_at, attempt=attempt.state_hash[:8])
         whose = yield from _admit(context, attempt, tokens)
         yield from _ask_application(context, tokens, whose)
@@ -164,15 +165,15 @@ def _exchange_and_commit(
         return (
             yield from _complete(context, attempt, tokens, me, browser, session_token=session_token)
         )
-    except GeneratorExit:  # nobody drives this flow any more: the janitor finds what is in escrow
+    except GeneratorExit:  # no one drives this flow any more: the janitor finds what is in escrow
         raise
     except BaseException as error:  # the application's hook may raise anything, or be interrupted
-        if tokens is None and answer is not None:  # what it has that nobody can use
+        if tokens is None and answer is not None:  # what it has that no one can use
             tokens = tokens_within(answer, received_at=asked_at)
         reason = type(error).__name__
         undo: bool | None = True
         if me is not None and isinstance(error, StoreUnavailable):
-            # Perhaps the answer to the commit was lost, and not the commit.
+            # Perhaps the response to the commit was lost, and not the commit.
             undo = yield from _end(context, attempt, outcome=reason)
             if undo is False:
                 return (yield from _committed(context, attempt, session_token))
@@ -190,7 +191,7 @@ def _exchange_and_commit(
 
 
 def _committed(context: Context, attempt: SignInAttempt, session_token: Secret) -> Flow[SignedIn]:
-    """Go on from a commit that happened although its answer was lost: its session is there.
+    """Go on from a commit that happened although its response was lost: its session is there.
 
     It joins nothing, so that the person's own second click still can.
     """
@@ -234,7 +235,7 @@ def _complete(
     *,
     session_token: Secret,
 ) -> Flow[SignedIn]:
-    """Make it true in one transaction, and tell whoever wants to know."""
+    """Make it true in one transaction, and tell those who want to know."""
     session = _new_session(context, browser, session_token, me_json=me.json)
     completed = yield from write(
         lambda store: store.complete_sign_in(
@@ -273,7 +274,7 @@ def _complete(
 
 
 def _ask_application(context: Context, tokens: TokenSet, me: Me) -> Flow[None]:
-    """Let the application refuse somebody whom Procore has confirmed, before anything is stored."""
+    """Let the application refuse someone whom Procore has confirmed, before anything is stored."""
     may_sign_in = context.hooks.may_sign_in
     if may_sign_in is None:
         return
@@ -303,7 +304,7 @@ def _abandon(
 ) -> Flow[None]:
     """Leave nothing behind: no live grant at Procore, no open attempt in the ledger.
 
-    Until the grant is dead its row names the person, where that is known: somebody whose access is
+    Until the grant is dead its row names the person, where that is known: someone whose access is
     ended meanwhile still has it.
     """
     procore_id = None if whose is None else whose.procore_id
@@ -318,7 +319,7 @@ def _abandon(
 
 
 def _is_done(attempt: SignInAttempt) -> Flow[bool]:
-    """Tell whether an attempt became a sign-in. If nobody knows, the janitor will."""
+    """Tell whether an attempt became a sign-in. If no one knows, the janitor will."""
     try:
         entry = yield from read(lambda store: store.attempt(attempt.state_hash))
     except StoreUnavailable:
@@ -330,7 +331,7 @@ def _end(context: Context, attempt: SignInAttempt, *, outcome: str) -> Flow[bool
     """End an attempt that shall not become a sign-in any more.
 
     Returns:
-        True when this ended it; False when it had ended before; None when nobody knows, because
+        True when this ended it; False when it had ended before; None when no one knows, because
         the database fails. Then the janitor finds an escrow that was written before that, and the
         attempt expires by itself.
     """
@@ -357,7 +358,7 @@ def _check_code(entry: LedgerEntry, code_hash: str | None) -> None:
 def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[SignedIn]:
     """Wait for the callback that spends the same code, and land in the same place, once.
 
-    A double click makes the browser drop the first answer and keep ours, so ours carries a
+    A double click makes the browser drop the first response and keep ours, so ours carries a
     session of its own. It replaces the one that the browser holds, which may be the first's.
     """
     waited = 0.0

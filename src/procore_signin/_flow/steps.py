@@ -1,4 +1,4 @@
-"""What a flow can ask for. `runners.py` alone performs it, waiting or awaiting.
+"""What a flow can ask for. The runners alone perform it, sync or async.
 
 A flow is a generator: it yields a step and is sent the step's outcome, or has the step's error
 thrown into it. `yield from send(…)` and its siblings keep the outcome's type.
@@ -78,9 +78,9 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """Run this flow once for everybody in this process who asks for the same key meanwhile.
+    """Run this flow once for everyone in this process who asks for the same key meanwhile.
 
-    It runs as a shielded flow does; the outcome, or the error, is everybody's.
+    It runs as a shielded flow does; the outcome, or the error, is everyone's.
     """
 
     key: Hashable

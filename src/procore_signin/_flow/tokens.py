@@ -2,7 +2,7 @@
 
 Procore's refresh tokens are single-use, and its documentation tells people to sign in again when an
 answer is lost. So a refresh is held by a lease on the row, for longer than its requests can take;
-the new pair is committed before anybody uses it; and what is not known is written down as not
+the new pair is committed before anyone uses it; and what is not known is written down as not
 known (rows R1 to R12). No transaction is held while a request is under way.
 """
 
@@ -15,9 +15,9 @@ from math import ceil
 from typing import Final
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.granted import take_tokens
 from procore_signin._flow.revocation import ENDING_SECONDS, give_up, settle
 from procore_signin._flow.steps import Flow, dismiss, later, once, read, send, wait, write
+from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     RefreshTokenGrant,
@@ -54,7 +54,7 @@ LEEWAY_SECONDS: Final = 30
 FIRST_POLL_SECONDS: Final = 0.02
 LONGEST_POLL_SECONDS: Final = 0.25
 PAUSE_SECONDS: Final = 5
-"""How long nobody asks again for a person after Procore did not answer and named no time itself."""
+"""How long no one asks again for a person after Procore did not answer and named no time itself."""
 
 LONGEST_PAUSE_SECONDS: Final = 300
 COMMIT_PAUSES: Final = (0.1, 0.3, 0.6)
@@ -91,7 +91,7 @@ def fresh_tokens(
         context: The surroundings.
         user_id: Whose.
         rejected: The generation that Procore's API has just refused, if any: it is refreshed even
-            if it should still be good, unless somebody has done so already (row R9).
+            if it should still be good, unless someone has done so already (row R9).
 
     Raises:
         GrantLost: There is no grant any more. Ask the person to sign in again.
@@ -108,14 +108,14 @@ def fresh_tokens(
     if not stale and known and row.expires_in > _early(row):
         return _fresh(row)
     if not stale and row.expires_in > LEEWAY_SECONDS:
-        # Good enough for this call: whoever comes first refreshes it beside them (row R8).
+        # Good enough for this call: the first caller has it refreshed in the background (row R8).
         if not row.leased and row.retry_in <= 0:
             yield from later(_refresh_early(context, row), key=_key(row))
         return _fresh(row)
     renewed = yield from once(_key(row), _refresh(context, row))
     if renewed.expires_in <= 0:
         raise ProcoreUnavailable(
-            "Procore's answer has no access token that can be used; the next call asks for another",
+            "Procore's response has no usable access token; the next call asks for another",
             retry_after=1,
             ambiguous=False,
         )
@@ -123,7 +123,7 @@ def fresh_tokens(
 
 
 def _refresh_early(context: Context, row: TokenRow) -> Flow[None]:
-    """Refresh `row` beside whoever asked, unless this process has come to its end meanwhile.
+    """Refresh `row` beside its caller, unless this process has come to its end meanwhile.
 
     Many may be waiting for their turn then. None of them has been sent, so nothing is lost, and the
     process need not wait for them.
@@ -178,7 +178,7 @@ def _row(context: Context, user_id: int) -> Flow[TokenRow]:
 
 def _lost(status: str) -> GrantLost:
     what = (
-        "The answer to a refresh was lost, and with it the grant"
+        "The response to a refresh was lost, and with it the grant"
         if status == "lost"
         else "The grant was revoked at Procore"
     )
@@ -186,7 +186,7 @@ def _lost(status: str) -> GrantLost:
 
 
 def _refresh(context: Context, row: TokenRow) -> Flow[TokenRow]:
-    """Refresh `row`, or wait for whoever does; return the row that holds the new pair.
+    """Refresh `row`, or wait for the process that does; return the row that holds the new pair.
 
     Runs once for all callers of this process, and is not interrupted when they go away (row R12).
     """
@@ -232,7 +232,7 @@ def _take(context: Context, row: TokenRow, owner: str) -> Flow[TokenRow | None]:
             )
         )
     except StoreUnavailable:
-        # Perhaps the answer to the commit was lost, and not the commit.
+        # Perhaps the response to the commit was lost, and not the commit.
         yield from later(_release_when_possible(context, row, owner, retry_in=1))
         raise
 
@@ -258,9 +258,9 @@ def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[Tok
     except GrantLost:
         yield from _refused(context, row, owner)
         return None  # it did not raise, so the grant lives: another process was faster
-    except GeneratorExit:  # nobody drives this flow any more: nothing can be done
+    except GeneratorExit:  # no one drives this flow any more: nothing can be done
         raise
-    except BaseException as error:  # whatever it is, nobody shall wait for a lease without an owner
+    except BaseException as error:  # whatever it is, no one shall wait for a lease without an owner
         yield from _give_back(context, row, owner, error)
         _report(Event.REFRESH_FAILED, row, began, context, reason=type(error).__name__)
         raise
@@ -268,10 +268,10 @@ def _hold(context: Context, row: TokenRow, owner: str, began: float) -> Flow[Tok
 
 
 def _give_back(context: Context, row: TokenRow, owner: str, error: BaseException) -> Flow[None]:
-    """Give the lease back without a new pair, and have nobody ask again for a while.
+    """Give the lease back without a new pair, and have no one ask again for a while.
 
     Where the database does not take it, that is tried again beside the caller for as long as the
-    lease lasts: nobody shall wait for an owner who has ended.
+    lease lasts: no one shall wait for an owner who has ended.
     """
     pause = getattr(error, "retry_after", None) or PAUSE_SECONDS
     bounded = min(max(int(pause), 1), LONGEST_PAUSE_SECONDS)
@@ -303,9 +303,9 @@ def _release_when_possible(
 def _ask_unless_out(
     context: Context, row: TokenRow, refresh_token: Secret, began: float
 ) -> Flow[TokenSet]:
-    """Ask, unless Procore has answered nobody lately and it is too early for another try (R7)."""
+    """Ask, unless Procore has answered no one lately and it is too early for another try (R7)."""
     outage, environment = context.outage, context.environment.name
-    left = outage.claim(context.clock())
+    left = outage.claim(context.clock(), user_id=row.user_id)
     if left > 0:
         raise ProcoreUnavailable(
             "Procore did not answer the latest refreshes; it is too early to ask again",
@@ -316,7 +316,7 @@ def _ask_unless_out(
         renewed = yield from _ask_twice(context, row, refresh_token, began)
     except (ProcoreUnavailable, UnexpectedResponse):
         chance = context.random_bytes(1)[0] / 255
-        outage.failed(context.clock(), chance, environment=environment)
+        outage.failed(context.clock(), chance, user_id=row.user_id, environment=environment)
         raise
     except (GrantLost, ClientMisconfigured):
         outage.answered(environment=environment)
@@ -328,7 +328,7 @@ def _ask_unless_out(
 def _ask_twice(
     context: Context, row: TokenRow, refresh_token: Secret, began: float
 ) -> Flow[TokenSet]:
-    """Spend the refresh token; if nobody knows what became of it, try the same one once more.
+    """Spend the refresh token; if no one knows what became of it, try the same one once more.
 
     Harmless under both rotations that are known: the server either has not rotated, or answers
     `invalid_grant`, or still honours the token because the new one was never used (row R5).
@@ -345,8 +345,8 @@ def _ask_twice(
 def _ask(context: Context, row: TokenRow, refresh_token: Secret, began: float) -> Flow[TokenSet]:
     asked_at = context.clock()
     if not 0 <= asked_at - began < LEASE_SECONDS - REQUEST_SECONDS:
-        # This process was asleep, or its clock moved: somebody else may hold the row by now.
-        raise ProcoreUnavailable("The lease could have ended before the answer", ambiguous=False)
+        # This process was asleep, or its clock moved: someone else may hold the row by now.
+        raise ProcoreUnavailable("The lease could have ended before the response", ambiguous=False)
     request = token_request(
         context.environment.login_origin, context.client, RefreshTokenGrant(refresh_token)
     )
@@ -355,9 +355,9 @@ def _ask(context: Context, row: TokenRow, refresh_token: Secret, began: float) -
 
 
 def _refused(context: Context, row: TokenRow, owner: str) -> Flow[None]:
-    """Procore knows the refresh token no more: was somebody faster, or is the grant lost (R6)?
+    """Procore knows the refresh token no more: was someone faster, or is the grant lost (R6)?
 
-    It returns when somebody was faster; their pair is in the row then.
+    It returns when someone was faster; their pair is in the row then.
     """
     try:
         status = yield from write(
@@ -379,14 +379,14 @@ def _refused(context: Context, row: TokenRow, owner: str) -> Flow[None]:
 
 
 def _commit(context: Context, row: TokenRow, renewed: TokenSet, began: float) -> Flow[TokenRow]:
-    """Write the new pair down before anybody uses it (row R3)."""
+    """Write the new pair down before anyone uses it (row R3)."""
     committed = yield from _write_down(context, row, renewed)
     if committed is not None:
         _report(Event.REFRESHED, row, began, context, to_generation=committed.generation)
         yield from later(settle(context, committed))
         return committed
     # A newer sign-in, a disconnect or a disabling came in between and stands (row R10). Our pair
-    # is nobody's now.
+    # is no one's now.
     yield from later(give_up(context, renewed, user_id=row.user_id, refreshed=row))
     return (yield from _row(context, row.user_id))
 
@@ -401,11 +401,11 @@ def _write_down(context: Context, row: TokenRow, renewed: TokenSet) -> Flow[Toke
     for number, pause in enumerate(pauses):
         try:
             return (yield from _write_once(context, row, renewed))
-        except GeneratorExit:  # nobody drives this flow any more: nothing can be done
+        except GeneratorExit:  # no one drives this flow any more: nothing can be done
             raise
         except BaseException as error:  # away, or it refuses what it should take
             # What else there is may be of a signal that met an event loop's thread just here. It is
-            # not tried for ever: it may be a defect.
+            # not tried forever: it may be a defect.
             known = isinstance(error, StoreUnavailable | RuntimeError)
             if not known and number == len(COMMIT_PAUSES):
                 raise

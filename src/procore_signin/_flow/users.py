@@ -1,6 +1,6 @@
-"""End, give back or erase somebody's access, for those who run the application (rows I5, S6).
+"""End, give back or erase someone's access, for those who run the application (rows I5, S6).
 
-None of this asks the person. A flow that returns None found nobody of that number.
+None of this asks the person. A flow that returns None found no one of that number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PATIENCE_SECONDS: Final = 5.0
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class AccessEnded:
-    """What became of ending somebody's access.
+    """What became of ending someone's access.
 
     Attributes:
         user: The person, as stored last.
@@ -38,7 +38,7 @@ class AccessEnded:
         refresh_under_way: Whether another process was refreshing. It will find that it lost, and
             give up the pair that it brings. Ask again a minute later: then it is known whether it
             did, or died with it.
-        sign_in_under_way: Whether a sign-in of somebody whom nobody can name yet is under way, or
+        sign_in_under_way: Whether a sign-in of someone whom no one can name yet is under way, or
             was cut off and waits for the janitor: it may be this person's. One that is under way
             comes to nothing where the person is disabled. Ask again a minute later.
     """
@@ -157,7 +157,7 @@ def _delete(context: Context, user_id: int, *, even_sealed: bool) -> Flow[Access
     )
     if deleted is not None:
         emit(Event.USER_DELETED, user=user_id, environment=outcome.user.environment)
-        if deleted.withdrawn:  # somebody enabled the person, who signed in, in between
+        if deleted.withdrawn:  # someone enabled the person, who signed in, in between
             return replace(outcome, revocation="pending")
     return outcome
 
@@ -176,7 +176,7 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
     left = yield from read(lambda store: store.escrows_of(ended.user.id))
     for escrow in left:
         known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))
-    # What was moved, and is not there any more, somebody else has revoked a moment ago.
+    # What was moved, and is not there any more, someone else has revoked a moment ago.
     for state_hash in set(ended.escrows) - {escrow.state_hash for escrow in left}:
         known.append((yield from _end_of(state_hash)))
     environment, now = ended.user.environment, context.now()
@@ -195,6 +195,6 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
 
 
 def _end_of(state_hash: str) -> Flow[Revocation]:
-    """Return what came of tokens that somebody else revoked. A doubt leaves its row behind."""
+    """Return what came of tokens that someone else revoked. A doubt leaves its row behind."""
     entry = yield from read(lambda store: store.attempt(state_hash))
     return what_is_known(None if entry is None else entry.outcome)

@@ -36,7 +36,7 @@ class AuthorizationRequest:
         login_origin: Of the authorization server, such as `https://login.procore.com`.
         client_id: Of this application.
         redirect_uri: Exactly as registered.
-        state: From `new_state`; what ties the answer to this browser's attempt.
+        state: From `new_state`; what ties the response to this browser's attempt.
         code_challenge: S256 (RFC 7636 §4.2), or None where the proof is switched off.
     """
 
@@ -75,7 +75,7 @@ class CodeGranted:
 
     Attributes:
         code: To be exchanged once, within ten minutes.
-        state: As sent, if this is the answer to our request: compare it.
+        state: As sent, if this is the response to our request: compare it.
         iss: Who answers, where the server says so (RFC 9207): compare it. Otherwise None.
     """
 
@@ -90,7 +90,7 @@ class AuthorizationDenied:
 
     Attributes:
         error: The code, such as `access_denied`: choose fixed words by it.
-        error_description: At most 512 printable characters, or None. Untrusted: anybody can write
+        error_description: At most 512 printable characters, or None. Untrusted: anyone can write
             a link with any words in it.
         state: As in `CodeGranted`.
         iss: As in `CodeGranted`.
@@ -150,7 +150,7 @@ def _authorization_response(raw_query: bytes) -> CodeGranted | AuthorizationDeni
     parameters = _parameters(raw_query)
     if not parameters:
         return None
-    # Before anything else is believed: without a state this is nobody's answer.
+    # Before anything else is believed: without a state this is no one's answer.
     if "state" not in parameters:
         raise AttemptInvalid(
             "The authorization response has no state", reason="missing", hint=_START_AGAIN

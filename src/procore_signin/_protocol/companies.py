@@ -18,7 +18,7 @@ from procore_signin._public import public_in
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 
 PER_PAGE: Final = 300
-"""How many companies are asked for. Nobody is known to belong to more."""
+"""How many companies are asked for. No one is known to belong to more."""
 
 _WHAT: Final = "companies response"
 
@@ -57,7 +57,7 @@ def parse_companies_response(response: HttpResponse, received_at: float) -> tupl
 
     Raises:
         ProcoreUnavailable: Not now (408, 429, 5xx).
-        UnexpectedResponse: The answer breaks the protocol.
+        UnexpectedResponse: The response breaks the protocol.
     """
     try:
         if response.status != HTTPStatus.OK:

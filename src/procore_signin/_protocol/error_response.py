@@ -1,9 +1,9 @@
-"""What an answer that is no success asks of the caller: one error class for each decision.
+"""What a response that is no success asks of the caller: one error class for each decision.
 
-A status that says "not now" decides before the body: whoever answers 429 or 5xx has not judged the
-grant, whatever stands in the page (row T10). Among the others, Procore's authorization server has
-answered its errors with different statuses over the years, so the `error` member decides (RFC 6749
-§5.2) and the status only where there is none (row T7).
+A status that says "not now" decides before the body: a server that responds with 429 or 5xx has not
+judged the grant, whatever stands in the page (row T10). Among the others, Procore's authorization
+server has answered its errors with different statuses over the years, so the `error` member decides
+(RFC 6749 §5.2) and the status only where there is none (row T7).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _REQUEST_ID: Final = re.compile(r"[\x21-\x7E]{1,128}")
 
 
 def success(response: HttpResponse, *, what: str, received_at: float) -> dict[str, JsonValue]:
-    """Return the members of a successful answer of the authorization server.
+    """Return the members of a successful response of the authorization server.
 
     Args:
         response: As the transport received it.
@@ -76,7 +76,7 @@ def is_json(response: HttpResponse) -> bool:
 def oauth_error(
     response: HttpResponse, *, what: str, received_at: float
 ) -> ProcoreSignInError | None:
-    """Return the error that an answer of the authorization server stands for, or None if none.
+    """Return the error that a response of the authorization server stands for, or None if none.
 
     Returns:
         ProcoreUnavailable: 408, 429, 5xx, whatever the body says; or an error code that says so.
@@ -111,7 +111,7 @@ def _by_code(
 ) -> ProcoreSignInError | None:
     """Return what an error code means under a status that leaves it a say, otherwise None.
 
-    A redirect, or a status that HTTP does not have, is no answer of an authorization server.
+    A redirect, or a status that HTTP does not have, is no response of an authorization server.
     """
     if response.status // 100 not in {2, 4}:
         return None
@@ -137,7 +137,7 @@ def _by_code(
 def unavailable(
     response: HttpResponse, *, what: str, received_at: float
 ) -> ProcoreUnavailable | None:
-    """Return the error for an answer that means "not now" by its status, otherwise None.
+    """Return the error for a response that means "not now" by its status, otherwise None.
 
     Only 429 says that nothing was done. Behind a 408 or 5xx the request may have been carried
     out, and a single-use code or refresh token spent: `ambiguous` is true.

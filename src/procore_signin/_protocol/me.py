@@ -1,7 +1,7 @@
 """Who signed in: Procore's `GET /rest/v1.0/me`.
 
 Source: Procore's reference, "Me". `id` is one person's in all companies of an environment; `login`
-is an e-mail address and can change, so it identifies nobody (rows I1 to I3).
+is an e-mail address and can change, so it identifies no one (rows I1 to I3).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Me:
         login: Their e-mail address at Procore today.
         name: Their name, at most 255 characters, or None where Procore gives none. Untrusted
             text: escape it before showing it.
-        json: The whole answer, written again without spaces, in the order in which it came.
+        json: The whole response, written again without spaces, in the order in which it came.
     """
 
     procore_id: int
@@ -70,7 +70,7 @@ def parse_me_response(response: HttpResponse, received_at: float) -> Me:
     Raises:
         SignInRefused: Procore does not let this person use the API (403).
         ProcoreUnavailable: Not now (408, 429, 5xx).
-        UnexpectedResponse: The answer breaks the protocol, or Procore refuses the access token
+        UnexpectedResponse: The response breaks the protocol, or Procore refuses the access token
             that it has just made (401). Report it.
     """
     try:

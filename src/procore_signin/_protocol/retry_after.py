@@ -19,7 +19,7 @@ def retry_after(response: HttpResponse, received_at: float) -> float | None:
     """Return the seconds to wait that the server asks for, 0 to 3600, or None.
 
     `Retry-After` counts first (RFC 9110 §10.2.3: seconds or a date). `X-Rate-Limit-Reset`, seconds
-    since 1970, counts under 429 only: Procore sends it with every answer, and it says nothing
+    since 1970, counts under 429 only: Procore sends it with every response, and it says nothing
     about an outage. What cannot be read counts as absent.
 
     Args:

@@ -1,4 +1,4 @@
-"""What can still be read of an answer that cannot be asked for again (row T9).
+"""What can still be read of a response that cannot be asked for again (row T9).
 
 `strict_json` refuses what two readers could understand differently, because refusing costs one more
 request. Here it would cost the tokens. So this reads what it can: another charset, a compressed

@@ -2,7 +2,7 @@
 
 The standard library accepts more than RFC 8259: NaN, repeated names, half a surrogate pair, and
 numbers or nesting of any size. Each has been a way to make one program read what another did not
-check, or to end a program with an error nobody expected (row T4).
+check, or to end a program with an error no one expected (row T4).
 """
 
 from __future__ import annotations

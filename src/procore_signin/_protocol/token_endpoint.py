@@ -133,7 +133,7 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
 def parse_token_response(response: HttpResponse, *, received_at: float) -> TokenSet:
     """Return the tokens that Procore granted, read strictly (RFC 6749 §5.1; rows T4 to T7).
 
-    For an answer that can be asked for again. Where a code or a refresh token was spent for it, a
+    For a response that can be asked for again. Where a code or a refresh token was spent for it, a
     refusal here would lose the grant: see `granted.read_granted`.
 
     The lifetime is counted from our own receipt: `created_at` is the server's clock and cannot
@@ -147,7 +147,7 @@ def parse_token_response(response: HttpResponse, *, received_at: float) -> Token
         GrantLost: The code or refresh token is dead. Ask the person to sign in again.
         ClientMisconfigured: Procore does not accept this client. Tell the operator.
         ProcoreUnavailable: Not now; `ambiguous` tells whether the grant may be spent.
-        UnexpectedResponse: The answer breaks the protocol. Report it; the grant may be spent.
+        UnexpectedResponse: The response breaks the protocol. Report it; the grant may be spent.
     """
     try:
         return _token_set(
@@ -202,7 +202,7 @@ def parse_token_info_response(response: HttpResponse, received_at: float) -> Tok
     Raises:
         GrantLost: The access token is expired, revoked or of another environment.
         ProcoreUnavailable: Not now; try again.
-        UnexpectedResponse: The answer breaks the protocol. Report it.
+        UnexpectedResponse: The response breaks the protocol. Report it.
     """
     what = "token info response"
     # RFC 6750 §3.1. Older servers of this kind say `invalid_request` with the same status.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 LARGEST_KEPT: Final = 1024 * 1024
-"""Bytes that are kept of an answer that cannot be asked for again, as it came and decompressed. A
-token answer has half a kilobyte."""
+"""Bytes that are kept of a response that cannot be asked for again, as it came and decompressed. A
+token response has half a kilobyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class HttpRequest:
         url: Absolute, with the query where there is one.
         headers: Names and values; names in lower case.
         body: The bytes to send.
-        repeatable: False where the answer cannot be asked for again, because the request spends
+        repeatable: False where the response cannot be asked for again, because the request spends
             what it carries. Of a success the transport then brings back whatever came.
     """
 

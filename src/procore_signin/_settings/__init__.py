@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from procore_signin._settings.parsers import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
-from procore_signin._settings.settings import Settings, read_settings
+from procore_signin._settings.settings import Settings, default_of, read_settings
 from procore_signin._settings.trusted_proxies import TrustedProxies
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "EMULATOR_CLIENT_SECRET",
     "Settings",
     "TrustedProxies",
+    "default_of",
     "read_settings",
 ]

@@ -1,4 +1,7 @@
-"""What each setting may be: a function for each, from all values to the one it stands for.
+"""What each setting may be: a function for each, from its text to what it stands for.
+
+Each takes the other settings too, to compare with. The store's own rules need the database library,
+which is slow to load: it is loaded here when it is used, so that `demo` can read the table at once.
 
 No message shows a value: a secret may have been pasted into the wrong line.
 """
@@ -7,19 +10,30 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from procore_signin._protocol.secret import Secret
+from procore_signin._settings.table import Row, Values
 from procore_signin._settings.trusted_proxies import TrustedProxies
-from procore_signin._store.engine.address import parse_address, trimmed
-from procore_signin._store.keys.keyring import KeyRing
-from procore_signin.environments import EMULATOR_URL, LOOPBACK_HOSTS, NAMES, by_name
+from procore_signin.environments import (
+    EMULATOR_URL,
+    LOOPBACK_HOSTS,
+    NAMES,
+    Environment,
+    by_name,
+)
 
 EMULATOR_CLIENT_ID: Final = "emulator-client-id"
 EMULATOR_CLIENT_SECRET: Final = "emulator-client-secret"  # noqa: S105  # the emulator's, no secret
 CALLBACK_ROUTE: Final = "/callback"
+CHOOSE_ENVIRONMENT: Final = f"Choose one of: {', '.join(NAMES)}. The emulator needs no account."
+COPY_CLIENT_ID: Final = (
+    "Copy the client ID from the application's page on Procore's Developer Portal."
+)
+COPY_CLIENT_SECRET: Final = (
+    "Copy the client secret from the application's page on Procore's Developer Portal."  # noqa: S105
+)
 
 _PLACEHOLDER: Final = re.compile(
     r"<.*>|\{.*\}|\[.*\]|\.{3,}|x{3,}|(change|replace)[-_ ]?(me|this)|your[-_ ].*"
@@ -32,10 +46,6 @@ _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _DAY: Final = 86_400
 _LONGEST_NAME: Final = 60
 _AROUND: Final = "has spaces or quotes around it"
-_TAKES_BLANKS: Final = {"PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME"}
-"""Lists, and words for people: blanks around their parts mean nothing."""
-
-Values = Mapping[str, str]
 
 
 class WrongError(Exception):
@@ -47,26 +57,20 @@ class WrongError(Exception):
         self.cure = cure
 
 
-def _given(values: Values, name: str, cure: str) -> str:
-    text = values.get(name, "")
-    if not text:
-        raise WrongError("is not set", cure)
-    return text
-
-
-def check_edges(values: Values, name: str) -> None:
+def check_edges(row: Row[Any], text: str) -> None:
     """Make sure that a setting begins and ends where its text does.
 
-    An env file from Windows, or one that is read by a program that keeps quotes, adds what nobody
+    An env file from Windows, or one that is read by a program that keeps quotes, adds what no one
     sees: a file of SQLite then has another name, and a password is another one.
 
     Raises:
         WrongError: There are blanks, line ends, invisible characters or quotes around it.
     """
-    text = values.get(name, "")
+    from procore_signin._store.engine.address import trimmed  # noqa: PLC0415  # slow to load
+
     if text[:1] in {"'", '"'} and text[:1] == text[-1:]:
         raise WrongError(_AROUND, "Remove them.")
-    if name in _TAKES_BLANKS or text == trimmed(text):
+    if row.outer_blanks or text == trimmed(text):
         return
     if text.endswith("\r"):
         cure = "Remove them: it ends with \\r, half of a line end of Windows."
@@ -80,20 +84,19 @@ def is_emulator(values: Values) -> bool:
     return values.get("PROCORE_ENVIRONMENT", "").strip().lower() == "emulator"
 
 
-def environment_name(values: Values) -> str:
+def environment(text: str, values: Values) -> Environment:
     """Return which Procore."""
-    choices = f"Choose one of: {', '.join(NAMES)}. The emulator needs no account."
-    name = _given(values, "PROCORE_ENVIRONMENT", choices)
-    if name not in NAMES:
-        near = difflib.get_close_matches(name.strip().lower(), NAMES, n=1)
+    if text not in NAMES:
+        near = difflib.get_close_matches(text.strip().lower(), NAMES, n=1)
         meant = f"Did you mean {near[0]}? " if near else ""
-        raise WrongError("names no Procore environment", meant + choices)
-    return name
+        raise WrongError("names no Procore environment", meant + CHOOSE_ENVIRONMENT)
+    try:
+        return by_name(text, emulator_url=values["PROCORE_EMULATOR_URL"])
+    except ValueError:  # the emulator's address is wrong: that setting says so
+        return by_name(text)
 
 
-def _credential(values: Values, name: str, words: str, emulators: str) -> str:
-    copy = f"Copy the {words} from the application's page on Procore's Developer Portal."
-    text = _given(values, name, copy)
+def _check_credential(text: str, values: Values, emulators: str, copy: str) -> None:
     if text[0] in "'\"" or text[-1] in "'\"":
         raise WrongError(_AROUND, "Remove them.")
     if _PLACEHOLDER.fullmatch(text):
@@ -102,17 +105,17 @@ def _credential(values: Values, name: str, words: str, emulators: str) -> str:
         raise WrongError("has spaces, control characters or letters beyond ASCII in it", copy)
     if text == emulators and not is_emulator(values):
         raise WrongError("is the local emulator's, which no other Procore knows", copy)
+
+
+def client_id(text: str, values: Values) -> str:
+    """Return the application's id at Procore."""
+    _check_credential(text, values, EMULATOR_CLIENT_ID, COPY_CLIENT_ID)
     return text
 
 
-def client_id(values: Values) -> str:
-    """Return the application's id at Procore."""
-    return _credential(values, "PROCORE_CLIENT_ID", "client ID", EMULATOR_CLIENT_ID)
-
-
-def client_secret(values: Values) -> Secret:
+def client_secret(text: str, values: Values) -> Secret:
     """Return its secret."""
-    text = _credential(values, "PROCORE_CLIENT_SECRET", "client secret", EMULATOR_CLIENT_SECRET)
+    _check_credential(text, values, EMULATOR_CLIENT_SECRET, COPY_CLIENT_SECRET)
     if text == values.get("PROCORE_CLIENT_ID"):
         raise WrongError("is the client ID again", "Copy the client secret, which is another text.")
     return Secret(text, "client secret")
@@ -130,9 +133,8 @@ def _split(text: str, cure: str) -> SplitResult:
     return parts
 
 
-def redirect_uri(values: Values) -> str:
+def redirect_uri(text: str, values: Values) -> str:
     """Return where Procore sends people back to."""
-    text = values["PROCORE_REDIRECT_URI"]
     like = "Write it as registered at Procore, such as https://app.example.com/callback."
     if not re.fullmatch(r"[\x21-\x7e]+", text) or set(text) & set("'\"<>\\"):
         raise WrongError("has characters that no redirect URI has", like)
@@ -147,12 +149,12 @@ def redirect_uri(values: Values) -> str:
         return text
     if parts.scheme != "https":
         raise WrongError(
-            "uses plain http to another machine, where anybody on the way can read the sign-in",
+            "uses plain http to another machine, where anyone on the way can read the sign-in",
             "Use https. Plain http is for localhost only.",
         )
     if is_emulator(values):
         raise WrongError(
-            "leads away from this machine, but the emulator signs in anybody who knows its demo "
+            "leads away from this machine, but the emulator signs in anyone who knows its demo "
             "password",
             "Use http://localhost:4567/callback, or choose another PROCORE_ENVIRONMENT.",
         )
@@ -184,9 +186,10 @@ def _check_redirect_path(path: str) -> None:
         )
 
 
-def database_url(values: Values) -> str:
+def database_url(text: str, _: Values) -> str:
     """Return the database's address."""
-    text = values["PROCORE_DATABASE_URL"]
+    from procore_signin._store.engine.address import parse_address  # noqa: PLC0415  # slow to load
+
     try:
         parse_address(text)
     except ValueError as error:
@@ -194,10 +197,11 @@ def database_url(values: Values) -> str:
     return text
 
 
-def keys(values: Values) -> Secret:
+def keys(text: str, _: Values) -> Secret:
     """Return the text of the key ring."""
-    cure = "Run `procore-signin init`, which writes one into .env."
-    keys = Secret(_given(values, "PROCORE_KEYS", cure), "keys")
+    from procore_signin._store.keys.keyring import KeyRing  # noqa: PLC0415  # slow to load
+
+    keys = Secret(text, "keys")
     try:
         KeyRing.parse(keys)
     except ValueError as error:
@@ -211,9 +215,8 @@ def _unusable(error: ValueError) -> WrongError:
     return WrongError(f"cannot be used: {rule.rstrip('.')}", cure)
 
 
-def emulator_url(values: Values) -> str:
+def emulator_url(text: str, _: Values) -> str:
     """Return the emulator's origin."""
-    text = values["PROCORE_EMULATOR_URL"]
     like = f"Write the origin of an emulator on this machine, such as {EMULATOR_URL}."
     _split(text, like)
     try:
@@ -222,29 +225,22 @@ def emulator_url(values: Values) -> str:
         raise WrongError("is no origin on this machine", like) from None
 
 
-def _whole(values: Values, name: str, *, least: int, most: int, cure: str) -> int:
-    text = values[name]
+def _whole(text: str, *, least: int, most: int, cure: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
         raise WrongError(f"is no whole number from {least} to {most}", cure)
     return int(text)
 
 
-def rate_limit(values: Values) -> int:
+def rate_limit(text: str, _: Values) -> int:
     """Return how many sign-ins one address may begin in a minute."""
     cure = "Write how many sign-ins one address may begin in a minute; 0 switches the limit off."
-    return _whole(values, "PROCORE_RATE_LIMIT", least=0, most=1_000_000, cure=cure)
+    return _whole(text, least=0, most=1_000_000, cure=cure)
 
 
-def session_absolute(values: Values) -> int:
-    """Return how many seconds a session lasts at most."""
-    cure = "Write seconds, such as 1209600 for 14 days."
-    return _whole(values, "PROCORE_SESSION_ABSOLUTE_SECONDS", least=300, most=400 * _DAY, cure=cure)
-
-
-def session_idle(values: Values) -> int:
+def session_idle(text: str, values: Values) -> int:
     """Return how many seconds a session lasts without use."""
     cure = "Write seconds, such as 43200 for 12 hours."
-    idle = _whole(values, "PROCORE_SESSION_IDLE_SECONDS", least=60, most=400 * _DAY, cure=cure)
+    idle = _whole(text, least=60, most=400 * _DAY, cure=cure)
     absolute = values["PROCORE_SESSION_ABSOLUTE_SECONDS"]
     if absolute.isdecimal() and idle > int(absolute):
         raise WrongError(
@@ -253,34 +249,37 @@ def session_idle(values: Values) -> int:
     return idle
 
 
-def log_level(values: Values) -> str:
+def session_absolute(text: str, _: Values) -> int:
+    """Return how many seconds a session lasts at most."""
+    cure = "Write seconds, such as 1209600 for 14 days."
+    return _whole(text, least=300, most=400 * _DAY, cure=cure)
+
+
+def log_level(text: str, _: Values) -> str:
     """Return the lowest level that is logged."""
-    level = values["PROCORE_LOG_LEVEL"]
-    if level not in _LOG_LEVELS:
+    if text not in _LOG_LEVELS:
         raise WrongError("is no level", f"Choose one of: {', '.join(_LOG_LEVELS)}.")
-    return level
+    return text
 
 
-def trusted_proxies(values: Values) -> TrustedProxies:
+def trusted_proxies(text: str, _: Values) -> TrustedProxies:
     """Return whose word is taken for where a request came from."""
     try:
-        return TrustedProxies.parse(values.get("PROCORE_TRUSTED_PROXIES", ""))
+        return TrustedProxies.parse(text)
     except ValueError as error:
         cure = "Write the addresses of your own proxies, such as 127.0.0.1, 10.0.0.0/8."
         raise WrongError(str(error), cure) from None
 
 
-def choose_company(values: Values) -> bool:
+def choose_company(text: str, _: Values) -> bool:
     """Return whether people are asked for a company."""
-    answer = values["PROCORE_CHOOSE_COMPANY"]
-    if answer not in {"yes", "no"}:
+    if text not in {"yes", "no"}:
         raise WrongError("is neither yes nor no", "Write yes to ask people for a company.")
-    return answer == "yes"
+    return text == "yes"
 
 
-def metrics_token(values: Values) -> Secret | None:
+def metrics_token(text: str, _: Values) -> Secret | None:
     """Return what `/metrics` asks for, or None."""
-    text = values.get("PROCORE_METRICS_TOKEN", "")
     if not text:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{16,256}", text):
@@ -290,29 +289,10 @@ def metrics_token(values: Values) -> Secret | None:
     return Secret(text, "metrics token")
 
 
-def app_name(values: Values) -> str:
+def app_name(text: str, _: Values) -> str:
     """Return what the application is called on the sign-in's pages."""
-    text = values["PROCORE_APP_NAME"].strip()
-    if not text or len(text) > _LONGEST_NAME or not text.isprintable():
+    name = text.strip()
+    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         cure = f"Write at most {_LONGEST_NAME} letters, such as Site Diary."
         raise WrongError("is no name that fits on a page", cure)
-    return text
-
-
-PARSERS: Final[dict[str, Callable[[Values], object]]] = {
-    "PROCORE_ENVIRONMENT": environment_name,
-    "PROCORE_CLIENT_ID": client_id,
-    "PROCORE_CLIENT_SECRET": client_secret,
-    "PROCORE_REDIRECT_URI": redirect_uri,
-    "PROCORE_DATABASE_URL": database_url,
-    "PROCORE_KEYS": keys,
-    "PROCORE_EMULATOR_URL": emulator_url,
-    "PROCORE_RATE_LIMIT": rate_limit,
-    "PROCORE_SESSION_IDLE_SECONDS": session_idle,
-    "PROCORE_SESSION_ABSOLUTE_SECONDS": session_absolute,
-    "PROCORE_LOG_LEVEL": log_level,
-    "PROCORE_METRICS_TOKEN": metrics_token,
-    "PROCORE_CHOOSE_COMPANY": choose_company,
-    "PROCORE_TRUSTED_PROXIES": trusted_proxies,
-    "PROCORE_APP_NAME": app_name,
-}
+    return name

@@ -1,50 +1,29 @@
-"""The settings, read from the environment and `.env`, every problem named at once.
+"""The table of settings, and how they are read from the environment and `.env`.
 
 The names and the rules are the same wherever the sign-in is part of: `procore-signin serve`, an
-application of FastAPI, Flask or Django, or a script. No message and no repr shows a value: a secret
-may have been pasted into the wrong line.
+application of FastAPI, Flask or Django, or a script. Every problem is named at once. No message and
+no repr shows a value: a secret may have been pasted into the wrong line.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import parsers
-from procore_signin._settings.env_file import read_env_file
-from procore_signin._settings.parsers import (
-    EMULATOR_CLIENT_ID,
-    EMULATOR_CLIENT_SECRET,
-)
+from procore_signin._settings.env_file import read_and_check
+from procore_signin._settings.table import PREFIX, ROW, Row, Values, setting
 from procore_signin._settings.trusted_proxies import TrustedProxies
-from procore_signin.environments import EMULATOR_URL, Environment, by_name
+from procore_signin.environments import EMULATOR_URL, NAMES, Environment
 from procore_signin.errors import Problem, SettingsInvalid
 
 ENV_FILE: Final = Path(".env")
-PREFIX: Final = "PROCORE_"
-
-# What holds when a setting is absent. The others have to be set.
-_DEFAULTS: Final = {
-    "PROCORE_REDIRECT_URI": "http://localhost:4567/callback",
-    "PROCORE_DATABASE_URL": "sqlite:///test.db",
-    "PROCORE_EMULATOR_URL": EMULATOR_URL,
-    "PROCORE_RATE_LIMIT": "120",
-    "PROCORE_SESSION_IDLE_SECONDS": "43200",
-    "PROCORE_SESSION_ABSOLUTE_SECONDS": "1209600",
-    "PROCORE_LOG_LEVEL": "info",
-    "PROCORE_CHOOSE_COMPANY": "no",
-    "PROCORE_APP_NAME": "Sample application",
-}
-_EMULATOR_DEFAULTS: Final = {
-    "PROCORE_CLIENT_ID": EMULATOR_CLIENT_ID,
-    "PROCORE_CLIENT_SECRET": EMULATOR_CLIENT_SECRET,
-}
 # Switches of the project's own tools and tests; none of them is a setting of the application.
 _NOT_OURS: Final = "PROCORE_SIGNIN_"
 
@@ -53,42 +32,196 @@ _NOT_OURS: Final = "PROCORE_SIGNIN_"
 class Settings:
     """Everything the application has to be told, checked. The repr shows no secret.
 
-    Attributes:
-        environment: The Procore to sign in with.
-        client_id: The application's id at Procore.
-        client_secret: Its secret.
-        redirect_uri: Where Procore sends people back to, exactly as registered there.
-        database_url: The database, in SQLAlchemy's form. It may hold a password.
-        keys: The text of the key ring, which `KeyRing.parse` accepts.
-        emulator_url: The emulator's origin; used in the environment `emulator` only.
-        rate_limit: Sign-ins that one address may begin in a minute; 0 for no limit.
-        session_idle: Seconds without use after which a session ends.
-        session_absolute: Seconds after its sign-in at which a session ends, used or not.
-        log_level: The lowest level that is logged. No level shows a secret.
-        choose_company: Whether a person with several companies is asked for one after signing in.
-        trusted_proxies: Whose word is taken for where a request came from.
-        app_name: What the application is called on the sign-in's pages.
-        metrics_token: The bearer token that `/metrics` asks for, or None to ask for none.
+    Each field is a row of the table. A new setting is one more of them, and the code that uses it.
     """
 
-    environment: Environment
-    client_id: str
-    client_secret: Secret
-    redirect_uri: str
-    database_url: str = field(repr=False)
-    keys: Secret
-    emulator_url: str
-    rate_limit: int
-    session_idle: int
-    session_absolute: int
-    log_level: str
-    metrics_token: Secret | None
-    choose_company: bool
-    trusted_proxies: TrustedProxies
-    app_name: str
+    environment: Environment = setting(
+        Row(
+            name="PROCORE_ENVIRONMENT",
+            parse=parsers.environment,
+            meaning="Which Procore people sign in with.",
+            accepts=f"One of: {', '.join(NAMES)} (the local one).",
+            needed_by="Everyone.",
+            example="sandbox",
+            missing=parsers.CHOOSE_ENVIRONMENT,
+            expected=True,
+        )
+    )
+    client_id: str = setting(
+        Row(
+            name="PROCORE_CLIENT_ID",
+            parse=parsers.client_id,
+            meaning="The client ID, from the application's page on Procore's Developer Portal.",
+            accepts="Text without spaces. Sandbox and production have a pair each; the monthly "
+            "sandbox uses production's.",
+            needed_by="Everyone; the local emulator has its own.",
+            emulators=parsers.EMULATOR_CLIENT_ID,
+            missing=parsers.COPY_CLIENT_ID,
+            expected=True,
+        )
+    )
+    client_secret: Secret = setting(
+        Row(
+            name="PROCORE_CLIENT_SECRET",
+            parse=parsers.client_secret,
+            meaning="The client secret, from the same page.",
+            accepts="Text without spaces.",
+            needed_by="Everyone; the local emulator has its own.",
+            emulators=parsers.EMULATOR_CLIENT_SECRET,
+            missing=parsers.COPY_CLIENT_SECRET,
+            expected=True,
+            secret=True,
+        )
+    )
+    redirect_uri: str = setting(
+        Row(
+            name="PROCORE_REDIRECT_URI",
+            parse=parsers.redirect_uri,
+            meaning="Where Procore sends people back to: exactly as registered on the same page.",
+            accepts="An address whose path ends with `/callback`; https, but for localhost.",
+            needed_by="Everyone whose application has another address.",
+            example="https://app.example.com/callback",
+            default="http://localhost:4567/callback",
+            expected=True,
+        )
+    )
+    database_url: str = setting(
+        Row(
+            name="PROCORE_DATABASE_URL",
+            parse=parsers.database_url,
+            meaning="The database of users, sessions and sealed tokens.",
+            accepts="`sqlite:///<file>`, `postgresql://user:password@host/name` or "
+            "`mariadb://user:password@host/name`.",
+            needed_by="Everyone who runs more than one process.",
+            example="postgresql://db.example.com/procore",
+            default="sqlite:///test.db",
+            expected=True,
+            secret=True,
+        )
+    )
+    keys: Secret = setting(
+        Row(
+            name="PROCORE_KEYS",
+            parse=parsers.keys,
+            meaning="The keys that seal tokens; without its key a sealed token cannot be opened "
+            "any more.",
+            accepts="`<id>:<32 bytes in base64url>`, the active key first, older ones behind it, "
+            "separated by commas.",
+            needed_by="Everyone; `procore-signin init` makes the first one.",
+            missing="Run `procore-signin init`, which writes one into .env.",
+            expected=True,
+            secret=True,
+            outer_blanks=True,
+        )
+    )
+    emulator_url: str = setting(
+        Row(
+            name="PROCORE_EMULATOR_URL",
+            parse=parsers.emulator_url,
+            meaning="Where the local emulator listens; for no other environment.",
+            accepts="The origin of an emulator on this machine.",
+            needed_by="Those whose emulator listens at another port.",
+            example="http://127.0.0.1:9000",
+            default=EMULATOR_URL,
+        )
+    )
+    rate_limit: int = setting(
+        Row(
+            name="PROCORE_RATE_LIMIT",
+            parse=parsers.rate_limit,
+            meaning="Sign-ins that one address may begin in a minute.",
+            accepts="A whole number from 0 to 1000000; 0 for no limit.",
+            needed_by="No one, as a rule.",
+            example="30",
+            default="120",
+        )
+    )
+    session_idle: int = setting(
+        Row(
+            name="PROCORE_SESSION_IDLE_SECONDS",
+            parse=parsers.session_idle,
+            meaning="Seconds without use after which a session ends.",
+            accepts="A whole number from 60 to 34560000, no more than the next setting.",
+            needed_by="No one, as a rule.",
+            example="3600",
+            default="43200",
+        )
+    )
+    session_absolute: int = setting(
+        Row(
+            name="PROCORE_SESSION_ABSOLUTE_SECONDS",
+            parse=parsers.session_absolute,
+            meaning="Seconds after its sign-in at which a session ends, used or not.",
+            accepts="A whole number from 300 to 34560000.",
+            needed_by="No one, as a rule.",
+            example="86400",
+            default="1209600",
+        )
+    )
+    log_level: str = setting(
+        Row(
+            name="PROCORE_LOG_LEVEL",
+            parse=parsers.log_level,
+            meaning="The lowest level that is logged; no level shows a secret.",
+            accepts="One of: debug, info, warning, error.",
+            needed_by="No one, as a rule; `procore-signin serve` uses it.",
+            example="warning",
+            default="info",
+        )
+    )
+    metrics_token: Secret | None = setting(
+        Row(
+            name="PROCORE_METRICS_TOKEN",
+            parse=parsers.metrics_token,
+            meaning="What a scraper has to send to read /metrics: `Authorization: Bearer <this>`.",
+            accepts="16 to 256 characters without spaces.",
+            needed_by="Operators whose /metrics can be reached by others.",
+            secret=True,
+        )
+    )
+    choose_company: bool = setting(
+        Row(
+            name="PROCORE_CHOOSE_COMPANY",
+            parse=parsers.choose_company,
+            meaning="Whether a person with several companies is asked for one after signing in.",
+            accepts="One of: yes, no.",
+            needed_by="Applications that work in one company at a time.",
+            example="yes",
+            default="no",
+        )
+    )
+    trusted_proxies: TrustedProxies = setting(
+        Row(
+            name="PROCORE_TRUSTED_PROXIES",
+            parse=parsers.trusted_proxies,
+            meaning="Your own reverse proxies: from them alone is X-Forwarded-For believed, for "
+            "limits and logs.",
+            accepts="Addresses or networks, separated by commas.",
+            needed_by="Applications behind a reverse proxy.",
+            example="127.0.0.1, 10.0.0.0/8",
+            outer_blanks=True,
+        )
+    )
+    app_name: str = setting(
+        Row(
+            name="PROCORE_APP_NAME",
+            parse=parsers.app_name,
+            meaning="What the application is called on the sign-in's pages.",
+            accepts="At most 60 letters.",
+            needed_by="Every application that people see.",
+            example="Site Diary",
+            default="Sample application",
+            outer_blanks=True,
+        )
+    )
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Settings:
+    def rows(cls) -> dict[str, Row[Any]]:
+        """Return the table: the row of each field, by the field's name."""
+        return {each.name: each.metadata[ROW] for each in fields(cls)}
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Self:
         """Read the settings.
 
         Args:
@@ -100,41 +233,24 @@ class Settings:
             SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown,
                 each with its cure.
         """
-        in_file, problems = ({}, []) if env_file is None else read_env_file(env_file)
+        in_file, problems = ({}, []) if env_file is None else read_and_check(env_file)
         in_process = {name: value for name, value in environ.items() if value}
         given = in_file | in_process
-        values = _DEFAULTS | given
-        if parsers.is_emulator(values):
-            values = _EMULATOR_DEFAULTS | values
-        for name, parse in parsers.PARSERS.items():
+        rows = cls.rows()
+        values = _defaults(rows.values(), given) | given
+        parsed = {}
+        for field, row in rows.items():
             try:
-                parsers.check_edges(values, name)
-                parse(values)
+                parsed[field] = _parse(row, values)
             except parsers.WrongError as wrong:
+                name = row.name
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
                 note = " The process environment sets it, and beats .env." if shadowed else ""
                 problems.append(Problem(name, wrong.what, wrong.cure + note))
-        problems += _unknown(given)
+        problems += _unknown(given, [row.name for row in rows.values()])
         if problems:
             raise SettingsInvalid(tuple(problems))
-        emulator_url = parsers.emulator_url(values)
-        return cls(
-            environment=by_name(parsers.environment_name(values), emulator_url=emulator_url),
-            client_id=parsers.client_id(values),
-            client_secret=parsers.client_secret(values),
-            redirect_uri=parsers.redirect_uri(values),
-            database_url=parsers.database_url(values),
-            keys=parsers.keys(values),
-            emulator_url=emulator_url,
-            rate_limit=parsers.rate_limit(values),
-            session_idle=parsers.session_idle(values),
-            session_absolute=parsers.session_absolute(values),
-            log_level=parsers.log_level(values),
-            metrics_token=parsers.metrics_token(values),
-            choose_company=parsers.choose_company(values),
-            trusted_proxies=parsers.trusted_proxies(values),
-            app_name=parsers.app_name(values),
-        )
+        return cls(**parsed)
 
     @property
     def origin(self) -> str:
@@ -167,16 +283,36 @@ def read_settings(
     return Settings.load({**(os.environ if environ is None else environ), **own}, env_file)
 
 
-def _unknown(given: parsers.Values) -> list[Problem]:
+def default_of(name: str) -> str:
+    """Return what holds when the setting `name` is not set; empty for nothing.
+
+    Raises:
+        KeyError: There is no such setting.
+    """
+    return {row.name: row.default for row in Settings.rows().values()}[name]
+
+
+def _defaults(rows: Iterable[Row[Any]], given: Values) -> dict[str, str]:
+    local = parsers.is_emulator(given)
+    return {row.name: (row.emulators if local else "") or row.default for row in rows}
+
+
+def _parse(row: Row[Any], values: Values) -> Any:
+    text = values[row.name]
+    if not text and row.missing:
+        raise parsers.WrongError("is not set", row.missing)
+    parsers.check_edges(row, text)
+    return row.parse(text, values)
+
+
+def _unknown(given: Values, known: list[str]) -> list[Problem]:
     """Return a problem for each name that looks like a setting and is none."""
     found = []
     for name in sorted(given):
         shouted = name.upper()
-        if not shouted.startswith("PROCORE_") or shouted.startswith(_NOT_OURS):
+        if name in known or not shouted.startswith(PREFIX) or shouted.startswith(_NOT_OURS):
             continue
-        if name in parsers.PARSERS:
-            continue
-        near = difflib.get_close_matches(shouted, parsers.PARSERS, n=1, cutoff=0.7)
+        near = difflib.get_close_matches(shouted, known, n=1, cutoff=0.7)
         cure = f"Did you mean {near[0]}? If not, remove it." if near else "Remove it."
         found.append(Problem(name, "is no setting of this application", cure))
     return found

@@ -1,6 +1,6 @@
 """Who the client is when proxies stand in front: `X-Forwarded-For`, as far as it can be believed.
 
-Anybody can send the header. Each proxy adds, at its right end, the address that it was asked from.
+Anyone can send the header. Each proxy adds, at its right end, the address that it was asked from.
 So only what our own proxies added counts: read from the right, the first address that is none of
 them is the client (row O4).
 
@@ -27,7 +27,7 @@ Network = IPv4Network | IPv6Network
 
 HEADER: Final = b"x-forwarded-for"
 MOST_HOPS: Final = 32
-"""A longer chain is nobody's: no more of it is read."""
+"""A longer chain is no one's: no more of it is read."""
 
 _WITH_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
@@ -53,7 +53,7 @@ class TrustedProxies:
                 for none.
 
         Raises:
-            ValueError: One is neither, or a network of everybody. The message names the rule.
+            ValueError: One is neither, or a network of everyone. The message names the rule.
         """
         networks = []
         for entry in filter(None, (part.strip() for part in text.split(","))):
@@ -62,7 +62,7 @@ class TrustedProxies:
             except ValueError:
                 raise ValueError("has an entry that is no address and no network") from None
             if network.prefixlen == 0:
-                raise ValueError("trusts everybody, so that anybody could be anybody")
+                raise ValueError("trusts everyone, so that anyone could be anyone")
             networks.append(network)
         return cls(networks)
 
@@ -75,7 +75,7 @@ class TrustedProxies:
 
         Returns:
             `peer`, unless it is one of ours: then the right-most address that is none of ours.
-            Where an entry cannot be read, nobody can say what stands to its left: then the proxy
+            Where an entry cannot be read, no one can say what stands to its left: then the proxy
             that passed it on.
         """
         client = _address(peer)

@@ -180,7 +180,7 @@ class Administration(Withdrawals):
         return [_token_state(row) for row in rows]
 
     def open_sessions(self, *, now: int, after: int = 0, limit: int = 100) -> list[Session]:
-        """Return everybody's open sessions, the oldest first.
+        """Return everyone's open sessions, the oldest first.
 
         Args:
             now: Unix seconds.
@@ -192,7 +192,7 @@ class Administration(Withdrawals):
         return [Session(row[0], User(*row[1:_AFTER_USER]), *row[_AFTER_USER:]) for row in rows]
 
     def end_some_sessions(self, *, limit: int = 1000) -> int:
-        """End sessions, whoever's they are, at most `limit`; 0 when none is left (row S6)."""
+        """End sessions, of any user, at most `limit`; 0 when none is left (row S6)."""
 
         def work(transaction: Transaction) -> int:
             rows = transaction.many(self._administration.any_sessions, {"limit": limit})
@@ -206,7 +206,7 @@ class Administration(Withdrawals):
     def purge_grants(self, *, before: int, after: int = 0, limit: int = 1000) -> tuple[int, int]:
         """Delete token sets that are `lost` or `revoked` and were last written before a time.
 
-        That tokens of a person may live which nobody knows is not forgotten with them (row I7).
+        That tokens of a person may live which no one knows is not forgotten with them (row I7).
 
         Args:
             before: Unix seconds.
@@ -220,13 +220,15 @@ class Administration(Withdrawals):
         rows = self._database.many(self._administration.ended_grants, some)
 
         def work(transaction: Transaction) -> int:
-            for _, user_id, environment, status, updated_at in rows:
-                if status == "lost" and self._lock_owner(transaction, user_id) is not None:
+            deleted = 0
+            for number, user_id, environment, status, updated_at in rows:
+                lost = status == "lost" and self._lock_owner(transaction, user_id) is not None
+                this = {"which_tokens": number, "before": before}
+                gone = transaction.run(self._administration.purge_grant, this)
+                if gone and lost:  # a late commit may have made it good meanwhile
                     self._doubt(transaction, user_id, environment, updated_at)
-            return transaction.run_each(
-                self._administration.purge_grant,
-                ({"which_tokens": row[0], "before": before} for row in rows),
-            )
+                deleted += gone
+            return deleted
 
         deleted = self._database.write(work)
         return deleted, int(rows[-1][0]) if len(rows) == limit else 0

@@ -83,7 +83,7 @@ def storable(text: str, length: int) -> str:
     """Return untrusted text without what no column should hold, cut at `length` characters.
 
     PostgreSQL refuses NUL, no driver encodes lone surrogates, and control characters or marks that
-    turn the direction of writing would mislead whoever reads the table (row I6).
+    turn the direction of writing would mislead a reader of the table (row I6).
     """
     return "".join(character for character in text if character.isprintable())[:length]
 
@@ -96,7 +96,7 @@ def person_disabled() -> SignInRefused:
 
 
 def attempt_used(why: str) -> AttemptInvalid:
-    """Return the error for an attempt that lets nobody else in."""
+    """Return the error for an attempt that lets no one else in."""
     return AttemptInvalid(why, reason="used")
 
 

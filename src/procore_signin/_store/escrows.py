@@ -1,9 +1,9 @@
-"""Tokens that nobody wants any more: kept in the ledger until Procore has certainly ended them.
+"""Tokens that no one wants any more: kept in the ledger until Procore has certainly ended them.
 
-Whoever revokes what is in an escrow holds its row meanwhile, so that two of them do not take each
-other's work for a lost answer. What cannot be known is written down too: a row whose outcome is
-`UNANSWERED` and that holds no tokens says that tokens of the person may live that nobody knows. It
-stays for as long as the person does (docs/decisions/0025).
+The process that revokes what is in an escrow holds its row meanwhile, so that two of them do not
+take each other's work for a lost response. What cannot be known is written down too: a row whose
+outcome is `UNANSWERED` and that holds no tokens says that tokens of the person may live that no one
+knows. It stays for as long as the person does (docs/decisions/0025).
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from procore_signin._store.engine.clock import database_now
 from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin._store.records import Escrow, TokenRow
 from procore_signin._store.schema import sign_in_ledger, users
-from procore_signin._store.statements import insert_if_absent
+from procore_signin._store.statements import insert_if_absent, unfinished
 from procore_signin.errors import VaultSealed
 
 UNANSWERED: Final = "unanswered"
-"""The ledger's outcome while a refresh token is being tried. Whoever finds it has to think that the
-answer was lost, and that the server made a pair which nobody knows."""
+"""The ledger's outcome while a refresh token is being tried. The process that finds it must assume
+that the response was lost, and that the server made a pair which no one knows."""
 
 REFRESHING: Final = "refreshing"
 """The outcome of a row whose refresh token another process had just sent to Procore. That process
-says what became of it; until then nobody knows."""
+says what became of it; until then no one knows."""
 
 SUPERSEDED: Final = "superseded"
-"""The outcome of a row that holds a pair whose successor nobody has seen accepted."""
+"""The outcome of a row that holds a pair whose successor no one has seen accepted."""
 
 LATE: Final = "late"
-"""The outcome of a row that holds a pair which came when nobody wanted it any more."""
+"""The outcome of a row that holds a pair which came when no one wanted it any more."""
 
 DOUBTS: Final = (UNANSWERED, REFRESHING)
-"""The outcomes of a row without tokens that says that some may live which nobody knows."""
+"""The outcomes of a row without tokens that says that some may live which no one knows."""
 
 HOLD_SECONDS: Final = 60
 """How long one revocation may hold a row before others think that its process has ended: longer
@@ -59,8 +59,8 @@ class Held:
     """What came of the wish to revoke what is in an escrow.
 
     Attributes:
-        state: `ours`: nobody else touches it for `HOLD_SECONDS`; `busy`: somebody else holds it;
-            `over`: it is empty, somebody else has finished.
+        state: `ours`: no one else touches it for `HOLD_SECONDS`; `busy`: someone else holds it;
+            `over`: it is empty, someone else has finished.
         escrow: What is in it now, where it is ours.
         outcome: The row's note, or None.
         age: Seconds since it was put there, by the clock that all share.
@@ -77,7 +77,7 @@ class _Statements:
         now = database_now(dialect)
         seconds: ColumnElement[Any] = bindparam("seconds")
         until = sign_in_ledger.c.held_until
-        # Later than a whole hold from now: the clock was set back, and nobody holds it.
+        # Later than a whole hold from now: the clock was set back, and no one holds it.
         free = or_(until.is_(None), until <= now, until > now + seconds)
         owned = sign_in_ledger.c.held_by == bindparam("holder")
 
@@ -104,20 +104,35 @@ class _Statements:
             insert_if_absent(sign_in_ledger, dialect),
             *(column.name for column in sign_in_ledger.c),
         )
+        # An attempt that was to end and could not, because the database was away, ends here.
+        # MariaDB assigns from left to right: the status comes last.
         self.fill = made(
             update(sign_in_ledger)
             .where(_this)
-            .values(
-                escrow=bindparam("tokens"),
-                escrowed_at=bindparam("now"),
-                user_id=func.coalesce(
-                    bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id
+            .ordered_values(
+                (sign_in_ledger.c.escrow, bindparam("tokens")),
+                (sign_in_ledger.c.escrowed_at, bindparam("now")),
+                (
+                    sign_in_ledger.c.user_id,
+                    func.coalesce(bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id),
+                ),
+                (
+                    sign_in_ledger.c.finished_at,
+                    func.coalesce(sign_in_ledger.c.finished_at, bindparam("now")),
+                ),
+                (
+                    sign_in_ledger.c.outcome,
+                    case((unfinished, LATE), else_=sign_in_ledger.c.outcome),
+                ),
+                (
+                    sign_in_ledger.c.status,
+                    case((unfinished, "failed"), else_=sign_in_ledger.c.status),
                 ),
             )
         )
         self.hold = made(
             update(sign_in_ledger)
-            .where(_this, _kept, free)
+            .where(_this, _kept, ~unfinished, free)
             .values(held_by=bindparam("holder"), held_until=now + seconds)
         )
         self.held = made(
@@ -198,15 +213,15 @@ class Escrows(StoreBase):
         refreshed: TokenRow | None,
         now: int,
     ) -> None:
-        """Put tokens into escrow that nobody wants. May be repeated.
+        """Put tokens into escrow that no one wants. May be repeated.
 
         Args:
             tokens: Which.
-            state_hash: The row that keeps them: an attempt's, which must have ended, or another.
+            state_hash: The row that keeps them: an attempt's, which ends with this, or another.
             environment: Where.
-            user_id: Whose, or None. Somebody who is gone meanwhile counts as None.
-            procore_id: The same by Procore's number: of somebody who may be unknown here.
-            refreshed: The row whose refresh brought them: that it has an answer is noted.
+            user_id: Whose, or None. Someone who is gone meanwhile counts as None.
+            procore_id: The same by Procore's number: of someone who may be unknown here.
+            refreshed: The row whose refresh brought them: that it has a response is noted.
             now: Unix seconds.
         """
         sealed = self._seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
@@ -231,9 +246,11 @@ class Escrows(StoreBase):
     def hold_escrow(self, state_hash: str, *, holder: str, now: int) -> Held:
         """Take the right to revoke what is in an escrow, for `HOLD_SECONDS`.
 
+        No one gets it while the sign-in that put it there is under way: fail that first.
+
         Args:
             state_hash: Which.
-            holder: Who asks: a text that nobody else has.
+            holder: Who asks: a text that no one else has.
             now: Unix seconds of this host; used where the database has no clock of its own.
         """
         place = {
@@ -275,7 +292,7 @@ class Escrows(StoreBase):
             holder: Who must be holding it, and goes on to; None where it does not matter.
 
         Returns:
-            False where it was cleared, or somebody else holds it by now.
+            False where it was cleared, or someone else holds it by now.
         """
         if escrow.tokens is None:
             raise ValueError("There are no tokens to keep.")
@@ -302,12 +319,12 @@ class Escrows(StoreBase):
         Args:
             escrow: Which one, as it was held.
             renewed: What its refresh token brought.
-            outcome: The note for the escrow, now that the answer is here.
+            outcome: The note for the escrow, now that the response is here.
             now: Unix seconds.
             holder: Who holds the escrow, and goes on to; it holds the new row as well.
 
         Returns:
-            The new row; None where somebody else holds the escrow by now. The pair is kept there
+            The new row; None where someone else holds the escrow by now. The pair is kept there
             all the same.
         """
         if escrow.tokens is None:
@@ -344,7 +361,7 @@ class Escrows(StoreBase):
             now: Unix seconds.
 
         Returns:
-            False where somebody else holds it by now, or it is empty.
+            False where someone else holds it by now, or it is empty.
         """
         values = {"which_state": state_hash, "holder": holder, "outcome": outcome, "now": now}
         statement = self._escrows.doubt_held if outcome in DOUBTS else self._escrows.clear_held
@@ -353,7 +370,7 @@ class Escrows(StoreBase):
     def _lock_owner(self, transaction: Transaction, user_id: int) -> int | None:
         """Keep a person from going; None where there is none of that number.
 
-        Before any row of theirs is locked: whoever ends their access comes in that order too.
+        Before any row of theirs is locked: the code that ends their access locks in that order too.
         """
         return (
             user_id if transaction.one(self._escrows.lock_owner, {"which_user": user_id}) else None
@@ -403,7 +420,7 @@ class Escrows(StoreBase):
     ) -> Escrow | None:
         """Put the pair before into escrow, where there is one that may still be honoured.
 
-        Never one that shares a token with those in `newer`, which somebody goes on using.
+        Never one that shares a token with those in `newer`, which someone goes on using.
 
         Raises:
             VaultSealed: It cannot be opened.
@@ -428,7 +445,7 @@ class Escrows(StoreBase):
         transaction.run(statement, {"which_state": place})
 
     def _doubt(self, transaction: Transaction, user_id: int, environment: str, now: int) -> None:
-        """Note that tokens of a person may live which nobody knows. Once is enough."""
+        """Note that tokens of a person may live which no one knows. Once is enough."""
         place = _place("doubt", user_id, environment)
         row = _row(place, environment, user_id, UNANSWERED, now)
         transaction.insert_absent(self._escrows.insert_absent, {**row, "expires_at": NEVER})

@@ -62,12 +62,12 @@ class Ledger(Escrows):
         return self._database.write(work)
 
     def attempt(self, state_hash: str) -> LedgerEntry | None:
-        """Return what is known of an attempt, or None where nobody took it."""
+        """Return what is known of an attempt, or None where no one took it."""
         row = self._database.one(self._statements.attempt, {"which_state": state_hash})
         return None if row is None else LedgerEntry(*row)
 
     def escrow(self, state_hash: str, tokens: TokenSet, *, environment: str, now: int) -> None:
-        """Keep the tokens of an exchange until the sign-in completes or somebody revokes them.
+        """Keep the tokens of an exchange until the sign-in completes or someone revokes them.
 
         Args:
             state_hash: The attempt, taken before in `environment`.
@@ -117,7 +117,7 @@ class Ledger(Escrows):
             environment: Whose tokens: only its processes can revoke them.
             older_than: As for `escrowed`.
             after: The last one of the page before. So one that stays, because it cannot be opened,
-                keeps nobody from those behind it.
+                keeps no one from those behind it.
             limit: The most of one page.
         """
         place = {
@@ -132,7 +132,7 @@ class Ledger(Escrows):
         return [self._open_escrow(*row) for row in rows]
 
     def has_sign_in_under_way(self, environment: str, *, since: int, now: int) -> bool:
-        """Whether a sign-in may be bringing tokens of somebody whom the ledger cannot name yet.
+        """Whether a sign-in may be bringing tokens of someone whom the ledger cannot name yet.
 
         Args:
             environment: Where.

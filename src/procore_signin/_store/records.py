@@ -127,7 +127,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class Escrow:
-    """Tokens that nobody uses: of an exchange that became no sign-in, or replaced by a newer one.
+    """Tokens that no one uses: of an exchange that became no sign-in, or replaced by a newer one.
 
     Revoke them, then clear the escrow.
 
@@ -192,8 +192,8 @@ class Purged:
 
 
 GrantStatus = Literal["ok", "lost", "revoked"]
-"""`ok`: the refresh token is good, as far as is known; `lost`: the answer to a refresh was lost and
-the token with it; `revoked`: Procore does not honour it any more. Only a new sign-in helps."""
+"""`ok`: the refresh token is good, as far as is known; `lost`: the response to a refresh was lost
+and the token with it; `revoked`: Procore does not honour it any more. Only a new sign-in helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class TokenRow:
         expires_in: Seconds that the access token has left, by the clock that all users of the
             database share; negative when it has expired.
         lifetime: Seconds that it had when it was written.
-        leased: Whether somebody is refreshing it now.
+        leased: Whether someone is refreshing it now.
         retry_in: Seconds until Procore may be asked again, 0 when it may be now.
         disabled: Whether the person is disabled.
         misdated: Whether the lease or pause has more left than it was meant to last: the clock was

@@ -3,7 +3,7 @@
 Leases and lifetimes are told by the clock that all users of the database share (`clock.py`).
 
 A lease has an owner. A row whose lease has no owner is in a pause: Procore did not answer a moment
-ago, and nobody is to ask again before it is over.
+ago, and no one is to ask again before it is over.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Refreshes(Escrows):
         the refresh token.
 
         Returns:
-            The row as it is now, ours; None when somebody else holds it, when it is in a pause, or
+            The row as it is now, ours; None when someone else holds it, when it is in a pause, or
             when it is not the row any more that was read.
         """
         values = {
@@ -193,7 +193,7 @@ class Refreshes(Escrows):
     def redate_lease(self, row: TokenRow, *, now: int) -> TokenRow | None:
         """Have a lease or pause of a clock that was set back last no longer than it was meant to.
 
-        Counted from now: whoever holds the lease may still be at work (row R14).
+        Counted from now: the holder of the lease may still be at work (row R14).
 
         Returns:
             The row as it is now, or None where it is gone.
@@ -208,12 +208,12 @@ class Refreshes(Escrows):
         return self._database.write(work)
 
     def note_ambiguous(self, row: TokenRow, *, now: int) -> None:
-        """Write down that nobody knows what became of a request that carried the refresh token."""
+        """Write down that no one knows what became of a request that carried the refresh token."""
         values = {"which_tokens": row.id, "which_generation": row.generation, "now": now}
         self._on_row(row, self._refresh.note_ambiguous, values, answered=False)
 
     def release_lease(self, row: TokenRow, *, owner: str, retry_in: int, now: int) -> None:
-        """Give the lease back without a new pair; nobody asks again for `retry_in` seconds."""
+        """Give the lease back without a new pair; no one asks again for `retry_in` seconds."""
         values = {
             "which_tokens": row.id,
             "which_generation": row.generation,
@@ -226,8 +226,9 @@ class Refreshes(Escrows):
     def commit_refresh(self, row: TokenRow, tokens: TokenSet, *, now: int) -> TokenRow | None:
         """Replace the pair of `row` by `tokens`, if it is still the generation that was refreshed.
 
-        Whoever holds the lease by now, the newest pair is kept (row R4). May be repeated when the
-        answer to the commit was lost: a row that holds this very pair already is returned as it is.
+        Whichever process holds the lease by now, the newest pair is kept (row R4). May be repeated
+        when the response to the commit was lost: a row that already holds this pair is returned as
+        it is.
 
         Args:
             row: The row as it was taken.
@@ -293,12 +294,12 @@ class Refreshes(Escrows):
     ) -> None:
         """Write down what a refresh of a row leaves behind, besides the pair that it spent.
 
-        A pair before that one may live, if nobody has seen its successor accepted; and so may a
-        pair in an answer that was lost before this one came.
+        A pair before that one may live, if no one has seen its successor accepted; and so may a
+        pair in a response that was lost before this one came.
         """
         at = int(row["at"])
-        # Marked `lost` means that somebody took this refresher for dead and counted its request,
-        # whose answer is here now.
+        # Marked `lost` means that someone took this refresher for dead and counted its request,
+        # whose response is here now.
         doubt = row["ambiguous"] > (1 if row["status"] == "lost" else 0)
         try:
             self._put_away_predecessor(transaction, row, at, *newer)
@@ -325,7 +326,7 @@ class Refreshes(Escrows):
 
         Returns:
             What it was marked as; None when the lease is not `owner`'s any more, or the row has
-            moved on: somebody else knows better, read it again.
+            moved on: someone else knows better, read it again.
         """
         values = {
             "which_tokens": row.id,

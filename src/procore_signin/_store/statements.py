@@ -44,7 +44,7 @@ _tokens_of_user: Final = (
     token_sets.c.environment == _which_environment,
 )
 _this_attempt: Final = sign_in_ledger.c.state_hash == bindparam("which_state")
-_unfinished: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
+unfinished: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
 _live: Final = (
     sessions.c.idle_expires_at > _now,
     sessions.c.absolute_expires_at > _now,
@@ -53,7 +53,7 @@ _live: Final = (
 _owner: Final = (users.c.id == sessions.c.user_id) & (users.c.environment == sessions.c.environment)
 # A session's idle end is never later than its absolute end, so the idle end alone decides here.
 _ended: Final = sessions.c.idle_expires_at <= _now
-# Tokens in escrow keep their row until somebody has revoked them.
+# Tokens in escrow keep their row until someone has revoked them.
 _over: Final = (sign_in_ledger.c.expires_at <= _now, sign_in_ledger.c.escrow.is_(None))
 
 # The order of these columns is the order of the fields of User, Session and LedgerEntry.
@@ -279,12 +279,12 @@ class Statements:
             update(sign_in_ledger).where(_this_attempt).values(escrow=None, escrowed_at=None)
         )
         self.fail_attempt = made(
-            update(sign_in_ledger).where(_this_attempt, _unfinished),
+            update(sign_in_ledger).where(_this_attempt, unfinished),
             *("status", "outcome", "finished_at"),
         )
         self.complete_attempt = made(
-            update(sign_in_ledger).where(_this_attempt, _unfinished),
-            *("status", "user_id", "escrow", "escrowed_at", "finished_at"),
+            update(sign_in_ledger).where(_this_attempt, unfinished),
+            *("status", "user_id", "outcome", "escrow", "escrowed_at", "finished_at"),
         )
         self.join_attempt = made(
             update(sign_in_ledger).where(

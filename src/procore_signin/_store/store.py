@@ -1,7 +1,7 @@
 """The store: people, their sessions, their sealed tokens and the ledger of sign-ins.
 
 Its parts are `administration.py`, `ledger.py`, `refresh.py`, `rewrap.py`, `sessions.py`, `users.py`
-and `withdrawal.py`; here is what concerns all of them.
+and `withdrawal.py`; here is what concerns all of them. Read `states.py` first.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
 
         The person is found or made by environment and Procore's id alone, exactly once however
         many sign in at the same time (rows I1, I2, I4). The session that the browser had before
-        ends, whoever's it was (row S2). Tokens that the new ones replace go into the attempt's
+        ends, whosesoever it was (row S2). Tokens that the new ones replace go into the attempt's
         escrow, to be revoked and then cleared: no grant is left behind if this process dies before
         that (row R11).
 
@@ -99,6 +99,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
                 "which_state": state_hash,
                 "status": "done",
                 "user_id": user.id,
+                "outcome": None,
                 "escrow": kept,
                 "escrowed_at": None if kept is None else now,
                 "finished_at": now,
@@ -117,9 +118,9 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
     ) -> User:
         """Let the second of two identical callbacks in, once, in one transaction (rows C3, S2).
 
-        Whoever calls this has compared the code. The session that the sign-in opened must still be
-        there: nobody who has signed out meanwhile comes in again. The session that the browser
-        holds ends, whoever's it is.
+        The caller has compared the code. The session that the sign-in opened must still be
+        there: no one who has signed out meanwhile comes in again. The session that the browser
+        holds ends, whosesoever it is.
 
         Args:
             state_hash: The attempt, done before.
@@ -131,7 +132,7 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
             Who has signed in.
 
         Raises:
-            AttemptInvalid: It is not done, somebody has joined it, or the person has signed out.
+            AttemptInvalid: It is not done, someone has joined it, or the person has signed out.
                 Nothing was written.
             SignInRefused: The person is disabled or gone. Nothing was written.
         """

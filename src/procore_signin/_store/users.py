@@ -69,7 +69,7 @@ class Users(Escrows):
         }
         user_id = transaction.insert_absent(self._statements.insert_user, values)
         if user_id is None:
-            # Somebody was faster. To go on and lock that row could deadlock on MariaDB, where the
+            # Someone was faster. To go on and lock that row could deadlock on MariaDB, where the
             # failed insert already holds a shared lock on it; to start again cannot.
             raise Failed("collision")
         return User(

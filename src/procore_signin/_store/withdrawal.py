@@ -1,7 +1,7 @@
 """End a person's access: disable, enable and delete people, and keep their tokens to be revoked.
 
 Ending an access moves the tokens, sealed anew, into an escrow of the ledger in the same transaction
-that disables the person. So nobody uses them again, a refresh under way finds another generation
+that disables the person. So no one uses them again, a refresh under way finds another generation
 and loses, and whatever process is left revokes them (docs/decisions/0010).
 """
 
@@ -35,7 +35,7 @@ class EndedAccess:
         user: The person, as stored now.
         sessions: How many sessions ended.
         withdrawn: How many token sets went into escrow: revoke them.
-        lost: Whether an answer was lost before: its tokens are known to nobody, and may live.
+        lost: Whether a response was lost before: its tokens are known to no one, and may live.
         sealed: Whether there are tokens that cannot be opened. They stay as they are.
         leased: Whether a refresh was under way. It brings a pair that it has to give up itself.
         escrows: The ledger rows of what went into escrow, pairs before those among them.
@@ -64,7 +64,7 @@ class _Statements:
         def made(element: Any, *columns: str) -> Statement:
             return Statement(element, dialect, columns)
 
-        # FOR UPDATE whole: a session that somebody is opening waits, or is seen and ended too.
+        # FOR UPDATE whole: a session that someone is opening waits, or is seen and ended too.
         self.lock_user = made(select(users).where(this_user).with_for_update())
         self.disable = made(update(users).where(this_user).values(disabled_at=bindparam("now")))
         self.enable = made(

@@ -1,1 +1,1 @@
-"""How a request reaches Procore and an answer comes back, or why not."""
+"""How a request reaches Procore and a response comes back, or why not."""

@@ -11,20 +11,20 @@ class Transport(Protocol):
     """Sends one request at a time for each calling thread, and waits.
 
     A transport decides nothing: it never retries, follows a redirect or reads a body's meaning.
-    A header that is not ASCII is left out, and harms no answer.
+    A header that is not ASCII is left out, and harms no response.
 
-    Of a request that is not `repeatable`, a success (2xx) is never refused: its answer is brought
+    Of a request that is not `repeatable`, a success (2xx) is never refused: its response is brought
     back as far as it came, encoded as it may be, cut at `LARGEST_KEPT`, with `whole` false where
     something is missing (row T9).
     """
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer to `request`, whatever its status.
+        """Return the response to `request`, whatever its status.
 
         Raises:
-            ProcoreUnavailable: No answer came, or not whole, before the deadline. `ambiguous` is
+            ProcoreUnavailable: No response came, or not whole, before the deadline. `ambiguous` is
                 false only when it is certain that nothing was sent.
-            UnexpectedResponse: What came is not an HTTP answer, too large or encoded.
+            UnexpectedResponse: What came is not an HTTP response, too large or encoded.
         """
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ header or in the body, holds a caller for as long as it likes. Here each wait ge
 
 A forked child shares its parent's sockets: what one of them reads is missing to the other. So a
 connection refuses to be used, and to be closed, by another process than the one that made it,
-whoever still holds it there: a pool, an answer that is half read, a call that was under way.
+its holder there: a pool, a response that is half read, a call that was under way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SLICE: Final = 64 * 1024
 """Bytes that are handed to the system at once, so that a reader that crawls is noticed."""
 
 FIRST: Final = 8
-"""Bytes of an answer that tell whether it is HTTP."""
+"""Bytes of a response that tell whether it is HTTP."""
 
 
 _INHERITED: Final = "The connection belongs to the process that this one was forked from"
@@ -61,7 +61,7 @@ class Wait(float):
     """How long a wait may take: a number of seconds that shrinks as the deadline comes closer.
 
     httpcore2 hands the timeouts of a request through to each wait unseen, which is how this gets
-    there; to whoever takes it for a plain number it is the longest wait.
+    there; to code that takes it for a plain number it is the longest wait.
     """
 
     _each: float | None

@@ -66,7 +66,7 @@ class HttpcoreTransport:
         self._pool = None
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer to `request`: see `Transport.send`.
+        """Return the response to `request`: see `Transport.send`.
 
         Raises:
             ValueError: The address of `request` is none.
@@ -97,7 +97,7 @@ class HttpcoreTransport:
             if body is not None:
                 return HttpResponse(head.status, head.headers, body)
             failure = UnexpectedResponse(
-                f"The answer to {request!r} is larger than {self._max_body} bytes",
+                f"The response to {request!r} is larger than {self._max_body} bytes",
                 hint=limits.NOT_PROCORE,
             )
         raise failure  # outside the handler: the library's errors may show headers
@@ -115,7 +115,7 @@ class HttpcoreTransport:
                 self._pool = httpcore2.ConnectionPool(
                     ssl_context=_trust(self._root_certificates),
                     max_connections=MAX_CONNECTIONS,
-                    # Each request has a connection of its own. Bytes that come after an answer
+                    # Each request has a connection of its own. Bytes that come after a response
                     # would otherwise be read as the beginning of the next one's.
                     max_keepalive_connections=0,
                     network_backend=DeadlineBackend(strict_end=True),
@@ -172,7 +172,7 @@ class AsyncHttpcoreTransport:
         self._inside: Final = HttpcoreTransport(**more)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer to `request`: see `AsyncTransport.send`."""
+        """Return the response to `request`: see `AsyncTransport.send`."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[HttpResponse] = loop.create_future()
         timeout, seen = self._inside._begin()  # noqa: SLF001  # of the same file
@@ -201,7 +201,7 @@ class AsyncHttpcoreTransport:
             failure = error
 
         def tell() -> None:
-            if answer.done():  # nobody waits any more
+            if answer.done():  # no one waits any more
                 return
             if response is None:
                 answer.set_exception(failure or RuntimeError("a request ended without an outcome"))
@@ -222,7 +222,7 @@ def _trust(root_certificates: bytes | None) -> ssl.SSLContext:
     """Return a context that trusts this machine's authorities, and those of the PEM given."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # By default an end without TLS's goodbye counts as the end of an answer, which anybody on the
+    # By default an end without TLS's goodbye counts as the end of a response, which anyone on the
     # way can make.
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if root_certificates is not None:
@@ -231,15 +231,15 @@ def _trust(root_certificates: bytes | None) -> ssl.SSLContext:
 
 
 def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
-    """Return the answer without its body, or refuse it before its body is read."""
+    """Return the response without its body, or refuse it before its body is read."""
     if len(response.headers) > MOST_HEADERS:
         raise UnexpectedResponse(
-            f"The answer to {request!r} is not HTTP: it has more than {MOST_HEADERS} headers",
+            f"The response to {request!r} is not HTTP: it has more than {MOST_HEADERS} headers",
             hint=limits.NOT_PROCORE,
         )
     head = HttpResponse(
         response.status,
-        # One that is not ASCII says nothing that is asked here, and harms no answer.
+        # One that is not ASCII says nothing that is asked here, and harms no response.
         {
             name.decode().lower(): value.decode()
             for name, value in response.headers
@@ -250,14 +250,14 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
     encoding = head.headers.get("content-encoding", "identity").lower()
     if encoding != "identity" and not is_kept(request, head):
         raise UnexpectedResponse(
-            f"The answer to {request!r} is encoded although it was asked not to be",
+            f"The response to {request!r} is encoded although it was asked not to be",
             hint=limits.NOT_PROCORE,
         )
     return head
 
 
 def _keep(head: HttpResponse, response: httpcore2.Response) -> HttpResponse:
-    """Return the answer with its body as far as it comes."""
+    """Return the response with its body as far as it comes."""
     assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
     kept, parts = Kept(head), iter(response.stream)
     try:

@@ -9,7 +9,7 @@ from procore_signin._protocol.wire import LARGEST_KEPT, HttpRequest, HttpRespons
 
 
 def is_kept(request: HttpRequest, head: HttpResponse) -> bool:
-    """Whether the answer, of which `head` has come, is brought back however odd it is."""
+    """Whether the response, of which `head` has come, is brought back however odd it is."""
     return not request.repeatable and HTTPStatus.OK <= head.status < HTTPStatus.MULTIPLE_CHOICES
 
 
@@ -17,7 +17,7 @@ class Kept:
     """The body of a success that cannot be asked for again, as far as it came.
 
     Args:
-        head: The answer without its body.
+        head: The response without its body.
     """
 
     def __init__(self, head: HttpResponse) -> None:
@@ -33,7 +33,7 @@ class Kept:
         return len(self.body) < self._most
 
     def response(self, *, broken_off: bool = False) -> HttpResponse:
-        """Return the answer; a body of the cap counts as one that went on."""
+        """Return the response; a body of the cap counts as one that went on."""
         whole = not broken_off and len(self.body) < LARGEST_KEPT
         body = bytes(self.body[:LARGEST_KEPT])
         return HttpResponse(self._head.status, self._head.headers, body, whole)

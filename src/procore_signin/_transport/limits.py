@@ -16,12 +16,12 @@ may take longer than this."""
 
 KEEP_IDLE: Final = timedelta(seconds=15)
 """How long an unused connection is kept. Well below what servers keep theirs, because a request on
-a connection that the server is just closing fails, and nobody knows whether it was carried out."""
+a connection that the server is just closing fails, and no one knows whether it was carried out."""
 
 MAX_BODY: Final = 65_536
 
 NOT_PROCORE: Final = (
-    "Something between this program and Procore may answer instead of it, or change its answers."
+    "Something between this program and Procore may answer instead of it, or change its responses."
 )
 _PERHAPS: Final = (
     "Procore may have carried out the request, and spent the code or refresh token in it."
@@ -49,7 +49,7 @@ def not_sent(request: HttpRequest, reason: str) -> ProcoreUnavailable:
 
 
 def not_in_time(request: HttpRequest, reason: str) -> ProcoreUnavailable:
-    """Return the error of a request whose answer was not whole at the deadline."""
+    """Return the error of a request whose response was not whole at the deadline."""
     return ProcoreUnavailable(
         f"Procore did not answer {request!r} in time: {reason}", ambiguous=True, hint=_PERHAPS
     )
@@ -58,12 +58,14 @@ def not_in_time(request: HttpRequest, reason: str) -> ProcoreUnavailable:
 def cut_off(request: HttpRequest, reason: str) -> ProcoreUnavailable:
     """Return the error of a request whose connection ended too early."""
     return ProcoreUnavailable(
-        f"The connection ended before the answer to {request!r} was whole: {reason}",
+        f"The connection ended before the response to {request!r} was whole: {reason}",
         ambiguous=True,
         hint=_PERHAPS,
     )
 
 
 def not_http(request: HttpRequest, reason: str) -> UnexpectedResponse:
-    """Return the error of an answer that is not HTTP."""
-    return UnexpectedResponse(f"The answer to {request!r} is not HTTP: {reason}", hint=NOT_PROCORE)
+    """Return the error of a response that is not HTTP."""
+    return UnexpectedResponse(
+        f"The response to {request!r} is not HTTP: {reason}", hint=NOT_PROCORE
+    )

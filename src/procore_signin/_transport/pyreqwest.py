@@ -84,7 +84,7 @@ class PyreqwestTransport:
 
     Args:
         deadline: Seconds for a whole exchange: waiting, connecting, sending and the last byte of
-            the answer. Half of it at most goes into connecting.
+            the response. Half of it at most goes into connecting.
         max_body: The largest answer, in bytes.
         user_agent: What to call ourselves.
         root_certificates: PEM of certificate authorities to trust besides those of this machine.
@@ -109,7 +109,7 @@ class PyreqwestTransport:
         self._client = None
 
     def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer to `request`: see `Transport.send`."""
+        """Return the response to `request`: see `Transport.send`."""
         try:
             client = self._open()
             if not isinstance(client, SyncClient):
@@ -186,7 +186,7 @@ class AsyncPyreqwestTransport:
         self._client = None
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Return the answer to `request`: see `AsyncTransport.send`."""
+        """Return the response to `request`: see `AsyncTransport.send`."""
         try:
             client = self._open()
             if not isinstance(client, Client):
@@ -287,30 +287,30 @@ class _Rules:
         for name, value in request.headers:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
         if not request.repeatable:
-            # What was read ahead is lost with an answer that breaks off: no more than one part.
+            # What was read ahead is lost with a response that breaks off: no more than one part.
             builder = builder.streamed_read_buffer_limit(1)
         return builder.body_bytes(request.body) if request.body else builder
 
     def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
-        """Return the answer without its body, or refuse it before its body is read."""
+        """Return the response without its body, or refuse it before its body is read."""
         head = HttpResponse(response.status, _headers(response.headers), b"")
         encoding = head.headers.get("content-encoding", "identity").lower()
         if encoding != "identity" and not is_kept(request, head):
             raise UnexpectedResponse(
-                f"The answer to {request!r} is encoded although it was asked not to be",
+                f"The response to {request!r} is encoded although it was asked not to be",
                 hint=_NOT_PROCORE,
             )
         return head
 
     def whole(self, request: HttpRequest, head: HttpResponse, body: Bytes | None) -> HttpResponse:
-        """Return the answer with its body, unless the body went on after the cap."""
+        """Return the response with its body, unless the body went on after the cap."""
         if body is None:
             return head
         if len(body) <= self.max_body:
             return HttpResponse(head.status, head.headers, bytes(body))
         del body  # a traceback that prints local variables must not show it
         raise UnexpectedResponse(
-            f"The answer to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
+            f"The response to {request!r} is larger than {self.max_body} bytes", hint=_NOT_PROCORE
         )
 
 

@@ -1,4 +1,4 @@
-"""The endpoints of a sign-in, from the browser's bytes to an answer, for every framework.
+"""The endpoints of a sign-in, from the browser's bytes to a response, for every framework.
 
 Each endpoint is a flow: it asks for store work and for requests to Procore, and the framework's
 mapping runs it, waiting or awaiting. `Router.answer` is the only way in.
@@ -42,7 +42,7 @@ class SignInEndpoints:
         router: Where the endpoints are added; it also knows the context and the paths.
         starts: How often an address may begin a sign-in.
         callbacks: How often an address may come back from one.
-        choose_company: Whether somebody who has chosen no company yet is asked for one.
+        choose_company: Whether someone who has chosen no company yet is asked for one.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class SignInEndpoints:
             url_name: The value of the page that takes the button's address.
             return_to: A checked path where the person lands.
             values: What else the page shows.
-            session: Whose page it is, if somebody is signed in.
+            session: Whose page it is, if someone is signed in.
         """
         # What begins nothing does not count: another site can have a browser fetch this unseen.
         if may_set_cookies(request) and not self._starts.admits(request.client_address):
@@ -121,7 +121,7 @@ class SignInEndpoints:
         )
 
     def to_sign_in(self, request: BrowserRequest, *, return_to: str | None = None) -> Answer:
-        """Send somebody who is not signed in to the sign-in page, and from there back.
+        """Send someone who is not signed in to the sign-in page, and from there back.
 
         Args:
             request: What came.
@@ -150,7 +150,7 @@ class SignInEndpoints:
             return self._invalid(request, error, None)
         if response is None:
             # It begins nothing: with five attempts under way, another would push the oldest out,
-            # which may be the one whose answer is in the fragment (row K4).
+            # which may be the one whose response is in the fragment (row K4).
             return self._router.page("fragment", values={"sign_in_url": self._paths.signin})
         return (yield from self._finish(request, response))
 

@@ -2,10 +2,10 @@
 
 For nginx `auth_request`, Caddy `forward_auth` and Traefik `forwardAuth`: any application, in any
 language, can stand behind the sign-in. It reads who is there from headers, which the proxy takes
-from this answer alone (`deploy/`, docs/reverse-proxies.md).
+from this response alone (`deploy/`, docs/how-to/reverse-proxies.md).
 
 The endpoint answers about the session cookie of the request, changes nothing but that session's
-last use, and sets no cookie. Another site cannot read its answer: the cookie is SameSite=Lax, no
+last use, and sets no cookie. Another site cannot read its response: the cookie is SameSite=Lax, no
 origin is allowed to read across, and `Cross-Origin-Resource-Policy` keeps it out of other pages.
 """
 
@@ -23,7 +23,7 @@ from procore_signin._web.http.messages import Answer, BrowserRequest
 from procore_signin._web.router import Router
 
 REDIRECT: Final = b"signed-out=redirect"
-"""The query for a proxy that shows our answer to the browser as it is (Caddy, Traefik)."""
+"""The query for a proxy that shows our response to the browser as it is (Caddy, Traefik)."""
 
 SIGN_IN: Final = "x-procore-sign-in"
 """The header that names the sign-in page, for a proxy that redirects by itself (nginx)."""
@@ -52,7 +52,7 @@ class ForwardAuthEndpoint:
         """Say whose session the request carries.
 
         Raises:
-            StoreUnavailable: Nobody can tell. The router answers 503 (row S7).
+            StoreUnavailable: No one can tell. The router answers 503 (row S7).
         """
         session = yield from self._sign_in.session(request)
         if session is not None:

@@ -27,7 +27,7 @@ class Options:
         choose_company: Whether a person with several companies is asked for one after signing in.
             None takes PROCORE_CHOOSE_COMPANY where the front door came from settings, else no.
         trusted_proxies: Whose word is taken for who the client is. None takes
-            PROCORE_TRUSTED_PROXIES where the front door came from settings, else nobody's.
+            PROCORE_TRUSTED_PROXIES where the front door came from settings, else no one's.
         app_name: What the application is called on the sign-in's pages. None takes
             PROCORE_APP_NAME where the front door came from settings, else "Sample application".
 

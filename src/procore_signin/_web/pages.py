@@ -154,7 +154,7 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
         page_name: One of `PageName`.
         values: Those of the page (see its template's first lines), and for every page `paths` (the
             application's absolute paths by name), `app_name`, `environment` (its name) and
-            `signed_in` (None, or whoever is signed in, with `email` and `name`). Times are UTC
+            `signed_in` (None, or the user who is signed in, with `email` and `name`). Times are UTC
             unix seconds.
 
     Raises:
@@ -198,6 +198,6 @@ def static_file(name: str) -> tuple[bytes, str] | None:
     """Return the content and media type of the static file `name`, or None if there is none.
 
     Only the names known in advance exist, whatever `name` says. Pages ask for them with a hash of
-    the content in the query, so an answer to such an address may be cached for ever.
+    the content in the query, so a response to such an address may be cached forever.
     """
     return _STATIC.get(name)

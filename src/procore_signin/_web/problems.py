@@ -59,7 +59,7 @@ NOT_GRANTED: Final = Problem(
     "Procore did not grant the sign-in",
     "Procore sent you back without granting access, so you are not signed in.",
     None,
-    "Try again. If it keeps happening, give the reference below to whoever runs this application.",
+    "Try again. If it keeps happening, give the reference to the operator of this application.",
     sign_in=True,
 )
 NOT_ADMITTED: Final = Problem(
@@ -68,14 +68,14 @@ NOT_ADMITTED: Final = Problem(
     "You cannot use this application",
     "Procore confirmed who you are, but this application does not admit you.",
     "Your account here may have been disabled.",
-    "Ask whoever runs this application, or sign in as somebody else.",
+    "Ask the operator of this application, or sign in as someone else.",
     sign_in=True,
 )
 ATTEMPT_MISSING: Final = Problem(
     "attempt_missing",
     400,
     "This browser did not start that sign-in",
-    "You came back from Procore, but this browser holds no sign-in that the answer belongs to.",
+    "You came back from Procore, but this browser holds no sign-in that the response belongs to.",
     "Cookies may be switched off for this site, the sign-in may have begun in another browser, or "
     "the page may have been open for too long.",
     "Allow cookies for this site, then sign in again.",
@@ -102,7 +102,7 @@ ATTEMPT_USED: Final = Problem(
 ATTEMPT_MALFORMED: Final = Problem(
     "attempt_malformed",
     400,
-    "That is not an answer from Procore",
+    "That is not a response from Procore",
     "The address that this page was opened with is not one that Procore sends.",
     "It may have been shortened or changed on its way.",
     "Sign in again.",
@@ -130,19 +130,18 @@ MISCONFIGURED: Final = Problem(
     "misconfigured",
     500,
     "This application is not set up correctly",
-    "Procore does not accept this application, so nobody can sign in at the moment.",
+    "Procore does not accept this application, so no one can sign in at the moment.",
     None,
-    "Tell whoever runs this application, and give them the reference below.",
+    "Tell the operator of this application, and give them the reference below.",
     sign_in=True,
 )
 UNEXPECTED: Final = Problem(
     "unexpected_response",
     502,
     "Procore answered in a way we do not understand",
-    "We could not finish your sign-in, because Procore's answer was not what it documents.",
+    "We could not finish your sign-in, because Procore's response was not what it documents.",
     None,
-    "Sign in again. If it keeps happening, give the reference below to whoever runs this "
-    "application.",
+    "Sign in again. If it keeps happening, give the reference to the operator of this application.",
     sign_in=True,
 )
 STORE_UNAVAILABLE: Final = Problem(
@@ -231,7 +230,7 @@ NOT_A_NAVIGATION: Final = Problem(
     "not_a_navigation",
     403,
     "This page opens in a window of its own",
-    "The request came from inside another page, or before anybody asked for it.",
+    "The request came from inside another page, or before anyone asked for it.",
     None,
     "Open the first page.",
     sign_in=False,
@@ -294,7 +293,7 @@ NOT_SIGNED_IN: Final = Problem(
     "not_signed_in",
     401,
     "You are not signed in",
-    "This address belongs to whoever is signed in, and nobody is.",
+    "This address belongs to the user who is signed in, and no one is.",
     None,
     "Sign in.",
     sign_in=True,
@@ -305,7 +304,7 @@ FAILED: Final = Problem(
     "Something went wrong on our side",
     "This is our mistake, not yours.",
     None,
-    "Try again. If it keeps happening, give the reference below to whoever runs this application.",
+    "Try again. If it keeps happening, give the reference to the operator of this application.",
     sign_in=False,
 )
 

@@ -38,7 +38,7 @@ _IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and the escapes that ar
 LOGGER: Final = logging.getLogger("procore_signin")
 APP_NAME: Final = "Sample application"
 RETRY_SECONDS: Final = 10
-"""When to come back after a 503, where nobody says."""
+"""When to come back after a 503, where no one says."""
 
 Endpoint = Callable[[BrowserRequest], Flow[Answer]]
 
@@ -132,7 +132,7 @@ class Router:
         return tuple(self._endpoints)
 
     def answer(self, request: BrowserRequest) -> Flow[Answer]:
-        """Return the answer to `request`."""
+        """Return the response to `request`."""
         try:
             answer = yield from self._dispatch(request)
         except ProcoreSignInError as error:
@@ -145,7 +145,7 @@ class Router:
         return self._discreet(request, answer)
 
     def failure(self, request: BrowserRequest) -> Answer:
-        """Return the answer to a request that broke the program. It needs nothing that can fail."""
+        """Return the response to a request that broke the program. Nothing in it can fail."""
         return self._discreet(request, self.problem(request, problems.FAILED))
 
     def _discreet(self, request: BrowserRequest, answer: Answer) -> Answer:
@@ -153,7 +153,7 @@ class Router:
         return answer.with_headers(NO_REFERRER) if request.path == self.paths.callback else answer
 
     def headers(self, answer: Answer) -> RawHeaders:
-        """Return the headers of `answer`, and those that every answer carries."""
+        """Return the headers of `answer`, and those that every response carries."""
         if not answer.headers:
             return self._headers
         own = raw_headers(answer.headers)
@@ -270,7 +270,7 @@ def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
 
 
 def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
-    """Log what an error says. An event shows its name alone where nobody looks at its fields."""
+    """Log what an error says. An event shows its name alone where no one looks at its fields."""
     if not lines.admits(f"{Event.REQUEST_FAILED} {type(error).__name__} (explained)"):
         return
     words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()

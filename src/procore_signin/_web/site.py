@@ -1,4 +1,4 @@
-"""The sign-in as a part of somebody's application: what every framework's mapping needs.
+"""The sign-in as a part of someone's application: what every framework's mapping needs.
 
 A site is made once from a front door. It holds nothing of any one request or person.
 """
@@ -47,13 +47,13 @@ STARTS_PER_MINUTE: Final = 120
 NO_STORE: Final = "no-store"
 """`Cache-Control` of whatever depends on who is signed in; see also `vary` (row K7)."""
 
-# Pages name static files with a hash of their content, so an answer never has to change.
+# Pages name static files with a hash of their content, so a response never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer as bytes, for any server.
+    """A response as bytes, for any server.
 
     Attributes:
         status: The HTTP status code.
@@ -123,7 +123,7 @@ class Site:
         """Return the live session of the browser that sent `request`, or None.
 
         Raises:
-            StoreUnavailable: Nobody can tell. Neither let in nor sign out (row S7).
+            StoreUnavailable: No one can tell. Neither let in nor sign out (row S7).
         """
         return self.sign_in.session(request)
 

@@ -1,6 +1,6 @@
 """What a person reads when a page of the application's own ended in an error of ours.
 
-The application asked Procore's API, and the answer was no answer, or no.
+The application asked Procore's API, and the response was no response, or no.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ API_UNEXPECTED: Final = Problem(
     "unexpected_response",
     502,
     "Procore answered in a way we do not understand",
-    "This page shows what Procore knows, and Procore's answer was not what it documents.",
+    "This page shows what Procore knows, and Procore's response was not what it documents.",
     None,
-    "Try again. If it keeps happening, give the reference below to whoever runs this application.",
+    "Try again. If it keeps happening, give the reference to the operator of this application.",
     sign_in=False,
 )
 NOT_CONNECTED: Final = Problem(
@@ -72,7 +72,7 @@ CONFLICT: Final = Problem(
     "conflict_in_procore",
     409,
     "It has changed meanwhile",
-    "Procore did not accept the change, because somebody else was faster or it was made before.",
+    "Procore did not accept the change, because someone else was faster or it was made before.",
     None,
     "Look at it again, then decide.",
     sign_in=False,

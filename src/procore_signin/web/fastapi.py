@@ -99,7 +99,7 @@ async def current_user(
 
 
 CurrentUser = Annotated[User, Security(current_user)]
-"""Who is signed in. Nobody else comes in: browsers are sent to sign in, programs get 401."""
+"""Who is signed in. No one else comes in: browsers are sent to sign in, programs get 401."""
 
 OptionalUser = Annotated[User | None, Security(optional_user)]
 """Who is signed in, or None."""

@@ -31,8 +31,8 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._settings import read_settings
 from procore_signin._store.records import Session, User
+from procore_signin._web.http.asgi_wsgi import connection_of, of_environ
 from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
-from procore_signin._web.http.raw import connection_of, of_environ
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
@@ -126,12 +126,12 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     have one.
 
     Args:
-        procore: The front door that waits.
+        procore: The sync front door.
         options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
-        TypeError: The front door is the one for asyncio.
+        TypeError: The front door is the async one.
     """
     if not isinstance(procore, ProcoreSignIn):
         raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")
@@ -162,7 +162,7 @@ def get_user() -> User | None:
     """Return who sent this request, or None. The database is asked once for each request.
 
     Raises:
-        StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
+        StoreUnavailable: No one can tell. Unhandled, it is answered with 503 (row S7).
         RuntimeError: There is no request, or the application has no sign-in.
     """
     installed = _installed()
@@ -194,9 +194,9 @@ def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRet
     return guarded
 
 
-# Looked up by name each time, so that a test can put somebody in its place.
+# Looked up by name each time, so that a test can put someone in its place.
 current_user: User = LocalProxy(lambda: get_user())  # type: ignore[assignment]  # noqa: PLW0108  # as above
-"""Who is signed in: use it below `@signed_in`. Elsewhere it may stand for nobody: then it is false,
+"""Who is signed in: use it below `@signed_in`. Elsewhere it may stand for no one: then it is false,
 though never `None` itself; `get_user()` returns a plain value."""
 
 procore: ProcoreSignIn = LocalProxy(lambda: _installed().procore)  # type: ignore[assignment]  # as above
@@ -230,7 +230,7 @@ def _mark_personal(response: Response) -> Response:
     """Keep answers that depend on who is signed in out of every cache (row K7)."""
     if _SESSION in request.environ:
         response.headers["Vary"] = vary(", ".join(response.headers.getlist("Vary")))
-        # An application that says how long its answers may be kept knows why.
+        # An application that says how long its responses may be kept knows why.
         response.headers.setdefault("Cache-Control", NO_STORE)
     return response
 
@@ -252,7 +252,7 @@ def _browser_request(path: str | None = None) -> BrowserRequest:
 
 def _form(asked: BrowserRequest) -> bytes:
     """Return the form that `request` brings."""
-    if "form" in request.__dict__:  # somebody looked at the form before us, and so read the body
+    if "form" in request.__dict__:  # someone looked at the form before us, and so read the body
         return urlencode(list(request.form.items(multi=True))).encode()
     return _installed().site.bodies.read(_stream, asked, connection_of(request.environ))
 

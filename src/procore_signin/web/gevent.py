@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.running.runners import Runner
+from procore_signin._flow.running.runner import Runner
 from procore_signin._forks import Made
 
 __all__ = [

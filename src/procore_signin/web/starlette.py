@@ -30,9 +30,9 @@ from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
 from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._store.records import Session, User
+from procore_signin._web.http.asgi_wsgi import of_scope
 from procore_signin._web.http.bodies import Bodies
 from procore_signin._web.http.messages import Answer, BrowserRequest, no_body
-from procore_signin._web.http.raw import of_scope
 from procore_signin._web.janitor import sweeping
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
@@ -72,7 +72,7 @@ class SignIn:
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
-        TypeError: The front door is the one that waits.
+        TypeError: The front door is the sync one.
     """
 
     def __init__(self, procore: AsyncProcoreSignIn, options: Options | None = None) -> None:
@@ -104,7 +104,7 @@ class SignIn:
         check_place(self.procore.context.client.redirect_uri, place, outside="Options(root_path=…)")
         inside = app.middleware_stack or app.build_middleware_stack()
         _answer_problems(app, inside)
-        # Whichever response is sent in the end, it has to say that it is somebody's (row K7); only
+        # Whichever response is sent in the end, it has to say that it is someone's (row K7); only
         # around everything else can that be seen to.
         app.middleware_stack = _Visits(inside, self)
         try:
@@ -125,10 +125,10 @@ class SignIn:
 
 
 async def current_session(connection: HTTPConnection) -> Session | None:
-    """Return the live session of whoever sent this request, or None. Asked once for each request.
+    """Return the live session of the user who sent this request, or None. Asked once a request.
 
     Raises:
-        HTTPException: 503, when the database does not answer: nobody is let in or signed out.
+        HTTPException: 503, when the database does not answer: no one is let in or signed out.
         RuntimeError: The lifespan has not begun.
     """
     return await _visit(connection).session()
@@ -236,7 +236,7 @@ class _Visit:
 
     def _unavailable(self, error: ProcoreSignInError) -> HTTPException | WebSocketException:
         answer = self.sign_in.site.problem(self.request, error)
-        return self._exception(answer, "Nobody can tell who is signed in. Try again later.")
+        return self._exception(answer, "No one can tell who is signed in. Try again later.")
 
     def _exception(self, answer: Answer, detail: str) -> HTTPException | WebSocketException:
         if self.scope["type"] == "websocket":
@@ -275,7 +275,7 @@ class _Visits:
 def _mark_personal(message: Message) -> None:
     headers = MutableHeaders(scope=message)
     headers["vary"] = vary(headers.get("vary"))
-    # An application that says how long its answers may be kept knows why.
+    # An application that says how long its responses may be kept knows why.
     headers.setdefault("cache-control", NO_STORE)
 
 

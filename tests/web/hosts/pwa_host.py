@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
@@ -20,14 +21,14 @@ WORKERS: Final = {
     "preloads": "event.respondWith((async () => "
     "(await event.preloadResponse) || fetch(event.request))())",
 }
-WORKER: Final = """
+START: Final = """
 addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil((async () => {
   if (location.search === "?preloads") await registration.navigationPreload.enable();
   await clients.claim();
 })()));
-addEventListener("fetch", (event) => { %s });
 """
+LISTENER: Final = 'addEventListener("fetch", (event) => { %s });'
 WITH_WORKER: Final = """<!doctype html><title>Installed</title><script>
 navigator.serviceWorker.register("/worker.js" + location.search);
 </script>"""
@@ -65,8 +66,13 @@ async def with_worker() -> Response:
 
 
 @app.get("/worker.js")
-async def worker(request: Request) -> Response:
-    return Response(WORKER % WORKERS[request.url.query], media_type="text/javascript")
+def worker(request: Request) -> Response:
+    name = request.url.query
+    if name == "documented":  # the page's own, which the test has written here
+        listener = Path("documented.js").read_text(encoding="utf-8")
+    else:
+        listener = LISTENER % WORKERS[name]
+    return Response(START + listener, media_type="text/javascript")
 
 
 @app.get("/me")

@@ -1,4 +1,4 @@
-"""Bodies of answers: counted, and decompressed here, so that the count is of what it becomes."""
+"""Bodies of responses: counted, and decompressed here, so that the count is of what it becomes."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Inflow:
     """What becomes of the parts of one body as they come (row P5).
 
     Args:
-        response: The answer, body unread.
+        response: The response, body unread.
         request: What was asked.
         limit: The largest body, in bytes, after decompression.
 
     Raises:
-        UnexpectedAnswer: The answer says itself that it is too large, or is encoded otherwise.
+        UnexpectedAnswer: The response says itself that it is too large, or is encoded otherwise.
     """
 
     def __init__(self, response: httpx2.Response, request: httpx2.Request, limit: int) -> None:
@@ -58,12 +58,12 @@ class Inflow:
             "path": request.url.path,
             "status": response.status_code,
         }
-        self._named = f"The answer to {request.method} {request.url.path}"
+        self._named = f"The response to {request.method} {request.url.path}"
         self._limit = limit
         self._count = 0
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", ENCODING}:
-            raise UnexpectedAnswer(f"{self._named} has an encoding nobody asked for", **self._call)
+            raise UnexpectedAnswer(f"{self._named} has an encoding no one asked for", **self._call)
         self._gunzip = Gunzip() if encoding == ENCODING else None
         length = response.headers.get("content-length", "")
         if request.method != "HEAD" and length.isdecimal() and int(length[:20]) > limit:

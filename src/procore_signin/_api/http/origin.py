@@ -24,7 +24,7 @@ def refuse_elsewhere(request: httpx2.Request, origin: httpx2.Origin) -> None:
         raise NotSent(
             f"A request was not sent, because it does not go to {shown(origin)}",
             hint="Pass the path of the API only, such as /rest/v1.0/me. An address that came from"
-            " elsewhere, such as the body of an answer, is not followed with the person's token.",
+            " elsewhere, such as the body of a response, is not followed with the person's token.",
             method=request.method,
             path=url.path,
         )

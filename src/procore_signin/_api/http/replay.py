@@ -22,7 +22,7 @@ def replay_safe(request: httpx2.Request) -> bool:
 
     True for GET, HEAD and OPTIONS, which change nothing, and for requests whose
     `Idempotency-Token` lets Procore recognise the second. PUT and DELETE are idempotent by
-    RFC 9110 §9.2.2, but Procore does not promise that theirs notify nobody twice. A body that is
+    RFC 9110 §9.2.2, but Procore does not promise that theirs notify no one twice. A body that is
     a stream is gone once it was sent.
     """
     if not isinstance(request.stream, httpx2.ByteStream):
@@ -43,7 +43,7 @@ class Renewals:
         self._renewed: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def note(self, whose: Hashable, generation: int, now: float) -> None:
-        """Remember that token `generation` of `whose` is the answer to a 401."""
+        """Remember that token `generation` of `whose` is the response to a 401."""
         with self._lock:
             self._renewed.pop(whose, None)
             self._renewed[whose] = generation, now

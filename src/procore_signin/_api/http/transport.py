@@ -31,14 +31,14 @@ BEARER: Final = "procore_signin.bearer"
 """Extension of a request: the token that it may be sent with, once."""
 
 ROUTE: Final = "procore_signin.route"
-"""Extension of an answer: the `Route` that it came by, for `downloads.py`."""
+"""Extension of a response: the `Route` that it came by, for `downloads.py`."""
 
 _OURS: Final = {b"authorization", b"host", b"accept-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How an answer came.
+    """How a response came.
 
     Attributes:
         origin: From where its client may ask with a token.
@@ -66,11 +66,11 @@ class ApiTransport(httpx2.BaseTransport):
         self._options = options
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Return the answer to `request`, whatever its status.
+        """Return the response to `request`, whatever its status.
 
         Raises:
             NotSent: The request goes elsewhere, has no token or a bad header.
-            ApiUnreachable: No answer came in time.
+            ApiUnreachable: No response came in time.
             UnexpectedAnswer: It is too large or encoded otherwise than asked for.
         """
         response = self._wire.handle_request(outgoing(request, self._origin, self._options))

@@ -23,7 +23,7 @@ MAX_CONNECTIONS: Final = 100
 MAX_IDLE_CONNECTIONS: Final = 20
 KEEP_IDLE: Final = 15.0
 """Seconds. Well below what servers keep theirs, because a request on a connection that the server
-is just closing fails, and nobody knows whether it was carried out."""
+is just closing fails, and no one knows whether it was carried out."""
 
 FAILURES: Final = (
     httpcore2.TimeoutException,
@@ -67,7 +67,7 @@ class Wire(httpx2.BaseTransport):
             return self._pool
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Return the answer, whose body is still to be read.
+        """Return the response, whose body is still to be read.
 
         Raises:
             ApiUnreachable: None came.
@@ -267,10 +267,11 @@ _CAME_BEFORE: Final = "what came had come before it was asked for"
 
 
 def _came_before(request: httpx2.Request) -> bool:
-    """Return whether the answer to `request` was there before the request was.
+    """Return whether the response to `request` was there before the request was.
 
-    A server or gateway that sends more than one answer to a request would otherwise shift all that
-    follow on this connection by one: each caller would get the answer of the one before (row F1).
+    A server or gateway that sends more than one response to a request would otherwise shift all
+    that follow on this connection by one: each caller would get the response of the one before (row
+    F1).
     """
     wait = request.extensions.get("timeout", {}).get("read")
     return isinstance(wait, Wait) and not wait.seen.first
@@ -321,7 +322,7 @@ def failed(request: httpx2.Request, error: Exception) -> ApiError:
             **call,
         )
     return ApiUnreachable(
-        f"The answer to {named} did not come, or not whole: {_reason(error)}",
+        f"The response to {named} did not come, or not whole: {_reason(error)}",
         ambiguous=True,
         hint="Procore may have carried out the request. Read before writing again.",
         **call,

@@ -72,7 +72,7 @@ def user_tokens(
 ) -> None:
     """Show the state of a person's tokens. A token itself is never shown.
 
-    Status: ok; lost, when the answer to a refresh was lost; revoked. Only a new sign-in helps
+    Status: ok; lost, when the response to a refresh was lost; revoked. Only a new sign-in helps
     against the last two.
     """
     from procore_signin._cli.operator import users as work  # noqa: PLC0415
@@ -152,7 +152,7 @@ def list_sessions(
     limit: Limit = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the open sessions of one person, or of everybody. Times are UTC."""
+    """List the open sessions of one person, or of everyone. Times are UTC."""
     from procore_signin._cli.operator import sessions as work  # noqa: PLC0415
     from procore_signin._cli.operator.people import Who  # noqa: PLC0415
 
@@ -215,7 +215,7 @@ def promote_key(
 
 @keys.command("list", short_help="List keys and what needs them.")
 def list_keys(*, as_json: AsJson = False) -> None:
-    """List the keys, what they are needed for, and keys that the database needs and nobody has.
+    """List the keys, what they are needed for, and keys that the database needs and no one has.
 
     Exit status 0 when no key is missing, 1 otherwise.
     """
@@ -269,7 +269,7 @@ def purge(
     ] = None,
     revoke_orphans: Annotated[
         bool,
-        typer.Option("--revoke-orphans", help="Also revoke tokens that nobody uses, at Procore."),
+        typer.Option("--revoke-orphans", help="Also revoke tokens that no one uses, at Procore."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

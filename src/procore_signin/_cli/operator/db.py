@@ -9,8 +9,7 @@ from pathlib import Path
 import typer
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.run.demo import DATABASE_URL
-from procore_signin._cli.setup import env_file
+from procore_signin._settings import default_of, env_file
 from procore_signin._store import migrate
 from procore_signin._store.engine.address import parse_address
 
@@ -65,7 +64,7 @@ def _database(given: str | None) -> tuple[str, str]:
         given
         or os.environ.get("PROCORE_DATABASE_URL")
         or env_file.read(Path(".env")).get("PROCORE_DATABASE_URL")
-        or DATABASE_URL
+        or default_of("PROCORE_DATABASE_URL")
     )
     try:
         return url, parse_address(url).label

@@ -14,12 +14,12 @@ import typer
 
 from procore_signin._app.logs import configure_logs
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.operator.opened import load_settings, open_store
+from procore_signin._cli.operator.open_store import load_settings, open_store
 from procore_signin._cli.output import be_sure, counted, print_columns, print_json
 from procore_signin._cli.progress import Progress, give_way
 from procore_signin._cli.run.demo import new_key_id
-from procore_signin._cli.setup import env_file
 from procore_signin._protocol.secret import Secret
+from procore_signin._settings import env_file
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.keys.rewrap import KeyUse
 from procore_signin.events import Event, emit
@@ -287,7 +287,7 @@ def _tell_unopened(rewrapped: Rewrapping) -> None:
     hidden = count - len(rewrapped.users[:_MOST_NAMED]) - len(rewrapped.attempts[:_MOST_NAMED])
     if hidden:
         typer.echo(f"  and {hidden} more: --json names all")
-    typer.echo("A new sign-in of the person replaces them. Nobody else is affected.")
+    typer.echo("A new sign-in of the person replaces them. No one else is affected.")
 
 
 def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:

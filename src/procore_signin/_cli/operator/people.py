@@ -30,7 +30,7 @@ class Who:
 
     @property
     def is_named(self) -> bool:
-        """Whether anybody was named at all."""
+        """Whether anyone was named at all."""
         return (self.user_id, self.procore_id, self.email) != (None, None, None)
 
 
@@ -38,8 +38,8 @@ def find_one(store: Store, who: Who, *, environment: str) -> User:
     """Return the one person who is meant.
 
     Raises:
-        typer.BadParameter: Nobody was named, or in several ways.
-        CommandFailed: There is nobody, or there are several: they are listed, and nothing is done.
+        typer.BadParameter: No one was named, or in several ways.
+        CommandFailed: There is no one, or there are several: they are listed, and nothing is done.
     """
     if sum(each is not None for each in (who.user_id, who.procore_id, who.email)) != 1:
         raise typer.BadParameter("Name one person: by id, by --procore-id or by --email.")
@@ -55,8 +55,8 @@ def find_one(store: Store, who: Who, *, environment: str) -> User:
         wanted = f"the e-mail address {plain(who.email)}"
     if not found:
         raise CommandFailed(
-            f"Nobody has {wanted}.",
-            why="Whoever never signed in here is not known here.",
+            f"No one has {wanted}.",
+            why="A user who never signed in here is not known here.",
             cure="Look for them: procore-signin users list",
         )
     if len(found) > 1:

@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from procore_signin._cli.operator.opened import load_settings, open_door
+from procore_signin._cli.operator.open_store import load_settings, open_door
 from procore_signin._cli.output import counted, print_json
 from procore_signin._cli.progress import Progress, give_way
 from procore_signin._client import ProcoreSignIn
@@ -24,7 +24,7 @@ def run(*, grants_older_than: int | None, revoke_orphans: bool, as_json: bool) -
     Args:
         grants_older_than: Delete token sets that are `lost` or `revoked` and were last written
             more than so many days ago, too.
-        revoke_orphans: Then revoke at Procore the tokens that nobody uses.
+        revoke_orphans: Then revoke at Procore the tokens that no one uses.
         as_json: Print JSON.
     """
     now = int(time.time())

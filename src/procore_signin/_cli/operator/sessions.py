@@ -8,7 +8,7 @@ from dataclasses import asdict
 import typer
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.operator.opened import load_settings, open_door, open_store
+from procore_signin._cli.operator.open_store import load_settings, open_door, open_store
 from procore_signin._cli.operator.people import Who, called, find_one
 from procore_signin._cli.output import be_sure, counted, moment, print_columns, print_json
 from procore_signin._cli.progress import Progress, give_way
@@ -21,7 +21,7 @@ _BATCH = 500
 
 
 def list_sessions(who: Who, *, after: int, limit: int, as_json: bool) -> None:
-    """Print the open sessions of one person, or of everybody."""
+    """Print the open sessions of one person, or of everyone."""
     settings, now = load_settings(), int(time.time())
     with open_store(settings) as store:
         if who.is_named:
@@ -74,7 +74,7 @@ def revoke(who: Who, *, session_id: int | None, everybody: bool, yes: bool, as_j
     settings = load_settings()
     with open_door(settings) as door:
         if everybody:
-            be_sure("Sign EVERYBODY out?", yes=yes)
+            be_sure("Sign EVERYONE out?", yes=yes)
             ended = _end_all(door)
         elif session_id is not None:
             ended = _end_one(door, session_id, yes=yes)

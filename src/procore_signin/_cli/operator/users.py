@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import typer
 
-from procore_signin._cli.operator.opened import load_settings, open_door, open_store
+from procore_signin._cli.operator.open_store import load_settings, open_door, open_store
 from procore_signin._cli.operator.people import Who, as_values, called, find_one, print_people
 from procore_signin._cli.output import (
     be_sure,
@@ -31,7 +31,7 @@ _REVOCATION: dict[Revocation, str] = {
     "confirmed": "Procore confirmed that the tokens are revoked.",
     "pending": "Procore has NOT confirmed that the tokens are revoked. They are kept, sealed, and "
     "tried again by the application every minute, or now by: procore-signin purge --revoke-orphans",
-    "unsure": "An answer of Procore was lost, so tokens may live that nobody knows. The person can "
+    "unsure": "A response of Procore was lost, so tokens may live that no one knows. The user can "
     "end them at Procore, under My Profile Settings > Connected Apps.",
     "sealed": "Tokens could NOT be opened, and so not revoked. Put the key that sealed them back "
     "into PROCORE_KEYS and repeat this; or the person ends the access at Procore, under "
@@ -144,7 +144,7 @@ def delete(who: Who, *, unrevoked: bool, yes: bool, as_json: bool) -> bool:
     """
 
     def run(door: ProcoreSignIn, user: User) -> AccessEnded | None:
-        be_sure(f"Delete {called(user)} for ever?", yes=yes)
+        be_sure(f"Delete {called(user)} forever?", yes=yes)
         return door.run(flows.delete(door.context, user.id, even_sealed=unrevoked))
 
     return _end_access(who, run, "Deleted", as_json=as_json)
@@ -173,7 +173,7 @@ def _end_access(
     with open_door(settings) as door:
         user = find_one(door.store, who, environment=settings.environment.name)
         ended = run(door, user)
-    if ended is None:  # somebody else deleted the person a moment ago
+    if ended is None:  # someone else deleted the person a moment ago
         ended = AccessEnded(user, sessions=0, revocation="none", refresh_under_way=False)
     if as_json:
         document = {"sessions": ended.sessions, "revocation": ended.revocation}
@@ -189,7 +189,7 @@ def _end_access(
     if ended.refresh_under_way:
         typer.echo("Another process was just refreshing the tokens; it revokes what it gets.")
     if ended.sign_in_under_way:
-        typer.echo("Somebody is just signing in, perhaps this person. Ask again in a minute.")
+        typer.echo("Someone is just signing in, perhaps this person. Ask again in a minute.")
     return ended.certain
 
 

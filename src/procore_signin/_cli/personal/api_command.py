@@ -19,9 +19,9 @@ from procore_signin._api.company import HEADER
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import plain
 from procore_signin._cli.personal.api_fields import Field, body_of, fields_of, headers_of, query_of
-from procore_signin._cli.personal.grants import signed_in
 from procore_signin._cli.personal.json_query import Query, QueryFailed, QueryInvalid, compile_query
 from procore_signin._cli.personal.profile import Profile
+from procore_signin._cli.personal.profile_client import signed_in
 from procore_signin.api import (
     ApiError,
     Invalid,
@@ -82,9 +82,9 @@ def run(profile: Profile, words: Sequence[str], options: Options) -> None:
     Raises:
         typer.BadParameter: Options that make no call, or no query.
         NotSignedIn: The profile holds no grant.
-        ApiError: What Procore said no to. The body of its answer is printed before.
+        ApiError: What Procore said no to. The body of its response is printed before.
         ProcoreSignInError: As `client_for` says.
-        CommandFailed: The answer does not fit `--query`, or a file cannot be read.
+        CommandFailed: The response does not fit `--query`, or a file cannot be read.
     """
     call = call_of(words, options)
     query = _compiled(options.query)
@@ -203,8 +203,8 @@ def _print_body(response: httpx2.Response, query: Query | None, *, as_json: bool
     except (ValueError, RecursionError):
         if query is not None:
             raise UnexpectedAnswer(
-                "The answer is not JSON, and --query needs it",
-                hint="Leave --query out to see the answer.",
+                "The response is not JSON, and --query needs it",
+                hint="Leave --query out to see the response.",
                 status=response.status_code,
             ) from None
         _print_other(body, response.headers.get("content-type", ""))
@@ -230,9 +230,9 @@ def _print_value(value: Any, query: Query | None, *, as_json: bool) -> None:
             value = query(value)
         except QueryFailed as error:
             raise CommandFailed(
-                "The query does not fit the answer.",
+                "The query does not fit the response.",
                 why=f"{error}.",
-                cure="Look at the answer without --query.",
+                cure="Look at the response without --query.",
             ) from None
     if isinstance(value, str) and query is not None and not as_json:
         typer.echo(_plain_lines(value) if sys.stdout.isatty() else _encodable(value))

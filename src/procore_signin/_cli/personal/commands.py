@@ -53,7 +53,7 @@ def login(
     redirect_uri: Annotated[
         str | None,
         typer.Option(
-            help="As registered: http://localhost:PORT/PATH, where the answer is caught; or "
+            help="As registered: http://localhost:PORT/PATH, where the response is caught; or "
             "urn:ietf:wg:oauth:2.0:oob, to paste the code."
         ),
     ] = None,
@@ -61,7 +61,7 @@ def login(
         bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
     ] = False,
     timeout: Annotated[
-        int, typer.Option(min=1, max=1800, help="Seconds to wait for an answer of the browser.")
+        int, typer.Option(min=1, max=1800, help="Seconds to wait for a response of the browser.")
     ] = 600,
     profile: ProfileName = "default",
     as_json: AsJson = False,
@@ -102,7 +102,7 @@ def logout(
 def whoami(*, profile: ProfileName = "default", as_json: AsJson = False) -> None:
     """Ask Procore who is logged in.
 
-    Exit status 3 when nobody is, any more.
+    Exit status 3 when no one is, any more.
     """
     from procore_signin._cli.personal.whoami import run  # noqa: PLC0415
 
@@ -192,7 +192,7 @@ def _statuses(profile: str) -> Iterator[None]:
     """End with the exit status that tells a script what to do, after saying it to the person."""
     # The outcome is told by the command itself. The library's log would tell it twice.
     logging.getLogger("procore_signin").addHandler(logging.NullHandler())
-    from procore_signin._cli.personal.grants import NotSignedIn  # noqa: PLC0415
+    from procore_signin._cli.personal.profile_client import NotSignedIn  # noqa: PLC0415
 
     option = "" if profile == "default" else f" --profile {profile}"
     log_in = f"Run: procore-signin login{option}"

@@ -22,25 +22,24 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import print_json
-from procore_signin._cli.personal.grants import (
+from procore_signin._cli.personal.loopback import Loopback, is_loopback
+from procore_signin._cli.personal.loopback_page import Told
+from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
+from procore_signin._cli.personal.profile import Profile, Registration
+from procore_signin._cli.personal.profile_client import (
     PersonsSignIn,
     front_door,
     holds_grants,
     named,
     people_of,
 )
-from procore_signin._cli.personal.loopback import Loopback, is_loopback
-from procore_signin._cli.personal.loopback_page import Told
-from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
-from procore_signin._cli.personal.profile import Profile, Registration
-from procore_signin._cli.setup import env_file
 from procore_signin._flow import users
 from procore_signin._flow.attempt import SignInAttempt, check_attempt, new_attempt
 from procore_signin._flow.janitor import sweep
 from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
-from procore_signin._settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
+from procore_signin._settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET, env_file
 from procore_signin.environments import EMULATOR_URL, NAMES, Environment, by_name
 from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused
 
@@ -157,7 +156,7 @@ def _environment(
         return before.environment
     if name is None:
         raise CommandFailed(
-            "Nobody said which Procore.",
+            "No one said which Procore.",
             why="PROCORE_ENVIRONMENT is not set, and this profile was not used before.",
             cure=f"Add --environment with one of: {', '.join(NAMES)}.",
         )
@@ -180,8 +179,8 @@ def _redirect_uri(wishes: Wishes, settings: Mapping[str, str], known: Registrati
     if wished is not None:
         if wished != OUT_OF_BAND and not is_loopback(wished):
             raise CommandFailed(
-                "No answer can come back to that redirect URI.",
-                why="A command takes an answer at this machine over plain http, or a pasted code.",
+                "No response can come back to that redirect URI.",
+                why="A command takes a response at this machine over plain http, or a pasted code.",
                 cure=f"Name http://localhost:<port>/<path> or {OUT_OF_BAND}, as registered.",
             )
         return wished
@@ -245,7 +244,7 @@ def _sign_in(door: PersonsSignIn, chosen: Registration, wishes: Wishes) -> Signe
         return _finish(door, attempt, response)
     with Loopback(chosen.redirect_uri, attempt) as loopback:
         _show(attempt.authorization_url(door.context), wishes)
-        typer.echo(f"Waiting for the answer at {chosen.redirect_uri}. Ctrl-C ends it.", err=True)
+        typer.echo(f"Waiting for the response at {chosen.redirect_uri}. Ctrl-C ends it.", err=True)
         answer = loopback.wait(wishes.timeout)
         with _concluded(loopback):
             signed_in = _finish(door, attempt, answer)
@@ -294,7 +293,7 @@ def _pasted() -> Secret:
             return code
         typer.echo("That is no code. Copy it whole from Procore's page.", err=True)
     raise CommandFailed(
-        "Nobody signed in.",
+        "No one signed in.",
         why="No authorization code was pasted.",
         cure="Run the command again, and paste the code that Procore shows after Allow.",
     )

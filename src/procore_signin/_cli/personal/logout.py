@@ -8,8 +8,8 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import print_json
-from procore_signin._cli.personal.grants import PersonsSignIn, front_door, people_of
 from procore_signin._cli.personal.profile import Profile
+from procore_signin._cli.personal.profile_client import PersonsSignIn, front_door, people_of
 from procore_signin._flow import users
 from procore_signin._flow.revocation import Revocation, withdraw
 from procore_signin.errors import StoreUnavailable
@@ -66,7 +66,7 @@ def _give_back(profile: Profile) -> Revocation:
         outcome = _worst(found)
         if outcome in {"none", "confirmed", "unsure"}:
             return outcome
-        # `disable` stands: nobody uses the grant again, whatever becomes of this.
+        # `disable` stands: no one uses the grant again, whatever becomes of this.
         profile.keep(registration.signed_in(None))
         return outcome
 
@@ -85,7 +85,7 @@ def _tell(profile: Profile, outcome: Revocation, *, was_there: bool, as_json: bo
         print_json({"profile": profile.name, "was_there": was_there, "revocation": outcome})
         return
     if not was_there:
-        typer.echo(f"Nobody is logged in in the profile {profile.name!r}.")
+        typer.echo(f"No one is logged in in the profile {profile.name!r}.")
         return
     typer.echo("Logged out. Nothing is kept here any more.")
     if outcome == "confirmed":

@@ -1,6 +1,6 @@
-"""A web server for one answer: it waits on the redirect URI's port, on this machine alone.
+"""A web server for one response: it waits on the redirect URI's port, on this machine alone.
 
-For a client with a loopback redirect URI (RFC 8252 §7.3). It takes one answer, shows its browser
+For a client with a loopback redirect URI (RFC 8252 §7.3). It takes one response, shows its browser
 one page, and is gone. Whatever else comes to the port in between is refused, and ends nothing.
 """
 
@@ -26,9 +26,9 @@ from procore_signin._protocol.authorization import (
     CodeGranted,
     parse_authorization_response,
 )
+from procore_signin._web.http.asgi_wsgi import folded
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import hosts_of, is_navigation
-from procore_signin._web.http.raw import folded
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import AttemptInvalid
 
@@ -37,7 +37,7 @@ SILENT_SECONDS: Final = 10
 """How long a connection may say nothing: browsers open some in advance and never use them."""
 
 OUTCOME_SECONDS: Final = 60
-"""How long the browser that brought the answer waits for the outcome."""
+"""How long the browser that brought the response waits for the outcome."""
 
 SHOWN_SECONDS: Final = 3
 """How long the end waits until the browser has its page."""
@@ -49,7 +49,7 @@ _NOT_HERE: Final = Told(HTTPStatus.NOT_FOUND, "Nothing is here", "A sign-in is w
 _NO_WINDOW: Final = Told(
     HTTPStatus.FORBIDDEN,
     "This page opens in a window of its own",
-    "The request came from inside another page, or before anybody asked for it.",
+    "The request came from inside another page, or before anyone asked for it.",
 )
 _NOT_OURS: Final = Told(
     HTTPStatus.BAD_REQUEST,
@@ -59,7 +59,7 @@ _NOT_OURS: Final = Told(
 _TWICE: Final = Told(
     HTTPStatus.GONE, "That was answered already", "Look at the terminal for the outcome."
 )
-_ARRIVED: Final = Told(HTTPStatus.OK, "The answer has arrived", "Look at the terminal.")
+_ARRIVED: Final = Told(HTTPStatus.OK, "The response has arrived", "Look at the terminal.")
 
 
 def is_loopback(redirect_uri: str) -> bool:
@@ -116,7 +116,7 @@ class Loopback:
             server.server_close()
 
     def wait(self, seconds: float) -> CodeGranted | AuthorizationDenied:
-        """Return the one answer that has the attempt's state.
+        """Return the one response that has the attempt's state.
 
         Raises:
             CommandFailed: None came in time.
@@ -124,21 +124,21 @@ class Loopback:
         self._came.wait(seconds)
         if self._response is None:
             raise CommandFailed(
-                "Nobody signed in.",
-                why=f"No answer came from the browser within {seconds:.0f} seconds.",
+                "No one signed in.",
+                why=f"No response came from the browser within {seconds:.0f} seconds.",
                 cure="Run the command again, and finish in the browser that it opens.",
             )
         return self._response
 
     def conclude(self, told: Told) -> None:
-        """Let the browser that brought the answer show what became of it."""
+        """Let the browser that brought the response show what became of it."""
         self._outcome = told
         self._concluded.set()
 
     def answer(self, request: BrowserRequest) -> Told:
-        """Return what to tell whoever sent `request`.
+        """Return what to tell the sender of `request`.
 
-        Takes the answer if the request has it, and then waits for the outcome.
+        Takes the response if the request has it, and then waits for the outcome.
         """
         if (request.header(b"host") or "").lower() not in self._hosts:
             return _WRONG_HOST
@@ -185,7 +185,7 @@ class _Server(ThreadingTCPServer):
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind where nobody else can (row K9)."""
+        """Bind where no one else can (row K9)."""
         if sys.platform == "win32":
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         super().server_bind()
@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _listen(redirect_uri: str, loopback: Loopback) -> list[_Server]:
     """Listen where a browser may look for the redirect URI.
 
-    It may try either address of `localhost` first. Nobody else may sit on the other one.
+    It may try either address of `localhost` first. No one else may sit on the other one.
     """
     parts = urlsplit(redirect_uri)
     hosts = {"localhost": ("127.0.0.1", "::1"), "::1": ("::1",)}.get(
@@ -242,7 +242,7 @@ def _listen(redirect_uri: str, loopback: Loopback) -> list[_Server]:
             servers.append(_Server(host, parts.port or HTTP_PORT, loopback))
         except OSError as error:
             if servers and not _is_taken(error):
-                continue  # a machine without IPv6: nobody can be there
+                continue  # a machine without IPv6: no one can be there
             for server in servers:
                 server.server_close()
             raise _no_port(redirect_uri, host, error) from None
@@ -262,7 +262,7 @@ def _no_port(redirect_uri: str, host: str, error: OSError) -> CommandFailed:
         else f"the system said: {os.strerror(error.errno or 0)}"
     )
     return CommandFailed(
-        "The answer of the browser cannot be caught.",
+        "The response of the browser cannot be caught.",
         why=f"It would come to {redirect_uri}, and {reason}.",
         cure="Stop that program for a moment; or register urn:ietf:wg:oauth:2.0:oob at Procore, "
         "name it with --redirect-uri, and paste the code.",

@@ -1,4 +1,4 @@
-"""The one page of `procore-signin login`: what the browser shows when the answer has come."""
+"""The one page of `procore-signin login`: what the browser shows when the response has come."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Told:
 
 MAYBE_IN_FRAGMENT: Final = Told(
     HTTPStatus.OK,
-    "There is no answer from Procore in this address",
+    "There is no response from Procore in this address",
     "Perhaps only a part of it was copied. The sign-in still waits: finish it in the browser that "
     "was opened, or open the address that the terminal shows.",
 )
-"""For an address without an answer in its query. Its script looks into the fragment, which no
-server sees, and moves an answer into the query (the tutorial, steps 8 and 9)."""
+"""For an address without a response in its query. Its script looks into the fragment, which no
+server sees, and moves a response into the query (the tutorial, steps 8 and 9)."""
 
 
 def render(told: Told) -> tuple[bytes, tuple[tuple[str, str], ...]]:

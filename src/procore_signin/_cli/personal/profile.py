@@ -1,4 +1,4 @@
-"""Where a person's own grant lives: one folder for each profile, which nobody else may look into.
+"""Where a person's own grant lives: one folder for each profile, which no one else may look into.
 
 ```
 $XDG_DATA_HOME/procore-signin/<profile>/     0700
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Final
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.setup import env_file
 from procore_signin._protocol.secret import Secret
+from procore_signin._settings import env_file
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin.environments import Environment, by_name
@@ -47,7 +47,7 @@ class Registration:
         client_id: The client.
         client_secret: Its secret.
         redirect_uri: Where its codes go.
-        user_id: Who is signed in, by the store's number; None where nobody is, yet or any more.
+        user_id: Who is signed in, by the store's number; None where no one is, yet or any more.
     """
 
     environment: Environment
@@ -149,7 +149,7 @@ class Profile:
             ) from None
 
     def _make_key(self) -> None:
-        """Write a new key down whole and give it its name; whoever was faster stays."""
+        """Write a new key down whole and give it its name; the one that was faster stays."""
         draft = self.folder / f".key.{secrets.token_hex(8)}"
         key = KeyRing.generate(secrets.token_bytes, key_id=_KEY_ID)
         try:
@@ -161,7 +161,7 @@ class Profile:
             draft.unlink(missing_ok=True)
 
     def registration(self) -> Registration | None:
-        """Return what is known of the profile's client, or None where nobody logged in yet.
+        """Return what is known of the profile's client, or None where no one logged in yet.
 
         Raises:
             CommandFailed: The file was damaged, or its key lost.
@@ -257,6 +257,6 @@ def _refuse_others(path: Path, is_kind: Callable[[int], bool], mode: int) -> Non
         raise CommandFailed(
             "The person's own store is not used.",
             why=f"Others may read or change {path}.",
-            cure=f"Run: chmod {mode:o} {path}. If somebody else may have read it, "
+            cure=f"Run: chmod {mode:o} {path}. If someone else may have read it, "
             "log out and log in again.",
         )

@@ -23,14 +23,16 @@ from procore_signin import environments
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.run.children import Children, Program
 from procore_signin._cli.run.ports import choose_port, whoever_answers_at_localhost
-from procore_signin._cli.setup import env_file
+from procore_signin._settings import (
+    EMULATOR_CLIENT_ID,
+    EMULATOR_CLIENT_SECRET,
+    default_of,
+    env_file,
+)
 
 PORT: Final = 4567
 EMULATOR_PORT: Final = 4568
 EMULATOR_HOST: Final = "127.0.0.1"
-DATABASE_URL: Final = "sqlite:///test.db"
-CLIENT_ID: Final = "emulator-client-id"
-CLIENT_SECRET: Final = "emulator-client-secret"  # noqa: S105  # the emulator's, known to everybody
 LOGIN: Final = "joecontractor@procore.com"
 PASSWORD: Final = "procore"  # noqa: S105  # as above
 
@@ -164,11 +166,11 @@ def _plan_emulator(
         | {
             "PROCORE_ENVIRONMENT": "emulator",
             "PROCORE_EMULATOR_URL": emulator_url,
-            "PROCORE_CLIENT_ID": CLIENT_ID,
-            "PROCORE_CLIENT_SECRET": CLIENT_SECRET,
+            "PROCORE_CLIENT_ID": EMULATOR_CLIENT_ID,
+            "PROCORE_CLIENT_SECRET": EMULATOR_CLIENT_SECRET,
             "PROCORE_REDIRECT_URI": f"{url}/callback",
         },
-        database_url=database_url or DATABASE_URL,
+        database_url=database_url or default_of("PROCORE_DATABASE_URL"),
         keys=settings.get("PROCORE_KEYS"),
         folder=folder,
     )
@@ -178,8 +180,8 @@ def _plan_emulator(
             "emulator",
             f"--host={EMULATOR_HOST}",
             f"--port={emulator_port}",
-            f"--client-id={CLIENT_ID}",
-            f"--client-secret={CLIENT_SECRET}",
+            f"--client-id={EMULATOR_CLIENT_ID}",
+            f"--client-secret={EMULATOR_CLIENT_SECRET}",
             f"--redirect-uri={url}/callback",
             "--redirect-uri=urn:ietf:wg:oauth:2.0:oob",
             "--as-child",
@@ -203,7 +205,7 @@ def _plan_real(
 ) -> Plan:
     name = settings["PROCORE_ENVIRONMENT"]
     environment = environments.by_name(name)
-    redirect_uri = settings.get("PROCORE_REDIRECT_URI", f"http://localhost:{PORT}/callback")
+    redirect_uri = settings.get("PROCORE_REDIRECT_URI") or default_of("PROCORE_REDIRECT_URI")
     parts = urlsplit(redirect_uri)
     registered = parts.port if parts.hostname in environments.LOOPBACK_HOSTS else None
     port = choose_port(
@@ -225,7 +227,7 @@ def _plan_real(
         port,
         _origin(redirect_uri),
         environ=environ,
-        database_url=settings.get("PROCORE_DATABASE_URL", DATABASE_URL),
+        database_url=settings.get("PROCORE_DATABASE_URL") or default_of("PROCORE_DATABASE_URL"),
         keys=settings.get("PROCORE_KEYS"),
         folder=folder,
     )

@@ -10,9 +10,9 @@ from typing import Any, Final
 import typer
 
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.run.lifeline import stop_when_standard_input_ends
 from procore_signin._cli.run.ports import choose_port
-from procore_signin._cli.setup import env_file
+from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
+from procore_signin._settings import env_file
 from procore_signin.emulator import (
     EmulatorOptions,
     EmulatorRefused,
@@ -29,7 +29,7 @@ def refuse_in_production() -> None:
     """Return unless the settings say that this is a production machine (row E1).
 
     Raises:
-        CommandFailed: They do. Anybody can log in to a local Procore.
+        CommandFailed: They do. Anyone can log in to a local Procore.
     """
     named = os.environ.get("PROCORE_ENVIRONMENT") or env_file.read(Path(".env")).get(
         "PROCORE_ENVIRONMENT"
@@ -37,7 +37,7 @@ def refuse_in_production() -> None:
     if named == "production":
         raise CommandFailed(
             "The local Procore does not run here.",
-            why="PROCORE_ENVIRONMENT is production, and anybody can log in to a local Procore.",
+            why="PROCORE_ENVIRONMENT is production, and anyone can log in to a local Procore.",
             cure="Run it on another machine, or with PROCORE_ENVIRONMENT=emulator.",
         )
 
@@ -136,7 +136,7 @@ def _announcement(procores: Mapping[str, LocalProcore], urls: Mapping[str, str])
             *(f"  Redirect URI     {uri}" for uri in first.state.options.redirect_uris),
             f"  Log in as        {person.login}   password: {person.password}"
             if person
-            else "  Log in as        nobody: there are no people",
+            else "  Log in as        no one: there are no people",
             "Ctrl-C stops it.",
         ]
     )

@@ -15,7 +15,7 @@ _EVERY_IPV4 = "0.0.0.0"  # noqa: S104  # a name for it
 
 
 def addresses_of_localhost(host: str) -> tuple[str, ...]:
-    """Return the addresses to hold, so that nobody else answers browsers that ask for `localhost`.
+    """Return the addresses to hold, so that no one else answers browsers that ask for `localhost`.
 
     Args:
         host: The address that was asked for. It comes first.
@@ -26,7 +26,7 @@ def addresses_of_localhost(host: str) -> tuple[str, ...]:
 
 
 def addresses_to_hold(host: str, named: str) -> tuple[str, ...]:
-    """Return the addresses to hold, so that nobody else answers browsers that ask for `named`.
+    """Return the addresses to hold, so that no one else answers browsers that ask for `named`.
 
     Args:
         host: The address that was asked for. It comes first.
@@ -102,7 +102,7 @@ def _look(host: str, port: int, option: str) -> int:
         return _bind(host, port)
     except OSError as error:
         if error.errno in _NO_SUCH_ADDRESS and host == "::1" and port:
-            return port  # a machine without IPv6: nobody can be there
+            return port  # a machine without IPv6: no one can be there
         raise not_listening(error, host, port, option) from None
 
 

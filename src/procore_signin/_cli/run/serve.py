@@ -15,13 +15,13 @@ import typer
 from procore_signin._app import server
 from procore_signin._app.listeners import listen
 from procore_signin._cli.failure import CommandFailed
-from procore_signin._cli.run.lifeline import stop_when_standard_input_ends
 from procore_signin._cli.run.ports import (
     addresses_to_hold,
     choose_port,
     not_listening,
     whoever_answers_at_localhost,
 )
+from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
 from procore_signin._settings import Settings
 from procore_signin._store import KeyRing, Store
 from procore_signin.environments import LOOPBACK_HOSTS
@@ -120,7 +120,7 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
 def _upgrade(database_url: str) -> None:
     from procore_signin._store.migrate import upgrade  # noqa: PLC0415  # slow, and seldom needed
 
-    # Whoever waits for this process asks the database again, and says what is still wrong.
+    # The process that waits for this one asks the database again, and says what is still wrong.
     with contextlib.suppress(StoreUnavailable):
         upgrade(database_url)
 

@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from procore_signin._cli.setup import env_file
 from procore_signin._cli.setup.finding import Finding
-from procore_signin._settings import Settings
+from procore_signin._settings import Settings, env_file
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.engine.address import parse_address
 from procore_signin._store.keys.seal import Seal
@@ -49,8 +48,9 @@ def check_settings(
     try:
         settings = Settings.load(environ, path)
     except SettingsInvalid as invalid:
-        named = environ.get("PROCORE_ENVIRONMENT") or env_file.read(path).get("PROCORE_ENVIRONMENT")
-        meant = _environment_of(named or "")
+        in_file, _ = env_file.read_and_check(path)
+        named = environ.get("PROCORE_ENVIRONMENT") or in_file.get("PROCORE_ENVIRONMENT", "")
+        meant = _environment_of(named)
         findings = [
             Finding(
                 "settings",

@@ -131,7 +131,7 @@ def _clock(response: HttpResponse, now: float) -> Finding:
             "clock",
             "warning",
             "The clocks could not be compared.",
-            "The server's answer does not say when it was made.",
+            "The server's response does not say when it was made.",
             "Look yourself whether this machine's clock is right.",
         )
     # The header has whole seconds, so half a second is the best guess of the rest.
@@ -258,7 +258,7 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
         return Finding(
             "authorization-page",
             "problem",
-            "Procore refuses the sign-in before anybody can log in.",
+            "Procore refuses the sign-in before anyone can log in.",
             f"It sends browsers straight back with the error {refused[1] if refused else '?'}.",
             "Check the app's settings in Procore's developer portal.",
         )

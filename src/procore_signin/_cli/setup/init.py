@@ -15,16 +15,16 @@ import typer
 from procore_signin import environments
 from procore_signin._cli.failure import INTERRUPTED, CommandFailed
 from procore_signin._cli.run.demo import new_key_id
-from procore_signin._cli.setup import env_file
 from procore_signin._settings import (
     EMULATOR_CLIENT_ID,
     EMULATOR_CLIENT_SECRET,
     Settings,
+    default_of,
+    env_file,
 )
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.errors import Problem, SettingsInvalid
 
-REDIRECT_URI: Final = "http://localhost:4567/callback"
 _SECRET: Final = "PROCORE_CLIENT_SECRET"  # noqa: S105  # the name of the setting
 
 
@@ -45,7 +45,7 @@ class Question:
     Attributes:
         option: The option that answers it.
         words: What to ask at a terminal.
-        default: The answer to an empty line, or None if one is needed.
+        default: The response to an empty line, or None if one is needed.
     """
 
     option: str
@@ -92,11 +92,11 @@ def answers(
     Args:
         given: What came by options.
         present: What the file has already.
-        ask: Asks a person; None where nobody is there to ask.
+        ask: Asks a person; None where no one is there to ask.
         force: Ask again for what is present, too.
 
     Raises:
-        CommandFailed: Something is missing and nobody can be asked.
+        CommandFailed: Something is missing and no one can be asked.
     """
     found: dict[str, str] = {}
     missing: list[str] = []
@@ -141,7 +141,11 @@ def answers(
     settle(
         "PROCORE_REDIRECT_URI",
         given.redirect_uri,
-        Question("--redirect-uri", "Redirect URI, as registered at Procore", REDIRECT_URI),
+        Question(
+            "--redirect-uri",
+            "Redirect URI, as registered at Procore",
+            default_of("PROCORE_REDIRECT_URI"),
+        ),
     )
     if missing:
         raise CommandFailed(

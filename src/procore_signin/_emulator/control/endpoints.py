@@ -24,6 +24,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from procore_signin._emulator.control.verbs import Verbs
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.faults.faults import Fault
 from procore_signin._emulator.files.members import number, only, optional_text, parse, text
 from procore_signin._emulator.files.records import (
@@ -39,7 +40,6 @@ from procore_signin._emulator.journal import Exchange
 from procore_signin._emulator.oauth.parameters import Malformed, query_parameters
 from procore_signin._emulator.openapi import control_document, procore_document
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.messages import Reply, Request, json_reply
 from procore_signin._emulator.world.seed import DEMO_LOGIN
 

@@ -148,7 +148,7 @@ class Emulator:
 
     @property
     def people(self) -> list[Person]:
-        """Everybody who can log in."""
+        """Everyone who can log in."""
         return self._verbs.people()
 
     @property

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.faults.faults import Fault
 from procore_signin._emulator.oauth import authorization
 from procore_signin._emulator.oauth.authorization import AuthorizationRequest
-from procore_signin._emulator.oauth.dialect import OAuthError
+from procore_signin._emulator.oauth.doorkeeper import OAuthError
 from procore_signin._emulator.oauth.login_pages import AUTHORIZE
 from procore_signin._emulator.oauth.parameters import Malformed, request_parameters
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.messages import Request
 from procore_signin._emulator.world.clients import Client
 from procore_signin._emulator.world.companies import Company, Project
@@ -80,7 +80,7 @@ class Verbs:
             the out-of-band page.
 
         Raises:
-            EmulatorRefused: The request would have ended on an error page, or nobody has that
+            EmulatorRefused: The request would have ended on an error page, or no one has that
                 login.
         """
         with self.procore.lock:
@@ -119,7 +119,7 @@ class Verbs:
             job_title: As a company's directory shows it, or None for a person without one.
 
         Raises:
-            ValueError: Somebody else has that login, or a value is wrong.
+            ValueError: Someone else has that login, or a value is wrong.
         """
         with self.procore.lock:
             directory = self.procore.state.directory
@@ -139,7 +139,7 @@ class Verbs:
             return person
 
     def people(self) -> list[Person]:
-        """Return everybody who can log in."""
+        """Return everyone who can log in."""
         with self.procore.lock:
             return list(self.procore.state.directory.people.values())
 
@@ -298,7 +298,7 @@ class Verbs:
     def _person(self, login: str) -> Person:
         person = self.procore.state.directory.person_by_login(login)
         if person is None:
-            raise EmulatorRefused(f"Nobody here has the login {login!r}")
+            raise EmulatorRefused(f"No one here has the login {login!r}")
         return person
 
     def _shown(self, token: Token) -> LiveGrant:

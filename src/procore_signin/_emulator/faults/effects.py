@@ -30,7 +30,7 @@ class Effect:
 
     Attributes:
         delay: Seconds to wait before the work is done.
-        delay_after: Seconds to wait between the work and its answer.
+        delay_after: Seconds to wait between the work and its response.
         commit: False when the work must not be done.
         stubs: It stands for an endpoint, so that one of the API asks for a good token first.
         change: Makes another reply of the work's, given the time; without work, of a bare 200.
@@ -271,7 +271,7 @@ def _drop_after(read: _Reader) -> Effect:
 
 
 def _refuse(read: _Reader) -> Effect:
-    """A server that is down: this connection is reset, and for a while nobody can connect."""
+    """A server that is down: this connection is reset, and for a while no one can connect."""
     return Effect(
         commit=False, delivery="drop", reset=True, refuse_for=read.seconds("seconds", 1.0)
     )

@@ -1,4 +1,4 @@
-"""Members of a JSON object that somebody wrote by hand: each with its type, none misspelt.
+"""Members of a JSON object that someone wrote by hand: each with its type, none misspelt.
 
 The control API and the seed file read with these alike. Every refusal names the member.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from procore_signin._emulator.depth import is_deeper
-from procore_signin._emulator.refused import EmulatorRefused
+from procore_signin._emulator.errors import EmulatorRefused
 
 Members = Mapping[str, Any]
 

@@ -98,7 +98,7 @@ def person_json(person: Person) -> dict[str, Any]:
 
 
 def company_json(company: Company) -> dict[str, Any]:
-    """Return a company, `members` as a list or null for everybody."""
+    """Return a company, `members` as a list or null for everyone."""
     members = None if company.members is None else sorted(company.members)
     return {**asdict(company), "members": members}
 

@@ -23,9 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.files import members
 from procore_signin._emulator.files.records import client_of, company_of, person_of, project_of
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.world.directory import Directory
 from procore_signin._emulator.world.seed import Population
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.files import snapshot
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 
 _FORMAT: Final = 1
 _SHARE: Final = 20

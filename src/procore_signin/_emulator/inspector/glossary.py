@@ -115,7 +115,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "access_token": "the key to the API for this user: your app sends it as the bearer token",
     "application": "the app that the token was issued to",
     "client_id": "says which app is asking",
-    "client_secret": "proves to Procore that your app is asking, and nobody else",
+    "client_secret": "proves to Procore that your app is asking, and no one else",
     "code": "the authorization code: used once, within minutes, to get tokens",
     "code_challenge": "PKCE: the SHA-256 of a value that only your app knows (RFC 7636)",
     "code_challenge_method": "PKCE: how the challenge was made; S256 is SHA-256",
@@ -137,9 +137,9 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "refresh_token": "gets the next pair of tokens without the user; good for one use",
     "resource_owner_id": "the Procore id of the user whom the token acts for",
     "response_type": "what your app wants back; `code` is an authorization code",
-    "state": "made by your app and returned as it was: ties the answer to this very browser",
+    "state": "made by your app and returned as it was: ties the response to this very browser",
     "token": "the token to revoke",
-    "token_type": "how to use the token; bearer: whoever holds it may use it",
+    "token_type": "how to use the token; bearer: any holder may use it",
 }
 """What the fields of OAuth's messages are for."""
 

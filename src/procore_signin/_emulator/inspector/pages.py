@@ -14,7 +14,7 @@ from procore_signin._emulator.depth import is_deeper
 from procore_signin._emulator.inspector import reading
 from procore_signin._emulator.inspector.arrows import Arrow, arrows_of, arrows_of_others, standing
 from procore_signin._emulator.inspector.glossary import ACTORS, PARAMETERS
-from procore_signin._emulator.inspector.shortening import shorten_secrets
+from procore_signin._emulator.inspector.redaction import shorten_secrets
 from procore_signin._emulator.inspector.story import Chapter, SignIn, Story
 from procore_signin._emulator.journal import BODY_KEPT, Exchange, Headers
 
@@ -218,7 +218,7 @@ def _response(exchange: Exchange) -> Half:
         **reading.json_fields(exchange.response_body),
     }
     return Half(
-        f"HTTP/1.1 {exchange.status}" if exchange.status != reading.NO_RESPONSE else "no answer",
+        f"HTTP/1.1 {exchange.status}" if exchange.status != reading.NO_RESPONSE else "no response",
         _fields(fields),
         exchange.response_headers,
         _readable(exchange.response_body),

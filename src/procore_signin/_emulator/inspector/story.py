@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from procore_signin._emulator.inspector import reading
-from procore_signin._emulator.inspector.shortening import shorten_secrets
+from procore_signin._emulator.inspector.redaction import shorten_secrets
 from procore_signin._emulator.journal import UNSERVED, Exchange
 
 SIGN_INS_KEPT: Final = 30

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from procore_signin._emulator.oauth import authorization
 from procore_signin._emulator.oauth.authorization import AuthorizationRequest
-from procore_signin._emulator.oauth.dialect import OAuthError
+from procore_signin._emulator.oauth.doorkeeper import OAuthError
 from procore_signin._emulator.oauth.parameters import Malformed, body_parameters, query_parameters
 from procore_signin._emulator.pages import Pages
 from procore_signin._emulator.state import State
@@ -140,7 +140,7 @@ class LoginPages:
 
     def _to_login(self, request: Request, continue_to: str) -> Reply:
         location = f"{request.root}/login?continue_to={quote(continue_to, safe='')}"
-        return redirect_reply(location, note="nobody is logged in in this browser")
+        return redirect_reply(location, note="no one is logged in in this browser")
 
     def _allowed(
         self, request: Request, asked: AuthorizationRequest, person: Person, note: str

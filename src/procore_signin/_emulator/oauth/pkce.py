@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-from procore_signin._emulator.oauth.dialect import Dialect, OAuthError
+from procore_signin._emulator.oauth.doorkeeper import Dialect, OAuthError
 from procore_signin._emulator.world.grants import Code
 from procore_signin._emulator.world.options import Pkce
 

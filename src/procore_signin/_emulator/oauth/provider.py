@@ -15,7 +15,7 @@ from procore_signin._emulator.world.grants import Token
 
 
 class Provider:
-    """Routes a request of the authorization server to whoever answers it."""
+    """Routes a request of the authorization server to the endpoint that responds to it."""
 
     __slots__ = ("_pages", "_paths", "_routes", "_state")
 

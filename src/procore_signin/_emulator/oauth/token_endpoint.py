@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from procore_signin._emulator.oauth.client_authentication import TwoMethods, authenticate
-from procore_signin._emulator.oauth.dialect import OAuthError
+from procore_signin._emulator.oauth.doorkeeper import OAuthError
 from procore_signin._emulator.oauth.parameters import Malformed, request_parameters
 from procore_signin._emulator.oauth.pkce import refuse_verifier
 from procore_signin._emulator.state import State

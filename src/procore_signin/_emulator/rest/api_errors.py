@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from procore_signin._emulator.oauth.dialect import REALM
+from procore_signin._emulator.oauth.doorkeeper import REALM
 from procore_signin._emulator.wire.messages import Reply, json_reply, text_reply
 from procore_signin._emulator.world.grants import Token
 
@@ -47,7 +47,7 @@ def invalid_token(token: Token | None, now: float) -> Reply:
 
 
 def missing_company() -> Reply:
-    """Return the answer to a call without `Procore-Company-Id`: the documentation's words."""
+    """Return the response to a call without `Procore-Company-Id`: the documentation's words."""
     return text_reply(400, _MISSING_COMPANY, note="Procore-Company-Id is missing")
 
 

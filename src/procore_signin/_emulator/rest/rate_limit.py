@@ -11,7 +11,7 @@ from procore_signin._emulator.world.clock import Clock
 HOUR: Final = 3600
 SPIKE: Final = 10
 REPORTED_LIMIT: Final = 3600
-"""What the headers say while no limit is set: nobody is ever refused then."""
+"""What the headers say while no limit is set: no one is ever refused then."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """What Procore serves, or may serve, and the emulator does not: it says so.
 
-A 404 there would pass for Procore's answer about a thing that does not exist, and a test that
+A 404 there would pass for Procore's response about a thing that does not exist, and a test that
 expects "not found" would pass without having tested anything.
 """
 
@@ -33,7 +33,7 @@ def is_api(path: str) -> bool:
 
 
 def not_served(request: Request) -> Reply:
-    """Return the 501: that it is the emulator's, and how a test gets an answer there."""
+    """Return the 501: that it is the emulator's, and how a test gets a response there."""
     route = f"{request.method} {request.path[:_LONGEST_SHOWN]}"
     stub = {
         "route": route,
@@ -45,7 +45,7 @@ def not_served(request: Request) -> Reply:
     }
     body = {
         "code": "NOT_IMPLEMENTED",
-        "message": f"The procore-signin emulator does not serve {route}. This is no answer of "
+        "message": f"The procore-signin emulator does not serve {route}. This is no response of "
         "Procore's, which may well serve it.",
         "fields": None,
         "reason": "Say what it answers in your test: send a fault that does to "

@@ -19,8 +19,8 @@ from procore_signin._emulator.pages import VERSION
 from procore_signin._emulator.procore import LocalProcore
 from procore_signin._emulator.rest.unserved import is_api
 from procore_signin._emulator.wire.body import Bodies, BodyRefused, ClientLeft
-from procore_signin._emulator.wire.delivery import deliver, unless_left
 from procore_signin._emulator.wire.messages import Headers, Reply, Request, text_reply
+from procore_signin._emulator.wire.responses import deliver, unless_left
 from procore_signin._emulator.world.hosts import is_this_machine
 
 Message = MutableMapping[str, Any]

@@ -23,7 +23,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class ClientLeft(Exception):
-    """The client broke off its request: there is nobody to answer."""
+    """The client broke off its request: there is no one to answer."""
 
 
 class BodyRefused(Exception):

@@ -15,8 +15,8 @@ import httptools
 
 from procore_signin._emulator.wire.asgi import App
 from procore_signin._emulator.wire.body import MAX_BODY
-from procore_signin._emulator.wire.delivery import ConnectionDropped
 from procore_signin._emulator.wire.exchange import STATUS_LINES, Incoming, Outgoing
+from procore_signin._emulator.wire.responses import ConnectionDropped
 
 MAX_HEAD: Final = 65_536
 """Bytes of a request line and its headers; more is answered with 431."""
@@ -33,13 +33,13 @@ _MAX_PIPELINED: Final = 32
 _LINGER: Final = 1.0
 """Seconds that a refused client gets to notice."""
 _LAST_MOMENT: Final = 0.5
-"""Seconds that answers get whose client will send no more."""
+"""Seconds that responses get whose client will send no more."""
 
 _REFUSALS: Final = {
     408: b"The rest of the request did not come in time.\n",
     413: b"The emulator takes bodies of a mebibyte at most.\n",
     431: b"The emulator takes 64 KiB of request line and headers at most.\n",
-    503: b"The emulator is answering as many connections as it can hold open. This is no answer "
+    503: b"The emulator is answering as many connections as it can hold open. This is no response "
     b"of Procore's. Close some, clear its faults, or raise the limit of open files (ulimit -n).\n",
 }
 
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
     The application begins when a head is complete, so that it can refuse a request before its
     body. It is not cancelled when the client goes away: a real server would finish the work too,
     and that is exactly what a client that gave up has to reckon with. The socket is closed all the
-    same: work that nobody waits for holds no descriptor.
+    same: work that no one waits for holds no descriptor.
 
     Args:
         app: The ASGI application.
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._host.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Tell a running application that nobody listens any more."""
+        """Tell a running application that no one listens any more."""
         self._host.connections.discard(self)
         self._host.waiting.pop(self, None)
         self._left = True
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Give answers under way a moment, then close this end too.
 
-        The client left, or closed its half and still reads: nobody can tell which.
+        The client left, or closed its half and still reads: no one can tell which.
         """
         self._left = True
         self.arrived.set()
@@ -308,7 +308,7 @@ class Connection(asyncio.Protocol):
         if error is not None:
             _LOG.error("The emulator failed to answer a request", exc_info=error)
             if self._outgoing is not None and self._outgoing.status:
-                self.transport.abort()  # half of an answer is on its way already
+                self.transport.abort()  # half of a response is on its way already
             else:
                 self._refusal = self._refusal or 500
         if self._refusal is not None and not self._deaf:
@@ -332,11 +332,11 @@ class Connection(asyncio.Protocol):
         self._deadline = None
         if self.transport.is_reading():
             self._refuse(408)
-        else:  # the rest waits for the answers before it, not for the client
+        else:  # the rest waits for the responses before it, not for the client
             self._keep_deadline(self._host.head_deadline)
 
     def _refuse(self, status: int) -> None:
-        """Read no further, and answer so after the answers that are due before."""
+        """Read no further, and answer so after the responses that are due before."""
         if self._refusal is not None:
             return
         self._refusal = status
@@ -360,7 +360,7 @@ class Connection(asyncio.Protocol):
         self._listen_to_nothing()
 
     def _listen_to_nothing(self) -> None:
-        """Close in a moment: with unread bytes it would reset, and the answer might be lost."""
+        """Close in a moment: with unread bytes it would reset, and the response might be lost."""
         self._deaf = True
         self.waits()
         self.transport.write_eof()
@@ -368,7 +368,7 @@ class Connection(asyncio.Protocol):
         self._loop.call_later(_LINGER, self.transport.abort)
 
     def _end(self) -> None:
-        """Close, unless an answer is on its way: then the client reads it, or resets."""
+        """Close, unless a response is on its way: then the client reads it, or resets."""
         if self.transport.get_write_buffer_size():
             self._loop.call_later(_LAST_MOMENT, self._end)
         else:

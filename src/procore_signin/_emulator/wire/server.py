@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from typing import Final
 
+from procore_signin._emulator.errors import EmulatorRefused
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.refused import EmulatorRefused
 from procore_signin._emulator.wire.asgi import App, EmulatorApp
 from procore_signin._emulator.wire.connection import HEAD_DEADLINE, Connection
 from procore_signin.environments import LOOPBACK_HOSTS
@@ -26,7 +26,7 @@ DEFAULT_HOST: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 4568
 _BACKLOG: Final = 1024
 _PATIENCE: Final = 0.5
-"""Seconds that answers under way get to finish when the server stops."""
+"""Seconds that responses under way get to finish when the server stops."""
 _MOST_CONNECTIONS: Final = 2000
 _RESERVED: Final = 32
 """Descriptors that are left to everything else: templates, the state file, the terminal."""
@@ -64,7 +64,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def _bound(address: str, port: int) -> socket.socket:
-    """Return a socket that has the port and does not listen: whoever connects to it is refused."""
+    """Return a socket that has the port and does not listen: every connection to it is refused."""
     family = socket.AF_INET6 if address == "::1" else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -142,7 +142,7 @@ class Server:
         """Serve until `stop` is set, then end within a second.
 
         Args:
-            stop: Set by whoever wants the end.
+            stop: Set by the caller to end it.
             ready: Called once requests are answered.
         """
         self._loop = asyncio.get_running_loop()
@@ -223,7 +223,7 @@ class Server:
                 return
             except OSError:
                 # No descriptor is left (EMFILE, ENFILE). The client still waits, so that this would
-                # be called again at once, for ever.
+                # be called again at once, forever.
                 self._make_room()
                 self._loop.remove_reader(self._listener)
                 self._trying = self._loop.call_later(_PAUSE, self._watch)
@@ -243,7 +243,7 @@ class Server:
         self._stay_away()
         if self._listening:
             self._close_listener()
-            self._listener = _bound(*self._address)  # so that nobody else takes the port meanwhile
+            self._listener = _bound(*self._address)  # so that no one else takes the port meanwhile
         for connection in tuple(self.connections):
             connection.kill()
 

@@ -17,7 +17,7 @@ class Company:
         zone: Where its data lives, such as `us01`.
         connected: False when the application is not installed in it: its resources answer 403.
         is_active: As in the list of companies.
-        members: Ids of the people in its directory, or None for everybody.
+        members: Ids of the people in its directory, or None for everyone.
     """
 
     id: int

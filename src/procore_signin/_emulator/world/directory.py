@@ -27,7 +27,7 @@ class Directory:
         """Add a person, or replace the one with the same id.
 
         Raises:
-            ValueError: Somebody else has that login.
+            ValueError: Someone else has that login.
         """
         taken_by = self._by_login.get(person.login.casefold())
         if taken_by is not None and taken_by != person.id:

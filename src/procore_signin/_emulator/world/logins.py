@@ -29,7 +29,7 @@ class Logins:
         return None if value is None else self._people.get(value)
 
     def close(self, value: str | None) -> None:
-        """Log out; harmless when nobody is logged in."""
+        """Log out; harmless when no one is logged in."""
         if value is not None:
             self._people.pop(value, None)
 
@@ -42,5 +42,5 @@ class Logins:
         self._people.update(people)
 
     def clear(self) -> None:
-        """Log everybody out."""
+        """Log everyone out."""
         self._people.clear()

@@ -38,7 +38,7 @@ class Mint:
     def access_token(self, client_id: str) -> str:
         """Return an access token in Procore's form: a JWT header, a payload that begins with `aid`.
 
-        The payload says that it is not Procore's, and the signature is random bytes: nobody may
+        The payload says that it is not Procore's, and the signature is random bytes: no one may
         mistake it for a real one, and no client can verify it, which is why it stays opaque.
         """
         payload = json.dumps(

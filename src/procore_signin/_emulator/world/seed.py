@@ -38,7 +38,7 @@ class Population:
     """Who and what exists before anything happened, and again after a reset.
 
     Attributes:
-        people: Nobody may have the id or login of another.
+        people: No one may have the id or login of another.
         companies: As a client of the API meets them.
         projects: Each of one of these companies.
         clients: Registered beside the one of the options.

@@ -37,7 +37,7 @@ LEAVE_SECONDS: Final = 0.01
 """How soon a process that leaves sees that nothing is under way any more."""
 
 LATER_AT_ONCE: Final = 8
-"""So many pieces of work that nobody waits for are done at the same time; the others queue."""
+"""So many pieces of work that no one waits for are done at the same time; the others queue."""
 
 
 _living: Final[weakref.WeakSet[Background]] = weakref.WeakSet()
@@ -240,7 +240,7 @@ class Background:
 
 
 _Job = list[Callable[[], None]]
-"""Holds the work until somebody takes it, and is empty afterwards: it is done once."""
+"""Holds the work until someone takes it, and is empty afterwards: it is done once."""
 
 
 def _taken(job: _Job) -> Callable[[], None] | None:
@@ -294,7 +294,7 @@ class Asked:
         return self._call(step)
 
     def tell(self, value: Any, error: BaseException | None) -> bool:
-        """Tell whoever waits the outcome. False where they had been told another one."""
+        """Tell the waiting callers the outcome. False where they had been told another one."""
         if self.outcome.done():
             return False
         if error is None:
@@ -314,7 +314,7 @@ class Asked:
 
 
 class _CallerLeftError(Exception):
-    """Whoever asked does not wait any more."""
+    """The caller does not wait any more."""
 
 
 def _do(call: Callable[[Call], Any], step: Call, outcome: Future[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The clock that everybody who uses a row shares.
+"""The clock that everyone who uses a row shares.
 
 It is the database's own where that is a server, because the clocks of its users may differ by more
 than a lease lasts. On SQLite all users share one machine and its clock.

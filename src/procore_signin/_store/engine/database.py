@@ -30,7 +30,7 @@ class Group(Protocol):
     def run(self, do: Callable[[], T]) -> T:
         """Run what one caller wants done, and return what it returns.
 
-        Nobody may be told before `commit` has returned: until then it can come to nothing.
+        No one may be told before `commit` has returned: until then it can come to nothing.
 
         Args:
             do: Uses the store, on this thread.
@@ -76,12 +76,12 @@ class Database(Protocol):
         """
 
     def group(self) -> Group | None:
-        """Begin a transaction for works of several callers, without waiting for anybody.
+        """Begin a transaction for works of several callers, without waiting for anyone.
 
-        Until it is committed, nobody else writes.
+        Until it is committed, no one else writes.
 
         Returns:
-            None where each work has to be done alone: somebody else is writing, or this database
+            None where each work has to be done alone: someone else is writing, or this database
             has no such thing.
         """
 

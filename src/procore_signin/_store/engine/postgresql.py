@@ -33,7 +33,7 @@ class LimitedConnection(psycopg.Connection[Any]):
         """As in psycopg.
 
         Raises:
-            psycopg.OperationalError: The server said nothing for too long. Nobody knows whether it
+            psycopg.OperationalError: The server said nothing for too long. No one knows whether it
                 has done what was asked.
         """
         return super().wait(self._limited(gen), interval, timeout)

@@ -12,14 +12,14 @@ from procore_signin.errors import ProcoreUnavailable
 def copy_of(error: BaseException) -> BaseException:
     """Return the same error for one more waiter.
 
-    One error raised by a thousand waiters would collect all of their frames. An error of somebody
+    One error raised by a thousand waiters would collect all of their frames. An error of someone
     else's that cannot be copied without loss is shared all the same.
     """
     # Copying an exception calls its class with `args`. A class whose constructor takes something
     # else raises then, or makes an error that says something else: such an error is not copied.
     try:
         same = copy.copy(error)
-    except Exception:  # noqa: BLE001  # their class may want arguments that nobody kept
+    except Exception:  # noqa: BLE001  # their class may want arguments that no one kept
         return error
     if type(same) is not type(error) or str(same) != str(error):
         return error

@@ -61,7 +61,7 @@ class Rewrapped:
 
     Attributes:
         done: How many are now sealed with the active key.
-        overtaken: How many changed meanwhile and were left as somebody else wrote them.
+        overtaken: How many changed meanwhile and were left as someone else wrote them.
         users: Whose tokens cannot be opened. They stay as they are.
         attempts: Whose escrow cannot be opened, by the first 8 digits of the state's hash.
     """
@@ -196,7 +196,7 @@ class _Statements:
             .values(
                 escrow=None,
                 escrowed_at=None,
-                outcome=UNANSWERED,  # nobody can say that they are dead
+                outcome=UNANSWERED,  # no one can say that they are dead
                 expires_at=case(
                     (sign_in_ledger.c.user_id.is_(None), sign_in_ledger.c.expires_at), else_=NEVER
                 ),
@@ -344,7 +344,7 @@ class Rewrap(Escrows):
         return self._write(self._rewrap.replace_escrow, changes, attempts=tuple(unopened))
 
     def give_up(self, key_id: str, *, limit: int = 100) -> GivenUp | None:
-        """Delete some token sets that a lost key sealed, for ever. Their people sign in again.
+        """Delete some token sets that a lost key sealed, forever. Their people sign in again.
 
         That these tokens live on is not forgotten: ending such a person's access is never called
         certain (row I7). Rewrap first: what a key of the ring still opens is then sealed with

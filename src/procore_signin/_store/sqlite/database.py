@@ -155,7 +155,7 @@ class SqliteDatabase:
     def _begun(self) -> SqliteGroup | None:
         try:
             if self._together is None:
-                # Whoever begins a group has no time to wait for another process's lock.
+                # The caller that begins a group has no time to wait for another process's lock.
                 self._together = self._open(timeout=0)
             self._together.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
@@ -184,7 +184,7 @@ class SqliteDatabase:
         """See `Database.before_fork`.
 
         SQLite knows in memory which locks this process holds. A child that is forked in the middle
-        of a transaction would take its parent's lock for its own, and for ever. And it has locks
+        of a transaction would take its parent's lock for its own, and forever. And it has locks
         of its own for what its threads share, which also those hold for moments that only read.
         """
         self._held = False

@@ -1,7 +1,7 @@
 """The writes of many flows on SQLite, committed together: one flush to the disk for all of them.
 
 Statements run on the event loop, like reads, because each takes microseconds; a thread waits for
-the disk. Whoever wants to write meanwhile is in the next group. Nobody is told of a write before
+the disk. A write that comes meanwhile is in the next group. No one is told of a write before
 it is durable.
 """
 
@@ -30,7 +30,7 @@ class GroupCommit:
         store: Where; it has a `single_writer`.
         loop: That event loop.
         threads: Do what has to be done alone.
-        flusher: Waits for the disk, and does nothing else: while it does not come to that, nobody
+        flusher: Waits for the disk, and does nothing else: while it does not come to that, no one
             in this process can write.
     """
 
@@ -117,7 +117,7 @@ class GroupCommit:
 
         try:
             self._flusher.submit(flush)
-        except RuntimeError:  # its thread has ended with the runner: whoever is last waits here
+        except RuntimeError:  # its thread has ended with the runner: the last caller waits here
             group.commit()
         else:
             await _outcome(flushed)

@@ -2,7 +2,7 @@
 
 A mapping hands a request on as soon as its headers are there. Host, path, method, origin and
 length are judged first, and the endpoint asks for the body when it knows whose session it is. So a
-stranger who sends half of a form makes nobody wait. Who may send one has a deadline for the whole
+stranger who sends half of a form makes no one wait. Who may send one has a deadline for the whole
 of it, and one client can have a few of them under way.
 """
 

@@ -24,7 +24,7 @@ def cookie_name(name: str, *, secure: bool) -> str:
 def read_cookies(headers: Iterable[bytes], *, secure: bool) -> dict[str, str]:
     """Return our cookies by short name, from the raw values of the `Cookie` headers.
 
-    A cookie that came twice is left out: somebody planted one of the two, and nobody can say
+    A cookie that came twice is left out: someone planted one of the two, and no one can say
     which (row K3). One with characters that we never write is left out too.
     """
     start = cookie_name("", secure=secure)

@@ -10,7 +10,7 @@ from typing import Final
 ADDRESSES: Final = 4096
 """How many addresses are remembered. The one unseen for longest is forgotten first."""
 
-_SUBSCRIBER_BITS: Final = 64  # RFC 6177: nobody gets less, and whoever has it has all of it
+_SUBSCRIBER_BITS: Final = 64  # RFC 6177: no one gets less, and every subscriber has all of it
 _NAT64: Final = 0x64FF9B << 96  # RFC 6052 §2.1: 64:ff9b::/96, an IPv4 address in the last 32 bits
 _IPV4_BITS: Final = 32
 

@@ -1,4 +1,4 @@
-"""A browser's request and our answer, in no framework's terms.
+"""A browser's request and our response, in no framework's terms.
 
 Frameworks disagree on what a duplicated parameter or cookie means. The endpoints therefore read
 the bytes that came, and every framework gives the same verdict on them (rows C2, K3).
@@ -31,11 +31,11 @@ class BrowserRequest:
         headers: Raw values by raw name, in lower case. One that came several times is one value
             with commas (RFC 9110 §5.3). Cookies are not among them.
         cookies: The raw values of the `Cookie` headers, as many as the server keeps apart.
-        client_address: The address of the peer, or of whoever our own proxies say that they were
-            asked by; never what anybody else claims in a header (row O4).
+        client_address: The address of the peer, or the one that our own proxies name
+            asked by; never what anyone else claims in a header (row O4).
         request_id: Names this request in the log and on a problem page.
         read_body: Reads the body, plain or `async`. An endpoint that needs it asks for it with
-            `web.bodies.body_of`, once it knows who asks: until then nobody waits for a client.
+            `web.bodies.body_of`, once it knows who asks: until then no one waits for a client.
     """
 
     method: str
@@ -123,12 +123,12 @@ class Answer:
     cookies: tuple[str, ...] = field(default=(), repr=False)
 
     def with_cookies(self, *cookies: str) -> Answer:
-        """Return this answer with `cookies` set as well."""
+        """Return this response with `cookies` set as well."""
         together = (*self.cookies, *cookies)
         return Answer(self.status, self.page, self.body, self.content_type, self.headers, together)
 
     def with_headers(self, *headers: tuple[str, str]) -> Answer:
-        """Return this answer with more headers."""
+        """Return this response with more headers."""
         together = (*self.headers, *headers)
         return Answer(self.status, self.page, self.body, self.content_type, together, self.cookies)
 
@@ -142,7 +142,7 @@ def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
 
 
 def see_other(location: str) -> Answer:
-    """Return the answer that makes a browser GET `location`, whatever it did before."""
+    """Return the response that makes a browser GET `location`, whatever it did before."""
     return Answer(status=303, headers=(("location", location),))
 
 

@@ -1,6 +1,6 @@
 """Who made this request: a person on our pages, or another site through their browser?
 
-What each browser sends, and what we answer, is one table: docs/browsers.md (row K10).
+What each browser sends, and what we answer, is one table: docs/explanation/browsers.md (row K10).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def is_navigation(request: BrowserRequest) -> bool:
 
 
 def _fills_a_window(request: BrowserRequest) -> bool:
-    """Whether a window shows the answer, or a service worker of ours that passes it on to one.
+    """Whether a window shows the response, or a service worker of ours that passes it on to one.
 
     What a worker asks for has no destination any more. If it passes the browser's own request on,
     the mode is still `navigate`, which no page can ask for. If it makes another one of it, as with
@@ -83,9 +83,9 @@ def is_from_our_pages(request: BrowserRequest, origin: str) -> bool:
     """Whether a form was sent from a page of this application (rows A2, K8).
 
     Browsers say so in `Sec-Fetch-Site`, which no page can forge. Older ones send `Origin`. When
-    neither is there, or they disagree with us, the answer is no. An `Origin` of "null" is nobody's:
-    any page can have it sent, from a sandboxed frame or through a redirect. Our own pages must
-    therefore have a `Referrer-Policy` that lets their forms name their origin (`web.headers`).
+    neither is there, or they disagree with us, the response is no. An `Origin` of "null" is no
+    one's: any page can have it sent, from a sandboxed frame or through a redirect. Our own pages
+    must therefore have a `Referrer-Policy` that lets their forms name their origin (`web.headers`).
 
     Args:
         request: The POST that came.

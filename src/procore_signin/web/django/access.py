@@ -41,6 +41,6 @@ def signed_in(view: View) -> View:
 
 
 def turned_away(request: HttpRequest) -> HttpResponse:
-    """Return what somebody gets who is not signed in."""
+    """Return what someone gets who is not signed in."""
     site, asked = installed().site, requests.browser_request(request)
     return requests.response_to(site.reply(asked, site.not_signed_in(asked)))

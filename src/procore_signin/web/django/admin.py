@@ -1,7 +1,7 @@
-"""People and sessions in Django's admin: to look at, to end sessions, and to disable somebody.
+"""People and sessions in Django's admin: to look at, to end sessions, and to disable someone.
 
 The pages ask the sign-in's own store, so that they work wherever its tables are, and disabling
-somebody revokes their tokens, as everywhere else. `view_person` lets a member of staff look, and
+someone revokes their tokens, as everywhere else. `view_person` lets a member of staff look, and
 `change_person` act. What was done stands in the admin's history.
 """
 
@@ -42,7 +42,7 @@ class PersonAdmin(admin.ModelAdmin):
         return False
 
     def has_delete_permission(self, _request: HttpRequest, _obj: object = None) -> bool:
-        """Return False: `procore-signin users delete` erases somebody."""
+        """Return False: `procore-signin users delete` erases someone."""
         return False
 
     def get_urls(self) -> list[Any]:
@@ -123,7 +123,7 @@ Act = Callable[[Installed, User, int | None], tuple[str, bool]]
 def _disable(here: Installed, user: User, _: int | None) -> tuple[str, bool]:
     ended = here.procore.run(users.disable(here.procore.context, user.id))
     if ended is None:
-        return "There was nobody to disable.", False
+        return "There was no one to disable.", False
     return f"Disabled. {ended.sessions} session(s) ended. {_of_tokens(ended)}", ended.certain
 
 

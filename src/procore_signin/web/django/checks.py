@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 from django.http.request import validate_host
 
+from procore_signin._settings.table import PREFIX
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
 from procore_signin.web.django import middleware
 from procore_signin.web.django.installed import OURS_ALONE, SETTING, check_urls, installed
@@ -89,7 +90,7 @@ def _errors(invalid: SettingsInvalid, number: str) -> list[CheckMessage]:
 
 
 def _hint(setting: str, cure: str) -> str:
-    key = setting.removeprefix("PROCORE_")
+    key = setting.removeprefix(PREFIX)
     if key == setting or key in OURS_ALONE:
         return cure
     return f'{cure} In settings.py it is {SETTING}["{key}"].'

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._settings import read_settings
+from procore_signin._settings.table import PREFIX
 from procore_signin._store.records import User
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
@@ -29,7 +30,7 @@ OURS_ALONE: Final = ("FIRST_PAGE", "HOOKS", "RENDER", "DJANGO_USER")
 """What only Django's settings have: a path, and dotted names of the project's own things."""
 
 DjangoUserFor = Callable[[User], Any]
-"""Returns the `django.contrib.auth` user of somebody who signed in, or None."""
+"""Returns the `django.contrib.auth` user of someone who signed in, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Installed:
         procore: The front door.
         site: The pages.
         janitor: Clears up beside the application.
-        django_user: Finds the `django.contrib.auth` user to log in, or None to log nobody in.
+        django_user: Finds the `django.contrib.auth` user to log in, or None to log no one in.
     """
 
     procore: ProcoreSignIn
@@ -99,7 +100,7 @@ def _setting() -> Mapping[str, Any]:
 
 def _given() -> dict[str, object]:
     """Return the settings under the names that the environment has for them."""
-    return {f"PROCORE_{key}": value for key, value in _setting().items() if key not in OURS_ALONE}
+    return {f"{PREFIX}{key}": value for key, value in _setting().items() if key not in OURS_ALONE}
 
 
 def _own() -> dict[str, Any]:

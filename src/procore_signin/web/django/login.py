@@ -1,8 +1,8 @@
 """The bridge to `django.contrib.auth`: who signs in with Procore is logged in there as well.
 
-Which Django user that is, the project says, with the function that `DJANGO_USER` names. Nobody is
-matched by e-mail here: whoever can change an address at Procore would choose whose account to enter
-(row I2).
+Which Django user that is, the project says, with the function that `DJANGO_USER` names. No one is
+matched by e-mail here: a person who can change an address at Procore could choose whose account to
+enter (row I2).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ NAME: Final = "procore_signin.web.django.middleware.SignInMiddleware"
 class SignInMiddleware(MiddlewareMixin):
     """Sets `request.procore_user`, looked up when it is first used, and `request.aprocore_user`.
 
-    `procore_user` stands for a `User`, or for nobody: then it is false, though never `None` itself.
+    `procore_user` stands for a `User`, or for no one: then it is false, though never `None` itself.
     In an async view, write `user = await request.aprocore_user()`.
 
     It needs to come after `AuthenticationMiddleware` when `DJANGO_USER` is set.
@@ -39,7 +39,7 @@ class SignInMiddleware(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Attach the person, and end Django's own session where ours has ended.
 
-        Where nobody can tell whether it has, the request ends here (row S7): Django asks
+        Where no one can tell whether it has, the request ends here (row S7): Django asks
         `process_exception` about views only.
         """
         request.procore_user = SimpleLazyObject(partial(requests.user_of, request))
@@ -56,7 +56,7 @@ class SignInMiddleware(MiddlewareMixin):
         """Keep answers that depend on who is signed in out of every cache (row K7)."""
         if hasattr(request, requests.SESSION):
             response["Vary"] = vary(response.get("Vary"))
-            # An application that says how long its answers may be kept knows why.
+            # An application that says how long its responses may be kept knows why.
             response.setdefault("Cache-Control", NO_STORE)
         return response
 

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Person(models.Model):
-    """Somebody who signed in with Procore. No table of Django's: see `admin.py`."""
+    """Someone who signed in with Procore. No table of Django's: see `admin.py`."""
 
     class Meta:
         """No table, and the two permissions that there are."""

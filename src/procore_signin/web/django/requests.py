@@ -11,8 +11,8 @@ from django.http.request import RawPostDataException
 from django.utils.asyncio import async_unsafe
 
 from procore_signin._store.records import Session, User
+from procore_signin._web.http.asgi_wsgi import connection_of, of_environ, of_scope
 from procore_signin._web.http.messages import BrowserRequest
-from procore_signin._web.http.raw import connection_of, of_environ, of_scope
 from procore_signin._web.site import Reply
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import installed
@@ -25,7 +25,7 @@ def user_of(request: HttpRequest) -> User | None:
     """Return who sent this request, or None. The database is asked once for each request.
 
     Raises:
-        StoreUnavailable: Nobody can tell. Unhandled, it is answered with 503 (row S7).
+        StoreUnavailable: No one can tell. Unhandled, it is answered with 503 (row S7).
     """
     if not hasattr(request, SESSION):
         here = installed()
@@ -52,7 +52,7 @@ def browser_request(request: HttpRequest, path: str | None = None) -> BrowserReq
 
 
 def problem(request: HttpRequest, error: ProcoreSignInError) -> HttpResponse:
-    """Return the answer to a request of the project's own that ended in an error of ours."""
+    """Return the response to a request of the project's own that ended in an error of ours."""
     site, asked = installed().site, browser_request(request)
     return response_to(site.reply(asked, site.problem(asked, error)))
 

@@ -1,0 +1,253 @@
+"""The async runner: performs each step of a flow on an event loop, and awaits it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import time
+from collections.abc import Callable, Coroutine, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
+from procore_signin._flow.steps import Call, Dismiss, Flow, Later, Once, Send, Shield, Step, Work
+from procore_signin._forks import abandon, look_after
+from procore_signin._store import Store
+from procore_signin._store.engine.waiters import for_another, tell
+from procore_signin._store.sqlite.group_commit import GroupCommit
+from procore_signin._transport.contract import AsyncTransport
+
+T = TypeVar("T")
+
+LOGGER: Final = logging.getLogger("procore_signin")
+NETWORK_DATABASE_THREADS: Final = 8
+
+
+class AsyncRunner:
+    """Runs flows on an asyncio event loop.
+
+    SQLite is read on the loop, because a look-up costs less than a change of thread, and written
+    in groups, because it admits one writer: see `group_commit.py`. A network database is used on
+    worker threads.
+
+    Args:
+        store: Where work is done.
+        transport: Sends requests.
+        sleep: Lets seconds pass.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        transport: AsyncTransport,
+        *,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._sleep = sleep
+        self._reads_inline: Final = store.reads_inline
+        self._begin()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: threads and tasks stay behind in the parent."""
+        # Not dropped: a task that goes runs what its flow does at the end, as if it had ended here.
+        abandon(self._unfinished, self._under_way, self._groups, self._threads, self._flusher)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._threads = ThreadPoolExecutor(
+            max_workers=1 if self._store.single_writer else NETWORK_DATABASE_THREADS,
+            thread_name_prefix="procore-signin-store",
+        )
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="procore-signin-flush")
+        self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, GroupCommit] = (
+            WeakKeyDictionary()
+        )
+        self._unfinished: set[_Carried] = set()
+        self._under_way: dict[Hashable, _Carried] = {}
+        self._postponed: dict[Hashable, _Carried] = {}
+        self._closing_since: float | None = None
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run `flow` to its end and return its value. Raises what the flow raises."""
+        return await self._drive(flow, None)
+
+    async def _drive(self, flow: Flow[T], loop: asyncio.AbstractEventLoop | None) -> T:
+        """Run `flow` on `loop`, the running one; None where no one has asked which that is."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    if isinstance(step, Work) and self._reads_inline and not step.writes:
+                        outcome = step.do(self._store)
+                    else:
+                        if loop is None:  # to ask is a system call
+                            loop = asyncio.get_running_loop()
+                        outcome = await self._perform(step, loop)
+                except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(outcome)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def _perform(self, step: Step, loop: asyncio.AbstractEventLoop) -> Any:
+        match step:
+            case Work():
+                return await self._work(step, loop)
+            case Send(request=request):
+                return await self._transport.send(request)
+            case Shield(flow=flow):
+                # A caller that is cancelled takes its own future along, and nothing of the flow.
+                return await self._start(flow, loop).outcome
+            case Once(key=key, flow=flow):
+                return await self._share(key, flow, loop)
+            case Call():
+                return await self._call(step, loop)
+            case Later(flow=flow, key=key):
+                return self._later(flow, key, loop)
+            case Dismiss(error=error):
+                return _dismiss(error)
+            case _:
+                await self._sleep(step.seconds)
+                since = self._closing_since
+                end_idle(step, closing=since is not None)
+                if since is None:
+                    since = _Carried.loop_ending_since()
+                return 0.0 if since is None else max(time.monotonic() - since, 0.001)
+
+    async def _call(self, step: Call, loop: asyncio.AbstractEventLoop) -> Any:
+        """Await an async function; keep a plain one, which may block, off the event loop."""
+        if inspect.iscoroutinefunction(step.function):
+            # A task of its own: the application may set time limits to it, which cancel it.
+            return await loop.create_task(step.function(*step.arguments))
+        outcome = await asyncio.to_thread(step.function, *step.arguments)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+    async def _work(self, step: Work, loop: asyncio.AbstractEventLoop) -> Any:
+        if step.long or not self._store.single_writer:
+            try:
+                done = loop.run_in_executor(self._threads, step.do, self._store)
+            except RuntimeError:  # the main thread has ended: there are no new threads
+                return step.do(self._store)
+            return await done
+        group_commit = self._groups.get(loop)
+        if group_commit is None:
+            group_commit = GroupCommit(self._store, loop, self._threads, self._flusher)
+            self._groups[loop] = group_commit
+        return await group_commit.do(step.do)
+
+    async def _share(self, key: Hashable, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> Any:
+        """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
+        shared = self._under_way.get(key)
+        if shared is None or shared.get_loop() is not loop:
+            shared = self._under_way[key] = self._start(flow, loop)
+            shared.add_done_callback(partial(self._forget, key))
+        else:
+            flow.close()
+        await asyncio.wait([shared.outcome])
+        error = shared.outcome.exception()
+        if error is not None:
+            raise for_another(error)
+        return shared.outcome.result()
+
+    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+
+    def _later(
+        self, flow: Flow[Any], key: Hashable | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        known = self._postponed.get(key)
+        if key is not None and known is not None and known.get_loop() is loop:
+            flow.close()
+            return
+        task = self._start(flow, loop)
+        task.add_done_callback(_log_failure)
+        if key is not None:
+            self._postponed[key] = task
+            task.add_done_callback(lambda _: self._postponed.pop(key, None))
+
+    def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> _Carried:
+        """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""
+        task = _Carried(self._drive(flow, loop), loop)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """Wait for what must not be lost, no longer than that can take, then end the threads."""
+        loop = asyncio.get_running_loop()
+        self._closing_since = began = time.monotonic()
+        while unfinished := [task for task in self._unfinished if task.get_loop() is loop]:
+            left = LONGEST_FLOW_SECONDS - (time.monotonic() - began)
+            if left <= 0:
+                LOGGER.warning("Closed while %d flow(s) had not ended", len(unfinished))
+                break
+            await asyncio.wait(unfinished, timeout=left)
+        writes = self._groups.get(loop)
+        if writes is not None:
+            await writes.drained()
+        self._threads.shutdown()
+        self._flusher.shutdown()
+
+
+class _Carried(asyncio.Task[Any]):
+    """A task that ends when its flow has ended, and not when someone cancels it.
+
+    `asyncio.run` cancels every task when it ends, and then waits for all of them.
+
+    Attributes:
+        outcome: What those get who wait: the flow's outcome, unless it dismissed them before.
+        ending_since: When it was first cancelled, as the end of an event loop does it, or None.
+    """
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.outcome: asyncio.Future[Any] = loop.create_future()
+        self.ending_since: float | None = None
+        super().__init__(coroutine, loop=loop)
+        self.add_done_callback(_tell_outcome)
+
+    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  # asyncio's interface
+        """Go on, for as long as a process goes on that ends."""
+        self.ending_since = self.ending_since or time.monotonic()
+        return False
+
+    @staticmethod
+    def loop_ending_since() -> float | None:
+        """Return since when the event loop that waits for the running task has been ending."""
+        task = asyncio.current_task()
+        return task.ending_since if isinstance(task, _Carried) else None
+
+
+def _tell_outcome(task: asyncio.Task[Any]) -> None:
+    assert isinstance(task, _Carried)  # noqa: S101  # for the type checker
+    if task.cancelled():  # what it awaited was
+        tell(task.outcome, None, for_another(asyncio.CancelledError()))
+        return
+    error = task.exception()
+    tell(task.outcome, None if error is not None else task.result(), error)
+    if error is not None and not task.outcome.cancelled():
+        task.outcome.exception()  # seen: perhaps no one waits
+
+
+def _dismiss(error: Exception) -> None:
+    task = asyncio.current_task()
+    if isinstance(task, _Carried):
+        tell(task.outcome, None, error)
+        if not task.outcome.cancelled():
+            task.outcome.exception()  # as above
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        LOGGER.warning("Postponed work failed: %s", error)
