@@ -6,11 +6,11 @@ ARGS =
 PYTHON =
 export PYTHON
 # The tests start hundreds of processes. Where Python may not keep its bytecode (containers often say
-# so), each of them would compile every module anew: a third of the time of all tests.
+# so), each of them would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 # What runs in one process, without a server, a browser or a database of another.
-QUICK = tests/protocol tests/flow tests/api tests/web/test_endpoints.py tests/web/test_pages.py \
-	tests/web/test_cookies.py tests/test_errors.py tests/test_events.py tests/test_exports.py \
+QUICK = tests/protocol tests/flow tests/web/test_endpoints.py tests/web/test_pages.py \
+	tests/web/test_cookies.py tests/test_errors.py tests/test_events.py \
 	tests/test_forks.py tests/test_front_doors.py tests/test_rooms.py tests/test_settings.py
 
 .PHONY: help demo test quick lint reference docs lock soak bench clean

@@ -1,6 +1,6 @@
 """Fixtures that every folder of tests shares.
 
-A test that uses `browser` or `new_page` is marked `browser` by itself. Such tests run last:
+A test that uses `real_browser` or `new_page` is marked `browser` by itself. Such tests run last:
 Playwright's synchronous interface leaves its event loop running in the main thread, where no other
 loop could then be started. For the same reason a browser test starts its servers in threads or
 processes of their own, and never calls `asyncio.run` itself.
@@ -77,7 +77,7 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the browser tests and move them to the end (the sort keeps all other order)."""
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        if "real_browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
@@ -130,7 +130,7 @@ def free_port() -> Callable[[], int]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def real_browser() -> Iterator[Browser]:
     """One headless Chromium for the whole run. Use `new_page` for a profile of one's own."""
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
@@ -146,12 +146,12 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_page(browser: Browser) -> Iterator[NewPage]:
+def new_page(real_browser: Browser) -> Iterator[NewPage]:
     """Give the test a function that opens pages: `new_page(width, height, scheme)`."""
     contexts = []
 
     def open_page(width: int = 1280, height: int = 800, scheme: Scheme = "light") -> Page:
-        context = browser.new_context(
+        context = real_browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
             reduced_motion="reduce",

@@ -201,8 +201,10 @@ def test_C11_the_back_button_does_not_come_back_to_it(new_page: NewPage, server:
     assert page.url == f"{server.origin}/landing"
 
 
-def test_without_its_script_the_page_says_what_to_do(browser: Browser, server: Preview) -> None:
-    context = browser.new_context(java_script_enabled=False)
+def test_without_its_script_the_page_says_what_to_do(
+    real_browser: Browser, server: Preview
+) -> None:
+    context = real_browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{server.origin}/callback#code=fake&state=5f5f")
 

@@ -30,8 +30,8 @@ def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    with browser.new_context() as context:
+def context(real_browser: Browser) -> Iterator[BrowserContext]:
+    with real_browser.new_context() as context:
         context.set_default_timeout(20_000)
         yield context
 

@@ -159,12 +159,12 @@ def site() -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def contexts(browser: Browser, site: Site) -> Iterator[dict[str | None, BrowserContext]]:
+def contexts(real_browser: Browser, site: Site) -> Iterator[dict[str | None, BrowserContext]]:
     """A browser for each kind of worker that is active in it, and one without."""
     with ExitStack() as stack:
         found: dict[str | None, BrowserContext] = {}
         for worker in (None, *WORKERS):
-            context = found[worker] = stack.enter_context(browser.new_context())
+            context = found[worker] = stack.enter_context(real_browser.new_context())
             context.set_default_timeout(20_000)
             if worker is not None:
                 page = context.new_page()

@@ -19,7 +19,7 @@ ENDING = [
     ("init --environment emulator --file new.env", 0, "new.env"),
     ("doctor", 1, "emulator"),
     ("login --no-browser", 1, "No authorization code was pasted"),
-    ("logout", 0, "Nobody"),
+    ("logout", 0, "logged in"),
     ("whoami", 3, "procore-signin login"),
     ("api /rest/v1.0/me", 3, "procore-signin login"),
     ("users list", 0, "person@example.com"),
