@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.revocation import withdraw
+from procore_signin._flow.revocation import Revocation, withdraw
 from procore_signin._flow.steps import Flow, long_work, read, write
 from procore_signin._store.records import Escrow
 from procore_signin.events import Event, emit
@@ -40,7 +40,7 @@ def sweep(context: Context) -> Flow[int]:
             if escrow.tokens is None:
                 sealed += 1
                 continue
-            confirmed = yield from _give_back(context, escrow)
+            confirmed = (yield from give_back(context, escrow)) == "confirmed"
             revoked += confirmed
             if not confirmed:
                 failed += 1
@@ -61,8 +61,8 @@ def _page(context: Context, now: int, after: Escrow | None) -> Flow[list[Escrow]
     return (yield from read(lambda store: store.escrowed_in(environment, before, after=after)))
 
 
-def _give_back(context: Context, escrow: Escrow) -> Flow[bool]:
+def give_back(context: Context, escrow: Escrow) -> Flow[Revocation]:
     """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile."""
     now = context.now()
     yield from write(lambda store: store.fail_attempt(escrow.state_hash, "orphaned", now=now))
-    return (yield from withdraw(context, escrow)) == "confirmed"
+    return (yield from withdraw(context, escrow))

@@ -11,7 +11,8 @@ from procore_signin._cli.output import print_json
 from procore_signin._cli.personal.profile import Profile
 from procore_signin._cli.personal.profile_client import PersonsSignIn, front_door, people_of
 from procore_signin._flow import users
-from procore_signin._flow.revocation import Revocation, withdraw
+from procore_signin._flow.janitor import give_back
+from procore_signin._flow.revocation import Revocation
 from procore_signin.errors import StoreUnavailable
 
 BY_HAND: Final = "At Procore: My Profile Settings > Connected Apps."
@@ -62,7 +63,7 @@ def _give_back(profile: Profile) -> Revocation:
         found: list[Revocation] = [_end(door, user_id) for user_id in people_of(door)]
         # What is still in escrow: of a login that was cut short, or that replaced this grant.
         left = door.store.escrowed(door.context.now() + 1)
-        found += [door.run(withdraw(door.context, escrow)) for escrow in left]
+        found += [door.run(give_back(door.context, escrow)) for escrow in left]
         outcome = _worst(found)
         if outcome in {"none", "confirmed", "unsure"}:
             return outcome
