@@ -30,6 +30,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-features=PreloadTopChromeWebUI",  # two more processes for each page
 ]
 BROWSER_CURE = (
     "install Chromium (Debian: apt-get install chromium; or any Chrome) "

@@ -303,8 +303,8 @@ def test_a_refused_login_says_so_and_keeps_the_way_on(local: Local, new_page: Ne
     expect(page.get_by_role("button", name="Allow")).to_be_visible()
 
 
-def test_login_and_consent_work_without_script(local: Local, browser: Any) -> None:
-    context = browser.new_context(java_script_enabled=False)
+def test_login_and_consent_work_without_script(local: Local, real_browser: Any) -> None:
+    context = real_browser.new_context(java_script_enabled=False)
     page = context.new_page()
 
     code, _ = sign_in(local, page)
@@ -490,8 +490,10 @@ def test_clearing_brings_the_sixteen_steps_back_on_every_open_page(
         expect(page.get_by_text("Live: arrows appear")).to_be_visible()
 
 
-def test_without_script_the_inspector_shows_everything_so_far(local: Local, browser: Any) -> None:
-    context = browser.new_context(java_script_enabled=False)
+def test_without_script_the_inspector_shows_everything_so_far(
+    local: Local, real_browser: Any
+) -> None:
+    context = real_browser.new_context(java_script_enabled=False)
     page = context.new_page()
     sign_in(local, page)
 
