@@ -79,8 +79,8 @@ class Wire(httpx2.BaseTransport):
             return self._handled(pool, request)
         except ApiError:
             raise
-        except BaseException:
-            self._leave(pool)
+        except BaseException:  # an interrupt: it may come between any two steps of the pool
+            self._replace(pool)
             raise
 
     def _handled(self, pool: httpcore2.ConnectionPool, request: httpx2.Request) -> httpx2.Response:
@@ -93,11 +93,11 @@ class Wire(httpx2.BaseTransport):
         except FAILURES as error:
             failure = failed(request, error)
         else:
-            leave = partial(self._leave, pool)
-            return _for_httpx(response, _Stream(response.stream, request, leave))
+            replace = partial(self._replace, pool)
+            return _for_httpx(response, _Stream(response.stream, request, replace))
         raise failure  # outside the handler: httpcore2's errors may show headers
 
-    def _leave(self, pool: httpcore2.ConnectionPool) -> None:
+    def _replace(self, pool: httpcore2.ConnectionPool) -> None:
         """Have later calls use another pool: an interrupt has met this one at work.
 
         It may have left a place taken or the lock held. Calls that are under way end on it, and its
@@ -180,9 +180,11 @@ _INHERITED: Final = "it belongs to the process that this one was forked from"
 
 
 class _Stream(_Body, httpx2.SyncByteStream):
-    def __init__(self, stream: Any, request: httpx2.Request, leave: Callable[[], None]) -> None:
+    def __init__(
+        self, stream: Any, request: httpx2.Request, replace_pool: Callable[[], None]
+    ) -> None:
         super().__init__(stream, request)
-        self._leave_pool = leave
+        self._replace_pool = replace_pool
 
     def __iter__(self) -> Iterator[bytes]:
         if self.inherited():
@@ -200,8 +202,8 @@ class _Stream(_Body, httpx2.SyncByteStream):
             if self.inherited():
                 self._leave(parts)
             raise
-        except BaseException:
-            self._leave_pool()
+        except BaseException:  # as in `handle_request`
+            self._replace_pool()
             raise
         else:
             if not self.inherited():
@@ -218,8 +220,8 @@ class _Stream(_Body, httpx2.SyncByteStream):
             return
         try:
             close()
-        except BaseException:
-            self._leave_pool()
+        except BaseException:  # as in `handle_request`
+            self._replace_pool()
             raise
 
 
