@@ -373,6 +373,9 @@ ALLOWED = {
     "_transport/deadline.py::_addresses": "a thread for one look-up, whose caller stays behind too",
     "_transport/httpcore.py::AsyncHttpcoreTransport": "a thread and a future for one request, whose"
     " caller stays behind too; the connections are those of a HttpcoreTransport",
+    "_transport/loading.py::_load": "waits once for a thread that touches nothing, and that a child"
+    " does without",
+    "_transport/loading.py::_load_and_stay": "that thread",
     "_transport/httpcore.py::_trust": "makes what a pool keeps",
     "_store/engine/server.py::_engine": "makes what a ServerDatabase keeps",
     "_store/sqlite/database.py::connect": "makes what a SqliteDatabase keeps",

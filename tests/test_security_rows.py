@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 COUNTS = {
     "A": 12,
     "C": 14,
-    "T": 10,
+    "T": 11,
     "I": 7,
     "S": 8,
     "K": 10,

@@ -19,6 +19,9 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from procore_signin._transport.loading import ON_A_THREAD
+
+# isort: split
 from pyreqwest.bytes import Bytes
 from pyreqwest.client import (
     BaseClientBuilder,
@@ -53,7 +56,10 @@ T = TypeVar("T")
 
 
 class _Runtime:
-    """The runtime under pyreqwest, of which a process has one."""
+    """The runtime under pyreqwest, of which a process has one.
+
+    A process without it touches nothing of the library, its allocator included (row T11).
+    """
 
     def __init__(self) -> None:
         self._begun = False
@@ -62,7 +68,7 @@ class _Runtime:
 
     def after_fork(self) -> None:
         """Know that it stayed behind in the parent, if it was there."""
-        self._left_behind = self._left_behind or self._begun
+        self._left_behind = self._left_behind or self._begun or ON_A_THREAD
 
     def use(self, build: Callable[[], T]) -> T | None:
         """Return the client that `build` makes, or None in a process that can have no runtime."""
@@ -147,9 +153,11 @@ class PyreqwestTransport:
     def _open(self) -> SyncClient | HttpcoreTransport:
         with self._lock:
             if self._client is None:
-                build = self._rules.configure(SyncClientBuilder()).build
-                self._client = _RUNTIME.use(build) or self._without_runtime()
+                self._client = _RUNTIME.use(self._build) or self._without_runtime()
             return self._client
+
+    def _build(self) -> SyncClient:
+        return self._rules.configure(SyncClientBuilder()).build()
 
     def _without_runtime(self) -> HttpcoreTransport:
         from procore_signin._transport.httpcore import HttpcoreTransport  # noqa: PLC0415  # seldom
@@ -226,9 +234,11 @@ class AsyncPyreqwestTransport:
     def _open(self) -> Client | AsyncHttpcoreTransport:
         with self._lock:
             if self._client is None:
-                build = self._rules.configure(ClientBuilder()).build
-                self._client = _RUNTIME.use(build) or self._without_runtime()
+                self._client = _RUNTIME.use(self._build) or self._without_runtime()
             return self._client
+
+    def _build(self) -> Client:
+        return self._rules.configure(ClientBuilder()).build()
 
     def _without_runtime(self) -> AsyncHttpcoreTransport:
         from procore_signin._transport.httpcore import (  # noqa: PLC0415  # seldom
