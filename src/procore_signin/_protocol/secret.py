@@ -26,7 +26,7 @@ class Secret:
     """
 
     __slots__ = ("_label", "_text")
-    __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key
+    __hash__ = None  # type: ignore[assignment]  # a secret is not a dictionary key
 
     def __init__(self, text: str, label: str = "secret") -> None:
         if not isinstance(text, str):

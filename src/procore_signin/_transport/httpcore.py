@@ -287,9 +287,7 @@ def _failure(request: HttpRequest, error: Exception, seen: Seen) -> ProcoreSignI
 
 def _reason(error: Exception) -> str:
     """Return the message of the system or of the certificate check, if it is safe to show."""
-    if isinstance(
-        error, httpcore2.LocalProtocolError
-    ):  # its message shows the header, or the token
+    if isinstance(error, httpcore2.LocalProtocolError):  # it would show the header or the token
         return "a header has a character that headers may not have"
     cause = error.__context__ or error  # the pool removes the cause
     words = getattr(cause, "strerror", None) or str(cause)
