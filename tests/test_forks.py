@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from forked import Child, in_child
+from interrupting import ends_on_another_thread, interrupted_everywhere
 from own_process import run_script
 
 from procore_signin import _forks as forks
@@ -202,6 +203,21 @@ def test_F3_a_lock_of_another_thread_is_free_in_the_child() -> None:
 
 
 @needs_fork
+def test_R13_no_interrupt_leaves_a_lock_held() -> None:
+    lock = Lock()
+
+    def take() -> None:
+        with lock:
+            pass
+
+    places = [
+        place
+        for place in interrupted_everywhere(take, most=50)
+        if not ends_on_another_thread(take, seconds=5)
+    ]
+    assert places == []
+
+
 def test_F3_a_lock_of_the_thread_that_forks_stays_its_own_and_can_be_released() -> None:
     lock = Lock()
 

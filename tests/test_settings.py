@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -614,3 +616,30 @@ def test_N2_bytes_in_the_settings_of_a_framework_are_refused_by_name(name: str) 
 
     assert [each.setting for each in refused.value.problems] == [name]
     assert GOOD[name] not in str(refused.value)
+
+
+def test_O1_a_traceback_that_shows_variables_shows_no_setting(tmp_path: Path) -> None:
+    wrong = GOOD | {
+        "PROCORE_REDIRECT_URI": "nowhere",
+        "PROCORE_DATABASE_URL": "postgresql://us:hidden-password@db/app",
+    }
+    in_file = written(tmp_path, "\n".join(f"{name}={value}" for name, value in wrong.items()))
+    secrets = (KEYS, GOOD["PROCORE_CLIENT_SECRET"], "hidden-password")
+
+    loads: list[Callable[[], Settings]] = [
+        lambda: Settings.load(wrong, None),
+        lambda: Settings.load({}, in_file),
+        lambda: read_settings(wrong, environ={}, env_file=None),
+        lambda: read_settings(environ=wrong, env_file=None),
+    ]
+    for load in loads:
+        with pytest.raises(SettingsInvalid) as refused:
+            load()
+        ours = "".join(
+            f"{name}={value!r}\n"
+            for frame, _ in traceback.walk_tb(refused.value.__traceback__)
+            if "procore_signin" in frame.f_code.co_filename
+            for name, value in frame.f_locals.items()
+        )
+        assert ours
+        assert [each for each in secrets if each in ours] == []

@@ -38,9 +38,9 @@ BUSY_FOR_MINUTES: Final = frozenset({"FastAPI + Authlib", "Django + allauth"})
 
 CALLERS: Final = 1000
 SIZES: Final = {
-    "10³ people, 10³ sessions": (10**3, 10**3),
-    "10⁵ people, 10⁵ sessions": (10**5, 10**5),
-    "10⁷ people, 10⁶ sessions": (10**7, 10**6),
+    "10³ users, 10³ sessions": (10**3, 10**3),
+    "10⁵ users, 10⁵ sessions": (10**5, 10**5),
+    "10⁷ users, 10⁶ sessions": (10**7, 10**6),
 }
 POSTGRESQL: Final = os.environ.get("BENCH_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
 POSTGRESQL_DATABASE: Final = "procore_signin_bench"

@@ -176,7 +176,7 @@ def _more(results: Figures) -> Iterator[str]:
     if "growth" in results:
         yield from _table_of(
             "Growth",
-            "SQLite, filled before. Pages of random sessions; new people sign in.",
+            "SQLite, filled before. Pages of random sessions; new users sign in.",
             results["growth"],
         )
     workers = results.get("workers", {}).get("figures")

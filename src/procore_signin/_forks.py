@@ -14,7 +14,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from types import TracebackType
+from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -165,6 +165,10 @@ class Lock:
     """A lock for `with`. It is free in a child, unless the thread that forked holds it.
 
     That thread exists in the child as well, and releases it there. Reentrant.
+
+    `with` gets the methods of the interpreter's own lock: between a method in Python that has taken
+    a lock and the block that releases it, a signal handler may raise, and the lock stays held
+    (row R13).
     """
 
     __slots__ = ("__weakref__", "_lock")
@@ -173,25 +177,15 @@ class Lock:
         self._lock = threading.RLock()
         look_after(self)
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.release()
+    __enter__ = property(attrgetter("_lock.__enter__"))
+    __exit__ = property(attrgetter("_lock.__exit__"))
 
     def after_fork(self) -> None:
         """Forget the threads that do not exist here."""
-        held = 0
-        while _gave_up(self._lock):
-            held += 1
-        self._lock = threading.RLock()
-        for _ in range(held):
-            self._lock.acquire()
+        if _gave_up(self._lock):
+            self._lock.acquire()  # this thread holds it, and its block will release it
+        else:
+            self._lock = threading.RLock()
 
 
 def _gave_up(lock: threading.RLock) -> bool:

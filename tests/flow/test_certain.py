@@ -455,3 +455,18 @@ def test_O6_what_procore_never_confirms_keeps_nobody_else_waiting(
     clock.advance(1)
     door.run(sweep(door.context))
     assert last in procore.revoked
+
+
+@pytest.mark.parametrize(
+    "paths", [("/oauth/revoke",), ("/oauth/token/info",), ("/oauth/revoke", "/oauth/token/info")]
+)
+def test_I7_pages_of_a_gateway_end_nothing(
+    door: ProcoreSignIn, procore: ScriptedProcore, paths: tuple[str, ...]
+) -> None:
+    user = sign_in(door).user
+    page = reply(200, b"<html>Down for maintenance</html>", **{"content-type": "text/html"})
+    for path in paths:
+        procore.next(path, *[page] * 8)
+    ended = door.disconnect(user)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("pending", False)

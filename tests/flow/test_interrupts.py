@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupting import ends_on_another_thread, interrupted_everywhere
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
@@ -23,7 +25,7 @@ from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.refresh import FreshToken, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
-from procore_signin._flow.steps import Flow, call, once, send, shield
+from procore_signin._flow.steps import Flow, call, once, send, shield, wait
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.records import TokenRow, User
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
@@ -161,6 +163,69 @@ def test_R13_followers_of_a_flow_that_was_itself_interrupted_get_an_error_of_our
     with pytest.raises(ProcoreUnavailable, match="was interrupted"):
         door.run(once("ping", ping()))
     assert door.run(once("ping", ping())).status == 200  # nothing is left of it
+
+
+@pytest.mark.parametrize("kind", ["once", "shield"])
+def test_R13_an_interrupt_of_a_waiting_caller_keeps_no_other_waiting(
+    door: ProcoreSignIn, kind: str
+) -> None:
+    def flow() -> Flow[int]:
+        yield from wait(0.01)
+        return 1
+
+    def ask() -> None:
+        assert door.run(once("the same", flow()) if kind == "once" else shield(flow())) == 1
+
+    stuck = [
+        place for place in interrupted_everywhere(ask, most=400) if not ends_on_another_thread(ask)
+    ]
+    assert stuck == []
+    assert door._runner.settle() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("kind", ["once", "shield"])
+def test_R13_F3_a_child_that_goes_on_in_the_wait_of_its_parent_gets_an_error(
+    door: ProcoreSignIn, procore: ScriptedProcore, kind: str
+) -> None:
+    """As with a signal handler that forks, whose child returns from it."""
+    forked, go_on = threading.Event(), threading.Event()
+    children: list[int] = []
+    ours = os.getpid()
+
+    def fork(*_: object) -> None:
+        child = os.fork()
+        if child:
+            children.append(child)
+            forked.set()
+
+    def answered(_: HttpRequest) -> HttpResponse:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        assert forked.wait(20)
+        assert go_on.wait(20)
+        return reply(200, {})
+
+    def ping() -> Flow[int]:
+        return (yield from send(HttpRequest("GET", "http://127.0.0.1:4568/ping"))).status
+
+    def release() -> None:
+        forked.wait(20)
+        go_on.set()
+
+    procore.next("/ping", answered)
+    before = signal.signal(signal.SIGUSR1, fork)
+    threading.Thread(target=release).start()
+    outcome: object = None
+    try:
+        outcome = door.run(once("ping", ping()) if kind == "once" else shield(ping()))
+    except ProcoreUnavailable as error:
+        outcome = error
+    finally:
+        if os.getpid() != ours:
+            os._exit(0 if isinstance(outcome, ProcoreUnavailable) else 1)
+        signal.signal(signal.SIGUSR1, before)
+    assert outcome == 200
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
 
 
 def test_R13_nobody_waits_for_a_lease_whose_owner_ended_by_a_defect(
@@ -339,6 +404,7 @@ import sys, gevent, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from typing import Any
+from interrupting import ends_on_another_thread, interrupted_everywhere
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 
 procore, clock = ScriptedProcore(), Clock()
@@ -391,6 +457,7 @@ import atexit, os, signal, sys, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from typing import Any
+from interrupting import ends_on_another_thread, interrupted_everywhere
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 from procore_signin._flow.running import background
 
@@ -524,6 +591,7 @@ JOB = """
 import os, signal, sys, threading
 sys.path[:0] = {paths!r}
 from pathlib import Path
+from interrupting import ends_on_another_thread, interrupted_everywhere
 from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
 
 procore, clock = ScriptedProcore(), Clock()

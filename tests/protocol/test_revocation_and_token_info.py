@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from procore_signin._protocol.token_endpoint import (
     TokenInfo,
     check_revocation_response,
+    is_token_info,
     parse_token_info_response,
 )
 from procore_signin._protocol.wire import HttpResponse
@@ -26,6 +27,29 @@ NOW = 1_700_000_000.0
 @pytest.mark.parametrize("body", [b"{}", b"", b"null", b"<html>", b'{"revoked":true}', b"\xff"])
 def test_a_revocation_is_a_success_by_its_status(body: bytes) -> None:
     check_revocation_response(HttpResponse(200, {}, body), NOW)
+
+
+def test_I7_a_page_of_html_is_not_a_revocation() -> None:
+    page = HttpResponse(200, {"content-type": "text/html; charset=utf-8"}, b"<html>")
+    with pytest.raises(UnexpectedResponse):
+        check_revocation_response(page, NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "about_a_token"),
+    [
+        (b'{"resource_owner_id":"11"}', True),
+        (b'{"application":7,"scopes":[]}', True),
+        (b"<html>", False),
+        (b"{}", True),
+        (b"[]", False),
+    ],
+)
+def test_I7_only_token_info_tells_that_a_token_is_accepted(
+    body: bytes, *, about_a_token: bool
+) -> None:
+    assert is_token_info(HttpResponse(200, {}, body)) == about_a_token
+    assert not is_token_info(HttpResponse(500, {}, body))
 
 
 @pytest.mark.parametrize(

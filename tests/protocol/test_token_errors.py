@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from procore_signin._protocol.error_response import oauth_error
 from procore_signin._protocol.token_endpoint import parse_token_response
 from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
@@ -189,3 +190,23 @@ def test_A9_a_description_is_printable_or_absent(sent: object, kept: str | None)
     with pytest.raises(ProcoreSignInError) as refusal:
         parse(HttpResponse(400, JSON, body))
     assert kept == refusal.value.error_description
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("The token 9f86d081884c7d659a2feaa0c55ad015 is over.", "The token [...] is over."),
+        ("eyJhbGciOiJFUzUxMiJ9.eyJhb2lkIjoxMTExMX0.AJxkZVtq-s_u7Yd0", "[...].[...].[...]"),
+        ("client_secret=dGhpcyBpcyBhIHNlY3JldA==", "[...]"),
+        (
+            "unsupported_grant_type, or a RESOURCE_OWNER_CREDENTIALS Misunderstanding",
+            "unsupported_grant_type, or a RESOURCE_OWNER_CREDENTIALS Misunderstanding",
+        ),
+    ],
+)
+def test_O1_a_server_that_quotes_a_secret_puts_it_into_no_error(said: str, shown: str) -> None:
+    body = json.dumps({"error": "invalid_client", "error_description": said}).encode()
+    error = oauth_error(HttpResponse(401, {}, body), what="token response", received_at=0)
+
+    assert error is not None
+    assert error.error_description == shown

@@ -378,7 +378,7 @@ SIGN_OUT: Final = (
         method="POST",
     ),
     Sent(
-        "a form of another site, of which our worker makes a request of its own (see below)",
+        "a form of another site that our worker turns into a new request (see below)",
         SIGNS_OUT,
         fetch("same-origin", "same-origin", "empty", "{origin}"),
         Act("form", "foreign", "changes"),
@@ -420,7 +420,7 @@ SIGN_OUT: Final = (
         method="POST",
     ),
     Sent(
-        "no one's page",
+        "a request that no page sends",
         REFUSED,
         fetch("none", "navigate", "document"),
         browser=STANDARD,
@@ -500,7 +500,7 @@ HOSTS: Final = (
     Named("loopback by name", ("localhost",), served=False),
     Named("a user before it", ("evil@app.example.com",), served=False),
     Named("a path after it", ("app.example.com/?x=",), served=False),
-    Named("two, of which one is ours", ("app.example.com", "evil.example"), served=False),
+    Named("two, one of them ours", ("app.example.com", "evil.example"), served=False),
     Named("two that are the same", ("app.example.com", "app.example.com"), served=False),
     Named("two with a comma", ("app.example.com,app.example.com",), served=False),
 )
@@ -508,7 +508,7 @@ HOSTS: Final = (
 
 def as_markdown(rows: tuple[Sent, ...]) -> str:
     """Return one table as docs/explanation/browsers.md has it."""
-    lines = ["| What happens | Who | What is sent | Answer |", "|---|---|---|---|"]
+    lines = ["| What happens | Who | What is sent | Response |", "|---|---|---|---|"]
     for row in rows:
         told = [f"{name}: {row.headers[name]}" for name in sorted(row.headers, key=_place)]
         sent = [_shown(each) for each in told] or ["nothing of the kind"]
@@ -521,7 +521,7 @@ def as_markdown(rows: tuple[Sent, ...]) -> str:
 
 def hosts_as_markdown() -> str:
     """Return the table of names as docs/explanation/browsers.md has it."""
-    lines = ["| `Host` | | Answer |", "|---|---|---|"]
+    lines = ["| `Host` | | Response |", "|---|---|---|"]
     for row in HOSTS:
         sent = " and ".join(f"`{line}`" if line else "empty" for line in row.lines) or "none"
         lines.append(f"| {sent} | {row.what} | {'served' if row.served else 'refused'} |")

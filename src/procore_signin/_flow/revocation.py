@@ -13,7 +13,6 @@ from __future__ import annotations
 from base64 import b32encode
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Final, Literal
 
 from procore_signin._flow.context import Context
@@ -23,6 +22,7 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
     RefreshTokenGrant,
     check_revocation_response,
+    is_token_info,
     parse_token_info_response,
     revocation_request,
     token_info_request,
@@ -308,7 +308,9 @@ def _is_accepted(context: Context, tokens: TokenSet) -> Flow[bool]:
     except GrantLost:
         return False
     except UnexpectedResponse:
-        return response.status == HTTPStatus.OK
+        if is_token_info(response):
+            return True
+        raise  # a page of a gateway says nothing about the token
     return True
 
 

@@ -44,6 +44,7 @@ _REPORT: Final = (
 _TRANSIENT: Final = frozenset({"server_error", "temporarily_unavailable"})
 
 _ERROR_CODE: Final = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]{1,128}")
+_LONG_WORD: Final = re.compile(r"[A-Za-z0-9_~+=-]{16,}")
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7E]{1,128}")
 
 
@@ -179,7 +180,17 @@ def error_code(value: JsonValue) -> str | None:
 
 
 def error_description(value: JsonValue) -> str | None:
-    """Return at most 512 printable characters of `value`, or None if it is not text."""
+    """Return at most 512 printable characters of `value`, or None if it is not text.
+
+    A word that may be a code, a token or a secret is left out: a server may quote what was sent.
+    """
     if not isinstance(value, str):
         return None
-    return "".join(filter(str.isprintable, value))[:512] or None
+    text = "".join(filter(str.isprintable, value))[:4096]
+    return _LONG_WORD.sub(_without_secret, text)[:512] or None
+
+
+def _without_secret(word: re.Match[str]) -> str:
+    letters = word[0]
+    plain = letters.isupper() or letters[1:] == letters[1:].lower()
+    return letters if plain and not any(map(str.isdigit, letters)) else "[...]"

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 
 from procore_signin._protocol.error_response import oauth_error, request_id, success, told
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.strict_json import JsonValue
+from procore_signin._protocol.strict_json import JsonValue, parse_object
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import GrantLost, ProcoreSignInError, UnexpectedResponse
@@ -171,8 +171,9 @@ def revocation_request(login_origin: str, client: Client, token: Secret) -> Http
 def check_revocation_response(response: HttpResponse, received_at: float) -> None:
     """Return if Procore confirms that the token is revoked, as it also does for an unknown token.
 
-    With status 200 the body has no meaning (RFC 7009 §2.2). An OAuth error in it counts all the
-    same, because the token may then still be valid.
+    Under status 200 the body is not part of the protocol (RFC 7009 §2.2). An OAuth error counts all
+    the same, because the token may then still be valid, and so does a page of HTML: it is the response of
+    a gateway, and not of an authorization server.
 
     Args:
         response: As the transport received it.
@@ -187,6 +188,8 @@ def check_revocation_response(response: HttpResponse, received_at: float) -> Non
     error = oauth_error(response, what="revocation response", received_at=received_at)
     if error is not None:
         raise error
+    if "html" in response.headers.get("content-type", "").lower():
+        raise told(UnexpectedResponse("The revocation response is a page of HTML"), response)
 
 
 def token_info_request(login_origin: str, access_token: Secret) -> HttpRequest:
@@ -219,6 +222,17 @@ def parse_token_info_response(response: HttpResponse, received_at: float) -> Tok
         return _token_info(success(response, what=what, received_at=received_at), what)
     except ProcoreSignInError as error:
         raise told(error, response) from None
+
+
+def is_token_info(response: HttpResponse) -> bool:
+    """Whether `response` is about a token that the server accepts, even if it cannot be parsed."""
+    if response.status != HTTPStatus.OK:
+        return False
+    try:
+        parse_object(response.body, what="token info response")
+    except UnexpectedResponse:  # such as the page of a gateway
+        return False
+    return True
 
 
 def _token_set(members: dict[str, JsonValue], received_at: int) -> TokenSet:

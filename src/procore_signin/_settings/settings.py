@@ -233,6 +233,18 @@ class Settings:
             SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown,
                 each with its cure.
         """
+        settings, problems = cls._read(environ, env_file)
+        # The frames of this error may be shown with their variables: none of them has a secret.
+        del environ
+        if settings is None:
+            raise SettingsInvalid(problems)
+        return settings
+
+    @classmethod
+    def _read(
+        cls, environ: Values, env_file: Path | None
+    ) -> tuple[Self | None, tuple[Problem, ...]]:
+        """Return the settings, or None and what is wrong with them."""
         in_file, problems = ({}, []) if env_file is None else read_and_check(env_file)
         in_process = {name: value for name, value in environ.items() if value}
         given = in_file | in_process
@@ -248,9 +260,7 @@ class Settings:
                 note = " The process environment sets it, and beats .env." if shadowed else ""
                 problems.append(Problem(name, wrong.what, wrong.cure + note))
         problems += _unknown(given, [row.name for row in rows.values()])
-        if problems:
-            raise SettingsInvalid(tuple(problems))
-        return cls(**parsed)
+        return (None, tuple(problems)) if problems else (cls(**parsed), ())
 
     @property
     def origin(self) -> str:
@@ -276,12 +286,18 @@ def read_settings(
     Raises:
         SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown.
     """
+    merged = [_merged(given or {}, os.environ if environ is None else environ)]
+    del given, environ  # as in `load`
+    return Settings.load(merged.pop(), env_file)
+
+
+def _merged(given: Mapping[str, object], environ: Values) -> Values:
     own = {
         name: value.reveal() if isinstance(value, Secret) else str(value)
-        for name, value in (given or {}).items()
+        for name, value in given.items()
         if name.startswith(PREFIX) and value is not None
     }
-    return Settings.load({**(os.environ if environ is None else environ), **own}, env_file)
+    return {**environ, **own}
 
 
 def default_of(name: str) -> str:

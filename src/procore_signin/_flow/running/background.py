@@ -17,12 +17,13 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, NoReturn
 
+from procore_signin._flow.running.outcome import Outcome
 from procore_signin._flow.steps import Call
 from procore_signin._forks import is_a_child, look_after
+from procore_signin.errors import ProcoreUnavailable
 
 KEPT_SECONDS: Final = 5.0
 """How long a thread without work is kept. To begin one costs as much as half a sign-in."""
@@ -35,6 +36,12 @@ LONGEST_EXIT_SECONDS: Final = 25.0
 
 LEAVE_SECONDS: Final = 0.01
 """How soon a process that leaves sees that nothing is under way any more."""
+
+SETTLE_SECONDS: Final = 0.002
+"""How soon a caller that waits for the threads sees that nothing is under way any more."""
+
+LOOK_FOR_FORK_SECONDS: Final = 1.0
+"""How soon a caller that waits in a forked child sees that the work stayed in the parent."""
 
 LATER_AT_ONCE: Final = 8
 """So many pieces of work that no one waits for are done at the same time; the others queue."""
@@ -65,7 +72,7 @@ class Background:
 
     def after_fork(self) -> None:
         """Begin anew in a child: the threads, and what they were doing, stay in the parent."""
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._idle = 0
         self._busy: set[int] = set()
@@ -138,7 +145,7 @@ class Background:
         return True
 
     def _serve(self) -> None:
-        with self._changed:
+        with self._lock:
             self._idle += 1
         quiet = 0.0
         while True:
@@ -146,7 +153,7 @@ class Background:
             with contextlib.suppress(queue.Empty):
                 job = self._jobs.get(timeout=LOOK_SECONDS)
             quiet = 0.0 if job is not None else quiet + LOOK_SECONDS
-            with self._changed:
+            with self._lock:
                 self._idle -= 1
                 too_few = self._too_few()  # those who count on this thread, which is busy now
                 if job is not None:
@@ -163,17 +170,16 @@ class Background:
                 if work is not None:
                     work()
             finally:
-                with self._changed:
+                with self._lock:
                     self._busy.discard(threading.get_ident())
                     self._idle += 1
-                    self._changed.notify_all()
 
     def _is_kept(self, quiet: float) -> bool:
         return quiet < KEPT_SECONDS and not self._closed and threading.main_thread().is_alive()
 
     def later(self, work: Callable[[], None], key: Hashable | None) -> None:
         """Have `work` done by the way, unless a piece of work with the same `key` waits or runs."""
-        with self._changed:
+        with self._lock:
             if key is not None:
                 if key in self._keys:
                     return
@@ -183,12 +189,12 @@ class Background:
             self._work_off()
 
     def _work_off(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._working >= LATER_AT_ONCE:
                 return  # those who work take it
             self._working += 1
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._postponed:
                     self._working -= 1
                     return
@@ -196,7 +202,7 @@ class Background:
             try:
                 work()
             finally:
-                with self._changed:
+                with self._lock:
                     self._keys.discard(key)
 
     @property
@@ -231,9 +237,11 @@ class Background:
         """Wait until nothing is under way, `seconds` at most, and return how much still is."""
         if self._too_few():
             self._add_thread()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._unfinished(), seconds)
-            return self._unfinished()
+        until = time.monotonic() + seconds
+        # Without a condition: an interrupt of a caller that waits for one may leave its lock held.
+        while self._unfinished() and time.monotonic() < until:
+            time.sleep(SETTLE_SECONDS)
+        return self._unfinished()
 
     def _unfinished(self) -> int:
         return len(self._busy - {threading.get_ident()}) + self._jobs.qsize()
@@ -251,74 +259,81 @@ def _taken(job: _Job) -> Callable[[], None] | None:
 
 
 class Asked:
-    """Between a flow that is carried on and the one who asked for it.
+    """Between a flow that is carried on and the caller that asked for it.
 
     Args:
         call: Calls the application.
-        listening: Whether there is one who will `wait`, and `leave` at the end; else the
+        listening: Whether there is a caller who will `wait`, and `leave` at the end; else the
             application is called where the flow is carried on.
     """
 
     def __init__(self, call: Callable[[Call], Any], *, listening: bool) -> None:
-        self.outcome: Final[Future[Any]] = Future()
+        self.outcome: Final[Outcome[Any]] = Outcome()
         self._call: Final = call
         self._lock: Final = threading.Lock()
         self._listening = listening
-        self._wanted: tuple[Call, Future[Any]] | None = None
+        self._wanted: tuple[Call, Outcome[Any]] | None = None
         self._news: Final = queue.SimpleQueue[None]()
 
     def wait(self) -> Any:
         """Wait for the outcome, call the application meanwhile, and return or raise the outcome."""
-        while not self.outcome.done():
-            self._news.get()
+        while not self.outcome.done:
+            with contextlib.suppress(queue.Empty):
+                self._news.get(timeout=LOOK_FOR_FORK_SECONDS)
+            if self.outcome.inherited():
+                raise stayed_in_the_parent()
             wanted = self._wanted
-            if wanted is not None and not wanted[1].done():
+            if wanted is not None and not wanted[1].done:
                 _do(self._call, *wanted)
         return self.outcome.result()
 
     def call(self, step: Call) -> Any:
         """Call the application where the caller is, or here where there is none any more."""
-        outcome: Future[Any] = Future()
+        outcome: Outcome[Any] = Outcome()
         with self._lock:
             listening = self._listening
             if listening:
                 self._wanted = step, outcome
                 self._news.put(None)
         if listening:
-            try:
+            outcome.wait()
+            self._wanted = None
+            with contextlib.suppress(_CallerLeftError):
                 return outcome.result()
-            except _CallerLeftError:
-                pass
-            finally:
-                self._wanted = None
         return self._call(step)
 
     def tell(self, value: Any, error: BaseException | None) -> bool:
         """Tell the waiting callers the outcome. False where they had been told another one."""
-        if self.outcome.done():
-            return False
-        if error is None:
-            self.outcome.set_result(value)
-        else:
-            self.outcome.set_exception(error)
+        first = self.outcome.tell(value, error)
         self._news.put(None)
-        return True
+        return first
 
     def leave(self) -> None:
         """Have the application called where the flow is carried on: the caller is not there."""
         with self._lock:
             self._listening = False
         wanted = self._wanted
-        if wanted is not None and not wanted[1].done():
-            wanted[1].set_exception(_CallerLeftError())
+        if wanted is not None:
+            wanted[1].tell(None, _CallerLeftError())
 
 
 class _CallerLeftError(Exception):
     """The caller does not wait any more."""
 
 
-def _do(call: Callable[[Call], Any], step: Call, outcome: Future[Any]) -> None:
+def stayed_in_the_parent() -> ProcoreUnavailable:
+    """Return the error for a caller that waits in a forked child for work of its parent."""
+    return ProcoreUnavailable(
+        "What this call waited for goes on in the parent of this process. Try again.",
+        retry_after=1,
+        ambiguous=True,
+    )
+
+
+def _do(call: Callable[[Call], Any], step: Call, outcome: Outcome[Any]) -> None:
     try:
-        outcome.set_result(call(step))
+        value = call(step)
     except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
-        outcome.set_exception(error)
+        outcome.tell(None, error)
+    else:
+        outcome.tell(value)

@@ -7,12 +7,12 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Coroutine, Hashable
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from procore_signin._flow.running.background import Asked, Background
+from procore_signin._flow.running.background import Asked, Background, stayed_in_the_parent
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
+from procore_signin._flow.running.outcome import Outcome
 from procore_signin._flow.steps import Call, Dismiss, Flow, Later, Once, Send, Shield, Step, Work
 from procore_signin._forks import look_after
 from procore_signin._store import Store
@@ -131,7 +131,7 @@ class Runner:
         first = self._under_way.setdefault(key, asked)
         if first is not asked:
             flow.close()
-            first.outcome.add_done_callback(partial(_pass_on, asked))
+            asked.outcome.follow(first.outcome)
             return
         try:
             self._carry(flow, asked)
@@ -168,14 +168,11 @@ class Runner:
             LOGGER.warning("Closed while %d flow(s) had not ended", left)
 
 
-def _pass_on(asked: Asked, future: Future[Any]) -> None:
-    error = future.exception()
-    asked.tell(None if error is not None else future.result(), error)
-
-
-def _outcome(future: Future[Any]) -> Any:
+def _outcome(outcome: Outcome[Any]) -> Any:
     """Return what a shared flow returned, or raise a copy of what it raised."""
-    error = future.exception()
+    if not outcome.wait():
+        raise stayed_in_the_parent()
+    error = outcome.error
     if error is not None:
         raise for_another(error)
-    return future.result()
+    return outcome.result()
