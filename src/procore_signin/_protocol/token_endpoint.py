@@ -172,8 +172,8 @@ def check_revocation_response(response: HttpResponse, received_at: float) -> Non
     """Return if Procore confirms that the token is revoked, as it also does for an unknown token.
 
     Under status 200 the body is not part of the protocol (RFC 7009 §2.2). An OAuth error counts all
-    the same, because the token may then still be valid, and so does a page of HTML: it is the response of
-    a gateway, and not of an authorization server.
+    the same, because the token may then still be valid, and so does a page of HTML: it is the
+    response of a gateway, and not of an authorization server.
 
     Args:
         response: As the transport received it.
