@@ -32,7 +32,7 @@ settings: from the process environment, and below it from `.env` in the working 
 without a value counts as not set. In Flask, `app.config` beats both; in Django, `PROCORE_SIGNIN` in
 `settings.py` does, with the names without `PROCORE_`.
 
-Everything that is missing, wrong or unknown is named at once, with the cure, and no message shows
+Everything that is missing, wrong or misspelt is named at once, with the cure, and no message shows
 a value. `procore-signin init` writes `.env`; `procore-signin doctor` checks the settings, here and
 at Procore. A value is read as it stands: `$` means nothing, and spaces, line ends and quotes around
 it are an error.

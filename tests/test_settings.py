@@ -95,7 +95,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         "PROCORE_RATE_LIMIT": "-1",
         "PROCORE_SESSION_IDLE_SECONDS": "soon",
         "PROCORE_SESSION_ABSOLUTE_SECONDS": "1.5",
-        "PROCORE_COLOUR": "orange",
+        "PROCORE_APP_NAMES": "Site Diary",
     }
 
     assert list(wrong) == [problem.setting for problem in problems_of(wrong)]
@@ -471,14 +471,23 @@ class TestUnknownNames:
             ("PROCORE_KEY", "PROCORE_KEYS"),
         ],
     )
-    def test_a_misspelt_name_is_answered_with_the_right_one(self, name: str, meant: str) -> None:
-        problem = problem_of(**{name: "fake"})
+    def test_a_name_like_that_of_a_missing_setting_is_refused(self, name: str, meant: str) -> None:
+        others = {each: value for each, value in GOOD.items() if each != meant}
+        (problem,) = [each for each in problems_of(others | {name: "fake"}) if each.setting == name]
 
-        assert problem.what == "is not a setting of this application"
-        assert problem.cure == f"Did you mean {meant}? If not, remove it."
+        assert problem.what == "is not a setting of procore-signin"
+        assert problem.cure == f"Did you mean {meant}? If it is your own, set {meant} as well."
+        assert Settings.load(GOOD | {name: "fake"}, None) == Settings.load(GOOD, None)
 
-    def test_a_name_like_no_other_is_to_be_removed(self) -> None:
-        assert problem_of(PROCORE_ZZZ="fake").cure == "Remove it."
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("PROCORE_COMPANY_ID", "PROCORE_WEBHOOK_SECRET", "PROCORE_API_BASE", "PROCORE_ZZZ"),
+            "PROCORE_CLIENT_IDS",  # PROCORE_CLIENT_ID is there: nothing is missing
+        ],
+    )
+    def test_the_application_may_have_settings_of_the_same_prefix(self, name: str) -> None:
+        assert Settings.load(GOOD | {name: "8089"}, None) == Settings.load(GOOD, None)
 
     def test_other_names_are_nobodys_business(self) -> None:
         others = {"PATH": "/bin", "PROCORE_SIGNIN_CHROMIUM": "chromium", "MY_PROCORE_ID": "1"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,6 +26,8 @@ from procore_signin.errors import Problem, SettingsInvalid
 ENV_FILE: Final = Path(".env")
 # Switches of the project's own tools and tests, not settings of the application.
 _NOT_OURS: Final = "PROCORE_SIGNIN_"
+_SIMILAR: Final = 0.85
+"""How alike two names are, from 0 to 1, of which one may be a misspelling of the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +232,8 @@ class Settings:
             env_file: Where `.env` is, or None to read no file. The file may be missing.
 
         Raises:
-            SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown,
-                each with its cure.
+            SettingsInvalid: Its `problems` name every setting that is missing, wrong or
+                misspelt, each with its cure.
         """
         settings, problems = cls._read(environ, env_file)
         # The frames of this error may be shown with their variables: none of them has a secret.
@@ -259,7 +261,7 @@ class Settings:
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
                 note = " The process environment sets it, and beats .env." if shadowed else ""
                 problems.append(Problem(name, wrong.what, wrong.cure + note))
-        problems += _unknown(given, [row.name for row in rows.values()])
+        problems += _misspelt(given, [row.name for row in rows.values()])
         return (None, tuple(problems)) if problems else (cls(**parsed), ())
 
     @property
@@ -284,7 +286,7 @@ def read_settings(
         env_file: Where `.env` is, or None to read no file. The file may be missing.
 
     Raises:
-        SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown.
+        SettingsInvalid: Its `problems` name every setting that is missing, wrong or misspelt.
     """
     merged = [_merged(given or {}, os.environ if environ is None else environ)]
     del given, environ  # as in `load`
@@ -322,14 +324,20 @@ def _parse(row: Row[Any], values: Values) -> Any:
     return row.parse(text, values)
 
 
-def _unknown(given: Values, known: list[str]) -> list[Problem]:
-    """Return a problem for each name that looks like a setting but is not one."""
+def _misspelt(given: Values, known: Collection[str]) -> list[Problem]:
+    """Return a problem for each name that looks like a setting which is not given.
+
+    Any other name belongs to the application, which may call its own settings `PROCORE_…` too.
+    """
     found = []
-    for name in sorted(given):
+    missing = [name.removeprefix(PREFIX) for name in known if name not in given]
+    for name in sorted(given.keys() - set(known)):
         shouted = name.upper()
-        if name in known or not shouted.startswith(PREFIX) or shouted.startswith(_NOT_OURS):
+        if not shouted.startswith(PREFIX) or shouted.startswith(_NOT_OURS):
             continue
-        near = difflib.get_close_matches(shouted, known, n=1, cutoff=0.7)
-        cure = f"Did you mean {near[0]}? If not, remove it." if near else "Remove it."
-        found.append(Problem(name, "is not a setting of this application", cure))
+        own = shouted.removeprefix(PREFIX)
+        for near in difflib.get_close_matches(own, missing, n=1, cutoff=_SIMILAR):
+            meant = PREFIX + near
+            cure = f"Did you mean {meant}? If it is your own, set {meant} as well."
+            found.append(Problem(name, "is not a setting of procore-signin", cure))
     return found
