@@ -14,7 +14,8 @@ from emulated import REDIRECT_URI, door_arguments
 
 from procore_signin import AccessEnded, AsyncProcoreSignIn, GrantLost, ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
-from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import User

@@ -22,8 +22,9 @@ from procore_signin import (
     environments,
 )
 from procore_signin._flow.hooks import Hooks
-from procore_signin._flow.steps import read, write
-from procore_signin._store.records import Purged
+from procore_signin._flow.steps import ask, do
+from procore_signin._store.sessions import PurgeSessions
+from procore_signin._store.users import FindUsers, UserOf
 
 Door = type[ProcoreSignIn] | type[AsyncProcoreSignIn]
 BOTH = pytest.mark.parametrize("kind", [ProcoreSignIn, AsyncProcoreSignIn])
@@ -93,7 +94,7 @@ def test_a_front_door_that_waits_can_be_entered_again(tmp_path: Path) -> None:
     door = front_door(tmp_path, ScriptedProcore(), Clock())
     for _ in range(2):
         with door:
-            assert door.run(read(lambda store: store.user(1))) is None
+            assert door.run(ask(UserOf(1))) is None
             assert list(door.users()) == []
 
 
@@ -103,10 +104,10 @@ def test_a_closed_front_door_says_how_it_is_opened_again(tmp_path: Path) -> None
     door.close()
 
     with pytest.raises(StoreUnavailable, match=r"closed by this application.*with procore"):
-        door.run(read(lambda store: store.user(1)))
+        door.run(ask(UserOf(1)))
     door.open()
     door.open()
-    assert door.run(read(lambda store: store.user(1))) is None
+    assert door.run(ask(UserOf(1))) is None
     door.close()
 
 
@@ -116,10 +117,10 @@ def test_a_front_door_for_asyncio_can_be_entered_again_on_another_event_loop(
     assert env_file.exists()
     door = AsyncProcoreSignIn.from_env()
 
-    async def use() -> Purged:
+    async def use() -> int:
         async with door:
-            assert await door.run(read(lambda store: store.user(1))) is None
-            return await door.run(write(lambda store: store.purge(0)))
+            assert await door.run(ask(UserOf(1))) is None
+            return await door.run(do(PurgeSessions(0)))
 
     first, second = asyncio.run(use()), asyncio.run(use())
 
@@ -133,9 +134,9 @@ def test_a_closed_front_door_for_asyncio_says_how_it_is_opened_again(env_file: P
     async def use_too_late() -> None:
         async with door:
             pass
-        for work in (read, write):
+        for flow in (ask(UserOf(1)), do(PurgeSessions(0))):
             with pytest.raises(StoreUnavailable, match=r"closed by this application.*async with"):
-                await door.run(work(lambda store: store.purge(0)))
+                await door.run(flow)
 
     asyncio.run(use_too_late())
 
@@ -169,7 +170,7 @@ def test_N2_a_front_door_takes_secrets_as_plain_text_and_shows_them_in_no_repr(
 
     assert door.context.client.client_secret == Secret("plain-secret-text", "client secret")
     assert door.context.attempt_seal is not None
-    assert door.store.find_users() == []
+    assert door.store.ask(FindUsers()) == []
     shown = repr(door) + repr(vars(door)) + repr(door.context) + repr(vars(door.store))
     assert "plain-secret-text" not in shown
     assert KEYS.reveal().partition(":")[2] not in shown

@@ -22,7 +22,6 @@ from procore_signin._api.error_messages import clean, words_of
 from procore_signin._api.http.origin import refuse_ambiguous
 from procore_signin._api.pagination import Pages
 from procore_signin._api.rate_limit import server_time, wait_before_retry
-from procore_signin._flow.return_to import safe_return_to
 from procore_signin._protocol.authorization import parse_authorization_response
 from procore_signin._protocol.companies import parse_companies_response
 from procore_signin._protocol.error_response import error_code, error_description, request_id
@@ -42,6 +41,7 @@ from procore_signin._web.http.cookies import read_cookies
 from procore_signin._web.http.limits import network_of
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import is_from_our_pages, is_navigation, may_set_cookies
+from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import _LOOPBACK
 from procore_signin._web.site import vary
 from procore_signin.errors import ProcoreSignInError

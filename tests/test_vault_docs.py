@@ -13,7 +13,8 @@ from scripted import Clock
 
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
-from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import User

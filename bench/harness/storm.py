@@ -17,8 +17,10 @@ from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.ledger import EscrowTokens, TakeAttempt
 from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import NewSession, User
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport
 
 KEYS = Secret("k1:" + "A" * 43, "keys")
@@ -46,17 +48,19 @@ def somebody(url: str) -> User:
     upgrade(url)
     store = Store(url, KeyRing.parse(KEYS))
     now = int(time.time())
-    store.take_attempt("0" * 64, environment="emulator", now=now, expires_at=now + 60)
+    store.do(TakeAttempt("0" * 64, environment="emulator", now=now, expires_at=now + 60))
     tokens = TokenSet(Secret("old", "access token"), Secret("old", "refresh token"), now - 1)
-    store.escrow("0" * 64, tokens, environment="emulator", now=now)
-    completed = store.complete_sign_in(
-        "0" * 64,
-        me=Me(11111, "joe@example.com", "Joe", "{}"),
-        environment="emulator",
-        tokens=tokens,
-        session=NewSession("1" * 64, "{}", None, now + 60, now + 60),
-        replaces=None,
-        now=now,
+    store.do(EscrowTokens("0" * 64, tokens, environment="emulator", now=now))
+    completed = store.do(
+        CompleteSignIn(
+            "0" * 64,
+            me=Me(11111, "joe@example.com", "Joe", "{}"),
+            environment="emulator",
+            tokens=tokens,
+            session=NewSession("1" * 64, "{}", None, now + 60, now + 60),
+            replaces=None,
+            now=now,
+        )
     )
     store.close()
     return completed.user

@@ -22,7 +22,7 @@ from procore_signin._flow.hooks import Hooks
 from procore_signin._flow.refresh import FreshToken, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.runner import Runner
-from procore_signin._flow.steps import Flow, read
+from procore_signin._flow.steps import Flow, ask
 from procore_signin._flow.users import AccessEnded
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client
@@ -31,6 +31,7 @@ from procore_signin._store import Store
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin._store.records import User
+from procore_signin._store.users import FindUsers
 from procore_signin._transport.contract import AsyncTransport, Transport
 from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 from procore_signin.environments import Environment
@@ -180,7 +181,7 @@ class _FrontDoor(Generic[TransportT]):
 
 def _page_of_users(context: Context, after: int) -> Flow[list[User]]:
     environment = context.environment.name
-    return read(lambda store: store.find_users(environment=environment, after=after))
+    return ask(FindUsers(environment=environment, after=after))
 
 
 def _id_of(user: User | int) -> int:

@@ -14,6 +14,8 @@ from tests.api.server import Server
 from tests.api.world import COMPANY, ME, PROJECTS, World
 
 from procore_signin._api.http.replay import FUTILE_SECONDS, Renewals
+from procore_signin._store.access import DisableUser
+from procore_signin._store.users import UserOf
 from procore_signin.api import Unauthorized, raise_for_procore
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
 from procore_signin.events import Event, listen
@@ -277,7 +279,7 @@ def test_two_people_never_get_each_others_token(world: World) -> None:
 
 
 def test_a_user_may_be_given_as_the_store_returns_them(world: World) -> None:
-    user = world.door.store.user(world.user)
+    user = world.door.store.ask(UserOf(world.user))
     assert user is not None
 
     assert world.client(user=user).get(ME).status_code == 200
@@ -305,7 +307,7 @@ def test_O6_renewals_do_not_grow_without_bound() -> None:
 
 def test_a_disabled_person_is_refused_before_anything_is_sent(world: World) -> None:
     client = world.client()
-    world.door.store.disable_user(world.user, now=int(world.emulator.now()))
+    world.door.store.do(DisableUser(world.user, now=int(world.emulator.now())))
     before = len(world.emulator.requests)
 
     with pytest.raises(SignInRefused):

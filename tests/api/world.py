@@ -22,7 +22,8 @@ from procore_signin._api.clients import HasId
 from procore_signin._api.rate_limit import POLL_SECONDS
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
-from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted, parse_authorization_response
 from procore_signin._protocol.secret import Secret
 from procore_signin.api import ApiOptions, AsyncWire, Wire

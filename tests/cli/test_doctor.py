@@ -19,6 +19,8 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import KeyRing, NewSession, Store
+from procore_signin._store.ledger import TakeAttempt
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin.emulator import Emulator
 from procore_signin.errors import ProcoreUnavailable
 
@@ -74,15 +76,17 @@ def only(findings: list[Finding]) -> Finding:
 def sign_in(settings: Settings) -> None:
     """Leave someone's sealed tokens in the database."""
     store = Store(settings["PROCORE_DATABASE_URL"], KeyRing.parse(Secret(KEYS, "keys")))
-    store.take_attempt("a" * 64, environment="emulator", now=1, expires_at=100)
-    store.complete_sign_in(
-        "a" * 64,
-        me=Me(11111, "joecontractor@procore.com", None, "{}"),
-        environment="emulator",
-        tokens=TokenSet(Secret("fake-access", "access token"), None, 5400),
-        session=NewSession("b" * 64, "{}", None, 50, 100),
-        replaces=None,
-        now=2,
+    store.do(TakeAttempt("a" * 64, environment="emulator", now=1, expires_at=100))
+    store.do(
+        CompleteSignIn(
+            "a" * 64,
+            me=Me(11111, "joecontractor@procore.com", None, "{}"),
+            environment="emulator",
+            tokens=TokenSet(Secret("fake-access", "access token"), None, 5400),
+            session=NewSession("b" * 64, "{}", None, 50, 100),
+            replaces=None,
+            now=2,
+        )
     )
     store.close()
 

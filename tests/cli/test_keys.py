@@ -26,6 +26,10 @@ from operating import (
     write_settings,
 )
 
+from procore_signin._store.ledger import EscrowTokens, TakeAttempt
+from procore_signin._store.rotation.rewrap import OlderTokenSets
+from procore_signin._store.tokens import TokensOf
+
 MANY = 12_000
 
 
@@ -207,7 +211,7 @@ def test_V3_a_rotation_seals_everything_anew_and_the_old_key_can_go(command: Com
     assert '"event": "key.retired"' in retired.err
     store = store_in(command.folder, NEW)
     for number in (1, 125, 250):
-        found = store.tokens(number, "emulator")
+        found = store.ask(TokensOf(number, "emulator"))
         assert found is not None
         assert found.refresh_token == tokens(number).refresh_token
     store.close()
@@ -224,10 +228,10 @@ def test_V3_a_rotation_that_is_killed_loses_nothing_and_is_finished_by_the_next(
     running.stop(signal.SIGKILL)
 
     store = store_in(command.folder, NEW, OLD)
-    left = store.older_token_sets()
+    left = store.ask(OlderTokenSets())
     assert 0 < left < MANY
     for number in range(1, MANY, 97):
-        found = store.tokens(number, "emulator")
+        found = store.ask(TokensOf(number, "emulator"))
         assert found is not None
         assert found.access_token == tokens(number).access_token
     done = command("keys", "rotate", "--json")
@@ -235,7 +239,7 @@ def test_V3_a_rotation_that_is_killed_loses_nothing_and_is_finished_by_the_next(
     store.close()
     store = store_in(command.folder, NEW)
     for number in range(1, MANY, 97):
-        found = store.tokens(number, "emulator")
+        found = store.ask(TokensOf(number, "emulator"))
         assert found is not None
         assert found.refresh_token == tokens(number).refresh_token
     store.close()
@@ -307,8 +311,8 @@ def test_V3_a_key_in_use_is_not_retired(command: Command) -> None:
 def test_V3_one_escrow_is_use_enough(command: Command) -> None:
     write_settings(command.folder, keys=f"{NEW},{OLD}")
     store = store_in(command.folder, OLD)
-    store.take_attempt("0" * 64, environment="emulator", now=1, expires_at=2)
-    store.escrow("0" * 64, tokens("escrow"), environment="emulator", now=1)
+    store.do(TakeAttempt("0" * 64, environment="emulator", now=1, expires_at=2))
+    store.do(EscrowTokens("0" * 64, tokens("escrow"), environment="emulator", now=1))
     store.close()
 
     done = command("keys", "retire", "old", "--yes")
@@ -374,7 +378,7 @@ def test_V3_a_key_that_is_lost_for_good_can_be_given_up_and_the_application_star
 
     assert (done.status, json.loads(done.out)["given_up"]) == (0, 2)
     assert done.err.count('"event": "key.given_up"') == 2
-    kept = store.tokens(safe.id, "emulator")
+    kept = store.ask(TokensOf(safe.id, "emulator"))
     assert kept is not None
     assert kept.access_token == tokens(3).access_token
     assert rows(command.folder, "SELECT count(*) FROM users") == [(3,)]
@@ -399,7 +403,7 @@ def test_V3_giving_up_a_key_saves_what_it_still_opens(command: Command) -> None:
         (5,),
     ]
     store = store_in(command.folder, NEW)
-    assert store.tokens(5, "emulator") is not None
+    assert store.ask(TokensOf(5, "emulator")) is not None
     store.close()
 
 
@@ -417,5 +421,5 @@ def test_V3_the_whole_life_of_a_key(command: Command) -> None:
 
     assert len(ring(keys_in(command.folder)).ids) == 1
     store = store_in(command.folder, keys_in(command.folder))
-    assert all(store.tokens(number, "emulator") is not None for number in (1, 2, 3))
+    assert all(store.ask(TokensOf(number, "emulator")) is not None for number in (1, 2, 3))
     store.close()

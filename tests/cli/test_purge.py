@@ -23,6 +23,10 @@ from operating import (
 )
 
 from procore_signin._store import Store
+from procore_signin._store.ledger import Escrowed, EscrowTokens, TakeAttempt
+from procore_signin._store.sessions import SessionsOf
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
 from procore_signin.emulator import Emulator
 
 DAY = 86_400
@@ -60,7 +64,7 @@ def test_O6_what_expired_is_deleted_in_batches_and_what_lives_stays(
     assert (done.status, json.loads(done.out)) == (0, {"sessions": 2500, "attempts": 1200})
     assert "Deleting what expired: 2000\n" in done.err
     assert "0 sessions and 0 sign-in attempts had expired" in again.out
-    assert len(store.sessions_of(user.id, now=int(time.time()))) == 1
+    assert len(store.ask(SessionsOf(user.id, now=int(time.time())))) == 1
 
 
 def test_O6_others_write_while_it_purges(command: Command, store: Store) -> None:
@@ -96,13 +100,13 @@ def test_O6_old_token_sets_of_no_use_go_only_if_asked_for(command: Command, stor
     assert ("token_sets" in json.loads(plain.out), before) == (False, [(4,)])
     assert json.loads(done.out)["token_sets"] == 2
     assert rows(command.folder, "SELECT id FROM token_sets ORDER BY id") == [(3,), (4,)]
-    assert store.user(1) is not None
+    assert store.ask(UserOf(1)) is not None
 
 
 def escrow(store: Store, name: str, *, age: int) -> None:
     state_hash, then = sha256(name.encode()).hexdigest(), int(time.time()) - age
-    store.take_attempt(state_hash, environment="emulator", now=then, expires_at=then + 1800)
-    store.escrow(state_hash, tokens(name), environment="emulator", now=then)
+    store.do(TakeAttempt(state_hash, environment="emulator", now=then, expires_at=then + 1800))
+    store.do(EscrowTokens(state_hash, tokens(name), environment="emulator", now=then))
 
 
 def test_C13_orphaned_tokens_are_revoked_at_procore_if_asked_for(command: Command) -> None:
@@ -110,12 +114,12 @@ def test_C13_orphaned_tokens_are_revoked_at_procore_if_asked_for(command: Comman
         write_settings(command.folder, emulator_url=emulator.url)
         user = sign_in_at(emulator, command.folder, OLD)
         store = store_in(command.folder, OLD)
-        orphaned = store.tokens(user.id, "emulator")
+        orphaned = store.ask(TokensOf(user.id, "emulator"))
         assert orphaned is not None
         rows(command.folder, "DELETE FROM token_sets")
         state_hash, then = "0" * 64, int(time.time()) - 301
-        store.take_attempt(state_hash, environment="emulator", now=then, expires_at=then + 1800)
-        store.escrow(state_hash, orphaned, environment="emulator", now=then)
+        store.do(TakeAttempt(state_hash, environment="emulator", now=then, expires_at=then + 1800))
+        store.do(EscrowTokens(state_hash, orphaned, environment="emulator", now=then))
         store.close()
 
         plain = command("purge", "--json")
@@ -140,4 +144,4 @@ def test_C13_orphans_that_cannot_be_revoked_now_are_counted_and_kept(
     assert (done.status, "0 orphaned token sets revoked." in done.out) == (0, True)
     assert "2 not: Procore did not confirm it" in done.err
     assert (document["orphans_revoked"], document["orphans_left"]) == (0, 2)
-    assert len(store.escrowed(int(time.time()) + 1)) == 3
+    assert len(store.ask(Escrowed(int(time.time()) + 1))) == 3

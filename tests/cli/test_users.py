@@ -25,6 +25,9 @@ from operating import (
 
 from procore_signin._store import Store
 from procore_signin._store.records import User
+from procore_signin._store.refresh import TakeLease, TokenRowOf
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
 from procore_signin.emulator import Emulator
 
 
@@ -102,7 +105,7 @@ def test_I2_an_email_that_several_have_lists_them_and_nothing_is_done(
     assert "Several users" in done.err
     for each in (people[0], people[2]):
         assert f"\n{each.id} " in done.err
-        now = store.user(each.id)
+        now = store.ask(UserOf(each.id))
         assert now is not None
         assert now.disabled_at is None
 
@@ -134,9 +137,9 @@ def test_V6_the_state_of_tokens_is_told_and_never_a_token(
     command: Command, store: Store, people: list[User]
 ) -> None:
     user = people[0]
-    row = store.token_row(user.id, "emulator", now=int(time.time()))
+    row = store.ask(TokenRowOf(user.id, "emulator", now=int(time.time())))
     assert row is not None
-    store.take_lease(row, owner="somebody", seconds=30, now=int(time.time()))
+    store.do(TakeLease(row, owner="somebody", seconds=30, now=int(time.time())))
     rows(command.folder, "UPDATE token_sets SET ambiguous = 3 WHERE user_id = ?", user.id)
 
     shown = command("users", "tokens", str(user.id))
@@ -279,14 +282,14 @@ def test_what_cannot_be_undone_asks_first(
     done = command("users", verb, str(people[0].id), stdin=answer)
 
     assert (done.status, said in done.err) == (1, True)
-    now = store.user(people[0].id)
+    now = store.ask(UserOf(people[0].id))
     assert now is not None
     assert now.disabled_at is None
     assert tokens(11).access_token == _kept(store, people[0])
 
 
 def _kept(store: Store, user: User) -> object:
-    found = store.tokens(user.id, user.environment)
+    found = store.ask(TokensOf(user.id, user.environment))
     return None if found is None else found.access_token
 
 
@@ -321,7 +324,7 @@ def test_at_a_terminal_a_person_says_yes(
         os.close(person)
 
     assert f"Disable user {people[0].id} (ann@example.com, emulator)" in seen
-    now = store.user(people[0].id)
+    now = store.ask(UserOf(people[0].id))
     assert now is not None
     assert now.disabled_at is not None
 

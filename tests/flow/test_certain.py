@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from granted import Rotation, approved, at_the_emulator, pass_time
 from mortal import Killed
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
@@ -21,7 +22,11 @@ from procore_signin._flow.users import LONGEST_SIGN_IN_SECONDS, AccessEnded
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.access import EscrowsOf
+from procore_signin._store.escrows import GiveUpTokens
+from procore_signin._store.ledger import EscrowTokens, TakeAttempt
 from procore_signin._store.records import User
+from procore_signin._store.refresh import CommitRefresh, TokenRowOf
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
 
@@ -184,7 +189,7 @@ def test_I7_settling_costs_one_request_and_a_failure_harms_nobody(
         "/token",
         "/token/info",
     ]
-    row = door.store.token_row(user.id, "emulator", now=int(clock.now))
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=int(clock.now)))
     assert row is not None
     assert not row.settled
 
@@ -218,7 +223,7 @@ def test_I5_withdrawals_that_overlap_take_nothing_for_lost(
             told = list(threads.map(act, ["disable", "sweep", "disable", "sweep"]))
         assert set(told) <= {"confirmed", "none", "swept"}
         assert refreshable(emulator) == 0
-        assert door.store.escrows_of(user.id) == []
+        assert door.store.ask(EscrowsOf(user.id)) == []
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -231,13 +236,12 @@ def test_I5_who_withdrew_the_tokens_hears_what_another_one_made_of_them(
         front_door(tmp_path, procore, clock) as other,
     ):
         user = sign_in(door).user
-        usual = door.store.escrows_of
 
-        def later(user_id: int) -> list[Any]:
+        def later(usual: Callable[[], object], _: EscrowsOf) -> object:
             other.disable(user)
-            return usual(user_id)
+            return usual()
 
-        monkeypatch.setattr(door.store, "escrows_of", later)
+        meet(monkeypatch, door.store, EscrowsOf, later)
         ended = ENDS[how](door, user)
         assert ended is not None
         assert (ended.revocation, ended.certain) == ("confirmed", True)
@@ -253,16 +257,15 @@ def test_I5_who_withdrew_the_tokens_hears_of_another_ones_doubt(
         front_door(tmp_path, procore, clock) as other,
     ):
         user = sign_in(door).user
-        usual = door.store.escrows_of
 
-        def later(user_id: int) -> list[Any]:
+        def later(usual: Callable[[], object], _mine: EscrowsOf) -> object:
             procore.next("/oauth/token/info", expired, expired)
             procore.next("/oauth/token", lost)
             for _ in range(2):
                 other.disable(user)
-            return usual(user_id)
+            return usual()
 
-        monkeypatch.setattr(door.store, "escrows_of", later)
+        meet(monkeypatch, door.store, EscrowsOf, later)
         ended = door.disable(user)
         assert ended is not None
         assert (ended.revocation, ended.certain) == ("unsure", False)
@@ -323,8 +326,10 @@ def test_I7_a_refresher_that_was_killed_leaves_a_doubt_only_where_something_may_
         emulator, door, clock, user = it
         pass_time(emulator, clock, age)
         with monkeypatch.context() as patched:
-            where, what = (door.store, "commit_refresh") if sent else (door._transport, "send")
-            patched.setattr(where, what, die)
+            if sent:
+                meet(patched, door.store, CommitRefresh, die)
+            else:
+                patched.setattr(door._transport, "send", die)
             with pytest.raises(Killed):
                 door.fresh_tokens(user, rejected=1)
         pass_time(emulator, clock, 31)  # its lease is over
@@ -398,8 +403,14 @@ def test_I7_nothing_is_certain_while_somebody_is_signing_in_whom_nobody_can_name
     """It may be this person: the ledger knows no more of a process that was killed there."""
     attempt = new_attempt(door.context, return_to="/")
     now = door.context.now()
-    door.store.take_attempt(
-        attempt.state_hash, environment="emulator", now=now, expires_at=now + 600, code_hash=None
+    door.store.do(
+        TakeAttempt(
+            attempt.state_hash,
+            environment="emulator",
+            now=now,
+            expires_at=now + 600,
+            code_hash=None,
+        )
     )
     ended = door.disable(user)
     assert ended is not None
@@ -415,11 +426,17 @@ def test_I7_tokens_of_a_sign_in_that_was_killed_keep_everybody_uncertain_until_t
 ) -> None:
     attempt = new_attempt(door.context, return_to="/")
     now = door.context.now()
-    door.store.take_attempt(
-        attempt.state_hash, environment="emulator", now=now, expires_at=now + 600, code_hash=None
+    door.store.do(
+        TakeAttempt(
+            attempt.state_hash,
+            environment="emulator",
+            now=now,
+            expires_at=now + 600,
+            code_hash=None,
+        )
     )
     left = TokenSet(Secret("fake-access-9", "t"), Secret("fake-refresh-9", "t"), now + 5400)
-    door.store.escrow(attempt.state_hash, left, environment="emulator", now=now)
+    door.store.do(EscrowTokens(attempt.state_hash, left, environment="emulator", now=now))
     clock.advance(ORPHANED_AFTER + 1)
     ended = door.disable(user)
     assert ended is not None
@@ -437,13 +454,15 @@ def test_O6_what_procore_never_confirms_keeps_nobody_else_waiting(
         pair = TokenSet(
             Secret(f"fake-access-x{number}", "t"), Secret(f"fake-refresh-x{number}", "t"), 2**40
         )
-        door.store.give_up_tokens(
-            pair,
-            state_hash=f"{number:064x}",
-            environment="emulator",
-            user_id=None,
-            refreshed=None,
-            now=int(clock.now) + number // FAILURES_AT_ONCE,  # the last one a second later
+        door.store.do(
+            GiveUpTokens(
+                pair,
+                state_hash=f"{number:064x}",
+                environment="emulator",
+                user_id=None,
+                refreshed=None,
+                now=int(clock.now) + number // FAILURES_AT_ONCE,  # the last one a second later
+            )
         )
     clock.advance(ORPHANED_AFTER + 2)
     procore.next("/oauth/revoke", *[reply(403, {"error": "unauthorized_client"})] * 100)

@@ -7,10 +7,11 @@ from scripted import Clock, ScriptedProcore, reply, sign_in
 
 from procore_signin._api.service_account import ServiceTokens
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.lease import LEASE_SECONDS, PAUSE_SECONDS
 from procore_signin._flow.outage import FAILURES, Outage
 from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS as LONGEST_OUTAGE_PAUSE
-from procore_signin._flow.refresh import LEASE_SECONDS, PAUSE_SECONDS
 from procore_signin._store.records import TokenRow, User
+from procore_signin._store.refresh import RedateLease, TakeLease, TokenRowOf
 from procore_signin.errors import ProcoreUnavailable
 
 HOURS = 3 * 3600
@@ -22,7 +23,7 @@ def user(door: ProcoreSignIn) -> User:
 
 
 def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
-    row = door.store.token_row(user.id, "emulator", now=door.context.now())
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
     assert row is not None
     return row
 
@@ -46,7 +47,9 @@ def test_R14_a_lease_of_a_process_that_was_killed_lasts_as_long_as_it_was_meant_
 ) -> None:
     clock.advance(HOURS)
     row = row_of(door, user)
-    assert door.store.take_lease(row, owner="dead", seconds=LEASE_SECONDS, now=door.context.now())
+    assert door.store.do(
+        TakeLease(row, owner="dead", seconds=LEASE_SECONDS, now=door.context.now())
+    )
     clock.advance(-HOURS)
     began = clock.now
     monkeypatch.setattr(door._runner, "_sleep", clock.advance)
@@ -58,17 +61,19 @@ def test_R14_a_lease_is_not_cut_short_while_its_owner_may_be_at_work(
     door: ProcoreSignIn, clock: Clock, user: User
 ) -> None:
     row = row_of(door, user)
-    assert door.store.take_lease(
-        row, owner="alive", seconds=LEASE_SECONDS, now=door.context.now() + HOURS
+    assert door.store.do(
+        TakeLease(row, owner="alive", seconds=LEASE_SECONDS, now=door.context.now() + HOURS)
     )
     misdated = row_of(door, user)
     assert misdated.misdated
-    redated = door.store.redate_lease(misdated, now=door.context.now())
+    redated = door.store.do(RedateLease(misdated, now=door.context.now()))
     assert redated is not None
     assert (redated.leased, redated.misdated) == (True, False)
     again = redated
-    assert door.store.take_lease(again, owner="other", seconds=1, now=int(clock.now) + 29) is None
-    assert door.store.take_lease(again, owner="other", seconds=1, now=int(clock.now) + 30)
+    assert (
+        door.store.do(TakeLease(again, owner="other", seconds=1, now=int(clock.now) + 29)) is None
+    )
+    assert door.store.do(TakeLease(again, owner="other", seconds=1, now=int(clock.now) + 30))
 
 
 def test_R14_a_token_that_seems_to_have_more_left_than_it_ever_had_is_served_and_refreshed(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from mortal import Killed
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
@@ -23,8 +24,12 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
-from procore_signin._store.escrows import HOLD_SECONDS
+from procore_signin._store.engine.command import Command
+from procore_signin._store.escrows import HOLD_SECONDS, GiveUpTokens
+from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt
 from procore_signin._store.records import User
+from procore_signin._store.refresh import CommitRefresh, TokenRowOf
+from procore_signin._store.withdrawal import HoldEscrow
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, StoreUnavailable
 
 LATE = {"fake-access-50", "fake-refresh-50"}
@@ -108,11 +113,11 @@ def test_C14_a_pair_that_comes_too_late_is_revoked_whenever_procore_is_well_agai
     procore.requests.clear()
     an_hour_later(door, procore, clock)
     assert set(procore.revoked) >= LATE
-    assert door.store.escrowed(int(clock.now) + 1) == []
+    assert door.store.ask(Escrowed(int(clock.now) + 1)) == []
 
 
 def pairs_in_escrow(door: ProcoreSignIn) -> set[str]:
-    found = door.store.escrowed(2_000_000_000)
+    found = door.store.ask(Escrowed(2_000_000_000))
     return {each.tokens.access_token.reveal() for each in found if each.tokens is not None}
 
 
@@ -146,7 +151,7 @@ def test_C14_a_process_that_dies_before_it_can_tell_of_a_late_pair_leaves_a_doub
     """The old refresh token is dead and no one knows the new one: that is never `confirmed`."""
     with refreshing():
         ended: Any = ENDS[how](door, user)
-        monkeypatch.setattr(Store, "commit_refresh", die)
+        meet(monkeypatch, Store, CommitRefresh, die)
     assert (ended.revocation, ended.certain) == ("pending", False)
     clock.advance(REFRESH_ENDS_WITHIN)
     procore.next("/oauth/token/info", EXPIRED)
@@ -192,19 +197,20 @@ def test_I5_a_refresh_that_was_under_way_and_got_no_answer_leaves_a_doubt(
 
 
 class Away:
-    """A database that is away for some calls of one method."""
+    """A database that is away for some commands of one kind."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str, times: int) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, command: type[Command[Any]], times: int
+    ) -> None:
         self.left = times
-        usual = getattr(Store, method)
 
-        def call(store: Store, *arguments: Any, **more: Any) -> Any:
+        def call(usual: Callable[[], Any], _: object) -> Any:
             self.left -= 1
             if self.left >= 0:
                 raise StoreUnavailable("down")
-            return usual(store, *arguments, **more)
+            return usual()
 
-        monkeypatch.setattr(Store, method, call)
+        meet(monkeypatch, Store, command, call)
 
 
 @pytest.fixture
@@ -221,7 +227,7 @@ def test_C14_tokens_are_written_down_however_long_the_database_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     began = clock.now
-    Away(monkeypatch, "give_up_tokens", 4000)
+    Away(monkeypatch, GiveUpTokens, 4000)
     procore.next("/oauth/revoke", *[UNWELL] * 4000)
     assert patient.run(give_up(door.context, TOKENS)) == "pending"
     assert clock.now - began > 3600
@@ -237,7 +243,7 @@ def test_C14_tokens_are_revoked_while_the_database_is_away(
     patient: Runner,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Away(monkeypatch, "give_up_tokens", 200)
+    Away(monkeypatch, GiveUpTokens, 200)
     procore.next("/oauth/revoke", UNWELL, UNWELL)
     assert patient.run(give_up(door.context, TOKENS)) == "confirmed"
     assert set(procore.revoked) == LATE
@@ -253,10 +259,10 @@ def test_C14_a_process_that_ends_without_the_database_says_what_is_known(
     unwell: bool,
     known: str,
 ) -> None:
-    Away(monkeypatch, "give_up_tokens", 1000)
+    Away(monkeypatch, GiveUpTokens, 1000)
     if unwell:
         procore.next("/oauth/revoke", *[UNWELL] * 10)
-    row = door.store.token_row(user.id, "emulator", now=0)
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=0))
     runner = Runner(door.store, procore, sleep=lambda _: None)
     monkeypatch.setattr(runner._background, "ending", lambda: ENDING_SECONDS + 1)
     assert runner.run(give_up(door.context, TOKENS, refreshed=row)) == known
@@ -268,7 +274,7 @@ def test_C14_a_database_that_goes_away_after_the_tokens_were_written_down_loses_
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    Away(monkeypatch, "hold_escrow", 1)
+    Away(monkeypatch, HoldEscrow, 1)
     assert door.run(give_up(door.context, TOKENS)) == "pending"
     an_hour_later(door, procore, clock)
     assert set(procore.revoked) == LATE
@@ -301,8 +307,8 @@ def said(
 
 
 def away(monkeypatch: pytest.MonkeyPatch) -> Hooks:
-    Away(monkeypatch, "escrow", 1)
-    Away(monkeypatch, "fail_attempt", 1)
+    Away(monkeypatch, EscrowTokens, 1)
+    Away(monkeypatch, FailAttempt, 1)
     return Hooks()
 
 

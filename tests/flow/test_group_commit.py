@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from doing import Asking, Doing, in_words
 from migrated import migrated
 from own_process import run_script
 from scripted import KEYS
 
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.runner import Runner
-from procore_signin._flow.steps import Flow, long_work, read, write
+from procore_signin._flow.steps import Flow, ask, do
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import KeyRing, Store
-from procore_signin._store.engine.statement import Transaction
+from procore_signin._store.engine.statement import Statements, change
+from procore_signin._store.ledger import AttemptOf, EscrowTokens, TakeAttempt
 from procore_signin._store.records import NewSession
+from procore_signin._store.sessions import EndSessions, end_all
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import AttemptInvalid, StoreUnavailable
@@ -45,11 +49,7 @@ def state(number: int) -> str:
 
 
 def taking(number: int) -> Flow[Any]:
-    return write(
-        lambda store: store.take_attempt(
-            state(number), environment="emulator", now=NOW, expires_at=NOW + 1800
-        )
-    )
+    return do(TakeAttempt(state(number), environment="emulator", now=NOW, expires_at=NOW + 1800))
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ async def test_a_refusal_is_told_to_its_own_caller_alone(
     runner: AsyncRunner, numbers: Callable[[], list[int]]
 ) -> None:
     tokens = TokenSet(Secret("fake", "access token"), None, NOW)
-    refused = write(lambda store: store.escrow(state(9), tokens, environment="emulator", now=NOW))
+    refused = do(EscrowTokens(state(9), tokens, environment="emulator", now=NOW))
     outcomes = await asyncio.gather(
         *(runner.run(flow) for flow in (taking(1), refused, taking(2))), return_exceptions=True
     )
@@ -177,8 +177,8 @@ async def test_a_refusal_is_told_to_its_own_caller_alone(
 async def test_a_refusal_after_a_change_undoes_its_own_write_alone(
     runner: AsyncRunner, path: Path, numbers: Callable[[], list[int]]
 ) -> None:
-    refused = write(
-        lambda store: store.complete_sign_in(
+    refused = do(
+        CompleteSignIn(
             state(9),
             me=Me(9, "nine@procore.com", None, "{}"),
             environment="emulator",
@@ -202,10 +202,10 @@ async def test_a_refusal_after_a_change_undoes_its_own_write_alone(
 async def test_a_defect_of_one_write_is_told_to_its_own_caller_alone(
     runner: AsyncRunner, numbers: Callable[[], list[int]]
 ) -> None:
-    def defect(transaction: Transaction) -> None:
-        transaction._cursor.execute("INSERT INTO sign_in_ledger (state_hash) VALUES (NULL)")
+    def defect() -> Statements[None]:
+        yield from change(in_words("INSERT INTO sign_in_ledger (state_hash) VALUES (NULL)"), {})
 
-    flows = (taking(1), write(lambda store: store._database.write(defect)), taking(2))
+    flows = (taking(1), do(Doing(defect)), taking(2))
     outcomes = await asyncio.gather(*(runner.run(flow) for flow in flows), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [type(None), RuntimeError, type(None)]
     assert numbers() == [1, 2]
@@ -239,11 +239,11 @@ async def test_a_defect_that_the_commit_finds_leaves_nobody_waiting(
 ) -> None:
     await runner.run(taking(0))
 
-    def defect(transaction: Transaction) -> None:
-        transaction._cursor.execute("PRAGMA defer_foreign_keys=ON")
-        transaction._cursor.execute("UPDATE sign_in_ledger SET user_id = 999999")
+    def defect() -> Statements[None]:
+        yield from change(in_words("PRAGMA defer_foreign_keys=ON"), {})
+        yield from change(in_words("UPDATE sign_in_ledger SET user_id = 999999"), {})
 
-    flows = (taking(1), write(lambda store: store._database.write(defect)))
+    flows = (taking(1), do(Doing(defect)))
     outcomes = await asyncio.gather(*(runner.run(flow) for flow in flows), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [RuntimeError, RuntimeError]
     await runner.run(taking(2))
@@ -339,11 +339,12 @@ async def another_thread_writing(store: Store) -> AsyncIterator[None]:
     """A thread of this process that holds the lock until the block ends."""
     inside, leave = threading.Event(), threading.Event()
 
-    def hold(_: Transaction) -> None:
+    def hold() -> Statements[None]:
+        yield from ()
         inside.set()
         leave.wait(SECONDS)
 
-    holder = asyncio.create_task(asyncio.to_thread(store._database.write, hold))
+    holder = asyncio.create_task(asyncio.to_thread(store.do, Doing(hold)))
     assert await asyncio.to_thread(inside.wait, SECONDS)
     yield
     leave.set()
@@ -356,11 +357,11 @@ async def test_writes_that_have_to_wait_for_others_are_done_off_the_event_loop(
     runner: AsyncRunner, store: Store, path: Path, numbers: Callable[[], list[int]], who: str
 ) -> None:
     def take_here(number: int) -> Flow[int]:
-        def work(store: Store) -> int:
-            store.end_sessions(number)
+        def body() -> Statements[int]:
+            yield from end_all(number)
             return threading.get_ident()
 
-        return write(work)
+        return do(Doing(body))
 
     here = threading.get_ident()
     assert await runner.run(take_here(0)) == here
@@ -369,7 +370,7 @@ async def test_writes_that_have_to_wait_for_others_are_done_off_the_event_loop(
         writes = [asyncio.create_task(runner.run(take_here(number))) for number in range(3)]
         writes.append(asyncio.create_task(runner.run(taking(1))))
         await turns()
-        assert await runner.run(read(lambda store: store.attempt(state(1)))) is None
+        assert await runner.run(ask(AttemptOf(state(1)))) is None
         assert not any(task.done() for task in writes)
     threads = set((await asyncio.gather(*writes))[:3])
     assert len(threads) == 1
@@ -385,12 +386,13 @@ async def test_long_work_is_in_no_group_and_holds_none_up(
 ) -> None:
     begun, leave = threading.Event(), threading.Event()
 
-    def long(_: Store) -> str:
+    def long() -> Statements[str]:
+        yield from ()
         begun.set()
         leave.wait(SECONDS)
         return "counted"
 
-    counting = asyncio.create_task(runner.run(long_work(long)))
+    counting = asyncio.create_task(runner.run(ask(Asking(long, long=True))))
     assert await asyncio.to_thread(begun.wait, SECONDS)
     group = store.group()
     assert group is not None
@@ -426,7 +428,7 @@ async def test_whoever_writes_when_the_flusher_has_ended_waits_for_the_disk_itse
     with ThreadPoolExecutor(1) as threads, ThreadPoolExecutor(1) as flusher:
         flusher.shutdown()
         writes = GroupCommit(store, asyncio.get_running_loop(), threads, flusher)
-        await asyncio.gather(*(writes.do(lambda store: store.end_sessions(1)) for _ in range(2)))
+        await asyncio.gather(*(writes.do(EndSessions(1)) for _ in range(2)))
         await AsyncRunner(store, NO_TRANSPORT).run(taking(1))
     assert numbers() == [1]
 
@@ -464,9 +466,10 @@ def test_event_loops_and_threads_that_share_one_store_all_get_their_writes_done(
 WRITER = """
 import asyncio, itertools, os, sys, threading
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.steps import write
+from procore_signin._flow.steps import do
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.ledger import TakeAttempt
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("k1:" + "A" * 43, "keys")))
 runner = AsyncRunner(store, None)
@@ -482,7 +485,7 @@ async def visitor():
     for number in numbers:
         if str(number) == sys.argv[2]:
             runner._flusher.submit(die)
-        await runner.run(write(lambda store: store.take_attempt(
+        await runner.run(do(TakeAttempt(
             f"{number:064d}", environment="emulator", now=1, expires_at=2)))
         os.write(1, b"%d\\n" % number)
 
@@ -521,15 +524,16 @@ def test_C12_after_kill_9_every_write_whose_caller_was_told_is_in_the_database(
 FORK = """
 import asyncio, os, sys
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.steps import write
+from procore_signin._flow.steps import do
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.ledger import TakeAttempt
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 runner = AsyncRunner(store, None)
 
 def take(name):
-    done = asyncio.run(runner.run(write(lambda store: store.take_attempt(
+    done = asyncio.run(runner.run(do(TakeAttempt(
         name * 64, environment="emulator", now=1, expires_at=2))))
     assert done is None, name
 

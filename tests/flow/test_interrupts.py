@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from interrupting import ends_on_another_thread, interrupted_everywhere
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
@@ -28,6 +29,7 @@ from procore_signin._flow.running.background import LATER_AT_ONCE
 from procore_signin._flow.steps import Flow, call, once, send, shield, wait
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.records import TokenRow, User
+from procore_signin._store.refresh import CommitRefresh, TokenRowOf
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
 
 Interrupt = Callable[[int], None]
@@ -75,7 +77,7 @@ def user(door: ProcoreSignIn) -> User:
 
 
 def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
-    row = door.store.token_row(user.id, "emulator", now=door.context.now())
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
     assert row is not None
     return row
 
@@ -568,14 +570,14 @@ def test_R13_a_signal_that_meets_the_loop_while_it_writes_the_pair_down_does_not
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock.advance(5400)
-    commit, signals = door.store.commit_refresh, [SoftLimitError()]
+    signals = [SoftLimitError()]
 
-    def interrupted(*arguments: Any, **more: Any) -> Any:
+    def interrupted(commit: Callable[[], object], _: CommitRefresh) -> object:
         if signals:
             raise signals.pop()
-        return commit(*arguments, **more)
+        return commit()
 
-    monkeypatch.setattr(door.store, "commit_refresh", interrupted)
+    meet(monkeypatch, door.store, CommitRefresh, interrupted)
 
     async def main() -> None:
         transport = Slow(procore)

@@ -12,21 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import SignInAttempt, new_attempt
-from procore_signin._flow.sign_in import (
-    Browser,
-    SignedIn,
-    finish_sign_in,
-    hash_code,
-    hash_session_token,
-)
+from procore_signin._flow.phases import SignedIn
+from procore_signin._flow.sessions import Browser, hash_session_token
+from procore_signin._flow.sign_in import finish_sign_in, hash_code
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._store import Store
+from procore_signin._store import CompletedSignIn, Store
+from procore_signin._store.access import DisableUser
+from procore_signin._store.sessions import (
+    CountSessions,
+    EndSessionOf,
+    EndSessions,
+    MeJson,
+    SessionOf,
+)
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin.errors import AttemptInvalid, GrantLost, SignInRefused, StoreUnavailable
 
 CODE = "Fake-Code-1"
@@ -62,18 +68,20 @@ def hash_of(signed_in: SignedIn) -> str:
 
 def sign_out(door: ProcoreSignIn, signed_in: SignedIn) -> None:
     now = door.context.now()
-    session = door.store.session(hash_of(signed_in), environment="emulator", now=now)
+    session = door.store.ask(SessionOf(hash_of(signed_in), environment="emulator", now=now))
     assert session is not None
-    door.store.end_session_of(session.user.id, session.id)
+    door.store.do(EndSessionOf(session.user.id, session.id))
 
 
 def lives(door: ProcoreSignIn, signed_in: SignedIn) -> bool:
     now = door.context.now()
-    return door.store.session(hash_of(signed_in), environment="emulator", now=now) is not None
+    return (
+        door.store.ask(SessionOf(hash_of(signed_in), environment="emulator", now=now)) is not None
+    )
 
 
 def live(door: ProcoreSignIn) -> int:
-    return door.store.count_sessions(now=door.context.now())
+    return door.store.ask(CountSessions(now=door.context.now()))
 
 
 @pytest.mark.parametrize(
@@ -193,14 +201,14 @@ def test_S2_a_joined_callback_replaces_the_session_that_the_browser_holds(
 def test_S2_what_me_answered_goes_over_to_the_joined_session(door: ProcoreSignIn) -> None:
     attempt = begin(door)
     first = finish(door, attempt)
-    before = door.store.session(hash_of(first), environment="emulator", now=NOW)
+    before = door.store.ask(SessionOf(hash_of(first), environment="emulator", now=NOW))
     assert before is not None
-    said = door.store.me_json(before.id)
-    after = door.store.session(
-        hash_of(finish(door, attempt, CODE, first)), environment="emulator", now=NOW
+    said = door.store.ask(MeJson(before.id))
+    after = door.store.ask(
+        SessionOf(hash_of(finish(door, attempt, CODE, first)), environment="emulator", now=NOW)
     )
     assert after is not None
-    assert door.store.me_json(after.id) == said != "null"
+    assert door.store.ask(MeJson(after.id)) == said != "null"
 
 
 def test_C3_a_clock_that_was_set_back_opens_no_attempt_again(
@@ -246,7 +254,7 @@ def test_S6_nobody_who_signed_out_meanwhile_comes_in_again_though_signed_in_else
 def test_I5_nobody_joins_who_was_disabled_meanwhile(door: ProcoreSignIn) -> None:
     attempt = begin(door)
     user = finish(door, attempt).user
-    door.store.disable_user(user.id, now=NOW)
+    door.store.do(DisableUser(user.id, now=NOW))
     with pytest.raises((SignInRefused, AttemptInvalid)):
         finish(door, attempt)
     assert live(door) == 0
@@ -298,14 +306,12 @@ def test_C5_a_refusal_that_comes_twice_says_so_twice(door: ProcoreSignIn) -> Non
 def test_C12_a_lost_answer_to_the_commit_leaves_one_session_and_the_join(
     door: ProcoreSignIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Store.complete_sign_in
-
-    def committed_and_cut(store: Store, *arguments: Any, **named: Any) -> None:
-        monkeypatch.setattr(Store, "complete_sign_in", real)
-        real(store, *arguments, **named)
+    def committed_and_cut(complete: Callable[[], object], _: CompleteSignIn) -> None:
+        monkeypatch.undo()
+        complete()
         raise StoreUnavailable("The connection broke during the commit")
 
-    monkeypatch.setattr(Store, "complete_sign_in", committed_and_cut)
+    meet(monkeypatch, Store, CompleteSignIn, committed_and_cut)
     attempt = begin(door)
     first = finish(door, attempt)
     assert (first.created, live(door)) == (True, 1)
@@ -317,13 +323,11 @@ def test_C12_a_lost_answer_to_the_commit_leaves_one_session_and_the_join(
 def test_C12_a_commit_without_an_answer_ends_quietly_when_its_session_is_gone_already(
     door: ProcoreSignIn, procore: ScriptedProcore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Store.complete_sign_in
-
-    def committed_and_cut(store: Store, *arguments: Any, **named: Any) -> None:
-        store.end_sessions(real(store, *arguments, **named).user.id)
+    def committed_and_cut(complete: Callable[[], CompletedSignIn], _: CompleteSignIn) -> None:
+        door.store.do(EndSessions(complete().user.id))
         raise StoreUnavailable("The connection broke during the commit")
 
-    monkeypatch.setattr(Store, "complete_sign_in", committed_and_cut)
+    meet(monkeypatch, Store, CompleteSignIn, committed_and_cut)
     assert refused(finish, door, begin(door)) == "used"
     assert procore.revoked == []
 

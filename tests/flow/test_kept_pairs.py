@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from doing import meet
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow import refresh
-from procore_signin._flow.refresh import COMMIT_PAUSES, LEASE_SECONDS, fresh_tokens
+from procore_signin._flow import lease
+from procore_signin._flow.lease import COMMIT_PAUSES, LEASE_SECONDS
+from procore_signin._flow.refresh import fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.records import TokenRow, User
+from procore_signin._store.refresh import CommitRefresh, ReleaseLease, TokenRowOf
 from procore_signin.errors import GrantLost, StoreUnavailable
 from procore_signin.events import Event, listen
 
@@ -32,16 +34,11 @@ class Away:
         self.kept = threading.Event()
         self.tries = 0
         self._error = error
-        self._commit = Store.commit_refresh
+        meet(monkeypatch, Store, CommitRefresh, self.commit)
 
-        def commit_refresh(store: Store, *args: Any, **more: Any) -> Any:
-            return self.commit(store, *args, **more)
-
-        monkeypatch.setattr(Store, "commit_refresh", commit_refresh)
-
-    def commit(self, store: Store, *args: Any, **more: Any) -> Any:
+    def commit(self, usual: Callable[[], object], _: CommitRefresh) -> object:
         if self.back.is_set():
-            return self._commit(store, *args, **more)
+            return usual()
         self.tries += 1
         if self.tries > len(COMMIT_PAUSES) + 1:
             self.kept.set()  # those who waited were told
@@ -68,7 +65,7 @@ def user(door: ProcoreSignIn) -> User:
 
 
 def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
-    row = door.store.token_row(user.id, "emulator", now=door.context.now())
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
     assert row is not None
     return row
 
@@ -141,7 +138,7 @@ def test_R15_a_process_that_ends_goes_on_for_a_while_and_says_what_it_leaves(
 ) -> None:
     told: list[tuple[Event, object]] = []
     stop = listen(lambda event, fields: told.append((event, fields.get("user"))))
-    monkeypatch.setattr(refresh, "ENDING_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "ENDING_SECONDS", 0.2)
     clock.advance(5400)
     with pytest.raises(StoreUnavailable):
         door.fresh_tokens(user)
@@ -208,14 +205,14 @@ def test_R13_a_lease_that_could_not_be_given_back_is_given_back_when_the_databas
 ) -> None:
     clock.advance(5400)
     procore.next("/oauth/token", reply(503, {}), reply(503, {}))
-    release, failures = Store.release_lease, iter([StoreUnavailable("down")] * 2)
+    failures = iter([StoreUnavailable("down")] * 2)
 
-    def unsteady(store: Store, *args: Any, **more: Any) -> None:
+    def unsteady(release: Callable[[], object], _: ReleaseLease) -> None:
         for failure in failures:
             raise failure
-        release(store, *args, **more)
+        release()
 
-    monkeypatch.setattr(Store, "release_lease", unsteady)
+    meet(monkeypatch, Store, ReleaseLease, unsteady)
     monkeypatch.setattr(door._runner, "_sleep", lambda _: None)
     with pytest.raises(Exception, match="503"):
         door.fresh_tokens(user)

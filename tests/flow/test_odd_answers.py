@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from doing import meet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
@@ -20,7 +21,10 @@ from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.users import disable
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
+from procore_signin._store.escrows import GiveUpTokens
+from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt
 from procore_signin._store.records import TokenRow, User
+from procore_signin._store.refresh import TokenRowOf
 from procore_signin.errors import (
     GrantLost,
     ProcoreSignInError,
@@ -46,7 +50,7 @@ def odd() -> Iterator[list[Mapping[str, Field]]]:
 
 
 def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
-    row = door.store.token_row(user.id, "emulator", now=door.context.now())
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
     assert row is not None
     return row
 
@@ -215,7 +219,7 @@ def test_T9_a_sign_in_revokes_what_it_finds_in_an_answer_that_it_cannot_use(
     with pytest.raises(ProcoreSignInError):
         sign_in(door)
     assert procore.revoked == revoked
-    assert door.store.escrowed(NOW + 10_000) == []
+    assert door.store.ask(Escrowed(NOW + 10_000)) == []
     assert len(procore.exchanges) == 1
 
 
@@ -231,18 +235,18 @@ def test_T9_what_could_not_be_revoked_stays_in_the_ledger_until_the_janitor_has(
     procore.next(TOKEN, reply(400, INVALID_GRANT))
     door.run(sweep(door.context))
     assert procore.revoked[1:] == ["fake-refresh-7"] * 2
-    assert door.store.escrowed(NOW + 10_000) == []
+    assert door.store.ask(Escrowed(NOW + 10_000)) == []
 
 
 def test_T9_what_is_found_is_revoked_although_the_database_fails(
     door: ProcoreSignIn, procore: ScriptedProcore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down(*_: object, **__: object) -> None:
+    def down(*_: object) -> None:
         raise StoreUnavailable("The database is away")
 
     def answer(_: HttpRequest) -> HttpResponse:
-        for name in ("escrow", "clear_escrow", "fail_attempt"):
-            monkeypatch.setattr(Store, name, down)
+        for command in (EscrowTokens, GiveUpTokens, FailAttempt):
+            meet(monkeypatch, Store, command, down)
         return tokens(7, access_token=None)
 
     procore.next(TOKEN, answer)

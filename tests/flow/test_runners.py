@@ -2,14 +2,16 @@ import asyncio
 import threading
 
 import pytest
+from doing import Asking, Doing
 from scripted import ScriptedProcore, reply
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
 from procore_signin._flow.running.runner import Runner
-from procore_signin._flow.steps import Flow, later, long_work, read, send, shield, wait, write
+from procore_signin._flow.steps import Flow, ask, do, later, send, shield, wait
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.engine.statement import Statements
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
 
 PING = HttpRequest("GET", "http://127.0.0.1:4568/ping")
@@ -155,15 +157,21 @@ async def test_closing_waits_for_work_that_was_left_for_later(door: ProcoreSignI
     assert done == ["pinged"]
 
 
+def which_thread() -> Statements[int]:
+    yield from ()
+    return threading.get_ident()
+
+
 @pytest.mark.asyncio
 async def test_sqlite_is_used_on_the_loop_and_long_work_is_done_on_one_other_thread(
     door: ProcoreSignIn,
 ) -> None:
     runner = AsyncRunner(door.store, AsyncProcore())
     here = threading.get_ident()
-    assert await runner.run(read(lambda _store: threading.get_ident())) == here
-    assert await runner.run(write(lambda _store: threading.get_ident())) == here
-    others = {await runner.run(long_work(lambda _store: threading.get_ident())) for _ in range(3)}
+    assert await runner.run(ask(Asking(which_thread))) == here
+    assert await runner.run(do(Doing(which_thread))) == here
+    long = Asking(which_thread, long=True)
+    others = {await runner.run(ask(long)) for _ in range(3)}
     assert len(others) == 1
     assert here not in others
     await runner.aclose()

@@ -1,7 +1,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import SignInAttempt, new_attempt
 from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
+from procore_signin._flow.phases import SignedIn
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.sessions import sign_out
-from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
-from procore_signin._flow.steps import Send, Shield, Work
+from procore_signin._flow.sessions import Browser, hash_session_token, sign_out
+from procore_signin._flow.sign_in import finish_sign_in
+from procore_signin._flow.steps import Do, Send, Shield
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
+from procore_signin._store.engine.command import Command
+from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt, TakeAttempt
 from procore_signin._store.records import User
+from procore_signin._store.sessions import EndSessions, SessionOf, SessionsOf
+from procore_signin._store.sign_in import CompleteSignIn
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
 from procore_signin.errors import (
     AttemptInvalid,
     ClientMisconfigured,
@@ -63,14 +71,14 @@ def sign_in(door: ProcoreSignIn) -> SignedIn:
 
 
 def tokens_of(door: ProcoreSignIn, signed_in: SignedIn) -> str:
-    kept = door.store.tokens(signed_in.user.id, "emulator")
+    kept = door.store.ask(TokensOf(signed_in.user.id, "emulator"))
     assert kept is not None
     return kept.access_token.reveal()
 
 
 def session_of(door: ProcoreSignIn, signed_in: SignedIn) -> object:
     token = signed_in.session_token.reveal()
-    return door.store.session(hash_session_token(token), environment="emulator", now=NOW)
+    return door.store.ask(SessionOf(hash_session_token(token), environment="emulator", now=NOW))
 
 
 def test_a_code_becomes_a_user_with_tokens_and_a_session(
@@ -194,7 +202,7 @@ def test_C4_a_second_callback_after_signing_out_everywhere_lets_nobody_in(
 ) -> None:
     attempt = begin(door)
     first = finish(door, attempt)
-    door.store.end_sessions(first.user.id)
+    door.store.do(EndSessions(first.user.id))
     with pytest.raises(AttemptInvalid):
         finish(door, attempt)
 
@@ -283,7 +291,7 @@ def test_T7_a_failed_exchange_says_what_to_do_and_is_never_repeated(
     with pytest.raises(error):
         sign_in(door)
     assert len(procore.requests) == 1
-    assert door.store.user(1) is None
+    assert door.store.ask(UserOf(1)) is None
 
 
 @pytest.mark.parametrize(
@@ -303,24 +311,14 @@ def test_C12_when_me_fails_the_tokens_are_given_back_at_once(
     with pytest.raises(ProcoreSignInError):
         sign_in(door)
     assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
-    assert door.store.user(1) is None
-    assert door.store.escrowed(NOW + 10_000) == []
+    assert door.store.ask(UserOf(1)) is None
+    assert door.store.ask(Escrowed(NOW + 10_000)) == []
 
 
-def broken_at(flow: Generator[Any, Any, SignedIn], name: str) -> Generator[Any, Any, SignedIn]:
-    """Run `flow`, with the database failing at the first use of the store's method `name`."""
-
-    class Probe:
-        def __getattr__(self, called: str) -> Any:
-            raise LookupError(called)
-
-    def fails(step: Work) -> bool:
-        try:
-            step.do(Probe())  # type: ignore[arg-type]
-        except LookupError as called:
-            return called.args == (name,)
-        return False
-
+def broken_at(
+    flow: Generator[Any, Any, SignedIn], command: type[Command[Any]]
+) -> Generator[Any, Any, SignedIn]:
+    """Run `flow`, with the database failing at every command of a kind."""
     outcome: Any = None
     error: BaseException | None = None
     while True:
@@ -329,11 +327,11 @@ def broken_at(flow: Generator[Any, Any, SignedIn], name: str) -> Generator[Any, 
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         outcome = error = None
-        if isinstance(step, Work) and fails(step):
+        if isinstance(step, Do) and isinstance(step.command, command):
             error = StoreUnavailable("The database is down")
             continue
         if isinstance(step, Shield):
-            step = Shield(broken_at(step.flow, name))
+            step = Shield(broken_at(step.flow, command))
         try:
             outcome = yield step
         except ProcoreSignInError as raised:
@@ -347,14 +345,14 @@ def test_C12_a_database_that_is_down_before_the_exchange_costs_no_code(
     granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
     flow = finish_sign_in(door.context, attempt, granted, FIREFOX)
     with pytest.raises(StoreUnavailable):
-        door.run(broken_at(flow, "take_attempt"))
+        door.run(broken_at(flow, TakeAttempt))
     assert procore.requests == []
     assert finish(door, attempt).created
 
 
-@pytest.mark.parametrize("down_at", ["escrow", "complete_sign_in"])
+@pytest.mark.parametrize("down_at", [EscrowTokens, CompleteSignIn])
 def test_C12_a_database_that_goes_down_after_the_exchange_leaves_no_grant_and_no_user(
-    door: ProcoreSignIn, procore: ScriptedProcore, down_at: str
+    door: ProcoreSignIn, procore: ScriptedProcore, down_at: type[Command[Any]]
 ) -> None:
     attempt = begin(door)
     granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
@@ -362,7 +360,7 @@ def test_C12_a_database_that_goes_down_after_the_exchange_leaves_no_grant_and_no
     with pytest.raises(StoreUnavailable):
         door.run(broken_at(flow, down_at))
     assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
-    assert door.store.user(1) is None
+    assert door.store.ask(UserOf(1)) is None
 
 
 @pytest.mark.parametrize("at", range(1, 6))
@@ -378,11 +376,11 @@ def test_C13_a_process_that_dies_mid_sign_in_leaves_no_live_grant_once_the_janit
     with front_door(tmp_path, procore, clock) as reborn:
         clock.advance(301)
         reborn.run(sweep(reborn.context))
-        signed_in = reborn.store.user(1) is not None
+        signed_in = reborn.store.ask(UserOf(1)) is not None
         exchanged = bool(procore.exchanges)
         revoked = "fake-access-1" in procore.revoked
         # Between the response to the exchange and the escrow, no one holds the tokens: one step.
-        in_the_gap = done == ["take_attempt", "/oauth/token"]
+        in_the_gap = done == ["TakeAttempt", "/oauth/token"]
         assert not exchanged or signed_in or revoked or in_the_gap
 
 
@@ -406,9 +404,9 @@ def drive_and_die(door: ProcoreSignIn, flow: Generator[Any, Any, Any], *, after:
         elif isinstance(step, Send):
             outcome = door._transport.send(step.request)
             done.append("/" + step.request.url.split("/", 3)[3])
-        elif isinstance(step, Work):
-            outcome = step.do(door.store)
-            done.append("take_attempt" if not done else "work")
+        elif isinstance(step, Do):
+            outcome = door.store.do(step.command)
+            done.append(type(step.command).__name__)
     return done
 
 
@@ -459,7 +457,7 @@ def test_the_application_may_refuse_somebody_before_anything_is_stored(
         with pytest.raises(SignInRefused) as caught:
             sign_in(door)
         assert caught.value.reason == "joecontractor@procore.com is not one of us."
-        assert door.store.user(1) is None
+        assert door.store.ask(UserOf(1)) is None
         assert "fake-access-1" in procore.revoked
         assert sign_in(door).created
 
@@ -476,7 +474,7 @@ def test_the_application_is_told_of_sign_ups_sign_ins_and_sign_outs(
     with front_door(tmp_path, procore, clock, hooks=hooks) as door:
         sign_in(door)
         sign_in(door)
-        session = door.store.sessions_of(1, now=NOW)[0]
+        session = door.store.ask(SessionsOf(1, now=NOW))[0]
         door.run(sign_out(door.context, session))
     assert told == [("up", 1), ("in", 1), ("in", 1), ("out", 1)]
 
@@ -546,17 +544,20 @@ def test_hooks_may_be_async_where_the_front_door_waits(
 UNCERTAIN = StoreUnavailable("The connection broke during the commit")
 
 
-def lose_the_answer(monkeypatch: pytest.MonkeyPatch, method: str, *, happens: bool) -> None:
-    """Have a method of the store fail once, after or before it has done its work."""
-    real = getattr(Store, method)
+def lose_the_answer(
+    monkeypatch: pytest.MonkeyPatch, command: type[Command[Any]], *, happens: bool
+) -> None:
+    """Have a command fail once, after or before it has done its work."""
+    failures = [UNCERTAIN]
 
-    def failing(store: Store, *arguments: Any, **named: Any) -> None:
-        monkeypatch.setattr(Store, method, real)
-        if happens:
-            real(store, *arguments, **named)
-        raise UNCERTAIN
+    def failing(usual: Callable[[], object], _: object) -> object:
+        outcome = usual() if happens or not failures else None
+        for failure in failures[:]:
+            failures.clear()
+            raise failure
+        return outcome
 
-    monkeypatch.setattr(Store, method, failing)
+    meet(monkeypatch, Store, command, failing)
 
 
 def test_C12_a_commit_that_happened_although_its_answer_was_lost_signs_the_person_in(
@@ -565,13 +566,13 @@ def test_C12_a_commit_that_happened_although_its_answer_was_lost_signs_the_perso
     told: list[str] = []
     hooks = Hooks(on_sign_up=lambda _: told.append("up"), on_sign_in=lambda _: told.append("in"))
     with front_door(tmp_path, procore, clock, hooks=hooks) as door:
-        lose_the_answer(monkeypatch, "complete_sign_in", happens=True)
+        lose_the_answer(monkeypatch, CompleteSignIn, happens=True)
         signed_in = sign_in(door)
         assert session_of(door, signed_in) is not None
         assert tokens_of(door, signed_in) == "fake-access-1"
         assert (procore.revoked, signed_in.created, told) == ([], True, ["up", "in"])
         clock.advance(60)
-        lose_the_answer(monkeypatch, "complete_sign_in", happens=True)
+        lose_the_answer(monkeypatch, CompleteSignIn, happens=True)
         again = sign_in(door)
         assert (again.created, told) == (False, ["up", "in", "in"])
         clock.advance(ORPHANED_AFTER + 1)
@@ -582,11 +583,11 @@ def test_C12_a_commit_that_happened_although_its_answer_was_lost_signs_the_perso
 def test_C12_a_commit_that_did_not_happen_gives_the_tokens_back(
     door: ProcoreSignIn, procore: ScriptedProcore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lose_the_answer(monkeypatch, "complete_sign_in", happens=False)
+    lose_the_answer(monkeypatch, CompleteSignIn, happens=False)
     with pytest.raises(StoreUnavailable):
         sign_in(door)
     assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
-    assert door.store.user(1) is None
+    assert door.store.ask(UserOf(1)) is None
 
 
 @pytest.mark.parametrize("happened", [True, False])
@@ -598,8 +599,8 @@ def test_C12_while_nobody_can_tell_nothing_is_revoked_and_the_janitor_decides(
     *,
     happened: bool,
 ) -> None:
-    lose_the_answer(monkeypatch, "complete_sign_in", happens=happened)
-    lose_the_answer(monkeypatch, "fail_attempt", happens=False)
+    lose_the_answer(monkeypatch, CompleteSignIn, happens=happened)
+    lose_the_answer(monkeypatch, FailAttempt, happens=False)
     with pytest.raises(StoreUnavailable):
         sign_in(door)
     assert procore.revoked == []

@@ -9,15 +9,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from doing import meet
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.lease import LEASE_SECONDS, REQUEST_SECONDS
 from procore_signin._flow.outage import LONGEST_PAUSE_SECONDS
 from procore_signin._flow.refresh import (
     EARLY_SECONDS,
-    LEASE_SECONDS,
     LEEWAY_SECONDS,
-    REQUEST_SECONDS,
     FreshToken,
     fresh_tokens,
 )
@@ -28,6 +28,9 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.records import TokenRow, User
+from procore_signin._store.refresh import CommitRefresh, TakeLease, TokenRowOf
+from procore_signin._store.sessions import SessionsOf
+from procore_signin._store.tokens import TokensOf
 from procore_signin._transport.pyreqwest import PyreqwestTransport
 from procore_signin.environments import SANDBOX
 from procore_signin.errors import (
@@ -51,7 +54,7 @@ def user(door: ProcoreSignIn) -> User:
 
 
 def row_of(door: ProcoreSignIn, user: User) -> TokenRow:
-    row = door.store.token_row(user.id, "emulator", now=door.context.now())
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
     assert row is not None
     return row
 
@@ -413,7 +416,7 @@ def test_R12_a_thread_that_waits_for_another_process_ends_when_its_front_door_is
         user = sign_in(door).user
         clock.advance(5400)
         row = row_of(door, user)
-        assert door.store.take_lease(row, owner="other", seconds=30, now=door.context.now())
+        assert door.store.do(TakeLease(row, owner="other", seconds=30, now=door.context.now()))
         runner = Runner(door.store, procore, sleep=wait)
         with ThreadPoolExecutor(1) as threads:
             caller = threads.submit(runner.run, fresh_tokens(door.context, user.id))
@@ -450,13 +453,13 @@ def test_R10_a_disconnect_during_a_refresh_wins(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
 ) -> None:
     clock.advance(5400)
-    session = door.store.sessions_of(user.id, now=NOW)[0]
+    session = door.store.ask(SessionsOf(user.id, now=NOW))[0]
     during_the_refresh(procore, lambda: door.run(disconnect(door.context, session)))
     with pytest.raises(GrantLost):
         door.fresh_tokens(user)
     door._runner.settle()
     assert {"fake-access-50", "fake-refresh-50"} <= set(procore.revoked)
-    assert door.store.tokens(user.id, "emulator") is None
+    assert door.store.ask(TokensOf(user.id, "emulator")) is None
 
 
 def test_R10_disabling_somebody_during_a_refresh_wins(
@@ -531,7 +534,7 @@ def test_R5_a_process_that_died_with_the_lease_leaves_an_ambiguous_outcome(
 ) -> None:
     clock.advance(5400)
     row = row_of(door, user)
-    assert door.store.take_lease(row, owner="dead", seconds=LEASE_SECONDS, now=int(clock.now))
+    assert door.store.do(TakeLease(row, owner="dead", seconds=LEASE_SECONDS, now=int(clock.now)))
     clock.advance(LEASE_SECONDS)
     procore.next("/oauth/token", INVALID_GRANT)
     with pytest.raises(GrantLost):
@@ -568,14 +571,13 @@ def test_R3_the_new_pair_is_written_down_before_anybody_gets_it(
 ) -> None:
     clock.advance(5400)
     failures = iter([StoreUnavailable("down"), StoreUnavailable("down")])
-    commit = Store.commit_refresh
 
-    def unsteady(store: Store, *args: object, **kwargs: object) -> object:
+    def unsteady(commit: Callable[[], object], _: CommitRefresh) -> object:
         for failure in failures:
             raise failure
-        return commit(store, *args, **kwargs)  # type: ignore[arg-type]
+        return commit()
 
-    monkeypatch.setattr(Store, "commit_refresh", unsteady)
+    meet(monkeypatch, Store, CommitRefresh, unsteady)
     monkeypatch.setattr(door._runner, "_sleep", lambda _: None)
     assert text(door.fresh_tokens(user)) == "fake-access-2"
     assert row_of(door, user).tokens.access_token == Secret("fake-access-2", "")

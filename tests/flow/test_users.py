@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from granted import Rotation, at_the_emulator, pass_time
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
@@ -17,16 +18,21 @@ from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.sessions import current_session
-from procore_signin._flow.sign_in import Browser
+from procore_signin._flow.sessions import Browser, current_session
 from procore_signin._flow.steps import Flow
 from procore_signin._flow.users import AccessEnded, delete, disable, enable, end_sessions
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
+from procore_signin._store.access import EscrowsOf
 from procore_signin._store.escrows import HOLD_SECONDS
+from procore_signin._store.ledger import Escrowed, EscrowTokens, TakeAttempt
 from procore_signin._store.records import User
+from procore_signin._store.sessions import SessionsOf
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
+from procore_signin._store.withdrawal import FinishEscrow
 from procore_signin.errors import (
     GrantLost,
     ProcoreUnavailable,
@@ -71,7 +77,7 @@ def test_I5_a_disabled_user_is_signed_out_everywhere_and_the_tokens_are_revoked(
     token = second.session_token.reveal()
     assert door.run(current_session(door.context, token)) is None
     assert {"fake-access-2", "fake-refresh-2"} <= set(procore.revoked)
-    assert door.store.escrows_of(user.id) == []
+    assert door.store.ask(EscrowsOf(user.id)) == []
     with pytest.raises(SignInRefused):
         door.fresh_tokens(user)
     with pytest.raises(SignInRefused):
@@ -118,13 +124,13 @@ def test_deleting_revokes_and_then_erases(
     there: list[User | None] = []
 
     def look(_request: HttpRequest) -> HttpResponse:
-        there.append(door.store.user(user.id))
+        there.append(door.store.ask(UserOf(user.id)))
         return reply(200, {})
 
     procore.next("/oauth/revoke", look)
     outcome = door.run(delete(door.context, user.id))
     assert outcome is not None
-    assert (outcome.revocation, door.store.user(user.id)) == ("confirmed", None)
+    assert (outcome.revocation, door.store.ask(UserOf(user.id))) == ("confirmed", None)
     assert [each and each.id for each in there] == [user.id]
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
 
@@ -207,15 +213,17 @@ def test_V4_tokens_that_nobody_can_revoke_here_keep_the_janitor_from_no_others(
     assert disabled(door, user).revocation == "pending"
     clock.advance(ORPHANED_AFTER + 1)
     assert door.run(sweep(door.context)) == 1
-    assert door.store.escrows_of(user.id) == []
+    assert door.store.ask(EscrowsOf(user.id)) == []
 
 
 def strand(door: ProcoreSignIn, state_hash: str) -> None:
     """Leave tokens in escrow, as a process does that dies before it completes a sign-in."""
     name, now = door.context.environment.name, door.context.now()
-    door.store.take_attempt(state_hash, environment=name, now=now, expires_at=now + 1800)
-    door.store.escrow(
-        state_hash, TokenSet(Secret("fake", "t"), None, now + 5400), environment=name, now=now
+    door.store.do(TakeAttempt(state_hash, environment=name, now=now, expires_at=now + 1800))
+    door.store.do(
+        EscrowTokens(
+            state_hash, TokenSet(Secret("fake", "t"), None, now + 5400), environment=name, now=now
+        )
     )
 
 
@@ -248,7 +256,7 @@ def test_I5_a_process_that_dies_before_the_revocation_loses_no_token(
     procore.next("/oauth/revoke", die)
     with pytest.raises(Killed):
         door.run(how(door.context, user.id))
-    assert door.store.tokens(user.id, "emulator") is None
+    assert door.store.ask(TokensOf(user.id, "emulator")) is None
     clock.advance(ORPHANED_AFTER + 1)
     assert door.run(sweep(door.context)) == 1
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
@@ -257,11 +265,11 @@ def test_I5_a_process_that_dies_before_the_revocation_loses_no_token(
 def test_I5_a_database_that_fails_during_the_revocation_leaves_the_rest_to_the_janitor(
     door: ProcoreSignIn, clock: Clock, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down(*_: object, **_more: object) -> None:
+    def down(*_: object) -> None:
         raise StoreUnavailable("down")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "finish_escrow", down)
+        meet(patched, Store, FinishEscrow, down)
         with pytest.raises(StoreUnavailable):
             door.run(disable(door.context, user.id))
     clock.advance(ORPHANED_AFTER + 1)
@@ -275,7 +283,7 @@ def test_V7_tokens_of_another_environment_wait_for_its_own_processes(
         procore.requests.clear()
         outcome = disabled(elsewhere, user)
         assert (outcome.revocation, procore.requests) == ("pending", [])
-        assert len(elsewhere.store.escrows_of(user.id)) == 1
+        assert len(elsewhere.store.ask(EscrowsOf(user.id))) == 1
 
 
 def test_V4_tokens_that_cannot_be_opened_raise_an_alarm_wherever_they_are_met(
@@ -317,10 +325,10 @@ def test_V4_a_user_whose_tokens_cannot_be_opened_is_disabled_and_not_deleted(
         assert disabled(other, user).revocation == "sealed"
         with pytest.raises(VaultSealed):
             other.run(delete(other.context, user.id))
-        assert other.store.user(user.id) is not None
+        assert other.store.ask(UserOf(user.id)) is not None
         outcome = other.run(delete(other.context, user.id, even_sealed=True))
         assert outcome is not None
-        assert (outcome.revocation, other.store.user(user.id)) == ("sealed", None)
+        assert (outcome.revocation, other.store.ask(UserOf(user.id))) == ("sealed", None)
 
 
 def test_I5_a_lost_grant_is_not_said_to_be_over(
@@ -365,7 +373,7 @@ def test_R10_a_refresh_in_flight_loses_against_disabling_and_gives_its_pair_back
     assert {"fake-access-1", "fake-refresh-1", "fake-access-50", "fake-refresh-50"} <= set(
         procore.revoked
     )
-    assert door.store.tokens(user.id, "emulator") is None
+    assert door.store.ask(TokensOf(user.id, "emulator")) is None
 
 
 def test_R10_a_refresh_in_flight_loses_even_if_the_user_is_enabled_before_it_ends(
@@ -396,7 +404,7 @@ def test_R10_a_sign_in_in_flight_loses_against_disabling(
         with pytest.raises(SignInRefused):
             late.result()
     assert {"fake-access-2", "fake-refresh-2"} <= set(procore.revoked)
-    assert door.store.sessions_of(user.id, now=NOW) == []
+    assert door.store.ask(SessionsOf(user.id, now=NOW)) == []
 
 
 class Held:
@@ -429,7 +437,7 @@ async def test_R12_a_caller_that_is_cancelled_does_not_stop_the_revocation(
     transport.gate.set()
     await runner.aclose()
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
-    assert door.store.escrows_of(user.id) == []
+    assert door.store.ask(EscrowsOf(user.id)) == []
 
 
 def test_a_young_token_is_revoked_without_being_refreshed(
@@ -475,11 +483,11 @@ def test_I5_after_the_access_token_has_expired_a_yes_of_procore_is_put_to_the_te
     assert disabled(door, user).revocation == revocation
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
     assert ("fake-access-7" in procore.revoked) == (answer == tokens(7))
-    assert len(door.store.escrows_of(user.id)) == (revocation == "pending")
+    assert len(door.store.ask(EscrowsOf(user.id))) == (revocation == "pending")
     procore.next("/oauth/token/info", EXPIRED)
     procore.next("/oauth/token", then)
     assert disabled(door, user).revocation == later
-    assert door.store.escrows_of(user.id) == []
+    assert door.store.ask(EscrowsOf(user.id)) == []
     assert ("fake-access-8" in procore.revoked) == (later != "none" and then == tokens(8))
 
 
@@ -516,7 +524,7 @@ def test_I5_a_pair_that_the_test_brought_is_kept_until_it_is_revoked(
     procore.next("/oauth/token", tokens(7))
     procore.next("/oauth/revoke", reply(200, {}), reply(200, {}), DOWN)
     assert disabled(door, user).revocation == "pending"
-    kept = [each.tokens for each in door.store.escrows_of(user.id)]
+    kept = [each.tokens for each in door.store.ask(EscrowsOf(user.id))]
     assert {each.access_token.reveal() for each in kept if each is not None} == {
         "fake-access-1",
         "fake-access-7",
@@ -572,7 +580,7 @@ def test_I5_the_janitor_ends_a_grant_whose_access_token_expired_meanwhile(
         pass_time(emulator, clock, 7200)
         assert door.run(sweep(door.context)) == 1
         assert [grant for grant in emulator.live_grants() if grant.refreshable] == []
-        assert door.store.escrowed(int(clock.now) + 1) == []
+        assert door.store.ask(Escrowed(int(clock.now) + 1)) == []
 
 
 @BOTH_LINES

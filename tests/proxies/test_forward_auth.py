@@ -6,13 +6,17 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from doing import meet
 from neutral import Browser, header
 from scripted import Clock, ScriptedProcore, front_door, reply
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.sign_in import hash_session_token
+from procore_signin._flow.sessions import hash_session_token
 from procore_signin._store import Store
+from procore_signin._store.access import DisableUser, EnableUser
 from procore_signin._store.records import Session
+from procore_signin._store.sessions import SessionOf, SessionsOf
+from procore_signin._store.users import UserOf
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.forward_auth import ForwardAuthEndpoint
 from procore_signin._web.http.limits import RateLimit
@@ -93,7 +97,7 @@ def test_A9_I6_names_and_addresses_are_data_in_a_header(
     assert set(headers) == IDENTITY
     assert all(value.isascii() and value.isprintable() for value in headers.values())
     assert unquote(headers["x-procore-email"]) == login
-    stored = browser.door.store.user(1)
+    stored = browser.door.store.ask(UserOf(1))
     assert stored is not None
     assert unquote(headers["x-procore-name"]) == (stored.name or "")
 
@@ -206,7 +210,7 @@ def test_K8_it_answers_reads_alone_and_changes_nothing(browser: Browser) -> None
 
 
 def sessions_of(browser: Browser) -> list[Session]:
-    return browser.door.store.sessions_of(1, now=browser.door.context.now())
+    return browser.door.store.ask(SessionsOf(1, now=browser.door.context.now()))
 
 
 def test_S3_S5_I5_the_end_of_a_session_counts_at_once(browser: Browser, clock: Clock) -> None:
@@ -214,9 +218,9 @@ def test_S3_S5_I5_the_end_of_a_session_counts_at_once(browser: Browser, clock: C
     browser.sign_in("/signin")
     cookie = dict(browser.cookies)
 
-    store.disable_user(1, now=int(clock.now))
+    store.do(DisableUser(1, now=int(clock.now)))
     assert browser.get(VERIFY).status == 401
-    store.enable_user(1)
+    store.do(EnableUser(1))
     browser.cookies.clear()
     browser.sign_in("/signin")
     clock.advance(13 * 3600)
@@ -242,10 +246,10 @@ def test_S7_when_the_store_fails_nobody_is_let_in_and_nobody_sent_away(
 ) -> None:
     browser.sign_in("/signin")
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*_: object) -> None:
         raise StoreUnavailable("The database is down")
 
-    monkeypatch.setattr(Store, "session", fail)
+    meet(monkeypatch, Store, SessionOf, fail)
     response = browser.get(VERIFY)
 
     assert (response.status, identity(response), response.cookies) == (503, {}, ())

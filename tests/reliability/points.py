@@ -1,28 +1,24 @@
 """Named points of a flow, where a process can be made to die or to stand still.
 
-The points lie around and inside the steps that a flow asks for: `before take_lease`,
+The points lie around and inside the steps that a flow asks for: `before TakeLease`,
 `after /oauth/token`, and, between the last statement of a transaction and its COMMIT,
-`inside commit_refresh`.
+`inside CommitRefresh`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
-from procore_signin._store.engine.statement import Transaction
+from procore_signin._store.engine.command import Command
+from procore_signin._store.engine.statement import Statements
+from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._transport.contract import Transport
 
 T = TypeVar("T")
-
-WRITES: Final = (
-    *("take_lease", "note_ambiguous", "commit_refresh", "end_grant", "release_lease"),
-    *("take_attempt", "escrow", "complete_sign_in", "fail_attempt"),
-    *("give_up_tokens", "hold_escrow", "replace_escrow", "finish_escrow", "release_escrow"),
-)
 
 
 class Points:
@@ -37,7 +33,6 @@ class Points:
         self.armed: str | None = None
         self.act: Callable[[], object] = lambda: None
         self.passed: dict[str, int] = {}
-        self._writing = ""
 
     def arm(self, point: str, act: Callable[[], object]) -> None:
         """Have `act` done when a flow next comes to `point`."""
@@ -51,33 +46,33 @@ class Points:
             self.act()
 
     def watch(self, store: Store) -> None:
-        """Have the points of every write of `store` reached."""
-        for name in WRITES:
-            setattr(store, name, self._around(name, getattr(store, name)))
-        database = store._database
-        write = database.write
+        """Have the points of every command of `store` reached."""
+        usual = store.do
 
-        def watched(work: Callable[[Transaction], T]) -> T:
-            def within(transaction: Transaction) -> T:
-                outcome = work(transaction)
-                self.reach(f"inside {self._writing}")
-                return outcome
-
-            return write(within)
-
-        database.write = watched  # type: ignore[method-assign]
-
-    def _around(self, name: str, method: Callable[..., T]) -> Callable[..., T]:
-        def around(*arguments: Any, **named: Any) -> T:
-            self._writing = name
+        def do(command: Command[T]) -> T:
+            name = type(command).__name__
             self.reach(f"before {name}")
-            outcome = method(*arguments, **named)
+            outcome = usual(_Watched(command, self))
             if outcome is None:
                 self.reach(f"in vain {name}")
             self.reach(f"after {name}")
             return outcome
 
-        return around
+        store.do = do  # type: ignore[method-assign]
+
+
+class _Watched(Command[T]):
+    """A command that says when it has run its last statement."""
+
+    def __init__(self, command: Command[T], points: Points) -> None:
+        self._command = command
+        self._points = points
+        self.long = command.long  # type: ignore[misc]  # as the command's
+
+    def run(self, seal: TokenSeal) -> Statements[T]:
+        outcome = yield from self._command.run(seal)
+        self._points.reach(f"inside {type(self._command).__name__}")
+        return outcome
 
 
 class WatchedTransport:

@@ -11,6 +11,7 @@ from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import CLIENT_SECRET, KEYS
 from tests.reliability.world import TOKEN_ENDPOINT, World
 
+from procore_signin._store.rotation.rewrap import rewrap
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.events import Event
 
@@ -48,7 +49,7 @@ def meet_everything(world: World) -> None:
         world.sign_in()
     door.enable(user)
     world.sign_in()
-    list(door.store.rewrap())
+    list(rewrap(door.store))
     world.database.run("UPDATE token_sets SET access_token = 'v1.fake1.garbage'")
     with suppress(ProcoreSignInError):
         door.fresh_tokens(user)

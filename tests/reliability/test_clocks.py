@@ -8,6 +8,8 @@ from typing import Final
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import size
 
+from procore_signin._store.refresh import TakeLease
+
 MEANT: Final = size(2, 30)
 """Seconds that the lease of the dead process was meant to last."""
 
@@ -21,7 +23,7 @@ def test_R14_a_clock_that_is_set_back_delays_nobody_for_longer_than_a_lease(
     user = world.sign_in()
     world.expire()
     now = int(world.clock())
-    assert world.door.store.take_lease(world.row(user), owner="dead", seconds=MEANT, now=now)
+    assert world.door.store.do(TakeLease(world.row(user), owner="dead", seconds=MEANT, now=now))
     world.database.run(
         "UPDATE token_sets SET lease_until = lease_until + :ahead WHERE user_id = :user",
         ahead=AHEAD,

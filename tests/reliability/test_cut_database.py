@@ -15,12 +15,15 @@ from tests.reliability.worker import BROWSER
 from tests.reliability.world import World
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow import refresh
-from procore_signin._flow.refresh import LEASE_SECONDS, fresh_tokens
+from procore_signin._flow import lease
+from procore_signin._flow.lease import LEASE_SECONDS
+from procore_signin._flow.refresh import fresh_tokens
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
+from procore_signin._store.ledger import FailAttempt
+from procore_signin._store.probe import Probe
 from procore_signin.errors import GrantLost, StoreUnavailable
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
@@ -40,8 +43,8 @@ def door_through(world: World, proxy: Proxy, points: Points) -> ProcoreSignIn:
     behind = address._replace(netloc=address.netloc.replace(str(address.port), str(proxy.port)))
     door = world.another_door(behind.geturl(), lambda sends: WatchedTransport(sends, points))
     # Each connection begins with commits of its own: let them be over.
-    door.store.probe()
-    door.store.fail_attempt("0" * 64, "none", now=0)
+    door.store.ask(Probe())
+    door.store.do(FailAttempt("0" * 64, "none", now=0))
     return door
 
 
@@ -95,7 +98,7 @@ def test_R3_a_database_that_stays_away_costs_no_more_than_a_crash(
     world.expire()
     world.witness.look()
     points = Points()
-    monkeypatch.setattr(refresh, "ENDING_SECONDS", 0.0)
+    monkeypatch.setattr(lease, "ENDING_SECONDS", 0.0)
     with door_through(world, proxy, points) as door:
         points.arm("after /oauth/token", proxy.down)
         with pytest.raises(StoreUnavailable):

@@ -14,7 +14,7 @@ from tests.reliability.proxy import a_proxy
 from tests.reliability.settings import size
 from tests.reliability.test_cut_database import door_through
 
-from procore_signin._flow.refresh import LEASE_SECONDS
+from procore_signin._flow.lease import LEASE_SECONDS
 from procore_signin.errors import GrantLost, ProcoreUnavailable, StoreUnavailable
 
 AWAY: Final = size(1, 8)

@@ -14,7 +14,7 @@ from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
 from procore_signin._emulator.faults.faults import Fault
-from procore_signin._flow.refresh import LEASE_SECONDS
+from procore_signin._flow.lease import LEASE_SECONDS
 
 KILLS: Final = size(6, 60)
 PROCESSES: Final = size(4, 8)
@@ -27,12 +27,12 @@ CARRIED_OUT: Final = "while carried out: Procore has rotated and has not answere
 POINTS: Final = (
     SENT,
     CARRIED_OUT,
-    "after take_lease",
+    "after TakeLease",
     "after /oauth/token",
-    "inside commit_refresh",
-    "after commit_refresh",
+    "inside CommitRefresh",
+    "after CommitRefresh",
 )
-UNRECOVERABLE: Final = {CARRIED_OUT, "after /oauth/token", "inside commit_refresh"}
+UNRECOVERABLE: Final = {CARRIED_OUT, "after /oauth/token", "inside CommitRefresh"}
 """Where Procore, as documented, has forgotten the old token and no one has stored the new one."""
 
 

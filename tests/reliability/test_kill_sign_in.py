@@ -17,18 +17,18 @@ ROUNDS: Final = size(3, 25)
 
 SENT: Final = "while sent: Procore has the code and has not carried it out"
 CARRIED_OUT: Final = "while carried out: Procore has issued tokens and has not answered"
-GAP: Final = (SENT, CARRIED_OUT, "after /oauth/token", "inside escrow")
+GAP: Final = (SENT, CARRIED_OUT, "after /oauth/token", "inside EscrowTokens")
 """Where a grant lives that no one alive has ever seen: no row can hold tokens before they come."""
 
 POINTS: Final = (
-    "after take_attempt",
+    "after TakeAttempt",
     *GAP,
-    "after escrow",
+    "after EscrowTokens",
     "after /rest/v1.0/me",
-    "inside complete_sign_in",
-    "after complete_sign_in",
+    "inside CompleteSignIn",
+    "after CompleteSignIn",
 )
-ONLY_AGAIN: Final = ("after /oauth/revoke", "after finish_escrow")
+ONLY_AGAIN: Final = ("after /oauth/revoke", "after FinishEscrow")
 """Where a process can die while it gives back the grant that a newer one replaced."""
 
 CASES: Final = (
@@ -64,7 +64,7 @@ def test_C12_a_process_killed_at_each_point_of_a_sign_in_strands_no_grant(
             world.sign_in(person)
         attempt, code = world.granted(person)
         held_up.append(die_at(world, world.order(attempt, code), point))
-        spent[code] = point != "after take_attempt"
+        spent[code] = point != "after TakeAttempt"
     world.settle(*filter(None, held_up))
     codes = world.witness.look().codes
     world.sweep_later()

@@ -6,7 +6,7 @@ import pytest
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.world import World, until
 
-from procore_signin._flow.refresh import LEASE_SECONDS
+from procore_signin._flow.lease import LEASE_SECONDS
 
 
 def pass_the_lease(world: World) -> None:
@@ -24,7 +24,7 @@ def test_R2_a_process_that_slept_past_its_lease_before_it_asked_does_not_ask(
     sleeper, other = world.worker(), world.worker()
     world.expire()
     world.witness.look()
-    sleeper.ask("pause_at", point="after take_lease")
+    sleeper.ask("pause_at", point="after TakeLease")
     assert sleeper.ask("fresh", user=user) == {"paused": True}
     pass_the_lease(world)
     meanwhile = other.ask("fresh", user=user)
@@ -54,7 +54,7 @@ def test_R4_a_process_that_slept_past_its_lease_before_it_stored_loses_no_pair(
     user = world.sign_in()
     sleeper, other = world.worker(), world.worker()
     world.expire()
-    sleeper.ask("pause_at", point="before commit_refresh")
+    sleeper.ask("pause_at", point="before CommitRefresh")
     assert sleeper.ask("fresh", user=user) == {"paused": True}
     pass_the_lease(world)
     meanwhile = other.ask("fresh", user=user)

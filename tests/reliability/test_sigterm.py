@@ -14,7 +14,8 @@ from tests.reliability.processes import Answer, Worker
 from tests.reliability.settings import size
 from tests.reliability.world import World, until
 
-from procore_signin._flow.refresh import LEASE_SECONDS
+from procore_signin._flow.lease import LEASE_SECONDS
+from procore_signin._store.ledger import AttemptOf
 
 TIMES: Final = size(5, 100)
 SIGN_INS: Final = size(4, 25)
@@ -95,7 +96,7 @@ def test_R12_a_server_that_waits_for_another_process_ends_without_waiting_on(
     user = world.sign_in()
     world.expire()
     holder, server = world.worker(), world.worker()
-    holder.ask("pause_at", point="after take_lease")
+    holder.ask("pause_at", point="after TakeLease")
     assert holder.ask("fresh", user=user) == {"paused": True}
     server.tell("serve", user=user, callers=CALLERS)
     assert server.hear() == {"serving": True}
@@ -116,7 +117,7 @@ def test_C13_sigterm_during_a_sign_in_strands_no_grant(new_world: NewWorld, repo
         attempt, code = world.granted()
 
         def begun(state_hash: str = attempt.state_hash) -> object:
-            return world.door.store.attempt(state_hash)
+            return world.door.store.ask(AttemptOf(state_hash))
 
         delay = 2 * SECONDS * turn / SIGN_INS
         order = world.order(attempt, code)

@@ -14,10 +14,11 @@ from tests.reliability.points import Points, WatchedTransport
 from tests.reliability.settings import Place
 
 from procore_signin._client import AsyncProcoreSignIn
-from procore_signin._flow import refresh
+from procore_signin._flow import lease, refresh
 from procore_signin._flow.attempt import SignInAttempt
 from procore_signin._flow.refresh import FreshToken
-from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.me import me_request
 from procore_signin._protocol.secret import Secret
@@ -59,19 +60,20 @@ class Worker:
         self._place = Place(**place)
         if lease_seconds is not None:
             setattr(refresh, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - it is Final
-            setattr(refresh, "REQUEST_SECONDS", lease_seconds - 20)  # noqa: B010 - as above
+            setattr(lease, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - as above
+            setattr(lease, "REQUEST_SECONDS", lease_seconds - 20)  # noqa: B010 - as above
         self._door = self._place.door(lambda sends: WatchedTransport(sends, self._points))
         self._points.watch(self._door.store)
         return {}
 
     def fresh(self, *, user: int) -> Answer:
         """Get a usable access token, and use it."""
-        before = self._points.passed.get("in vain take_lease", 0)
+        before = self._points.passed.get("in vain TakeLease", 0)
         try:
             token = self._door.fresh_tokens(user)
         except ProcoreSignInError as error:
             return _refusal(error)
-        waits = self._points.passed.get("in vain take_lease", 0) - before
+        waits = self._points.passed.get("in vain TakeLease", 0) - before
         return {"generation": token.generation, "api": self._use(token), "waited": waits > 0}
 
     def sign_in(self, *, attempt: list[Any], code: str) -> Answer:

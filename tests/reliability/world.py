@@ -30,6 +30,7 @@ from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.me import me_request
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import TokenRow
+from procore_signin._store.refresh import TokenRowOf
 from procore_signin._transport.contract import Transport
 from procore_signin.emulator import Emulator
 
@@ -232,7 +233,7 @@ class World:
 
     def row(self, user: int) -> TokenRow:
         """Return the user's token set."""
-        row = self.door.store.token_row(user, "emulator", now=int(self.clock()))
+        row = self.door.store.ask(TokenRowOf(user, "emulator", now=int(self.clock())))
         assert row is not None
         return row
 

@@ -27,7 +27,9 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, KeyRing, NewSession, Store, migrate
 from procore_signin._store.engine.address import parse_address
+from procore_signin._store.ledger import TakeAttempt
 from procore_signin._store.schema import metadata
+from procore_signin._store.sign_in import CompleteSignIn, person_disabled
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -208,8 +210,8 @@ def sign_in(
         **changes: Any,
     ) -> CompletedSignIn:
         state_hash = hashed(f"state for {cookie} {tag}")
-        taken = through.take_attempt(
-            state_hash, environment=environment, now=now, expires_at=now + 1800
+        taken = through.do(
+            TakeAttempt(state_hash, environment=environment, now=now, expires_at=now + 1800)
         )
         assert taken is None
         complete = {
@@ -220,7 +222,10 @@ def sign_in(
             "replaces": None,
             "now": now,
         }
-        return through.complete_sign_in(state_hash, **{**complete, **changes})
+        completed = through.do(CompleteSignIn(state_hash, **{**complete, **changes}))
+        if completed is None:  # as the flow does
+            raise person_disabled()
+        return completed
 
     return run
 

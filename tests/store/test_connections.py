@@ -9,20 +9,24 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from doing import Doing, in_words
 from own_process import run_script
 from psycopg import OperationalError
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Engine, event, func, select, text
 
 from procore_signin._store import CompletedSignIn, KeyRing, Store
 from procore_signin._store.engine.postgresql import LimitedConnection
 from procore_signin._store.engine.server import ServerDatabase
-from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.engine.statement import Sql, Statements, change, one
+from procore_signin._store.probe import Probe
+from procore_signin._store.sessions import EndSessions, SessionOf, end_all
+from procore_signin._store.users import user_of
 from procore_signin.errors import StoreUnavailable
 
 NOW = 1_800_000_000
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 ON_SERVERS = pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
-Sql = Callable[..., list[tuple[Any, ...]]]
+RunSql = Callable[..., list[tuple[Any, ...]]]
 SignIn = Callable[..., CompletedSignIn]
 
 
@@ -33,13 +37,13 @@ def test_a_transaction_that_has_only_read_so_far_keeps_other_writers_out(
     """Or SQLite refuses its first change at once with "database is locked", without a wait."""
     first, second = new_store(), new_store(lock_timeout=0.1)
 
-    def work(transaction: Transaction) -> None:
-        transaction.one(first._statements.user, {"which_user": 1})
+    def body() -> Statements[None]:
+        yield from user_of(1)
         with pytest.raises(StoreUnavailable, match="locked or busy"):
-            second.end_sessions(1)
+            second.do(EndSessions(1))
 
-    first._database.write(work)
-    assert second.end_sessions(1) == 0
+    first.do(Doing(body))
+    assert second.do(EndSessions(1)) == 0
 
 
 KILL = {
@@ -50,12 +54,11 @@ OWN_ID = {"postgresql": "pg_backend_pid", "mariadb": "connection_id"}
 
 
 @pytest.fixture
-def kill(kind: str, engine: Engine) -> Callable[[Transaction], None]:
+def kill(kind: str, engine: Engine) -> Callable[[], Statements[None]]:
     """Kills the connection of a transaction, as an operator or a restart does."""
 
-    def run(transaction: Transaction) -> None:
-        own = Statement(select(getattr(func, OWN_ID[kind])()), engine.dialect, ())
-        row = transaction.one(own, {})
+    def run() -> Statements[None]:
+        row = yield from one(Sql(select(getattr(func, OWN_ID[kind])())), {})
         assert row is not None
         with engine.begin() as connection:
             connection.execute(text(KILL[kind].replace(":id", str(int(row[0])))))
@@ -65,41 +68,39 @@ def kill(kind: str, engine: Engine) -> Callable[[Transaction], None]:
 
 @ON_SERVERS
 def test_C12_a_connection_that_breaks_in_a_transaction_is_replaced_and_the_work_done_once(
-    store: Store, sign_in: SignIn, sql: Sql, kill: Callable[[Transaction], None]
+    store: Store, sign_in: SignIn, sql: RunSql, kill: Callable[[], Statements[None]]
 ) -> None:
     user = sign_in().user
     tries: list[int] = []
-    values = {"which_user": user.id, "email": "new@procore.com", "name": None}
+    update = in_words("UPDATE users SET last_signed_in_at = :now")
 
-    def work(transaction: Transaction) -> int:
+    def body() -> Statements[int]:
         tries.append(1)
-        found = transaction.run(
-            store._statements.update_user, {**values, "last_signed_in_at": NOW + len(tries)}
-        )
+        found = yield from change(update, {"now": NOW + len(tries)})
         if len(tries) == 1:
-            kill(transaction)
-            transaction.one(store._statements.user, {"which_user": user.id})
+            yield from kill()
+            yield from user_of(user.id)
         return found
 
-    assert store._database.write(work) == 1
+    assert store.do(Doing(body)) == 1
     assert len(tries) == 2
     assert sql("SELECT last_signed_in_at FROM users") == [(NOW + 2,)]
 
 
 @ON_SERVERS
 def test_C12_a_connection_that_breaks_in_the_commit_is_told_and_the_work_not_repeated(
-    store: Store, sign_in: SignIn, kill: Callable[[Transaction], None]
+    store: Store, sign_in: SignIn, kill: Callable[[], Statements[None]]
 ) -> None:
     sign_in()
     tries: list[int] = []
 
-    def work(transaction: Transaction) -> None:
+    def body() -> Statements[None]:
         tries.append(1)
-        transaction.run(store._statements.end_sessions, {"which_user": 0})
-        kill(transaction)
+        yield from end_all(0)
+        yield from kill()
 
     with pytest.raises(StoreUnavailable, match="closed the connection during a commit"):
-        store._database.write(work)
+        store.do(Doing(body))
     assert len(tries) == 1
 
 
@@ -108,7 +109,7 @@ def test_S7_a_restarted_server_costs_nobody_an_error(
     store: Store, sign_in: SignIn, hashed: Any, kind: str, engine: Engine
 ) -> None:
     sign_in()
-    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is not None
+    assert store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)) is not None
     with engine.begin() as connection:
         if kind == "postgresql":
             connection.execute(
@@ -126,7 +127,7 @@ def test_S7_a_restarted_server_costs_nobody_an_error(
             ).scalars()
             for number in ids:
                 connection.execute(text(f"KILL CONNECTION {int(number)}"))
-    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is not None
+    assert store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)) is not None
     assert not sign_in(cookie="2").created
 
 
@@ -135,22 +136,31 @@ import os, sys
 from sqlalchemy import func, select
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
-from procore_signin._store.engine.statement import Statement
+from procore_signin._store.engine.command import Command
+from procore_signin._store.engine.statement import Sql, one
+from procore_signin._store.ledger import AttemptOf
+from procore_signin._store.ledger import TakeAttempt
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 database = store._database
 
 def use(name):
-    taken = store.take_attempt(name * 64, environment="emulator", now=1, expires_at=2)
+    taken = store.do(TakeAttempt(name * 64, environment="emulator", now=1, expires_at=2))
     assert taken is None, name
-    assert store.attempt(name * 64).status == "taken", name
+    assert store.ask(AttemptOf(name * 64)).status == "taken", name
+
+class Own(Command):
+    def __init__(self, sql):
+        self.sql = sql
+
+    def run(self, seal):
+        return (yield from one(self.sql, {}))[0]
 
 def connection():
     if database.dialect.name == "sqlite":
         return id(database._writer), id(database._idle[0])
     own = func.pg_backend_pid() if database.dialect.name == "postgresql" else func.connection_id()
-    statement = Statement(select(own), database.dialect, ())
-    return database.write(lambda t: t.one(statement, {}))[0], database.one(statement, {})[0]
+    return store.do(Own(Sql(select(own)))), database.rows(Sql(select(own)), {})[0][0]
 
 use("a")
 before = connection()
@@ -169,7 +179,7 @@ print("good")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_and_its_parent_both_go_on(url: str, sql: Sql) -> None:
+def test_a_forked_child_and_its_parent_both_go_on(url: str, sql: RunSql) -> None:
     done = run_script(FORK, url, options=("-W", "error"))
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(3,)]
@@ -179,20 +189,24 @@ FORK_WHILE_WRITING = """
 import os, sys, threading
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.engine.command import Command
+from procore_signin._store.ledger import TakeAttempt
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 writing, forking, forked = threading.Event(), threading.Event(), threading.Event()
 os.register_at_fork(before=forking.set)  # called before the hooks that were there already
 
-def slow_write(transaction):
-    writing.set()
-    forking.wait()
-    forked.wait(1)  # does not happen until this write is over
+class SlowWrite(Command):
+    def run(self, seal):
+        yield from ()
+        writing.set()
+        forking.wait()
+        forked.wait(1)  # does not happen until this write is over
 
 def take(name):
-    assert store.take_attempt(name * 64, environment="emulator", now=1, expires_at=2) is None
+    assert store.do(TakeAttempt(name * 64, environment="emulator", now=1, expires_at=2)) is None
 
-slow = threading.Thread(target=store._database.write, args=(slow_write,))
+slow = threading.Thread(target=store.do, args=(SlowWrite(),))
 slow.start()
 writing.wait()
 child = os.fork()
@@ -209,7 +223,7 @@ print("good")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_forked_while_another_thread_writes_can_write(url: str, sql: Sql) -> None:
+def test_a_child_forked_while_another_thread_writes_can_write(url: str, sql: RunSql) -> None:
     done = run_script(FORK_WHILE_WRITING, url)
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(2,)]
@@ -219,16 +233,20 @@ FORK_FROM_TWO_THREADS = """
 import os, sys, threading
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.engine.command import Command
+from procore_signin._store.ledger import TakeAttempt
 
 keys = KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys"))
 store = Store(sys.argv[1], keys, lock_timeout=2)
 writing, over, forking = threading.Event(), threading.Event(), threading.Barrier(3)
 os.register_at_fork(before=forking.wait)  # called before the hooks that were there already
 
-def slow_write(transaction):
-    writing.set()
-    forking.wait()
-    over.wait(0.5)  # does not happen: both forks wait for this write
+class SlowWrite(Command):
+    def run(self, seal):
+        yield from ()
+        writing.set()
+        forking.wait()
+        over.wait(0.5)  # does not happen: both forks wait for this write
 
 def fork():
     child = os.fork()
@@ -236,20 +254,20 @@ def fork():
         os._exit(0)
     os.waitpid(child, 0)
 
-threads = [threading.Thread(target=store._database.write, args=(slow_write,))]
+threads = [threading.Thread(target=store.do, args=(SlowWrite(),))]
 threads[0].start()
 writing.wait()
 threads += [threading.Thread(target=fork) for _ in range(2)]
 [thread.start() for thread in threads[1:]]
 [thread.join() for thread in threads]
-assert store.take_attempt("a" * 64, environment="emulator", now=1, expires_at=2) is None
+assert store.do(TakeAttempt("a" * 64, environment="emulator", now=1, expires_at=2)) is None
 store.close()
 print("good")
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_two_threads_may_fork_at_the_same_time(url: str, sql: Sql) -> None:
+def test_two_threads_may_fork_at_the_same_time(url: str, sql: RunSql) -> None:
     done = run_script(FORK_FROM_TWO_THREADS, url)
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(1,)]
@@ -259,23 +277,26 @@ FORK_WHILE_READING = """
 import os, sys, threading
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.ledger import AttemptOf
+from procore_signin._store.ledger import TakeAttempt
+from procore_signin._store.probe import Probe
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
-store.probe()
+store.ask(Probe())
 over = threading.Event()
 
 def read():
     while not over.is_set():
-        store.attempt("a" * 64)
+        store.ask(AttemptOf("a" * 64))
 
 threads = [threading.Thread(target=read) for _ in range(3)]
 [thread.start() for thread in threads]
 for number in range(int(sys.argv[2])):
     child = os.fork()
     if child == 0:
-        [store.attempt("b" * 64) for _ in range(3)]
+        [store.ask(AttemptOf("b" * 64)) for _ in range(3)]
         name = f"{number:064d}"
-        assert store.take_attempt(name, environment="emulator", now=1, expires_at=2) is None
+        assert store.do(TakeAttempt(name, environment="emulator", now=1, expires_at=2)) is None
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 over.set()
@@ -286,7 +307,9 @@ print("good")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_F3_a_child_forked_while_other_threads_read_can_read_and_write(url: str, sql: Sql) -> None:
+def test_F3_a_child_forked_while_other_threads_read_can_read_and_write(
+    url: str, sql: RunSql
+) -> None:
     done = run_script(FORK_WHILE_READING, url, "20", options=("-W", "ignore"))
     assert (done.stdout, done.stderr) == ("good\n", "")
     assert sql("SELECT count(*) FROM sign_in_ledger") == [(20,)]
@@ -297,6 +320,7 @@ import os, sys, threading
 from sqlalchemy import event
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.ledger import AttemptOf
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 connecting, forked = threading.Event(), threading.Event()
@@ -306,12 +330,12 @@ def slow(*_):
     forked.wait()
 
 event.listen(store._database._readers, "first_connect", slow)
-thread = threading.Thread(target=store.attempt, args=("a" * 64,))
+thread = threading.Thread(target=store.ask, args=(AttemptOf("a" * 64),))
 thread.start()
 connecting.wait()
 child = os.fork()
 if child == 0:
-    store.attempt("b" * 64)
+    store.ask(AttemptOf("b" * 64))
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 forked.set()
@@ -333,11 +357,13 @@ def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -
         "import sys, threading\n"
         "from procore_signin._protocol.secret import Secret\n"
         "from procore_signin._store import KeyRing, Store\n"
+        "from procore_signin._store.probe import Probe\n"
+        "from procore_signin._store.sessions import PurgeSessions\n"
         "store = Store(sys.argv[1], KeyRing.parse(Secret('fake:' + 'A' * 42 + 'E', 'keys')))\n"
-        "threads = [threading.Thread(target=store.probe) for _ in range(3)]\n"
+        "threads = [threading.Thread(target=store.ask, args=(Probe(),)) for _ in range(3)]\n"
         "[thread.start() for thread in threads]\n"
         "[thread.join() for thread in threads]\n"
-        "store.purge(1)\n"
+        "store.do(PurgeSessions(1))\n"
         "store.close()\n"
         "del store\n"
     )
@@ -354,15 +380,17 @@ def test_a_connection_that_was_in_use_when_its_pool_went_is_closed_after_it(
     store = new_store()
     used: list[Any] = []
 
-    def work(transaction: Transaction) -> None:
-        used.append(transaction._cursor.connection)
-        transaction.one(store._statements.user, {"which_user": 1})
+    writers = cast("ServerDatabase", store._database)._writers
+    event.listen(writers, "checkout", lambda connection, *_: used.append(connection))
+
+    def body() -> Statements[None]:
+        yield from user_of(1)
         if how == "closed":
             store.close()
         else:  # as when another thread's connection has broken
-            cast("ServerDatabase", store._database)._writers.dispose()
+            writers.dispose()
 
-    store._database.write(work)
+    store.do(Doing(body))
 
     assert not is_open(used[0])
 
@@ -380,13 +408,13 @@ def test_R15_a_connection_that_may_only_read_is_not_kept_for_the_next_write(
     """As every one that was made while the server was read-only, on PostgreSQL."""
     store = new_store(pool_size=1)
 
-    def only_read(transaction: Transaction) -> None:
-        transaction._cursor.execute(READ_ONLY[kind])
+    def only_read() -> Statements[None]:
+        yield from change(in_words(READ_ONLY[kind]), {})
 
-    store._database.write(only_read)
+    store.do(Doing(only_read))
     with pytest.raises(StoreUnavailable, match="cannot be written to"):
-        store.end_sessions(1)
-    assert store.end_sessions(1) == 0
+        store.do(EndSessions(1))
+    assert store.do(EndSessions(1)) == 0
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -416,13 +444,12 @@ class InterruptError(BaseException):
 
 @ON_SERVERS
 def test_R13_a_connection_that_was_interrupted_at_work_is_not_used_again(
-    kind: str, new_store: Callable[..., Store], engine: Engine
+    kind: str, new_store: Callable[..., Store]
 ) -> None:
     """What is under way on it would be answered to the caller that asks next."""
     store = new_store(pool_size=1)
-    store.probe()
+    store.ask(Probe())
     long = func.pg_sleep(20) if kind == "postgresql" else func.sleep(20)
-    statement = Statement(select(long), engine.dialect, ())
 
     def interrupted(*_: object) -> None:
         raise InterruptError
@@ -432,9 +459,9 @@ def test_R13_a_connection_that_was_interrupted_at_work_is_not_used_again(
     try:
         timer.start()
         with pytest.raises(InterruptError):
-            store._database.one(statement, {})
+            store._database.rows(Sql(select(long)), {})
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
     for _ in range(3):
-        store.probe()
+        store.ask(Probe())

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doing import clear_escrow, purge, purge_grants
 from pairs import pair
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, Escrow, KeyRing, Store
+from procore_signin._store.access import (
+    DeleteUser,
+    DisableUser,
+    DisconnectUser,
+    EnableUser,
+    EscrowsOf,
+)
 from procore_signin._store.escrows import (
     HOLD_SECONDS,
     LATE,
@@ -18,8 +26,23 @@ from procore_signin._store.escrows import (
     REFRESHING,
     SUPERSEDED,
     UNANSWERED,
+    GiveUpTokens,
 )
+from procore_signin._store.ledger import AttemptOf, Escrowed, FailAttempt, TakeAttempt
 from procore_signin._store.records import TokenRow
+from procore_signin._store.refresh import (
+    CommitRefresh,
+    EndGrant,
+    NoteAmbiguous,
+    ReleaseLease,
+    Settle,
+    TakeLease,
+    TokenRowOf,
+)
+from procore_signin._store.rotation.lost_keys import give_up_key
+from procore_signin._store.rotation.rewrap import KeyUses, OlderTokenSets, UnknownKeyIds, rewrap
+from procore_signin._store.users import UserOf
+from procore_signin._store.withdrawal import FinishEscrow, HoldEscrow, ReleaseEscrow, ReplaceEscrow
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -32,39 +55,39 @@ OTHER_KEY = KeyRing.parse(Secret("other:" + "C" * 42 + "E", "keys"))
 
 def give_up(store: Store, tokens: TokenSet, **more: Any) -> None:
     values = {"state_hash": PLACE, "environment": "emulator", "user_id": None, "refreshed": None}
-    store.give_up_tokens(tokens, **{**values, "now": NOW, **more})
+    store.do(GiveUpTokens(tokens, **{**values, "now": NOW, **more}))
 
 
 def row_of(store: Store, user_id: int) -> TokenRow:
-    row = store.token_row(user_id, "emulator", now=NOW)
+    row = store.ask(TokenRowOf(user_id, "emulator", now=NOW))
     assert row is not None
     return row
 
 
 def taken(store: Store, user_id: int) -> TokenRow:
-    row = store.take_lease(row_of(store, user_id), owner="me", seconds=30, now=NOW)
+    row = store.do(TakeLease(row_of(store, user_id), owner="me", seconds=30, now=NOW))
     assert row is not None
     return row
 
 
 def refreshed(store: Store, user_id: int, tokens: TokenSet) -> TokenRow:
-    row = store.commit_refresh(taken(store, user_id), tokens, now=NOW)
+    row = store.do(CommitRefresh(taken(store, user_id), tokens, now=NOW))
     assert row is not None
     return row
 
 
 def lost(store: Store, user_id: int) -> bool:
-    ended = store.disable_user(user_id, now=NOW)
+    ended = store.do(DisableUser(user_id, now=NOW))
     assert ended is not None
     return ended.lost
 
 
 def escrows(store: Store) -> list[Any]:
-    return [pair(each.tokens) for each in store.escrowed(NEVER)]
+    return [pair(each.tokens) for each in store.ask(Escrowed(NEVER))]
 
 
 def outcome_of(store: Store, state_hash: str) -> str | None:
-    entry = store.attempt(state_hash)
+    entry = store.ask(AttemptOf(state_hash))
     assert entry is not None
     return entry.outcome
 
@@ -75,7 +98,7 @@ def test_C14_tokens_are_given_up_once_however_often_it_is_repeated(
     user = sign_in().user
     for _ in range(2):
         give_up(store, tokens("late"), user_id=user.id)
-    assert [pair(each.tokens) for each in store.escrows_of(user.id)] == [pair(tokens("late"))]
+    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))] == [pair(tokens("late"))]
     assert outcome_of(store, PLACE) == LATE
 
 
@@ -90,8 +113,8 @@ def test_C14_tokens_of_a_person_who_is_gone_are_kept_without_them(
 def test_C14_tokens_go_to_the_attempt_that_brought_them(
     store: Store, tokens: Tokens, sql: Sql
 ) -> None:
-    store.take_attempt(PLACE, environment="emulator", now=NOW, expires_at=NOW + 1800)
-    store.fail_attempt(PLACE, "GrantLost", now=NOW)
+    store.do(TakeAttempt(PLACE, environment="emulator", now=NOW, expires_at=NOW + 1800))
+    store.do(FailAttempt(PLACE, "GrantLost", now=NOW))
     give_up(store, tokens("late"))
     assert escrows(store) == [pair(tokens("late"))]
     assert sql("SELECT status, outcome FROM sign_in_ledger") == [("failed", "GrantLost")]
@@ -106,13 +129,13 @@ def test_C14_giving_up_and_deleting_at_once_lose_nothing(
 
     def act(what: str) -> None:
         if what == "delete":
-            store.delete_user(user.id, now=NOW)
+            store.do(DeleteUser(user.id, now=NOW))
         else:
             give_up(store, tokens("late"), user_id=user.id, refreshed=row)
 
     at_once(act, ["delete", "give up"])
     assert len(escrows(store)) == 2
-    assert store.user(user.id) is None
+    assert store.ask(UserOf(user.id)) is None
 
 
 def test_I5_of_many_who_want_to_revoke_one_escrow_one_holds_it(
@@ -121,32 +144,32 @@ def test_I5_of_many_who_want_to_revoke_one_escrow_one_holds_it(
     store = new_store(lock_timeout=30.0)
     give_up(store, tokens())
     names = ["a", "b", "c", "d"]
-    held = at_once(lambda name: store.hold_escrow(PLACE, holder=name, now=NOW), names)
+    held = at_once(lambda name: store.do(HoldEscrow(PLACE, holder=name, now=NOW)), names)
     assert sorted(each.state for each in held) == ["busy", "busy", "busy", "ours"]
     [owner] = [name for name, each in zip(names, held, strict=True) if each.state == "ours"]
     for name in names:
         if name != owner:
-            store.release_escrow(PLACE, holder=name)
-            assert not store.finish_escrow(PLACE, holder=name, outcome=None, now=NOW)
+            store.do(ReleaseEscrow(PLACE, holder=name))
+            assert not store.do(FinishEscrow(PLACE, holder=name, outcome=None, now=NOW))
     assert escrows(store) == [pair(tokens())]
-    assert store.finish_escrow(PLACE, holder=owner, outcome=LATE, now=NOW)
-    assert store.hold_escrow(PLACE, holder="e", now=NOW).state == "over"
-    assert store.hold_escrow("b" * 64, holder="e", now=NOW).state == "over"
+    assert store.do(FinishEscrow(PLACE, holder=owner, outcome=LATE, now=NOW))
+    assert store.do(HoldEscrow(PLACE, holder="e", now=NOW)).state == "over"
+    assert store.do(HoldEscrow("b" * 64, holder="e", now=NOW)).state == "over"
 
 
 def test_I5_an_escrow_whose_holder_died_or_gave_it_back_is_free_again(
     store: Store, tokens: Tokens, sql: Sql
 ) -> None:
     give_up(store, tokens())
-    assert store.hold_escrow(PLACE, holder="a", now=NOW).state == "ours"
+    assert store.do(HoldEscrow(PLACE, holder="a", now=NOW)).state == "ours"
     sql("UPDATE sign_in_ledger SET held_until = held_until - :hold", hold=HOLD_SECONDS)
-    assert store.hold_escrow(PLACE, holder="b", now=NOW).state == "ours"
+    assert store.do(HoldEscrow(PLACE, holder="b", now=NOW)).state == "ours"
     mine = Escrow(PLACE, "emulator", tokens("mine"))
-    assert not store.replace_escrow(mine, outcome=None, now=NOW, holder="a")
-    assert store.replace_escrow(mine, outcome=None, now=NOW, holder="b")
-    assert store.hold_escrow(PLACE, holder="a", now=NOW).state == "busy"
-    store.release_escrow(PLACE, holder="b")
-    again = store.hold_escrow(PLACE, holder="a", now=NOW)
+    assert not store.do(ReplaceEscrow(mine, outcome=None, now=NOW, holder="a"))
+    assert store.do(ReplaceEscrow(mine, outcome=None, now=NOW, holder="b"))
+    assert store.do(HoldEscrow(PLACE, holder="a", now=NOW)).state == "busy"
+    store.do(ReleaseEscrow(PLACE, holder="b"))
+    again = store.do(HoldEscrow(PLACE, holder="a", now=NOW))
     assert again.escrow is not None
     assert pair(again.escrow.tokens) == pair(tokens("mine"))
 
@@ -155,9 +178,9 @@ def test_I5_a_clock_that_was_set_back_keeps_nobody_from_an_escrow(
     store: Store, tokens: Tokens, sql: Sql
 ) -> None:
     give_up(store, tokens())
-    assert store.hold_escrow(PLACE, holder="a", now=NOW).state == "ours"
+    assert store.do(HoldEscrow(PLACE, holder="a", now=NOW)).state == "ours"
     sql("UPDATE sign_in_ledger SET held_until = held_until + 10800")
-    assert store.hold_escrow(PLACE, holder="b", now=NOW).state == "ours"
+    assert store.do(HoldEscrow(PLACE, holder="b", now=NOW)).state == "ours"
 
 
 def test_I7_a_doubt_stays_as_long_as_the_person(
@@ -165,20 +188,20 @@ def test_I7_a_doubt_stays_as_long_as_the_person(
 ) -> None:
     user = sign_in().user
     give_up(store, tokens("late"), user_id=user.id)
-    store.hold_escrow(PLACE, holder="a", now=NOW)
-    assert store.finish_escrow(PLACE, holder="a", outcome=UNANSWERED, now=NOW)
-    assert store.purge(NOW + 10**9).attempts == 1  # the sign-in's own
+    store.do(HoldEscrow(PLACE, holder="a", now=NOW))
+    assert store.do(FinishEscrow(PLACE, holder="a", outcome=UNANSWERED, now=NOW))
+    assert purge(store, NOW + 10**9).attempts == 1  # the sign-in's own
     assert [lost(store, user.id) for _ in range(2)] == [True, True]
-    store.enable_user(user.id)
+    store.do(EnableUser(user.id))
     sign_in(cookie="2", tag="2")
     assert lost(store, user.id)
-    store.delete_user(user.id, now=NOW)
-    assert store.escrows_of(user.id) == []
-    store.clear_escrow(next(each.state_hash for each in store.escrowed(NEVER)))
-    for escrow in store.escrowed(NEVER):
-        store.clear_escrow(escrow.state_hash)
-    store.purge(NOW + 10**9)
-    assert store.attempt(PLACE) is None
+    store.do(DeleteUser(user.id, now=NOW))
+    assert store.ask(EscrowsOf(user.id)) == []
+    clear_escrow(store, next(each.state_hash for each in store.ask(Escrowed(NEVER))))
+    for escrow in store.ask(Escrowed(NEVER)):
+        clear_escrow(store, escrow.state_hash)
+    purge(store, NOW + 10**9)
+    assert store.ask(AttemptOf(PLACE)) is None
 
 
 def test_I7_a_refresh_leaves_the_pair_before_until_its_successor_was_accepted(
@@ -188,11 +211,11 @@ def test_I7_a_refresh_leaves_the_pair_before_until_its_successor_was_accepted(
     first = refreshed(store, user.id, tokens("1"))
     assert not first.settled
     assert b"canary" not in repr(sql("SELECT predecessor FROM token_sets")).encode()
-    store.settle(first, now=NOW)
+    store.do(Settle(first, now=NOW))
     assert row_of(store, user.id).settled
     refreshed(store, user.id, tokens("2"))
     assert escrows(store) == []
-    store.settle(first, now=NOW)  # of a generation that is gone
+    store.do(Settle(first, now=NOW))  # of a generation that is gone
     assert not row_of(store, user.id).settled
 
 
@@ -202,11 +225,11 @@ def test_I7_a_pair_whose_successor_nobody_saw_accepted_goes_to_the_ledger(
     user = sign_in(tag="0").user
     refreshed(store, user.id, tokens("1"))
     refreshed(store, user.id, tokens("2"))
-    [kept] = store.escrows_of(user.id)
+    [kept] = store.ask(EscrowsOf(user.id))
     assert pair(kept.tokens) == pair(tokens("0"))
     assert outcome_of(store, kept.state_hash) == SUPERSEDED
-    store.disable_user(user.id, now=NOW)
-    found = [pair(each.tokens) for each in store.escrows_of(user.id)]
+    store.do(DisableUser(user.id, now=NOW))
+    found = [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))]
     assert len(found) == 3
     assert all(pair(tokens(tag)) in found for tag in "012")
     assert row_of(store, user.id).settled
@@ -220,9 +243,9 @@ def test_I7_whatever_ends_a_pair_ends_the_pair_before(
     refreshed(store, user.id, tokens("1"))
     match how:
         case "disconnect":
-            store.disconnect_user(user.id, now=NOW)
+            store.do(DisconnectUser(user.id, now=NOW))
         case "delete":
-            store.delete_user(user.id, now=NOW)
+            store.do(DeleteUser(user.id, now=NOW))
         case _:
             done = sign_in(cookie="2", tag="2")
             assert [pair(each.tokens) for each in done.given_up] == [pair(tokens("0"))]
@@ -251,8 +274,8 @@ def test_I7_an_answer_that_was_lost_before_the_one_that_came_leaves_a_doubt(
 ) -> None:
     user = sign_in(tag="0").user
     row = taken(store, user.id)
-    store.note_ambiguous(row, now=NOW)
-    assert store.commit_refresh(row, tokens("1"), now=NOW) is not None
+    store.do(NoteAmbiguous(row, now=NOW))
+    assert store.do(CommitRefresh(row, tokens("1"), now=NOW)) is not None
     refreshed(store, user.id, tokens("2"))
     assert lost(store, user.id)
 
@@ -265,12 +288,12 @@ def test_I7_a_pair_that_was_taken_for_lost_and_comes_after_all_leaves_no_doubt(
     user = sign_in(tag="0").user
     row = taken(store, user.id)
     for _ in range(unanswered):
-        store.note_ambiguous(row, now=NOW)
+        store.do(NoteAmbiguous(row, now=NOW))
     sql("UPDATE token_sets SET lease_until = 1")
-    other = store.take_lease(row_of(store, user.id), owner="other", seconds=30, now=NOW)
+    other = store.do(TakeLease(row_of(store, user.id), owner="other", seconds=30, now=NOW))
     assert other is not None
-    assert store.end_grant(other, owner="other", now=NOW) == "lost"
-    assert store.commit_refresh(row, tokens("1"), now=NOW) is not None
+    assert store.do(EndGrant(other, owner="other", now=NOW)) == "lost"
+    assert store.do(CommitRefresh(row, tokens("1"), now=NOW)) is not None
     assert lost(store, user.id) == doubtful
 
 
@@ -282,13 +305,13 @@ def test_I7_a_lost_answer_is_not_forgotten_with_its_row(
     user = sign_in().user
     sql(f"UPDATE token_sets SET {change}, updated_at = 1")
     if then == "disconnect":
-        store.disconnect_user(user.id, now=NOW)
+        store.do(DisconnectUser(user.id, now=NOW))
     if then == "purge":
-        store.purge_grants(before=NOW)
+        purge_grants(store, before=NOW)
     sign_in(cookie="2", tag="2")
-    ended = store.disable_user(user.id, now=NOW)
+    ended = store.do(DisableUser(user.id, now=NOW))
     assert ended is not None
-    in_escrow = [outcome_of(store, each.state_hash) for each in store.escrows_of(user.id)]
+    in_escrow = [outcome_of(store, each.state_hash) for each in store.ask(EscrowsOf(user.id))]
     assert ended.lost or UNANSWERED in in_escrow
 
 
@@ -310,26 +333,26 @@ def test_I7_what_becomes_of_a_refresh_that_was_under_way_is_noted(
     row = taken(store, user.id)
     match how:
         case "disable":
-            store.disable_user(user.id, now=NOW)
+            store.do(DisableUser(user.id, now=NOW))
         case "delete":
-            store.delete_user(user.id, now=NOW)
+            store.do(DeleteUser(user.id, now=NOW))
         case "disconnect":
-            store.disconnect_user(user.id, now=NOW)
+            store.do(DisconnectUser(user.id, now=NOW))
         case _:
             sign_in(cookie="2", tag="2")
-    [withdrawn] = store.escrowed(NEVER)
+    [withdrawn] = store.ask(Escrowed(NEVER))
     assert outcome_of(store, withdrawn.state_hash) == REFRESHING
     match told:
         case "late pair":
-            assert store.commit_refresh(row, tokens("late"), now=NOW) is None
+            assert store.do(CommitRefresh(row, tokens("late"), now=NOW)) is None
             give_up(store, tokens("late"), user_id=user.id, refreshed=row)
         case "refused":
-            assert store.end_grant(row, owner="me", now=NOW) is None
+            assert store.do(EndGrant(row, owner="me", now=NOW)) is None
         case "not asked":
-            store.release_lease(row, owner="me", retry_in=5, now=NOW)
+            store.do(ReleaseLease(row, owner="me", retry_in=5, now=NOW))
         case "no response":
-            store.note_ambiguous(row, now=NOW)
-            store.release_lease(row, owner="me", retry_in=5, now=NOW)
+            store.do(NoteAmbiguous(row, now=NOW))
+            store.do(ReleaseLease(row, owner="me", retry_in=5, now=NOW))
     assert outcome_of(store, withdrawn.state_hash) == outcome
 
 
@@ -339,8 +362,8 @@ def test_I7_a_refresher_that_died_before_the_disabling_leaves_a_doubt(
     user = sign_in().user
     taken(store, user.id)
     sql("UPDATE token_sets SET lease_until = 1")
-    store.disable_user(user.id, now=NOW)
-    [withdrawn] = store.escrows_of(user.id)
+    store.do(DisableUser(user.id, now=NOW))
+    [withdrawn] = store.ask(EscrowsOf(user.id))
     assert outcome_of(store, withdrawn.state_hash) == UNANSWERED
 
 
@@ -349,10 +372,10 @@ def test_I7_a_doubt_about_a_refresh_ends_when_its_answer_comes_after_all(
 ) -> None:
     user = sign_in(tag="0").user
     row = taken(store, user.id)
-    store.disable_user(user.id, now=NOW)
-    [withdrawn] = store.escrows_of(user.id)
-    store.hold_escrow(withdrawn.state_hash, holder="a", now=NOW)
-    store.finish_escrow(withdrawn.state_hash, holder="a", outcome=REFRESHING, now=NOW)
+    store.do(DisableUser(user.id, now=NOW))
+    [withdrawn] = store.ask(EscrowsOf(user.id))
+    store.do(HoldEscrow(withdrawn.state_hash, holder="a", now=NOW))
+    store.do(FinishEscrow(withdrawn.state_hash, holder="a", outcome=REFRESHING, now=NOW))
     assert lost(store, user.id)
     give_up(store, tokens("late"), user_id=user.id, refreshed=row)
     assert not lost(store, user.id)
@@ -365,13 +388,19 @@ def test_V3_the_pair_before_is_sealed_anew_and_its_key_is_needed(
     user = sign_in(tag="0", through=older).user
     refreshed(older, user.id, tokens("1"))
     store = new_store()
-    assert [(use.key_id, use.escrows) for use in store.key_use()] == [("fake1", 0), ("fake0", 1)]
-    assert [batch.done for batch in store.rewrap()] == [1]
-    assert [(use.key_id, use.escrows) for use in store.key_use()] == [("fake1", 1), ("fake0", 0)]
-    assert store.older_token_sets() == 0
-    store.disable_user(user.id, now=NOW)
-    assert len(store.escrows_of(user.id)) == 2
-    assert None not in [each.tokens for each in store.escrows_of(user.id)]
+    assert [(use.key_id, use.escrows) for use in store.ask(KeyUses())] == [
+        ("fake1", 0),
+        ("fake0", 1),
+    ]
+    assert [batch.done for batch in rewrap(store)] == [1]
+    assert [(use.key_id, use.escrows) for use in store.ask(KeyUses())] == [
+        ("fake1", 1),
+        ("fake0", 0),
+    ]
+    assert store.ask(OlderTokenSets()) == 0
+    store.do(DisableUser(user.id, now=NOW))
+    assert len(store.ask(EscrowsOf(user.id))) == 2
+    assert None not in [each.tokens for each in store.ask(EscrowsOf(user.id))]
 
 
 def test_V4_a_pair_before_that_cannot_be_opened_harms_nobody_and_is_told(
@@ -380,13 +409,13 @@ def test_V4_a_pair_before_that_cannot_be_opened_harms_nobody_and_is_told(
     user = sign_in(tag="0").user
     refreshed(store, user.id, tokens("1"))
     sql("UPDATE token_sets SET predecessor = 'v1.gone.garbage'")
-    assert store.unknown_key_ids() == ("gone",)
+    assert store.ask(UnknownKeyIds()) == ("gone",)
     assert pair(row_of(store, user.id).tokens) == pair(tokens("1"))
-    assert [batch.users for batch in store.rewrap()] == [(user.id,)]
-    ended = store.disable_user(user.id, now=NOW)
+    assert [batch.users for batch in rewrap(store)] == [(user.id,)]
+    ended = store.do(DisableUser(user.id, now=NOW))
     assert ended is not None
     assert (ended.sealed, ended.withdrawn) == (True, 1)
-    assert [pair(each.tokens) for each in store.escrows_of(user.id)] == [pair(tokens("1"))]
+    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))] == [pair(tokens("1"))]
 
 
 @pytest.mark.parametrize("then", ["refresh", "sign in", "give up"])
@@ -402,9 +431,9 @@ def test_V4_a_pair_before_that_cannot_be_opened_leaves_a_doubt_when_it_goes(
         case "sign in":
             assert sign_in(cookie="2", tag="2").replaced_sealed
         case _:
-            given = store.give_up("gone")
+            given = give_up_key(store, "gone")
             assert given is not None
-            assert (given.users, store.give_up("gone")) == ((), None)
+            assert (given.users, give_up_key(store, "gone")) == ((), None)
     assert row_of(store, user.id).tokens is not None
     assert lost(store, user.id)
 
@@ -415,7 +444,7 @@ def test_I7_tokens_of_a_key_that_was_given_up_leave_a_doubt(
     other = new_store(keys=OTHER_KEY)
     user = sign_in(tag="0", through=other).user
     give_up(other, tokens("late"), user_id=user.id)
-    assert store.give_up("other") is not None
+    assert give_up_key(store, "other") is not None
     sign_in(cookie="2", tag="2")
     assert lost(store, user.id)
     assert outcome_of(store, PLACE) == UNANSWERED
@@ -429,4 +458,4 @@ def test_R10_a_refresh_that_comes_late_says_so_also_where_the_newer_pair_cannot_
     row = taken(store, user.id)
     sign_in(cookie="2", tag="2")
     sql("UPDATE token_sets SET access_token = 'v1.another.key'")
-    assert store.commit_refresh(row, tokens("late"), now=NOW) is None
+    assert store.do(CommitRefresh(row, tokens("late"), now=NOW)) is None

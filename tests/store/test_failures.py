@@ -17,6 +17,9 @@ from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, Failure, failed_by
 from procore_signin._store.engine.statement import Statement
 from procore_signin._store.schema import metadata
+from procore_signin._store.sessions import SessionOf
+from procore_signin._store.sign_in import JoinSignIn
+from procore_signin._store.tokens import TokensOf
 from procore_signin.errors import StoreUnavailable
 
 NOW = 1_800_000_000
@@ -149,9 +152,9 @@ def test_O1_a_defect_shows_no_value_in_its_message_traceback_or_the_logs(
     user = sign_in(login="canary@procore.com", tag="canary", session=first).user
     state, session = hashed("state for cookie canary"), new_session("first")
     with pytest.raises(RuntimeError, match="refused a statement") as defect:
-        store.join_sign_in(state, session=session, replaces=None, now=NOW)
-    store.session(hashed("first"), environment="emulator", now=NOW)
-    store.tokens(user.id, "emulator")
+        store.do(JoinSignIn(state, session=session, replaces=None, now=NOW))
+    store.ask(SessionOf(hashed("first"), environment="emulator", now=NOW))
+    store.ask(TokensOf(user.id, "emulator"))
     told = "".join(traceback.format_exception(defect.value)) + caplog.text
     assert defect.value.__context__ is None
     assert "canary" not in told

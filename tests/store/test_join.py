@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from procore_signin._store import CompletedSignIn, NewSession, Store, User
+from procore_signin._store.ledger import AttemptOf, EscrowTokens, FailAttempt, TakeAttempt
+from procore_signin._store.sessions import EndSessionOf, MeJson, SessionOf
+from procore_signin._store.sign_in import JoinSignIn
 from procore_signin.errors import AttemptInvalid, SignInRefused
 
 NOW = 1_800_000_000
@@ -30,11 +33,13 @@ def join(store: Store, new_session: Callable[..., NewSession], hashed: Hashed) -
         now: int = NOW + 2,
         through: Store = store,
     ) -> User:
-        return through.join_sign_in(
-            hashed(f"state for {of}"),
-            session=new_session(cookie, user_agent="B"),
-            replaces=None if replaces is None else hashed(replaces),
-            now=now,
+        return through.do(
+            JoinSignIn(
+                hashed(f"state for {of}"),
+                session=new_session(cookie, user_agent="B"),
+                replaces=None if replaces is None else hashed(replaces),
+                now=now,
+            )
         )
 
     return run
@@ -55,10 +60,10 @@ def test_C4_a_joined_callback_has_a_session_of_its_own(
 ) -> None:
     user = sign_in(session=new_session("cookie", me_json='{"id":11111}')).user
     assert join() == user
-    session = store.session(hashed("second"), environment="emulator", now=NOW + 3)
+    session = store.ask(SessionOf(hashed("second"), environment="emulator", now=NOW + 3))
     assert session is not None
     assert (user, NOW + 2, "B") == (session.user, session.created_at, session.user_agent)
-    assert store.me_json(session.id) == '{"id":11111}'
+    assert store.ask(MeJson(session.id)) == '{"id":11111}'
 
 
 def test_C3_an_attempt_is_joined_once(
@@ -70,7 +75,7 @@ def test_C3_an_attempt_is_joined_once(
         join("third", replaces="second")
     assert refused.value.reason == "used"
     assert cookies(sql, hashed, "cookie", "second", "third") == ["cookie", "second"]
-    entry = store.attempt(hashed("state for cookie 1"))
+    entry = store.ask(AttemptOf(hashed("state for cookie 1")))
     assert entry is not None
     assert entry.joined_at == NOW + 2
 
@@ -119,11 +124,11 @@ def test_C3_what_is_not_done_is_not_joined(
 ) -> None:
     state = hashed("state for cookie 1")
     if how != "unknown":
-        store.take_attempt(state, environment="emulator", now=NOW, expires_at=NOW + 1800)
+        store.do(TakeAttempt(state, environment="emulator", now=NOW, expires_at=NOW + 1800))
     if how == "exchanged":
-        store.escrow(state, tokens(), environment="emulator", now=NOW)
+        store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW))
     if how == "failed":
-        store.fail_attempt(state, "denied", now=NOW)
+        store.do(FailAttempt(state, "denied", now=NOW))
     with pytest.raises(AttemptInvalid) as refused:
         join()
     assert refused.value.reason == "used"
@@ -135,14 +140,14 @@ def test_S6_nobody_who_signed_out_meanwhile_joins_though_signed_in_elsewhere(
 ) -> None:
     sign_in(cookie="phone", tag="0", now=NOW - 60)
     user = sign_in().user
-    ended = store.session(hashed("cookie"), environment="emulator", now=NOW)
+    ended = store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW))
     assert ended is not None
-    store.end_session_of(user.id, ended.id)
+    store.do(EndSessionOf(user.id, ended.id))
     with pytest.raises(AttemptInvalid) as refused:
         join()
     assert refused.value.reason == "used"
     assert cookies(sql, hashed, "phone", "second") == ["phone"]
-    entry = store.attempt(hashed("state for cookie 1"))
+    entry = store.ask(AttemptOf(hashed("state for cookie 1")))
     assert entry is not None
     assert entry.joined_at is None
 
@@ -173,5 +178,5 @@ def test_V7_a_join_stays_in_its_environment(
 ) -> None:
     sign_in(environment="monthly")
     join()
-    assert store.session(hashed("second"), environment="emulator", now=NOW + 3) is None
-    assert store.session(hashed("second"), environment="monthly", now=NOW + 3) is not None
+    assert store.ask(SessionOf(hashed("second"), environment="emulator", now=NOW + 3)) is None
+    assert store.ask(SessionOf(hashed("second"), environment="monthly", now=NOW + 3)) is not None

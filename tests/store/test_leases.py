@@ -9,6 +9,7 @@ import pytest
 
 from procore_signin._store import CompletedSignIn, Store
 from procore_signin._store.records import TokenRow
+from procore_signin._store.refresh import RedateLease, ReleaseLease, TakeLease, TokenRowOf
 
 NOW = 1_800_000_000
 HOURS = 3 * 3600
@@ -21,7 +22,7 @@ def row(store: Store, sign_in: Callable[..., CompletedSignIn]) -> TokenRow:
 
 
 def row_of(store: Store, user_id: int) -> TokenRow:
-    row = store.token_row(user_id, "emulator", now=NOW)
+    row = store.ask(TokenRowOf(user_id, "emulator", now=NOW))
     assert row is not None
     return row
 
@@ -35,31 +36,31 @@ def set_back(sql: Sql) -> None:
 def test_R14_what_was_meant_to_last_for_seconds_is_made_to(
     store: Store, row: TokenRow, sql: Sql, owner: str | None
 ) -> None:
-    assert store.take_lease(row, owner="somebody", seconds=30, now=NOW)
+    assert store.do(TakeLease(row, owner="somebody", seconds=30, now=NOW))
     if owner is None:
-        store.release_lease(row, owner="somebody", retry_in=5, now=NOW)
+        store.do(ReleaseLease(row, owner="somebody", retry_in=5, now=NOW))
     assert not row_of(store, row.user_id).misdated
     set_back(sql)
     misdated = row_of(store, row.user_id)
     assert misdated.misdated
-    redated = store.redate_lease(misdated, now=NOW)
+    redated = store.do(RedateLease(misdated, now=NOW))
     assert redated is not None
     assert (redated.misdated, redated.leased) == (False, owner is not None)
     assert redated.retry_in == (0 if owner else 5)
-    assert store.take_lease(redated, owner="other", seconds=30, now=NOW) is None
+    assert store.do(TakeLease(redated, owner="other", seconds=30, now=NOW)) is None
 
 
 def test_R14_a_lease_of_a_version_that_wrote_no_length_ends_within_five_minutes(
     store: Store, row: TokenRow, sql: Sql
 ) -> None:
-    assert store.take_lease(row, owner="somebody", seconds=30, now=NOW)
+    assert store.do(TakeLease(row, owner="somebody", seconds=30, now=NOW))
     sql("UPDATE token_sets SET lease_seconds = NULL")
     set_back(sql)
     misdated = row_of(store, row.user_id)
     assert misdated.misdated
-    assert store.redate_lease(misdated, now=NOW)
+    assert store.do(RedateLease(misdated, now=NOW))
     ((left,),) = sql("SELECT lease_until FROM token_sets")
-    store.redate_lease(misdated, now=NOW)
+    store.do(RedateLease(misdated, now=NOW))
     assert not row_of(store, row.user_id).misdated
     assert sql("SELECT lease_until FROM token_sets") == [(left,)]  # a second time changes nothing
 
@@ -67,10 +68,10 @@ def test_R14_a_lease_of_a_version_that_wrote_no_length_ends_within_five_minutes(
 def test_R14_a_row_that_went_on_meanwhile_is_left_alone(
     store: Store, row: TokenRow, sql: Sql
 ) -> None:
-    assert store.take_lease(row, owner="somebody", seconds=30, now=NOW)
+    assert store.do(TakeLease(row, owner="somebody", seconds=30, now=NOW))
     set_back(sql)
     misdated = row_of(store, row.user_id)
     sql("UPDATE token_sets SET lease_owner = NULL, lease_until = NULL")
-    redated = store.redate_lease(misdated, now=NOW)
+    redated = store.do(RedateLease(misdated, now=NOW))
     assert redated is not None
     assert (redated.leased, redated.retry_in) == (False, 0)

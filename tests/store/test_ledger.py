@@ -8,10 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doing import clear_escrow
 
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, Escrow, LedgerEntry, Store
+from procore_signin._store.ledger import (
+    AttemptOf,
+    Escrowed,
+    EscrowedIn,
+    EscrowTokens,
+    FailAttempt,
+    TakeAttempt,
+)
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin.errors import AttemptInvalid
 
 NOW = 1_800_000_000
@@ -24,7 +34,9 @@ def state(hashed: Callable[[str], str]) -> str:
 
 
 def take(store: Store, state_hash: str, environment: str = "emulator") -> LedgerEntry | None:
-    return store.take_attempt(state_hash, environment=environment, now=NOW, expires_at=NOW + 1800)
+    return store.do(
+        TakeAttempt(state_hash, environment=environment, now=NOW, expires_at=NOW + 1800)
+    )
 
 
 def test_C3_an_attempt_is_taken_once_and_then_known(store: Store, state: str) -> None:
@@ -38,18 +50,24 @@ def test_C3_an_attempt_is_taken_once_and_then_known(store: Store, state: str) ->
         expires_at=NOW + 1800,
         finished_at=None,
     )
-    assert store.attempt(state) is None
+    assert store.ask(AttemptOf(state)) is None
     assert take(store, state) is None
     assert entry == take(store, state)
-    assert entry == store.attempt(state)
+    assert entry == store.ask(AttemptOf(state))
 
 
 def test_A5_the_code_that_took_an_attempt_stays_known_whoever_comes_after(
     store: Store, state: str, hashed: Callable[[str], str]
 ) -> None:
     for code in ("first", "second"):
-        entry = store.take_attempt(
-            state, environment="emulator", now=NOW, expires_at=NOW + 1800, code_hash=hashed(code)
+        entry = store.do(
+            TakeAttempt(
+                state,
+                environment="emulator",
+                now=NOW,
+                expires_at=NOW + 1800,
+                code_hash=hashed(code),
+            )
         )
     assert entry is not None
     assert entry.code_hash == hashed("first")
@@ -59,7 +77,9 @@ def test_C3_an_attempt_stays_taken_in_every_environment_and_after_it_expired(
     store: Store, state: str
 ) -> None:
     take(store, state, "production")
-    again = store.take_attempt(state, environment="monthly", now=NOW + 9999, expires_at=NOW + 99999)
+    again = store.do(
+        TakeAttempt(state, environment="monthly", now=NOW + 9999, expires_at=NOW + 99999)
+    )
     assert again is not None
     assert ("production", NOW + 1800) == (again.environment, again.expires_at)
 
@@ -84,15 +104,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.ledger import AttemptOf
+from procore_signin._store.ledger import TakeAttempt
 
 url, state_hash = sys.argv[1:]
 store = Store(url, KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")), lock_timeout=30.0)
-store.attempt(state_hash)
+store.ask(AttemptOf(state_hash))
 print("ready", flush=True)
 sys.stdin.readline()
 
 def take(_):
-    return store.take_attempt(state_hash, environment="emulator", now=1, expires_at=2)
+    return store.do(TakeAttempt(state_hash, environment="emulator", now=1, expires_at=2))
 
 with ThreadPoolExecutor(5) as threads:
     print(sum(entry is None for entry in threads.map(take, range(5))))
@@ -132,10 +154,10 @@ def test_C12_tokens_in_escrow_come_back_after_a_while(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), environment="emulator", now=NOW + 3)
-    assert store.escrowed(NOW + 3) == []
-    assert [Escrow(state, "emulator", tokens())] == store.escrowed(NOW + 4)
-    entry = store.attempt(state)
+    store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW + 3))
+    assert store.ask(Escrowed(NOW + 3)) == []
+    assert [Escrow(state, "emulator", tokens())] == store.ask(Escrowed(NOW + 4))
+    entry = store.ask(AttemptOf(state))
     assert entry is not None
     assert entry.status == "exchanged"
 
@@ -144,37 +166,41 @@ def test_R14_tokens_put_in_escrow_by_a_clock_that_was_ahead_come_back_at_once(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), environment="emulator", now=NOW + 3 * 3600)
-    assert [Escrow(state, "emulator", tokens())] == store.escrowed(NOW)
-    assert [Escrow(state, "emulator", tokens())] == store.escrowed_in("emulator", NOW)
-    assert store.escrowed(NOW + 3 * 3600 - 60) == []  # a replica whose clock is fast
+    store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW + 3 * 3600))
+    assert [Escrow(state, "emulator", tokens())] == store.ask(Escrowed(NOW))
+    assert [Escrow(state, "emulator", tokens())] == store.ask(EscrowedIn("emulator", NOW))
+    assert store.ask(Escrowed(NOW + 3 * 3600 - 60)) == []  # a replica whose clock is fast
 
 
 def test_C12_tokens_without_a_refresh_token_come_back_too(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(refreshable=False), environment="emulator", now=NOW)
-    assert [tokens(refreshable=False)] == [each.tokens for each in store.escrowed(NOW + 1)]
+    store.do(EscrowTokens(state, tokens(refreshable=False), environment="emulator", now=NOW))
+    assert [tokens(refreshable=False)] == [each.tokens for each in store.ask(Escrowed(NOW + 1))]
 
 
 def test_C12_a_completed_sign_in_clears_the_escrow(
     store: Store, state: str, tokens: Callable[..., TokenSet], new_session: Any
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), environment="emulator", now=NOW)
-    assert len(store.escrowed(NOW + 1)) == 1
-    user = store.complete_sign_in(
-        state,
-        me=Me(1, "joe@procore.com", None, "{}"),
-        environment="emulator",
-        tokens=tokens(),
-        session=new_session("cookie"),
-        replaces=None,
-        now=NOW + 2,
-    ).user
-    assert store.escrowed(NOW + 9) == []
-    entry = store.attempt(state)
+    store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW))
+    assert len(store.ask(Escrowed(NOW + 1))) == 1
+    completed = store.do(
+        CompleteSignIn(
+            state,
+            me=Me(1, "joe@procore.com", None, "{}"),
+            environment="emulator",
+            tokens=tokens(),
+            session=new_session("cookie"),
+            replaces=None,
+            now=NOW + 2,
+        )
+    )
+    assert completed is not None
+    user = completed.user
+    assert store.ask(Escrowed(NOW + 9)) == []
+    entry = store.ask(AttemptOf(state))
     assert entry is not None
     assert (entry.status, entry.user_id, entry.finished_at) == ("done", user.id, NOW + 2)
 
@@ -183,18 +209,18 @@ def test_C12_an_attempt_that_the_janitor_failed_takes_no_escrow(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    assert store.fail_attempt(state, "orphaned", now=NOW)
+    assert store.do(FailAttempt(state, "orphaned", now=NOW))
     with pytest.raises(AttemptInvalid) as refusal:
-        store.escrow(state, tokens(), environment="emulator", now=NOW)
+        store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW))
     assert refusal.value.reason == "used"
-    assert store.escrowed(NOW + 1) == []
+    assert store.ask(Escrowed(NOW + 1)) == []
 
 
 def test_C12_an_attempt_that_nobody_took_takes_no_escrow(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     with pytest.raises(AttemptInvalid):
-        store.escrow(state, tokens(), environment="emulator", now=NOW)
+        store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW))
 
 
 def test_C12_an_attempt_of_another_environment_takes_no_escrow(
@@ -202,20 +228,20 @@ def test_C12_an_attempt_of_another_environment_takes_no_escrow(
 ) -> None:
     take(store, state, "production")
     with pytest.raises(AttemptInvalid):
-        store.escrow(state, tokens(), environment="emulator", now=NOW)
-    assert store.escrowed(NOW + 1) == []
+        store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW))
+    assert store.ask(Escrowed(NOW + 1)) == []
 
 
 def test_C12_a_failed_attempt_keeps_its_escrow_until_it_is_cleared(
     store: Store, state: str, tokens: Callable[..., TokenSet]
 ) -> None:
     take(store, state)
-    store.escrow(state, tokens(), environment="emulator", now=NOW)
-    assert store.fail_attempt(state, "orphaned", now=NOW + 400)
-    assert len(store.escrowed(NOW + 400)) == 1
-    store.clear_escrow(state)
-    assert store.escrowed(NOW + 400) == []
-    entry = store.attempt(state)
+    store.do(EscrowTokens(state, tokens(), environment="emulator", now=NOW))
+    assert store.do(FailAttempt(state, "orphaned", now=NOW + 400))
+    assert len(store.ask(Escrowed(NOW + 400))) == 1
+    clear_escrow(store, state)
+    assert store.ask(Escrowed(NOW + 400)) == []
+    entry = store.ask(AttemptOf(state))
     assert entry is not None
     assert ("failed", "orphaned", NOW + 400) == (entry.status, entry.outcome, entry.finished_at)
 
@@ -225,10 +251,12 @@ def test_C12_the_oldest_escrows_come_first_and_no_more_than_asked_for(
 ) -> None:
     for number in (3, 1, 2):
         take(store, hashed(str(number)))
-        store.escrow(
-            hashed(str(number)), tokens(str(number)), environment="emulator", now=NOW + number
+        store.do(
+            EscrowTokens(
+                hashed(str(number)), tokens(str(number)), environment="emulator", now=NOW + number
+            )
         )
-    found = store.escrowed(NOW + 10, limit=2)
+    found = store.ask(Escrowed(NOW + 10, limit=2))
     assert [hashed("1"), hashed("2")] == [each.state_hash for each in found]
 
 
@@ -237,30 +265,32 @@ def test_C12_escrows_of_one_environment_are_turned_page_by_page(
 ) -> None:
     for number, environment in enumerate(["emulator", "monthly", "emulator", "emulator"]):
         take(store, hashed(str(number)), environment)
-        store.escrow(hashed(str(number)), tokens(str(number)), environment=environment, now=NOW)
+        store.do(
+            EscrowTokens(hashed(str(number)), tokens(str(number)), environment=environment, now=NOW)
+        )
     seen: list[str] = []
-    page = store.escrowed_in("emulator", NOW + 1, limit=1)
+    page = store.ask(EscrowedIn("emulator", NOW + 1, limit=1))
     while page:
         seen += [each.state_hash for each in page]
-        page = store.escrowed_in("emulator", NOW + 1, after=page[-1], limit=1)
+        page = store.ask(EscrowedIn("emulator", NOW + 1, after=page[-1], limit=1))
     assert seen == sorted(hashed(str(number)) for number in (0, 2, 3))
-    assert store.escrowed_in("emulator", NOW) == []
+    assert store.ask(EscrowedIn("emulator", NOW)) == []
 
 
 def test_an_attempt_ends_once(store: Store, state: str) -> None:
-    assert not store.fail_attempt(state, "denied", now=NOW)
+    assert not store.do(FailAttempt(state, "denied", now=NOW))
     take(store, state)
-    assert store.fail_attempt(state, "denied", now=NOW + 1)
-    assert not store.fail_attempt(state, "other", now=NOW + 2)
-    entry = store.attempt(state)
+    assert store.do(FailAttempt(state, "denied", now=NOW + 1))
+    assert not store.do(FailAttempt(state, "other", now=NOW + 2))
+    entry = store.ask(AttemptOf(state))
     assert entry is not None
     assert ("denied", NOW + 1) == (entry.outcome, entry.finished_at)
 
 
 def test_an_outcome_that_is_too_long_or_not_plain_is_cut_to_fit(store: Store, state: str) -> None:
     take(store, state)
-    store.fail_attempt(state, "a\x00\ud800\r\nb" + "x" * 100, now=NOW)
-    entry = store.attempt(state)
+    store.do(FailAttempt(state, "a\x00\ud800\r\nb" + "x" * 100, now=NOW))
+    entry = store.ask(AttemptOf(state))
     assert entry is not None
     assert entry.outcome == "ab" + "x" * 62
 
@@ -271,6 +301,6 @@ def test_a_deleted_person_leaves_the_ledger_standing(
     sign_in(cookie="c", tag="t")
     sql("DELETE FROM token_sets")
     sql("DELETE FROM users")
-    entry = store.attempt(hashed("state for c t"))
+    entry = store.ask(AttemptOf(hashed("state for c t")))
     assert entry is not None
     assert ("done", None) == (entry.status, entry.user_id)

@@ -22,7 +22,10 @@ from sqlalchemy.exc import DBAPIError
 
 from procore_signin._store import KeyRing, Store, migrate
 from procore_signin._store.engine.address import parse_address
+from procore_signin._store.ledger import TakeAttempt
+from procore_signin._store.probe import Probe
 from procore_signin._store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
+from procore_signin._store.tokens import TokenStates
 from procore_signin.errors import StoreUnavailable
 
 TABLES = {*metadata.tables, VERSION_TABLE}
@@ -75,7 +78,7 @@ def test_people_of_the_first_revision_keep_their_tokens(empty_url: str, keys: Ke
 
     migrate.upgrade(empty_url)
     with closing(Store(empty_url, keys)) as store:
-        (state,) = store.token_states(1, now=1)
+        (state,) = store.ask(TokenStates(1, now=1))
     assert (state.generation, state.status) == (3, "ok")
 
 
@@ -229,7 +232,7 @@ def test_tables_of_a_newer_version_are_left_alone(empty_url: str, keys: KeyRing)
         migrate.downgrade(empty_url, "base")
     store = Store(empty_url, keys)
     with pytest.raises(StoreUnavailable, match="revision 9999, and this version needs"):
-        store.probe()
+        store.ask(Probe())
     store.close()
     assert migrate.current(empty_url) == "9999"
 
@@ -277,7 +280,7 @@ class TestSqliteFile:
             url = f"sqlite:///{tmp_path / 'test.db'}"
             migrate.upgrade(url)
             store = Store(url, keys)
-            store.take_attempt("0" * 64, environment="emulator", now=1, expires_at=2)
+            store.do(TakeAttempt("0" * 64, environment="emulator", now=1, expires_at=2))
             modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
             store.close()
         finally:
@@ -291,7 +294,7 @@ class TestSqliteFile:
         migrate.upgrade(url)
         store = Store(url, keys)
         database: Any = store._database
-        store.take_attempt("0" * 64, environment="emulator", now=1, expires_at=2)
+        store.do(TakeAttempt("0" * 64, environment="emulator", now=1, expires_at=2))
         pragmas = [
             database._writer.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -309,7 +312,7 @@ class TestSqliteFile:
         assert migrate.current(url) is None
         store = Store(url, keys)
         with pytest.raises(StoreUnavailable, match="Create it: procore-signin db upgrade"):
-            store.probe()
+            store.ask(Probe())
         with pytest.raises(StoreUnavailable, match="does not exist"):
             migrate.downgrade(url, "base")
         store.close()
@@ -325,7 +328,7 @@ class TestSqliteFile:
         with pytest.raises(StoreUnavailable, match="is damaged, or is no database"):
             migrate.upgrade(url)
         with pytest.raises(StoreUnavailable, match="is damaged, or is no database"):
-            store.probe()
+            store.ask(Probe())
         store.close()
         assert path.read_bytes() == b"not a database, " * 100
 

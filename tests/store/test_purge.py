@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doing import Purged, clear_escrow, purge
 
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._store import CompletedSignIn, Purged, Store
+from procore_signin._store import CompletedSignIn, Store
+from procore_signin._store.ledger import AttemptOf, Escrowed, EscrowTokens, TakeAttempt
+from procore_signin._store.sessions import SessionOf
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -44,38 +47,38 @@ def test_O6_expired_rows_go_in_batches_and_live_ones_stay(
     sql(MANY_SESSIONS.format(hash=HASH[kind]), user=user.id, ends=NOW)
     sql(MANY_ATTEMPTS.format(hash=HASH[kind]), ends=NOW)
     assert (251, 251) == rows(sql)
-    batches = [store.purge(NOW, 100) for _ in range(4)]
+    batches = [purge(store, NOW, 100) for _ in range(4)]
     assert [Purged(100, 100), Purged(100, 100), Purged(50, 50), Purged(0, 0)] == batches
     assert (1, 1) == rows(sql)
-    assert store.session(hashed("cookie"), environment="emulator", now=NOW) is not None
-    assert store.attempt(hashed("state for cookie 1")) is not None
+    assert store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)) is not None
+    assert store.ask(AttemptOf(hashed("state for cookie 1"))) is not None
 
 
 def test_O6_a_row_goes_at_the_second_in_which_it_ends(
     store: Store, sign_in: Callable[..., CompletedSignIn]
 ) -> None:
     sign_in()
-    assert Purged(0, 0) == store.purge(NOW + 1799)
-    assert Purged(0, 1) == store.purge(NOW + 1800)
-    assert Purged(0, 0) == store.purge(NOW + 3599)
-    assert Purged(1, 0) == store.purge(NOW + 3600)
+    assert Purged(0, 0) == purge(store, NOW + 1799)
+    assert Purged(0, 1) == purge(store, NOW + 1800)
+    assert Purged(0, 0) == purge(store, NOW + 3599)
+    assert Purged(1, 0) == purge(store, NOW + 3600)
 
 
 def test_O6_tokens_in_escrow_are_never_purged(
     store: Store, hashed: Any, tokens: Callable[..., TokenSet]
 ) -> None:
-    store.take_attempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1)
-    store.escrow(hashed("s"), tokens(), environment="emulator", now=NOW)
-    assert Purged(0, 0) == store.purge(NOW + 10**6)
-    assert len(store.escrowed(NOW + 10**6)) == 1
-    store.clear_escrow(hashed("s"))
-    assert Purged(0, 1) == store.purge(NOW + 10**6)
+    store.do(TakeAttempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1))
+    store.do(EscrowTokens(hashed("s"), tokens(), environment="emulator", now=NOW))
+    assert Purged(0, 0) == purge(store, NOW + 10**6)
+    assert len(store.ask(Escrowed(NOW + 10**6))) == 1
+    clear_escrow(store, hashed("s"))
+    assert Purged(0, 1) == purge(store, NOW + 10**6)
 
 
 @pytest.mark.parametrize("limit", [-1, 0, 10_001])
 def test_O6_a_batch_has_a_size(store: Store, limit: int) -> None:
     with pytest.raises(ValueError, match="1 to 10000 rows"):
-        store.purge(NOW, limit)
+        purge(store, NOW, limit)
 
 
 def test_O6_two_purges_at_once_share_the_work(
@@ -88,7 +91,7 @@ def test_O6_two_purges_at_once_share_the_work(
     user = sign_in().user
     sql(MANY_SESSIONS.format(hash=HASH[kind]), user=user.id, ends=NOW)
     store = new_store(lock_timeout=30.0)
-    purged = at_once(lambda _: store.purge(NOW, 200), [1, 2])
+    purged = at_once(lambda _: purge(store, NOW, 200), [1, 2])
     assert 200 <= sum(each.sessions for each in purged) <= 250
 
 

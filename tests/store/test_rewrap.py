@@ -9,13 +9,27 @@ from os import urandom
 from typing import Any
 
 import pytest
+from doing import clear_escrow, meet
 from pairs import pair
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, KeyRing, Store
-from procore_signin._store.keys.rewrap import GivenUp, KeyUse, Rewrapped
+from procore_signin._store.access import DisableUser
 from procore_signin._store.keys.seal import Seal
+from procore_signin._store.ledger import Escrowed, EscrowTokens, TakeAttempt
+from procore_signin._store.refresh import CommitRefresh, TokenRowOf
+from procore_signin._store.rotation.lost_keys import GivenUp, GiveUpLost, give_up_key
+from procore_signin._store.rotation.rewrap import (
+    KeyUse,
+    KeyUses,
+    OlderTokenSets,
+    Rewrapped,
+    UnknownKeyIds,
+    rewrap,
+)
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -49,42 +63,42 @@ def after(new_store: NewStore) -> Store:
 
 
 def escrow(store: Store, state_hash: str, tokens: TokenSet) -> None:
-    store.take_attempt(state_hash, environment="emulator", now=NOW, expires_at=NOW + 1)
-    store.escrow(state_hash, tokens, environment="emulator", now=NOW)
+    store.do(TakeAttempt(state_hash, environment="emulator", now=NOW, expires_at=NOW + 1))
+    store.do(EscrowTokens(state_hash, tokens, environment="emulator", now=NOW))
 
 
 def totals(store: Store) -> dict[str, int]:
-    return {use.key_id: use.total for use in store.key_use()}
+    return {use.key_id: use.total for use in store.ask(KeyUses())}
 
 
 def test_V3_the_database_tells_which_key_is_needed_for_what(
     before: Store, after: Store, sign_in: SignIn, hashed: Any, tokens: Tokens, sql: Sql
 ) -> None:
-    assert after.key_use() == [KeyUse("new"), KeyUse("old")]
+    assert after.ask(KeyUses()) == [KeyUse("new"), KeyUse("old")]
     sign_in(1, cookie="1", tag="1", through=before)
     sign_in(2, cookie="2", tag="2", tokens=tokens("2", refreshable=False), through=before)
     sign_in(3, cookie="3", tag="3", through=after)
     escrow(before, hashed("s"), tokens("escrow"))
-    assert after.key_use() == [KeyUse("new", 1, 1, 0), KeyUse("old", 2, 1, 1)]
-    assert before.key_use() == [KeyUse("old", 2, 1, 1), KeyUse("new", 1, 1, 0)]
+    assert after.ask(KeyUses()) == [KeyUse("new", 1, 1, 0), KeyUse("old", 2, 1, 1)]
+    assert before.ask(KeyUses()) == [KeyUse("old", 2, 1, 1), KeyUse("new", 1, 1, 0)]
     sql("UPDATE token_sets SET access_token = 'garbage' WHERE access_token LIKE 'v1.new.%'")
-    assert after.key_use() == [KeyUse("new", 0, 1, 0), KeyUse("old", 2, 1, 1), KeyUse("", 1)]
+    assert after.ask(KeyUses()) == [KeyUse("new", 0, 1, 0), KeyUse("old", 2, 1, 1), KeyUse("", 1)]
 
 
 def test_V3_keys_that_the_ring_lacks_are_named(
     before: Store, after: Store, new_store: NewStore, sign_in: SignIn, hashed: Any, tokens: Tokens
 ) -> None:
     sign_in(through=before)
-    assert after.unknown_key_ids() == ()
-    assert new_store(keys=ring("new")).unknown_key_ids() == ("old",)
+    assert after.ask(UnknownKeyIds()) == ()
+    assert new_store(keys=ring("new")).ask(UnknownKeyIds()) == ("old",)
     escrow(new_store(keys=ring("k_1")), hashed("s"), tokens())
-    assert new_store(keys=ring("new")).unknown_key_ids() == ("k_1", "old")
+    assert new_store(keys=ring("new")).ask(UnknownKeyIds()) == ("k_1", "old")
 
 
 def test_V3_a_refresh_token_alone_names_its_key(after: Store, sign_in: SignIn, sql: Sql) -> None:
     sign_in(through=after)
     sql("UPDATE token_sets SET refresh_token = 'v1.gone.AAAA'")
-    assert after.unknown_key_ids() == ("gone",)
+    assert after.ask(UnknownKeyIds()) == ("gone",)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +109,8 @@ def test_V4_a_value_of_no_known_form_names_no_key(
 ) -> None:
     sign_in(through=before)
     sql("UPDATE token_sets SET access_token = :cell, refresh_token = NULL", cell=cell)
-    assert before.unknown_key_ids() == ()
-    assert before.key_use() == [KeyUse("old"), KeyUse("", 1)]
+    assert before.ask(UnknownKeyIds()) == ()
+    assert before.ask(KeyUses()) == [KeyUse("old"), KeyUse("", 1)]
 
 
 def test_V3_everything_is_sealed_anew_with_the_active_key_and_opens(
@@ -108,18 +122,18 @@ def test_V3_everything_is_sealed_anew_with_the_active_key_and_opens(
     }
     for name in ("x", "y", "z"):
         escrow(before, hashed(name), tokens(name))
-    assert after.older_token_sets() == 10
-    batches = list(after.rewrap(limit=3))
-    assert after.older_token_sets() == 0
+    assert after.ask(OlderTokenSets()) == 10
+    batches = list(rewrap(after, limit=3))
+    assert after.ask(OlderTokenSets()) == 0
     assert [each.done for each in batches] == [3, 3, 1, 3]
     assert totals(after) == {"new": 17, "old": 0}
     retired = new_store(keys=ring("new"))
-    assert retired.unknown_key_ids() == ()
+    assert retired.ask(UnknownKeyIds()) == ()
     for tag, user_id in people.items():
-        assert pair(tokens(tag)) == pair(retired.tokens(user_id, "emulator"))
-    kept = {each.state_hash: each.tokens for each in retired.escrowed(NOW + 1)}
+        assert pair(tokens(tag)) == pair(retired.ask(TokensOf(user_id, "emulator")))
+    kept = {each.state_hash: each.tokens for each in retired.ask(Escrowed(NOW + 1))}
     assert kept == {hashed(name): tokens(name) for name in "xyz"}
-    assert list(after.rewrap()) == []
+    assert list(rewrap(after)) == []
 
 
 def test_V3_a_rewrap_that_was_cut_short_goes_on_where_it_stopped(
@@ -129,12 +143,12 @@ def test_V3_a_rewrap_that_was_cut_short_goes_on_where_it_stopped(
         sign_in(number, cookie=str(number), tag=str(number), through=before).user.id
         for number in range(1, 8)
     ]
-    assert next(after.rewrap(limit=2)) == Rewrapped(2, 0)
+    assert next(rewrap(after, limit=2)) == Rewrapped(2, 0)
     assert totals(after) == {"new": 4, "old": 10}
     again = new_store(keys=ring("new", "old"))
-    assert [each.done for each in again.rewrap(limit=2)] == [2, 2, 1]
+    assert [each.done for each in rewrap(again, limit=2)] == [2, 2, 1]
     assert totals(again) == {"new": 14, "old": 0}
-    assert [pair(again.tokens(user_id, "emulator")) for user_id in people] == [
+    assert [pair(again.ask(TokensOf(user_id, "emulator"))) for user_id in people] == [
         pair(tokens(str(number))) for number in range(1, 8)
     ]
 
@@ -143,8 +157,9 @@ PROGRAM = """
 import sys
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.rotation.rewrap import rewrap
 store = Store(sys.argv[1], KeyRing.parse(Secret(sys.argv[2], "keys")))
-for batch in store.rewrap(limit=1):
+for batch in rewrap(store, limit=1):
     print(batch.done, flush=True)
 """
 
@@ -166,12 +181,12 @@ def test_V3_a_rewrap_that_is_killed_loses_nothing_and_goes_on(
         for _ in range(batches):
             process.stdout.readline()
         process.kill()
-    left = after.older_token_sets()
+    left = after.ask(OlderTokenSets())
     assert left <= 40 - batches
-    assert sum(each.done for each in after.rewrap()) == left
+    assert sum(each.done for each in rewrap(after)) == left
     assert totals(after) == {"new": 80, "old": 0}
     for number, user_id in enumerate(people, start=1):
-        assert pair(tokens(str(number))) == pair(after.tokens(user_id, "emulator"))
+        assert pair(tokens(str(number))) == pair(after.ask(TokensOf(user_id, "emulator")))
 
 
 @pytest.mark.parametrize("who", ["a sign-in", "a refresh", "a disabling", "another rewrap"])
@@ -187,7 +202,7 @@ def test_V3_what_is_written_meanwhile_wins(
     """Between the moment in which the row is read and the one in which it is written."""
     other = new_store(keys=ring("new", "old"))
     user = sign_in(tag="1", through=before).user
-    row = before.token_row(user.id, "emulator", now=NOW)
+    row = before.ask(TokenRowOf(user.id, "emulator", now=NOW))
     assert row is not None
     seal_row = after._seal.seal_row
 
@@ -195,11 +210,11 @@ def test_V3_what_is_written_meanwhile_wins(
         if who == "a sign-in":
             sign_in(cookie="2", tag="2", through=before)
         elif who == "a refresh":
-            assert before.commit_refresh(row, tokens("2"), now=NOW) is not None
+            assert before.do(CommitRefresh(row, tokens("2"), now=NOW)) is not None
         elif who == "a disabling":
-            before.disable_user(user.id, now=NOW)
+            before.do(DisableUser(user.id, now=NOW))
         else:
-            list(other.rewrap())
+            list(rewrap(other))
 
     def slow(*arguments: Any, **named: Any) -> Any:
         sealed = seal_row(*arguments, **named)
@@ -210,14 +225,14 @@ def test_V3_what_is_written_meanwhile_wins(
 
     done: list[bool] = []
     monkeypatch.setattr(after, "_seal", _Slow(after._seal, slow))
-    assert next(after.rewrap()) == Rewrapped(0, 1)
+    assert next(rewrap(after)) == Rewrapped(0, 1)
     monkeypatch.undo()
-    now = after.token_row(user.id, "emulator", now=NOW)
+    now = after.ask(TokenRowOf(user.id, "emulator", now=NOW))
     assert now is not None
     expected = {"a sign-in": ("2", 2), "a refresh": ("2", 2), "a disabling": ("1", 2)}
     tag, generation = expected.get(who, ("1", 1))
     assert (now.tokens.access_token, now.generation) == (tokens(tag).access_token, generation)
-    list(after.rewrap())
+    list(rewrap(after))
     assert totals(after)["old"] == 0
 
 
@@ -240,13 +255,13 @@ def test_V3_a_sign_in_that_empties_an_escrow_meanwhile_wins(
     slow = _Slow(real, real.seal_row)
 
     def seal_escrow(*arguments: Any, **named: Any) -> str:
-        before.clear_escrow(hashed("s"))
+        clear_escrow(before, hashed("s"))
         return real.seal_escrow(*arguments, **named)
 
     slow.seal_escrow = seal_escrow  # type: ignore[attr-defined]
     monkeypatch.setattr(after, "_seal", slow)
-    assert list(after.rewrap()) == [Rewrapped(0, 1)]
-    assert after.escrowed(NOW + 1) == []
+    assert list(rewrap(after)) == [Rewrapped(0, 1)]
+    assert after.ask(Escrowed(NOW + 1)) == []
 
 
 @pytest.mark.parametrize(
@@ -265,10 +280,10 @@ def test_V3_at_each_step_of_a_rolling_change_each_process_opens_what_the_others_
     newer: tuple[str, ...],
 ) -> None:
     rings = ring(*older), ring(*newer)
-    list(new_store(keys=rings[0]).rewrap())
+    list(rewrap(new_store(keys=rings[0])))
     for tag, (writer, reader) in {"forth": rings, "back": rings[::-1]}.items():
         user = sign_in(cookie=tag, tag=tag, through=new_store(keys=writer)).user
-        assert pair(new_store(keys=reader).tokens(user.id, "emulator")) == pair(tokens(tag))
+        assert pair(new_store(keys=reader).ask(TokensOf(user.id, "emulator"))) == pair(tokens(tag))
         cookie = Seal(writer, purpose="attempt", random_bytes=urandom).seal("x", context=("a",))
         opened = Seal(reader, purpose="attempt", random_bytes=urandom).open(cookie, context=("a",))
         assert opened == b"x"
@@ -288,22 +303,22 @@ def test_V3_rotation_under_load_loses_nobodys_tokens(
     def refresh(times: int) -> None:
         for turn in range(1, times + 1):
             for number, user_id in enumerate(people, start=1):
-                row = after.token_row(user_id, "emulator", now=NOW)
+                row = after.ask(TokenRowOf(user_id, "emulator", now=NOW))
                 assert row is not None
-                assert after.commit_refresh(row, tokens(f"{number}-{turn}"), now=NOW) is not None
+                assert after.do(CommitRefresh(row, tokens(f"{number}-{turn}"), now=NOW)) is not None
 
     def act(what: str) -> int:
         if what == "refresh":
             refresh(5)
             return 0
-        return sum(each.done for each in after.rewrap(limit=2))
+        return sum(each.done for each in rewrap(after, limit=2))
 
     at_once(act, ["refresh", "rotate", "rotate"])
-    list(after.rewrap())
+    list(rewrap(after))
     retired = new_store(keys=ring("new"))
-    assert retired.unknown_key_ids() == ()
+    assert retired.ask(UnknownKeyIds()) == ()
     for number, user_id in enumerate(people, start=1):
-        now = retired.tokens(user_id, "emulator")
+        now = retired.ask(TokensOf(user_id, "emulator"))
         assert now is not None
         assert now.access_token == tokens(f"{number}-5").access_token
 
@@ -322,15 +337,15 @@ def test_V4_what_cannot_be_opened_is_named_and_left_and_stops_nobody_else(
     sql("UPDATE sign_in_ledger SET escrow = 'v1.old.AAAA' WHERE state_hash = :it", it=hashed("a"))
     damaged = sql("SELECT access_token, refresh_token FROM token_sets ORDER BY user_id")
     for _ in range(2):
-        batches = list(after.rewrap(limit=1))
+        batches = list(rewrap(after, limit=1))
         assert [who for each in batches for who in each.users] == [people[0], people[2]]
         assert [which for each in batches for which in each.attempts] == [hashed("a")[:8]]
-    assert after.older_token_sets() == 3
+    assert after.ask(OlderTokenSets()) == 3
     stored = sql("SELECT access_token, refresh_token FROM token_sets ORDER BY user_id")
     assert (stored[0], stored[2]) == (damaged[0], damaged[2])
     for index in (1, 3):
-        assert pair(tokens(str(index + 1))) == pair(after.tokens(people[index], "emulator"))
-    kept = {each.state_hash: each.tokens for each in after.escrowed(NOW + 1)}
+        assert pair(tokens(str(index + 1))) == pair(after.ask(TokensOf(people[index], "emulator")))
+    kept = {each.state_hash: each.tokens for each in after.ask(Escrowed(NOW + 1))}
     assert kept == {hashed("a"): None, hashed("b"): tokens("b")}
 
 
@@ -340,7 +355,7 @@ def test_V3_key_ids_that_look_alike_are_told_apart(new_store: NewStore, sign_in:
         sign_in(number, cookie=key_id, tag=key_id, through=new_store(keys=ring(key_id)))
     store = new_store(keys=ring("k_1", "kx1", "K_1"))
     assert totals(store) == {"k_1": 2, "kx1": 2, "K_1": 2}
-    assert sum(each.done for each in store.rewrap()) == 2
+    assert sum(each.done for each in rewrap(store)) == 2
     assert totals(store) == {"k_1": 6, "kx1": 0, "K_1": 0}
 
 
@@ -355,35 +370,37 @@ def test_V3_a_lost_key_can_be_given_up_and_harms_nobody_else(
     store = new_store(keys=ring("new"))
     safe = sign_in(9, cookie="9", tag="9", through=store).user.id
     given_up = []
-    while (batch := store.give_up("old", limit=2)) is not None:
+    while (batch := give_up_key(store, "old", limit=2)) is not None:
         given_up.append(batch)
     assert given_up == [GivenUp(tuple(lost[:2]), 1), GivenUp(tuple(lost[2:]), 0)]
     assert given_up[0].token_sets == 3
-    assert store.unknown_key_ids() == ()
-    assert pair(tokens("9")) == pair(store.tokens(safe, "emulator"))
-    assert [store.tokens(user_id, "emulator") for user_id in lost] == [None] * 3
-    assert store.user(lost[0]) is not None
-    assert store.escrowed(NOW + 1) == []
-    assert store.give_up("new_") is None
+    assert store.ask(UnknownKeyIds()) == ()
+    assert pair(tokens("9")) == pair(store.ask(TokensOf(safe, "emulator")))
+    assert [store.ask(TokensOf(user_id, "emulator")) for user_id in lost] == [None] * 3
+    assert store.ask(UserOf(lost[0])) is not None
+    assert store.ask(Escrowed(NOW + 1)) == []
+    assert give_up_key(store, "new_") is None
 
 
 def test_V3_a_sign_in_that_comes_in_between_is_not_given_up(
-    before: Store, new_store: NewStore, sign_in: SignIn, tokens: Tokens
+    before: Store,
+    new_store: NewStore,
+    sign_in: SignIn,
+    tokens: Tokens,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user = sign_in(tag="1", through=before).user
     store = new_store(keys=ring("new"))
-    write = store._database.write
 
-    def slow(work: Any) -> Any:
-        store._database.write = write  # type: ignore[method-assign]
+    def slow(delete: Callable[[], object], _: GiveUpLost) -> object:
         sign_in(cookie="2", tag="2", through=store)
-        return write(work)
+        return delete()
 
-    store._database.write = slow  # type: ignore[method-assign]
-    store.give_up("old")
-    assert pair(tokens("2")) == pair(store.tokens(user.id, "emulator"))
+    meet(monkeypatch, store, GiveUpLost, slow)
+    give_up_key(store, "old")
+    assert pair(tokens("2")) == pair(store.ask(TokensOf(user.id, "emulator")))
 
 
 def test_V6_a_rewrap_shows_no_token(before: Store, after: Store, sign_in: SignIn) -> None:
     sign_in(through=before)
-    assert "canary" not in repr((after.key_use(), list(after.rewrap())))
+    assert "canary" not in repr((after.ask(KeyUses()), list(rewrap(after))))

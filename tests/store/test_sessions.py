@@ -9,6 +9,14 @@ from typing import Any
 import pytest
 
 from procore_signin._store import CompletedSignIn, NewSession, Session, Store
+from procore_signin._store.sessions import (
+    EndSessionOf,
+    EndSessions,
+    MeJson,
+    SessionOf,
+    SessionsOf,
+    TouchSession,
+)
 
 NOW = 1_800_000_000
 HOUR = 3600
@@ -23,7 +31,7 @@ def look(store: Store, hashed: Callable[[str], str]) -> Look:
     """Looks a cookie's session up: `look("cookie", at=NOW)`."""
 
     def run(cookie: str = "cookie", *, at: int = NOW, environment: str = "emulator") -> Any:
-        return store.session(hashed(cookie), environment=environment, now=at)
+        return store.ask(SessionOf(hashed(cookie), environment=environment, now=at))
 
     return run
 
@@ -48,7 +56,7 @@ def test_a_cookie_finds_its_session_and_person(
         absolute_expires_at=NOW + DAY,
         user_agent="Browser/1",
     )
-    assert store.me_json(session.id) == '{"id":1}'
+    assert store.ask(MeJson(session.id)) == '{"id":1}'
 
 
 def test_a_cookie_that_nobody_got_finds_nothing(sign_in: SignIn, look: Look) -> None:
@@ -70,7 +78,7 @@ def test_S1_neither_the_cookie_nor_its_person_is_found_by_the_cookies_value(
     stored = everything_stored()
     assert hashed(cookie).encode() in stored
     assert cookie.encode() not in stored
-    assert store.session(hashed(hashed(cookie)), environment="emulator", now=NOW) is None
+    assert store.ask(SessionOf(hashed(hashed(cookie)), environment="emulator", now=NOW)) is None
 
 
 @pytest.mark.parametrize("value", ["", "cookie", "A" * 64, "0" * 63, "0" * 65, "0" * 64 + "\n"])
@@ -89,7 +97,7 @@ def test_S5_an_idle_session_ends(sign_in: SignIn, look: Look) -> None:
 def test_S5_use_puts_the_idle_end_off(sign_in: SignIn, look: Look, store: Store) -> None:
     sign_in()
     session = opened(look)
-    assert store.touch_session(session.id, now=NOW + 60, idle_expires_at=NOW + 60 + HOUR)
+    assert store.do(TouchSession(session.id, now=NOW + 60, idle_expires_at=NOW + 60 + HOUR))
     touched = look(at=NOW + HOUR + 59)
     assert touched == replace(session, last_seen_at=NOW + 60, idle_expires_at=NOW + 60 + HOUR)
     assert look(at=NOW + HOUR + 60) is None
@@ -98,10 +106,10 @@ def test_S5_use_puts_the_idle_end_off(sign_in: SignIn, look: Look, store: Store)
 def test_S5_no_use_puts_the_absolute_end_off(sign_in: SignIn, look: Look, store: Store) -> None:
     sign_in()
     session = opened(look)
-    store.touch_session(session.id, now=NOW + 1, idle_expires_at=NOW + 10 * DAY)
+    store.do(TouchSession(session.id, now=NOW + 1, idle_expires_at=NOW + 10 * DAY))
     assert look(at=NOW + DAY - 1) is not None
     assert look(at=NOW + DAY) is None
-    assert not store.touch_session(session.id, now=NOW + DAY, idle_expires_at=NOW + 10 * DAY)
+    assert not store.do(TouchSession(session.id, now=NOW + DAY, idle_expires_at=NOW + 10 * DAY))
 
 
 def test_S5_a_session_is_never_idle_for_longer_than_it_lives(
@@ -115,10 +123,10 @@ def test_S4_use_brings_no_session_back(sign_in: SignIn, look: Look, store: Store
     user = sign_in().user
     session = opened(look)
     late = {"now": NOW + HOUR, "idle_expires_at": NOW + 2 * HOUR}
-    assert not store.touch_session(session.id, **late)
+    assert not store.do(TouchSession(session.id, **late))
     assert look(at=NOW + HOUR) is None
-    assert store.end_session_of(user.id, session.id)
-    assert not store.touch_session(session.id, now=NOW, idle_expires_at=NOW + HOUR)
+    assert store.do(EndSessionOf(user.id, session.id))
+    assert not store.do(TouchSession(session.id, now=NOW, idle_expires_at=NOW + HOUR))
     assert look() is None
 
 
@@ -127,8 +135,8 @@ def test_a_late_note_of_an_earlier_use_changes_nothing(
 ) -> None:
     sign_in()
     session = opened(look)
-    assert store.touch_session(session.id, now=NOW + 120, idle_expires_at=NOW + 120 + HOUR)
-    assert not store.touch_session(session.id, now=NOW + 60, idle_expires_at=NOW + 60 + HOUR)
+    assert store.do(TouchSession(session.id, now=NOW + 120, idle_expires_at=NOW + 120 + HOUR))
+    assert not store.do(TouchSession(session.id, now=NOW + 60, idle_expires_at=NOW + 60 + HOUR))
     assert opened(look).idle_expires_at == NOW + 120 + HOUR
 
 
@@ -139,7 +147,7 @@ def test_the_same_use_noted_twice_in_one_second_is_found_both_times(
     sign_in()
     session = opened(look)
     for _ in range(2):
-        assert store.touch_session(session.id, now=NOW + 60, idle_expires_at=NOW + HOUR)
+        assert store.do(TouchSession(session.id, now=NOW + 60, idle_expires_at=NOW + HOUR))
 
 
 def test_S3_an_ended_session_is_gone_for_every_store(
@@ -148,11 +156,11 @@ def test_S3_an_ended_session_is_gone_for_every_store(
     user = sign_in().user
     session = opened(look)
     other = new_store()
-    assert other.session(hashed("cookie"), environment="emulator", now=NOW) == session
-    assert store.end_session_of(user.id, session.id)
-    assert other.session(hashed("cookie"), environment="emulator", now=NOW) is None
+    assert other.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)) == session
+    assert store.do(EndSessionOf(user.id, session.id))
+    assert other.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)) is None
     assert look() is None
-    assert not store.end_session_of(user.id, session.id)
+    assert not store.do(EndSessionOf(user.id, session.id))
 
 
 def test_what_me_answered_is_null_once_the_session_ended(
@@ -160,8 +168,8 @@ def test_what_me_answered_is_null_once_the_session_ended(
 ) -> None:
     user = sign_in().user
     session = opened(look)
-    store.end_session_of(user.id, session.id)
-    assert store.me_json(session.id) == "null"
+    store.do(EndSessionOf(user.id, session.id))
+    assert store.ask(MeJson(session.id)) == "null"
 
 
 def test_the_number_of_an_ended_session_is_never_given_again(
@@ -170,7 +178,7 @@ def test_the_number_of_an_ended_session_is_never_given_again(
     """A late request that still holds the number must not read another person's `/me`."""
     user = sign_in(1, cookie="first").user
     ended = opened(look, "first")
-    store.end_session_of(user.id, ended.id)
+    store.do(EndSessionOf(user.id, ended.id))
     sign_in(2, cookie="second")
     assert opened(look, "second").id > ended.id
 
@@ -181,9 +189,9 @@ def test_S6_a_person_ends_one_session_of_the_list_and_nobody_elses(
     mine = sign_in(1, cookie="mine").user
     sign_in(2, cookie="theirs")
     theirs = opened(look, "theirs")
-    assert not store.end_session_of(mine.id, theirs.id)
+    assert not store.do(EndSessionOf(mine.id, theirs.id))
     assert look("theirs") is not None
-    assert store.end_session_of(mine.id, opened(look, "mine").id)
+    assert store.do(EndSessionOf(mine.id, opened(look, "mine").id))
     assert look("mine") is None
 
 
@@ -192,10 +200,10 @@ def test_S6_all_sessions_of_a_person_end_at_once(sign_in: SignIn, look: Look, st
     sign_in(1, cookie="b")
     sign_in(1, cookie="c")
     sign_in(2, cookie="theirs")
-    assert store.end_sessions(user.id) == 3
+    assert store.do(EndSessions(user.id)) == 3
     assert [None] * 3 == [look(cookie) for cookie in "abc"]
     assert look("theirs") is not None
-    assert store.end_sessions(user.id) == 0
+    assert store.do(EndSessions(user.id)) == 0
 
 
 def test_the_list_shows_a_persons_open_sessions_the_last_used_first(
@@ -205,8 +213,8 @@ def test_the_list_shows_a_persons_open_sessions_the_last_used_first(
     sign_in(1, cookie="b")
     sign_in(1, cookie="c", session=NewSession(hashed("c"), "{}", None, NOW + 5, NOW + 5))
     sign_in(2, cookie="theirs")
-    store.touch_session(opened(look, "a").id, now=NOW + 9, idle_expires_at=NOW + HOUR)
-    listed = store.sessions_of(user.id, NOW + 10)
+    store.do(TouchSession(opened(look, "a").id, now=NOW + 9, idle_expires_at=NOW + HOUR))
+    listed = store.ask(SessionsOf(user.id, NOW + 10))
     assert [look("a", at=NOW + 10), look("b", at=NOW + 10)] == listed
 
 
@@ -217,7 +225,7 @@ def test_I5_disabling_a_person_ends_every_session_at_the_next_look(
     assert look() is not None
     sql("UPDATE users SET disabled_at = :now", now=NOW)
     assert look() is None
-    assert store.sessions_of(user.id, NOW) == []
+    assert store.ask(SessionsOf(user.id, NOW)) == []
 
 
 @pytest.mark.parametrize(

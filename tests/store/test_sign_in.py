@@ -7,11 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from doing import clear_escrow
 from pairs import pair
 
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, NewSession, Store, User
+from procore_signin._store.ledger import AttemptOf, Escrowed, FailAttempt, TakeAttempt
+from procore_signin._store.refresh import CommitRefresh, TokenRowOf
+from procore_signin._store.sessions import MeJson, SessionOf
+from procore_signin._store.sign_in import CompleteSignIn
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
 from procore_signin.errors import AttemptInvalid, SignInRefused
 
 NOW = 1_800_000_000
@@ -40,7 +47,7 @@ def test_the_first_sign_in_makes_the_person(store: Store, sign_in: SignIn) -> No
         created=True,
         replaced_tokens=None,
     )
-    assert done.user == store.user(done.user.id)
+    assert done.user == store.ask(UserOf(done.user.id))
 
 
 def test_the_next_sign_in_finds_the_person_and_takes_over_name_and_login(
@@ -49,7 +56,7 @@ def test_the_next_sign_in_finds_the_person_and_takes_over_name_and_login(
     first = sign_in(name=None)
     second = sign_in(cookie="2", login="joe@new.example", name="Joe C.", now=NOW + 9)
     assert (False, first.user.id) == (second.created, second.user.id)
-    stored = store.user(first.user.id)
+    stored = store.ask(UserOf(first.user.id))
     assert second.user == stored
     assert stored is not None
     assert ("joe@new.example", "Joe C.") == (stored.email, stored.name)
@@ -57,15 +64,15 @@ def test_the_next_sign_in_finds_the_person_and_takes_over_name_and_login(
 
 
 def test_a_person_that_is_not_there_is_none(store: Store) -> None:
-    assert store.user(1) is None
+    assert store.ask(UserOf(1)) is None
 
 
 def test_I1_one_number_in_two_environments_is_two_people(store: Store, sign_in: SignIn) -> None:
     production = sign_in(7, cookie="p", environment="production").user
     monthly = sign_in(7, cookie="m", environment="monthly").user
     assert production.id != monthly.id
-    assert store.user(production.id) == production
-    assert store.user(monthly.id) == monthly
+    assert store.ask(UserOf(production.id)) == production
+    assert store.ask(UserOf(monthly.id)) == monthly
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ def test_I2_an_email_finds_links_and_merges_nobody(
     first = sign_in(1, cookie="1", login="joe@procore.com").user
     second = sign_in(2, cookie="2", login=login).user
     assert first.id != second.id
-    assert [first, second] == [store.user(first.id), store.user(second.id)]
+    assert [first, second] == [store.ask(UserOf(first.id)), store.ask(UserOf(second.id))]
     assert second.email == login
 
 
@@ -87,7 +94,7 @@ def test_I2_two_people_may_swap_their_emails(store: Store, sign_in: SignIn) -> N
     second = sign_in(2, cookie="2", login="b@procore.com").user
     sign_in(1, cookie="3", login="b@procore.com")
     sign_in(2, cookie="4", login="a@procore.com")
-    found = [store.user(each.id) for each in (first, second)]
+    found = [store.ask(UserOf(each.id)) for each in (first, second)]
     assert [each and each.email for each in found] == ["b@procore.com", "a@procore.com"]
 
 
@@ -96,7 +103,7 @@ def test_I3_every_number_of_procore_comes_back_unchanged(
     store: Store, sign_in: SignIn, number: int
 ) -> None:
     user = sign_in(number).user
-    found = store.user(user.id)
+    found = store.ask(UserOf(user.id))
     assert found is not None
     assert number == found.procore_id
     assert not sign_in(number, cookie="again").created
@@ -148,7 +155,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_I6_hostile_names_are_kept_as_they_are(store: Store, sign_in: SignIn, text: str) -> None:
     user = sign_in(name=text, login=text).user
-    stored = store.user(user.id)
+    stored = store.ask(UserOf(user.id))
     assert stored is not None
     assert (text, text) == (stored.name, stored.email)
 
@@ -160,9 +167,9 @@ def test_I6_the_largest_answer_of_me_is_kept(
     assert len(answer.encode()) == 65_535
     answer += " "
     sign_in(session=new_session("large", me_json=answer))
-    session = store.session(hashed("large"), environment="emulator", now=NOW)
+    session = store.ask(SessionOf(hashed("large"), environment="emulator", now=NOW))
     assert session is not None
-    assert answer == store.me_json(session.id)
+    assert answer == store.ask(MeJson(session.id))
 
 
 def test_S2_the_session_that_the_browser_had_ends_whoever_it_was(
@@ -170,8 +177,8 @@ def test_S2_the_session_that_the_browser_had_ends_whoever_it_was(
 ) -> None:
     sign_in(1, cookie="planted")
     done = sign_in(2, cookie="new", replaces=hashed("planted"))
-    assert store.session(hashed("planted"), environment="emulator", now=NOW) is None
-    session = store.session(hashed("new"), environment="emulator", now=NOW)
+    assert store.ask(SessionOf(hashed("planted"), environment="emulator", now=NOW)) is None
+    session = store.ask(SessionOf(hashed("new"), environment="emulator", now=NOW))
     assert session is not None
     assert session.user == done.user
 
@@ -181,7 +188,7 @@ def test_S2_a_cookie_of_no_session_replaces_nothing(
 ) -> None:
     sign_in(1, cookie="other")
     sign_in(2, cookie="new", replaces=hashed("unknown"))
-    assert store.session(hashed("other"), environment="emulator", now=NOW) is not None
+    assert store.ask(SessionOf(hashed("other"), environment="emulator", now=NOW)) is not None
 
 
 def test_R10_a_new_sign_in_takes_the_row_from_a_refresh_under_way(
@@ -193,9 +200,9 @@ def test_R10_a_new_sign_in_takes_the_row_from_a_refresh_under_way(
         " ambiguous = 1",
         until=NOW + 30,
     )
-    assert store.tokens(user.id, "emulator") is None
+    assert store.ask(TokensOf(user.id, "emulator")) is None
     sign_in(cookie="2", tag="new")
-    assert pair(tokens("new")) == pair(store.tokens(user.id, "emulator"))
+    assert pair(tokens("new")) == pair(store.ask(TokensOf(user.id, "emulator")))
     row = sql("SELECT generation, status, lease_owner, lease_until, ambiguous FROM token_sets")
     assert row == [(2, "ok", None, None, 0)]
 
@@ -206,7 +213,7 @@ def test_R11_the_tokens_that_are_replaced_are_handed_back_to_be_revoked(
     user = sign_in(tag="old").user
     done = sign_in(cookie="2", tag="new")
     assert pair(tokens("old")) == pair(done.replaced_tokens)
-    assert pair(tokens("new")) == pair(store.tokens(user.id, "emulator"))
+    assert pair(tokens("new")) == pair(store.ask(TokensOf(user.id, "emulator")))
 
 
 def test_R11_replaced_tokens_wait_in_escrow_until_they_are_revoked(
@@ -214,11 +221,11 @@ def test_R11_replaced_tokens_wait_in_escrow_until_they_are_revoked(
 ) -> None:
     sign_in(tag="old")
     sign_in(cookie="2", tag="new")
-    (kept,) = store.escrowed(NOW + 1)
+    (kept,) = store.ask(Escrowed(NOW + 1))
     assert ("emulator", pair(tokens("old"))) == (kept.environment, pair(kept.tokens))
-    assert not store.fail_attempt(kept.state_hash, "orphaned", now=NOW)
-    store.clear_escrow(kept.state_hash)
-    assert store.escrowed(NOW + 1) == []
+    assert not store.do(FailAttempt(kept.state_hash, "orphaned", now=NOW))
+    clear_escrow(store, kept.state_hash)
+    assert store.ask(Escrowed(NOW + 1)) == []
 
 
 @pytest.mark.parametrize("same", ["access_token", "refresh_token"])
@@ -233,7 +240,7 @@ def test_R11_tokens_that_procore_gave_again_are_not_handed_back(
     )
     sign_in(tag="old")
     assert sign_in(cookie="2", tokens=mixed).replaced_tokens is None
-    assert store.escrowed(NOW + 1) == []
+    assert store.ask(Escrowed(NOW + 1)) == []
 
 
 def test_tokens_without_a_refresh_token_are_kept_and_replaced(
@@ -241,7 +248,7 @@ def test_tokens_without_a_refresh_token_are_kept_and_replaced(
 ) -> None:
     bare = tokens("bare", refreshable=False)
     user = sign_in(tokens=bare).user
-    assert pair(bare) == pair(store.tokens(user.id, "emulator"))
+    assert pair(bare) == pair(store.ask(TokensOf(user.id, "emulator")))
     also_bare = tokens("next", refreshable=False)
     replaced = sign_in(cookie="2", tokens=also_bare).replaced_tokens
     assert pair(bare) == pair(replaced)
@@ -256,8 +263,8 @@ def test_I5_a_disabled_person_does_not_get_in_and_nothing_but_the_ledger_changes
         sign_in(cookie="2", tag="after", login="changed@procore.com", now=NOW + 5)
     assert counts(sql) == [1, 1, 1]
     assert sql("SELECT email, last_signed_in_at FROM users") == [("joe@procore.com", NOW)]
-    assert pair(tokens("before")) == pair(store.tokens(user.id, "emulator"))
-    entry = store.attempt(hashed("state for 2 after"))
+    assert pair(tokens("before")) == pair(store.ask(TokensOf(user.id, "emulator")))
+    entry = store.ask(AttemptOf(hashed("state for 2 after")))
     assert entry is not None
     assert ("failed", "user_disabled", NOW + 5) == (
         entry.status,
@@ -277,18 +284,20 @@ def test_C12_a_sign_in_whose_attempt_has_ended_leaves_nothing_behind(
 ) -> None:
     state_hash = hashed("state")
     if end != "forgotten":
-        store.take_attempt(state_hash, environment="emulator", now=NOW, expires_at=NOW + 1800)
+        store.do(TakeAttempt(state_hash, environment="emulator", now=NOW, expires_at=NOW + 1800))
         sql("UPDATE sign_in_ledger SET status = :end", end=end)
     before = sql("SELECT * FROM sign_in_ledger")
     with pytest.raises(AttemptInvalid) as refusal:
-        store.complete_sign_in(
-            state_hash,
-            me=Me(1, "joe@procore.com", None, "{}"),
-            environment="emulator",
-            tokens=tokens(),
-            session=new_session("cookie"),
-            replaces=None,
-            now=NOW,
+        store.do(
+            CompleteSignIn(
+                state_hash,
+                me=Me(1, "joe@procore.com", None, "{}"),
+                environment="emulator",
+                tokens=tokens(),
+                session=new_session("cookie"),
+                replaces=None,
+                now=NOW,
+            )
         )
     assert refusal.value.reason == "used"
     assert counts(sql) == [0, 0, 0]
@@ -318,7 +327,7 @@ def test_T6_a_lifetime_counts_by_the_clock_that_all_share_and_not_by_this_hosts(
     """SQLite has no clock of its own: there, this host's is the one that all share."""
     granted = tokens("1")
     user = sign_in(tokens=replace(granted, expires_at=NOW + wrong + 5400), now=NOW + wrong).user
-    row = store.token_row(user.id, "emulator", now=NOW + wrong)
+    row = store.ask(TokenRowOf(user.id, "emulator", now=NOW + wrong))
     assert row is not None
     assert 5340 < row.expires_in <= row.lifetime == 5400
 
@@ -327,13 +336,13 @@ def test_R3_a_commit_whose_answer_was_lost_is_recognised_when_it_is_repeated(
     store: Store, sign_in: SignIn, tokens: Callable[..., TokenSet]
 ) -> None:
     user = sign_in().user
-    row = store.token_row(user.id, "emulator", now=NOW)
+    row = store.ask(TokenRowOf(user.id, "emulator", now=NOW))
     assert row is not None
-    committed = store.commit_refresh(row, tokens("2"), now=NOW)
-    again = store.commit_refresh(row, tokens("2"), now=NOW)
+    committed = store.do(CommitRefresh(row, tokens("2"), now=NOW))
+    again = store.do(CommitRefresh(row, tokens("2"), now=NOW))
     assert committed is not None
     assert again is not None
     assert (again.generation, pair(again.tokens)) == (2, pair(tokens("2")))
-    assert store.commit_refresh(row, tokens("of someone else"), now=NOW) is None
-    assert store.commit_refresh(again, tokens("3"), now=NOW) is not None
-    assert store.commit_refresh(row, tokens("2"), now=NOW) is None
+    assert store.do(CommitRefresh(row, tokens("of someone else"), now=NOW)) is None
+    assert store.do(CommitRefresh(again, tokens("3"), now=NOW)) is not None
+    assert store.do(CommitRefresh(row, tokens("2"), now=NOW)) is None

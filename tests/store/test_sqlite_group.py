@@ -12,19 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
+from doing import Doing, in_words
 from own_process import run_script
 from sqlalchemy import Engine, text
 
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.steps import Flow, write
+from procore_signin._flow.steps import Flow, do
 from procore_signin._protocol.me import Me
 from procore_signin._store import CompletedSignIn, Store
+from procore_signin._store.access import DisableUser
 from procore_signin._store.engine.database import NotTogetherError
 from procore_signin._store.engine.failures import Failed
-from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.engine.statement import Statements, change, one
+from procore_signin._store.ledger import AttemptOf, EscrowTokens, TakeAttempt
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin._store.sqlite.group import SqliteGroup
 from procore_signin._transport.contract import AsyncTransport
-from procore_signin.errors import AttemptInvalid, SignInRefused, StoreUnavailable
+from procore_signin.errors import AttemptInvalid, StoreUnavailable
 
 NOW = 1_800_000_000
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -34,18 +38,19 @@ NUMBERS = "SELECT state_hash FROM sign_in_ledger ORDER BY state_hash"
 Sql = Callable[..., list[tuple[Any, ...]]]
 SignIn = Callable[..., CompletedSignIn]
 Begun = Callable[[Store], SqliteGroup]
-Complete = Callable[[Store, int], CompletedSignIn]
+Completing = Callable[[int], CompleteSignIn]
 
 
 def state(number: int) -> str:
     return f"{number:064d}"
 
 
+def taking(number: int) -> TakeAttempt:
+    return TakeAttempt(state(number), environment="emulator", now=NOW, expires_at=NOW + 1800)
+
+
 def take(store: Store, number: int) -> None:
-    taken = store.take_attempt(
-        state(number), environment="emulator", now=NOW, expires_at=NOW + 1800
-    )
-    assert taken is None
+    assert store.do(taking(number)) is None
 
 
 @pytest.fixture
@@ -78,11 +83,11 @@ def numbers(sql: Sql) -> Callable[[], list[int]]:
 
 
 @pytest.fixture
-def complete(tokens: Any, new_session: Any) -> Complete:
-    """Completes the attempt of a number, which is also the person's."""
+def completing(tokens: Any, new_session: Any) -> Completing:
+    """Makes the command that completes the attempt of a number, which is also the person's."""
 
-    def run(store: Store, number: int) -> CompletedSignIn:
-        return store.complete_sign_in(
+    def make(number: int) -> CompleteSignIn:
+        return CompleteSignIn(
             state(number),
             me=Me(number, f"{number}@procore.com", None, "{}"),
             environment="emulator",
@@ -92,7 +97,7 @@ def complete(tokens: Any, new_session: Any) -> Complete:
             now=NOW,
         )
 
-    return run
+    return make
 
 
 @pytest.fixture
@@ -102,46 +107,20 @@ def another_thread() -> Iterator[ThreadPoolExecutor]:
 
 
 @ON_SQLITE
-def test_works_of_a_group_see_one_another_and_nobody_else_sees_them_before_the_commit(
+def test_commands_of_a_group_see_one_another_and_nobody_else_sees_them_before_the_commit(
     begun: Begun, store: Store, numbers: Any, another_thread: ThreadPoolExecutor
 ) -> None:
     group = begun(store)
-    group.run(lambda: take(store, 1))
-    seen = group.run(lambda: store.attempt(state(1)))
+    assert group.do(taking(1)) is None
+    seen = group.do(taking(1))
     assert seen is not None
     assert seen.status == "taken"
-    assert store.attempt(state(1)) is None
-    assert another_thread.submit(store.attempt, state(1)).result(20) is None
+    assert store.ask(AttemptOf(state(1))) is None
+    assert another_thread.submit(store.ask, AttemptOf(state(1))).result(20) is None
     assert numbers() == []
     group.commit()
-    assert store.attempt(state(1)) is not None
+    assert store.ask(AttemptOf(state(1))) is not None
     assert numbers() == [1]
-
-
-@ON_SQLITE
-def test_a_work_reads_with_the_store_what_it_has_just_written(begun: Begun, store: Store) -> None:
-    group = begun(store)
-
-    def write_and_read() -> bool:
-        take(store, 1)
-        return store.attempt(state(1)) is not None
-
-    assert group.run(write_and_read)
-    group.commit()
-
-
-@ON_SQLITE
-def test_another_thread_is_no_part_of_the_work_that_runs_now(
-    begun: Begun, store: Store, another_thread: ThreadPoolExecutor
-) -> None:
-    group = begun(store)
-
-    def write_and_let_read() -> object:
-        take(store, 1)
-        return another_thread.submit(store.attempt, state(1)).result(20)
-
-    assert group.run(write_and_let_read) is None
-    group.commit()
 
 
 @ON_SQLITE
@@ -149,110 +128,79 @@ def test_a_refusal_of_a_work_that_changed_nothing_is_its_own(
     begun: Begun, store: Store, tokens: Any, numbers: Any
 ) -> None:
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     with pytest.raises(AttemptInvalid):
-        group.run(lambda: store.escrow(state(9), tokens(), environment="emulator", now=NOW))
-    group.run(lambda: take(store, 2))
+        group.do(EscrowTokens(state(9), tokens(), environment="emulator", now=NOW))
+    group.do(taking(2))
     group.commit()
     assert numbers() == [1, 2]
 
 
 @ON_SQLITE
 def test_a_refusal_of_a_work_that_changed_something_spoils_the_group(
-    begun: Begun, store: Store, sql: Sql, numbers: Any, complete: Complete
+    begun: Begun, store: Store, sql: Sql, numbers: Any, completing: Completing
 ) -> None:
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     with pytest.raises(NotTogetherError):  # refused after it wrote a person, tokens and a session
-        group.run(lambda: complete(store, 9))
+        group.do(completing(9))
     with pytest.raises(NotTogetherError):
-        group.run(lambda: take(store, 2))
+        group.do(taking(2))
     with pytest.raises(NotTogetherError):
         group.commit()
     assert numbers() == []
     assert sql("SELECT count(*) FROM users") == [(0,)]
     take(store, 1)
     with pytest.raises(AttemptInvalid):
-        complete(store, 9)
+        store.do(completing(9))
     group = begun(store)
-    group.run(lambda: take(store, 2))
+    group.do(taking(2))
     group.commit()
     assert numbers() == [1, 2]
 
 
 @ON_SQLITE
-def test_a_refusal_that_the_work_itself_takes_in_spoils_the_group_too(
-    begun: Begun, store: Store, numbers: Any, complete: Complete
-) -> None:
-    group = begun(store)
-
-    def try_and_go_on() -> None:
-        with contextlib.suppress(AttemptInvalid):
-            complete(store, 9)
-        take(store, 1)
-
-    with pytest.raises(NotTogetherError):
-        group.run(try_and_go_on)
-    with pytest.raises(NotTogetherError):
-        group.commit()
-    try_and_go_on()
-    assert numbers() == [1]
-
-
-@ON_SQLITE
 def test_a_refusal_after_the_write_undoes_nothing_as_alone(
-    begun: Begun, store: Store, sql: Sql, complete: Complete
+    begun: Begun, store: Store, sql: Sql, completing: Completing
 ) -> None:
     take(store, 1)
-    user = complete(store, 1).user
-    store.disable_user(user.id, now=NOW)
+    completed = store.do(completing(1))
+    assert completed is not None
+    store.do(DisableUser(completed.user.id, now=NOW))
     take(store, 2)
     sql("UPDATE users SET procore_id = 2")
     group = begun(store)
-    with pytest.raises(SignInRefused):
-        group.run(lambda: complete(store, 2))
+    assert group.do(completing(2)) is None
     group.commit()
     assert sql("SELECT outcome FROM sign_in_ledger WHERE state_hash = :s", s=state(2)) == [
         ("user_disabled",)
     ]
 
 
-@ON_SQLITE
-def test_a_refused_second_write_leaves_the_first_one_as_alone(
-    begun: Begun, store: Store, tokens: Any, numbers: Any
-) -> None:
-    group = begun(store)
-
-    def two_writes() -> None:
-        take(store, 2)
-        store.escrow(state(9), tokens(), environment="emulator", now=NOW)
-
-    with pytest.raises(AttemptInvalid):
-        group.run(two_writes)
-    group.run(lambda: take(store, 3))
-    group.commit()
-    assert numbers() == [2, 3]
+def fails() -> Statements[None]:
+    yield from change(in_words("INSERT INTO nowhere VALUES ('canary')"), {})
 
 
-def fails(transaction: Transaction) -> None:
-    transaction._cursor.execute("INSERT INTO nowhere VALUES ('canary')")
-
-
-def collides(_: Transaction) -> None:
+def collides() -> Statements[None]:
+    yield from ()
     raise Failed("collision")
 
 
+def reads_nothing() -> Statements[None]:
+    yield from one(in_words("SELECT * FROM nowhere"), {})
+
+
 @ON_SQLITE
-@pytest.mark.parametrize("cause", [fails, collides])
+@pytest.mark.parametrize("cause", [fails, collides, reads_nothing])
 def test_a_work_that_fails_is_to_be_done_alone_and_harms_nobody_in_its_group(
-    begun: Begun, store: Store, numbers: Any, cause: Callable[[Transaction], None]
+    begun: Begun, store: Store, numbers: Any, cause: Callable[[], Statements[None]]
 ) -> None:
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     with pytest.raises(NotTogetherError) as told:
-        group.run(lambda: store._database.write(cause))
+        group.do(Doing(cause))
     assert told.value.__context__ is None
-    group.run(lambda: take(store, 3))
+    group.do(taking(3))
     group.commit()
     assert numbers() == [1, 3]
 
@@ -260,30 +208,21 @@ def test_a_work_that_fails_is_to_be_done_alone_and_harms_nobody_in_its_group(
 @ON_SQLITE
 @pytest.mark.parametrize("cause", [fails, collides])
 def test_a_work_that_fails_after_a_change_spoils_the_group(
-    begun: Begun, store: Store, numbers: Any, cause: Callable[[Transaction], None]
+    begun: Begun, store: Store, numbers: Any, cause: Callable[[], Statements[None]]
 ) -> None:
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
 
-    def write_and_fail() -> None:
-        take(store, 2)
-        store._database.write(cause)
+    def write_and_fail() -> Statements[None]:
+        yield from taking(2).run(store._seal)
+        yield from cause()
 
     with pytest.raises(NotTogetherError) as told:
-        group.run(write_and_fail)
+        group.do(Doing(write_and_fail))
     assert told.value.__context__ is None
     with pytest.raises(NotTogetherError):
         group.commit()
     assert numbers() == []
-
-
-@ON_SQLITE
-def test_a_read_that_fails_is_to_be_done_alone(begun: Begun, store: Store) -> None:
-    group = begun(store)
-    lost = Statement(text("SELECT * FROM nowhere"), store._database.dialect, ())
-    with pytest.raises(NotTogetherError):
-        group.run(lambda: store._database.one(lost, {}))
-    group.commit()
 
 
 @ON_SQLITE
@@ -292,11 +231,12 @@ def test_there_is_no_group_while_another_thread_writes(
 ) -> None:
     inside, leave = threading.Event(), threading.Event()
 
-    def hold(_: Transaction) -> None:
+    def hold() -> Statements[None]:
+        yield from ()
         inside.set()
         assert leave.wait(20)
 
-    holder = another_thread.submit(patient._database.write, hold)
+    holder = another_thread.submit(patient.do, Doing(hold))
     assert inside.wait(20)
     assert patient.group() is None
     leave.set()
@@ -319,7 +259,6 @@ def test_there_is_no_group_while_somebody_else_holds_the_file_and_no_wait_for_on
 def test_there_is_one_group_at_a_time(begun: Begun, patient: Store) -> None:
     group = begun(patient)
     assert patient.group() is None
-    assert group.run(patient.group) is None
     group.commit()
 
 
@@ -328,9 +267,9 @@ def test_whoever_writes_alone_waits_for_the_commit_of_a_group(
     begun: Begun, patient: Store, numbers: Any, another_thread: ThreadPoolExecutor
 ) -> None:
     group = begun(patient)
-    group.run(lambda: take(patient, 1))
+    group.do(taking(1))
     alone = another_thread.submit(take, patient, 2)
-    group.run(lambda: take(patient, 3))
+    group.do(taking(3))
     assert not alone.done()
     group.commit()
     alone.result(20)
@@ -347,28 +286,28 @@ def test_a_full_disk_ends_the_group_and_the_next_one_works(
     [pages] = together.execute("PRAGMA page_count").fetchone()
     together.execute(f"PRAGMA max_page_count = {pages}")
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
 
-    def take_many() -> None:
+    def take_many() -> Statements[None]:
         for number in range(2, 500):
-            take(store, number)
+            yield from taking(number).run(store._seal)
 
     with pytest.raises(NotTogetherError):
-        group.run(take_many)
+        group.do(Doing(take_many))
     with pytest.raises(NotTogetherError):  # nothing may be written outside the transaction
-        group.run(lambda: take(store, 500))
+        group.do(taking(500))
     with pytest.raises(NotTogetherError):
         group.commit()
     assert numbers() == []
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     group.commit()
     assert numbers() == [1]
 
 
-def breaks_a_rule(transaction: Transaction) -> None:
-    transaction._cursor.execute("PRAGMA defer_foreign_keys=ON")
-    transaction._cursor.execute("UPDATE sessions SET user_id = 999999")
+def breaks_a_rule() -> Statements[None]:
+    yield from change(in_words("PRAGMA defer_foreign_keys=ON"), {})
+    yield from change(in_words("UPDATE sessions SET user_id = 999999"), {})
 
 
 @ON_SQLITE
@@ -377,15 +316,15 @@ def test_a_commit_that_is_refused_undoes_everything_and_the_next_group_works(
 ) -> None:
     sign_in()
     group = begun(store)
-    group.run(lambda: take(store, 1))
-    group.run(lambda: store._database.write(breaks_a_rule))
+    group.do(taking(1))
+    group.do(Doing(breaks_a_rule))
     with pytest.raises(RuntimeError, match="SQLITE_CONSTRAINT"):
         group.commit()
     assert sql("SELECT count(*) FROM sign_in_ledger WHERE state_hash = :s", s=state(1)) == [(0,)]
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     group.commit()
-    assert store.attempt(state(1)) is not None
+    assert store.ask(AttemptOf(state(1))) is not None
 
 
 @ON_SQLITE
@@ -393,15 +332,15 @@ def test_a_group_whose_connection_is_lost_lets_others_write(
     begun: Begun, store: Store, numbers: Any
 ) -> None:
     group = begun(store)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     group._connection.close()
     with pytest.raises(NotTogetherError):
-        group.run(lambda: take(store, 2))
+        group.do(taking(2))
     with pytest.raises(NotTogetherError):
         group.commit()
     take(store, 3)
     group = begun(store)
-    group.run(lambda: take(store, 4))
+    group.do(taking(4))
     group.commit()
     assert numbers() == [3, 4]
 
@@ -413,7 +352,7 @@ def test_a_second_commit_does_not_end_the_next_group(
     first = begun(store)
     first.commit()
     second = begun(store)
-    second.run(lambda: take(store, 1))
+    second.do(taking(1))
     first.commit()
     assert store.group() is None
     assert numbers() == []
@@ -441,7 +380,7 @@ def test_closing_waits_for_the_commit_of_a_group(
     store = new_store()
     group = begun(store)
     closing = another_thread.submit(store.close)
-    group.run(lambda: take(store, 1))
+    group.do(taking(1))
     assert not closing.done()
     group.commit()
     closing.result(20)
@@ -455,15 +394,16 @@ import os, sys
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
 from procore_signin._forks import _abandoned
+from procore_signin._store.ledger import TakeAttempt
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 
-def take(name):
-    store.take_attempt(name * 64, environment="emulator", now=1, expires_at=2)
+def taking(name):
+    return TakeAttempt(name * 64, environment="emulator", now=1, expires_at=2)
 
 def together(name):
     group = store.group()
-    group.run(lambda: take(name))
+    group.do(taking(name))
     group.commit()
     return id(store._database._together)
 
@@ -477,7 +417,7 @@ if child == 0:
 assert os.waitpid(child, 0)[1] == 0
 assert together("c") == before, "the child closed a connection of its parent"
 group = store.group()
-group.run(lambda: take("d"))
+group.do(taking("d"))
 child = os.fork()
 if child == 0:
     os._exit(0)
@@ -506,14 +446,14 @@ async def test_a_server_has_no_groups_and_is_written_off_the_event_loop(
     assert store.group() is None
     runner = AsyncRunner(store, cast("AsyncTransport", None))
 
-    def taking(number: int) -> Flow[int]:
-        def work(store: Store) -> int:
-            take(store, number)
+    def taken_on(number: int) -> Flow[int]:
+        def body() -> Statements[int]:
+            yield from taking(number).run(store._seal)
             return threading.get_ident()
 
-        return write(work)
+        return do(Doing(body))
 
-    threads = await asyncio.gather(*(runner.run(taking(number)) for number in range(4)))
+    threads = await asyncio.gather(*(runner.run(taken_on(number)) for number in range(4)))
     assert threading.get_ident() not in threads
     await runner.aclose()
     assert numbers() == [0, 1, 2, 3]

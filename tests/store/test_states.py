@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from doing import Doing, every, meet, purge_grants
 from sqlalchemy import Engine
 from states import (
     FEWER_LEDGER_STATES,
@@ -30,6 +31,10 @@ from states import (
 )
 
 from procore_signin._store import Store
+from procore_signin._store.engine.command import Command
+from procore_signin._store.ledger import PutOff
+from procore_signin._store.rotation.rewrap import WriteEscrows, WriteSets
+from procore_signin._store.sessions import EndSessionOf, EndSessions, EndSomeSessions, TouchSession
 from procore_signin._store.states import (
     ENABLED_ONLY,
     AttemptState,
@@ -38,6 +43,8 @@ from procore_signin._store.states import (
     TokenSetState,
     WithdrawalState,
 )
+from procore_signin._store.tokens import EndedGrants
+from procore_signin._store.users import ChooseCompany
 
 # No one cuts the power off while the rows are written that a trial begins with.
 QUICK = {"sqlite": "PRAGMA synchronous=OFF", "postgresql": "SET synchronous_commit TO off"}
@@ -156,59 +163,45 @@ def test_a_token_set_that_became_good_after_a_purge_found_it_stays(
 ) -> None:
     world.begin(tokens=world.token_set(TokenSetState.LOST))
     [commit] = [move for move in world.token_moves() if move.words == "commit shared"]
-    database = type(world.store._database)
-    many = database.many
 
-    def overtaken(*arguments: Any) -> Any:
-        found = many(*arguments)
+    def overtaken(ended: Callable[[], object], _: EndedGrants) -> object:
+        found = ended()
         commit.do()
         return found
 
-    monkeypatch.setattr(database, "many", overtaken)
-    world.store.purge_grants(before=NOW + LATER)
+    meet(monkeypatch, world.store, EndedGrants, overtaken)
+    purge_grants(world.store, before=NOW + LATER)
 
     assert world.tokens_state() == (TokenSetState.FREE, PredecessorState.SETTLED)
     assert world.ledger_states() == {}
 
 
-READING = {
-    *("attempt", "escrowed", "escrowed_in", "escrows_of", "has_sign_in_under_way"),
-    *("token_row", "tokens", "token_states", "user", "find_users"),
-    *("session", "sessions_of", "open_sessions", "count_sessions", "me_json"),
-    *("key_use", "unknown_key_ids", "older_token_sets", "probe"),
-    *("group", "close", "reads_inline", "single_writer"),
-}
 WRITING_NO_STATE = {
-    "choose_company": "a column of users",
-    "end_session_of": "sessions",
-    "end_sessions": "sessions",
-    "end_some_sessions": "sessions",
-    "touch_session": "sessions",
-    "clear_escrow": "nothing in the product calls it",
-    "put_off": "the order in which the janitor comes to escrows",
+    ChooseCompany: "a column of users",
+    EndSessionOf: "sessions",
+    EndSessions: "sessions",
+    EndSomeSessions: "sessions",
+    TouchSession: "sessions",
+    WriteSets: "the same tokens, sealed anew",
+    WriteEscrows: "the same tokens, sealed anew",
+    PutOff: "the order in which the janitor comes to escrows",
 }
 
 
-def test_every_method_of_the_store_is_tried_or_said_to_write_no_state(
+def test_every_command_is_tried_or_said_to_write_no_state(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = set()
+    usual = world.store.do
 
-    def noting(name: str) -> Callable[..., object]:
-        method = getattr(Store, name)
+    def noting(command: Command[Any]) -> Any:
+        tried.add(type(command))
+        return usual(command)
 
-        def run(*arguments: object, **named: object) -> object:
-            tried.add(name)
-            return method(*arguments, **named)
-
-        return run
-
-    methods = {name for name in dir(Store) if not name.startswith("_")}
-    for name in methods - READING - set(WRITING_NO_STATE):
-        monkeypatch.setattr(Store, name, noting(name))
+    monkeypatch.setattr(world.store, "do", noting)
     for move in world.token_moves():
         world.try_tokens(TOKENS_STATES[1], move)
     for move in world.ledger_moves(LEDGER_STATES[0]):
         world.try_ledger(LEDGER_STATES[0], move)
 
-    assert tried | READING | set(WRITING_NO_STATE) == methods
+    assert tried | set(WRITING_NO_STATE) == every(Command) - {Doing}

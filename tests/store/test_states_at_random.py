@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from doing import purge, purge_grants
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -37,9 +38,22 @@ from states import (
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import Escrow, Store
-from procore_signin._store.escrows import LATE, REFRESHING, UNANSWERED, _place
+from procore_signin._store.access import DeleteUser, DisableUser, DisconnectUser, EnableUser
+from procore_signin._store.escrows import LATE, REFRESHING, UNANSWERED, GiveUpTokens, place_of
+from procore_signin._store.ledger import EscrowTokens, FailAttempt, TakeAttempt
 from procore_signin._store.records import TokenRow
+from procore_signin._store.refresh import (
+    CommitRefresh,
+    EndGrant,
+    NoteAmbiguous,
+    ReleaseLease,
+    Settle,
+    TakeLease,
+    TokenRowOf,
+)
+from procore_signin._store.rotation.lost_keys import give_up_key
 from procore_signin._store.schema import sessions, sign_in_ledger, token_sets, users
+from procore_signin._store.sign_in import CompleteSignIn, JoinSignIn
 from procore_signin._store.states import (
     AttemptState,
     Event,
@@ -48,6 +62,13 @@ from procore_signin._store.states import (
     WithdrawalState,
     predecessor_state,
     token_set_state,
+)
+from procore_signin._store.withdrawal import (
+    FinishEscrow,
+    HoldEscrow,
+    KeepRenewed,
+    ReleaseEscrow,
+    ReplaceEscrow,
 )
 from procore_signin.errors import AttemptInvalid, SignInRefused
 
@@ -123,19 +144,19 @@ class Life(RuleBasedStateMachine):
     @rule()
     def begin_an_attempt(self) -> None:
         self.count += 1
-        self.attempts.append(_place("attempt", self.count))
+        self.attempts.append(place_of("attempt", self.count))
         self._take(self.attempts[-1])
 
     def _take(self, place: str) -> None:
         self.happens(
             {Event.TAKE},
-            lambda: self.store.take_attempt(
-                place, environment=ENVIRONMENT, now=self.now, expires_at=self.now
+            lambda: self.store.do(
+                TakeAttempt(place, environment=ENVIRONMENT, now=self.now, expires_at=self.now)
             ),
         )
 
     def attempt(self, which: int) -> str:
-        return self.attempts[-1 - which] if which < len(self.attempts) else _place("none")
+        return self.attempts[-1 - which] if which < len(self.attempts) else place_of("none")
 
     @rule(which=SOME)
     def bring_the_same_attempt(self, which: int) -> None:
@@ -146,21 +167,23 @@ class Life(RuleBasedStateMachine):
         place, pair = self.attempt(which), self.pair()
         self.happens(
             {Event.ESCROW},
-            lambda: self.store.escrow(place, pair, environment=ENVIRONMENT, now=self.now),
+            lambda: self.store.do(EscrowTokens(place, pair, environment=ENVIRONMENT, now=self.now)),
         )
 
     @rule(which=SOME)
     def complete(self, which: int) -> None:
         self.happens(
             {Event.COMPLETE, Event.COMPLETE_AND_REPLACE, Event.REFUSE, Event.SIGN_IN, *PUT_AWAY},
-            lambda: self.store.complete_sign_in(
-                self.attempt(which),
-                me=Me(11_111, "joe@procore.com", None, "{}"),
-                environment=ENVIRONMENT,
-                tokens=self.pair(),
-                session=session_of(f"{self.count}"),
-                replaces=None,
-                now=self.now,
+            lambda: self.store.do(
+                CompleteSignIn(
+                    self.attempt(which),
+                    me=Me(11_111, "joe@procore.com", None, "{}"),
+                    environment=ENVIRONMENT,
+                    tokens=self.pair(),
+                    session=session_of(f"{self.count}"),
+                    replaces=None,
+                    now=self.now,
+                )
             ),
         )
 
@@ -175,11 +198,13 @@ class Life(RuleBasedStateMachine):
         self.count += 1
         self.happens(
             {Event.JOIN},
-            lambda: self.store.join_sign_in(
-                self.attempt(which),
-                session=session_of(f"{self.count}"),
-                replaces=None,
-                now=self.now,
+            lambda: self.store.do(
+                JoinSignIn(
+                    self.attempt(which),
+                    session=session_of(f"{self.count}"),
+                    replaces=None,
+                    now=self.now,
+                )
             ),
         )
 
@@ -187,7 +212,7 @@ class Life(RuleBasedStateMachine):
     def fail(self, which: int) -> None:
         self.happens(
             {Event.FAIL},
-            lambda: self.store.fail_attempt(self.attempt(which), "orphaned", now=self.now),
+            lambda: self.store.do(FailAttempt(self.attempt(which), "orphaned", now=self.now)),
         )
 
     def pair(self) -> TokenSet:
@@ -198,7 +223,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def read(self) -> None:
-        row = self.store.token_row(self.user_id, ENVIRONMENT, now=self.now)
+        row = self.store.ask(TokenRowOf(self.user_id, ENVIRONMENT, now=self.now))
         self.seen += [] if row is None else [row]
 
     def row(self, which: int) -> TokenRow | None:
@@ -210,7 +235,7 @@ class Life(RuleBasedStateMachine):
         if (row := self.row(which)) is not None:
             self.happens(
                 {Event.TAKE_LEASE},
-                lambda: self.store.take_lease(row, owner=owner, seconds=30, now=self.now),
+                lambda: self.store.do(TakeLease(row, owner=owner, seconds=30, now=self.now)),
             )
 
     @rule(which=SOME)
@@ -218,7 +243,7 @@ class Life(RuleBasedStateMachine):
         if (row := self.row(which)) is not None:
             self.happens(
                 {Event.NO_ANSWER, Event.SPEAK_OF_NONE},
-                lambda: self.store.note_ambiguous(row, now=self.now),
+                lambda: self.store.do(NoteAmbiguous(row, now=self.now)),
             )
 
     @rule(which=SOME, owner=NAMES)
@@ -226,7 +251,7 @@ class Life(RuleBasedStateMachine):
         if (row := self.row(which)) is not None:
             self.happens(
                 {Event.GIVE_BACK, Event.SPEAK},
-                lambda: self.store.release_lease(row, owner=owner, retry_in=5, now=self.now),
+                lambda: self.store.do(ReleaseLease(row, owner=owner, retry_in=5, now=self.now)),
             )
 
     @rule(which=SOME, shared=st.booleans())
@@ -238,18 +263,20 @@ class Life(RuleBasedStateMachine):
         before = self.tokens()
         self.happens(
             {Event.COMMIT, Event.COMMIT_SHARED, Event.PUT_AWAY, Event.LEAVE_DOUBT},
-            lambda: self.store.commit_refresh(row, new, now=self.now),
+            lambda: self.store.do(CommitRefresh(row, new, now=self.now)),
         )
         if self.tokens() == before:
             self.happens(
                 {Event.GIVE_UP, Event.SPEAK, Event.PUT_AWAY},
-                lambda: self.store.give_up_tokens(
-                    new,
-                    state_hash=_place("late", self.count),
-                    environment=ENVIRONMENT,
-                    user_id=self.user_id,
-                    refreshed=row,
-                    now=self.now,
+                lambda: self.store.do(
+                    GiveUpTokens(
+                        new,
+                        state_hash=place_of("late", self.count),
+                        environment=ENVIRONMENT,
+                        user_id=self.user_id,
+                        refreshed=row,
+                        now=self.now,
+                    )
                 ),
             )
 
@@ -258,13 +285,13 @@ class Life(RuleBasedStateMachine):
         if (row := self.row(which)) is not None:
             self.happens(
                 {Event.REFUSED, Event.SPEAK},
-                lambda: self.store.end_grant(row, owner=owner, now=self.now),
+                lambda: self.store.do(EndGrant(row, owner=owner, now=self.now)),
             )
 
     @rule(which=SOME)
     def be_accepted(self, which: int) -> None:
         if (row := self.row(which)) is not None:
-            self.happens({Event.ACCEPTED}, lambda: self.store.settle(row, now=self.now))
+            self.happens({Event.ACCEPTED}, lambda: self.store.do(Settle(row, now=self.now)))
 
     # operators, and time
 
@@ -272,39 +299,41 @@ class Life(RuleBasedStateMachine):
     def disable(self) -> None:
         user = self.user_id
         self.happens(
-            {Event.DISABLE, *PUT_AWAY}, lambda: self.store.disable_user(user, now=self.now)
+            {Event.DISABLE, *PUT_AWAY}, lambda: self.store.do(DisableUser(user, now=self.now))
         )
 
     @rule()
     def enable(self) -> None:
-        self.happens(set(), lambda: self.store.enable_user(self.user_id))
+        self.happens(set(), lambda: self.store.do(EnableUser(self.user_id)))
 
     @rule()
     def disconnect(self) -> None:
         user = self.user_id
         self.happens(
             {Event.DISCONNECT, *PUT_AWAY},
-            lambda: self.store.disconnect_user(user, now=self.now),
+            lambda: self.store.do(DisconnectUser(user, now=self.now)),
         )
 
     @rule()
     def delete(self) -> None:
         user = self.user_id
-        self.happens({Event.DELETE, *PUT_AWAY}, lambda: self.store.delete_user(user, now=self.now))
+        self.happens(
+            {Event.DELETE, *PUT_AWAY}, lambda: self.store.do(DeleteUser(user, now=self.now))
+        )
 
     @rule()
     def lose_the_key(self) -> None:
-        self.happens({Event.LOSE_KEY, Event.LEAVE_DOUBT}, lambda: self.store.give_up(KEY))
+        self.happens({Event.LOSE_KEY, Event.LEAVE_DOUBT}, lambda: give_up_key(self.store, KEY))
 
     @rule(seconds=st.sampled_from([0, LATER]))
     def purge(self, seconds: int) -> None:
-        self.happens({Event.PURGE}, lambda: self.store.purge(self.now + seconds))
+        self.happens({Event.PURGE}, lambda: purge(self.store, self.now + seconds))
 
     @rule(seconds=st.sampled_from([0, LATER]))
     def purge_grants(self, seconds: int) -> None:
         self.happens(
             {Event.PURGE, Event.LEAVE_DOUBT},
-            lambda: self.store.purge_grants(before=self.now + seconds),
+            lambda: purge_grants(self.store, before=self.now + seconds),
         )
 
     @rule(seconds=st.sampled_from([6, 31, 61]))
@@ -320,27 +349,29 @@ class Life(RuleBasedStateMachine):
         full = sorted(
             row["state_hash"] for row in self.rows(sign_in_ledger) if row["escrow"] is not None
         )
-        return full[which] if which < len(full) else _place("none")
+        return full[which] if which < len(full) else place_of("none")
 
     @rule(which=SOME, holder=NAMES)
     def hold(self, which: int, holder: str) -> None:
         place = self.place(which)
         self.happens(
             {Event.HOLD},
-            lambda: self.store.hold_escrow(place, holder=holder, now=self.now),
+            lambda: self.store.do(HoldEscrow(place, holder=holder, now=self.now)),
         )
 
     @rule(which=SOME, holder=NAMES)
     def release(self, which: int, holder: str) -> None:
         place = self.place(which)
-        self.happens({Event.RELEASE}, lambda: self.store.release_escrow(place, holder=holder))
+        self.happens({Event.RELEASE}, lambda: self.store.do(ReleaseEscrow(place, holder=holder)))
 
     @rule(which=SOME, holder=NAMES, outcome=st.sampled_from([LATE, UNANSWERED]))
     def note(self, which: int, holder: str, outcome: str) -> None:
         escrow = Escrow(self.place(which), ENVIRONMENT, self.pair())
         self.happens(
             {Event.TRY if outcome == UNANSWERED else Event.ANSWER},
-            lambda: self.store.replace_escrow(escrow, outcome=outcome, now=self.now, holder=holder),
+            lambda: self.store.do(
+                ReplaceEscrow(escrow, outcome=outcome, now=self.now, holder=holder)
+            ),
         )
 
     @rule(which=SOME, holder=NAMES, outcome=st.sampled_from([LATE, UNANSWERED]))
@@ -349,8 +380,10 @@ class Life(RuleBasedStateMachine):
         event = Event.RENEW if outcome == LATE else Event.RENEW_IN_DOUBT
         self.happens(
             {event, Event.KEEP, Event.HOLD},
-            lambda: self.store.keep_renewed(
-                escrow, pair_of("renewed"), outcome=outcome, now=self.now, holder=holder
+            lambda: self.store.do(
+                KeepRenewed(
+                    escrow, pair_of("renewed"), outcome=outcome, now=self.now, holder=holder
+                )
             ),
         )
 
@@ -364,7 +397,9 @@ class Life(RuleBasedStateMachine):
         }
         self.happens(
             {events[outcome]},
-            lambda: self.store.finish_escrow(place, holder=holder, outcome=outcome, now=self.now),
+            lambda: self.store.do(
+                FinishEscrow(place, holder=holder, outcome=outcome, now=self.now)
+            ),
         )
 
 

@@ -6,60 +6,120 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import Asking, Doing, every
 from sqlalchemy import Engine, create_engine, text
 
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, KeyRing, NewSession, Store
+from procore_signin._store.access import (
+    DeleteUser,
+    DisableUser,
+    DisconnectUser,
+    EnableUser,
+    EscrowsOf,
+)
 from procore_signin._store.engine.address import parse_address
-from procore_signin._store.engine.statement import Transaction
-from procore_signin._store.escrows import Escrows
-from procore_signin._store.ledger import Ledger
-from procore_signin._store.records import Escrow
+from procore_signin._store.engine.command import Command, LookUp, Query
+from procore_signin._store.engine.statement import Statements
+from procore_signin._store.escrows import GiveUpTokens
+from procore_signin._store.ledger import (
+    AttemptOf,
+    Escrowed,
+    EscrowedIn,
+    EscrowTokens,
+    FailAttempt,
+    HasSignInUnderWay,
+    PurgeAttempts,
+    PutOff,
+    TakeAttempt,
+)
+from procore_signin._store.probe import Probe
+from procore_signin._store.records import Escrow, TokenRow
+from procore_signin._store.refresh import (
+    CommitRefresh,
+    EndGrant,
+    NoteAmbiguous,
+    RedateLease,
+    ReleaseLease,
+    Settle,
+    TakeLease,
+    TokenRowOf,
+)
+from procore_signin._store.rotation.lost_keys import GiveUpLost, Lost, LostTo
+from procore_signin._store.rotation.rewrap import (
+    EscrowsAnew,
+    KeyUses,
+    OlderTokenSets,
+    SetsAnew,
+    UnknownKeyIds,
+    WriteEscrows,
+    WriteSets,
+)
 from procore_signin._store.schema import metadata
-from procore_signin._store.sessions import Sessions
-from procore_signin._store.users import Users
+from procore_signin._store.sessions import (
+    CountSessions,
+    EndSessionOf,
+    EndSessions,
+    EndSomeSessions,
+    MeJson,
+    OpenSessions,
+    PurgeSessions,
+    SessionOf,
+    SessionsOf,
+    TouchSession,
+)
+from procore_signin._store.sign_in import CompleteSignIn, JoinSignIn
+from procore_signin._store.tokens import EndedGrant, EndedGrants, PurgeGrants, TokensOf, TokenStates
+from procore_signin._store.users import ChooseCompany, FindUsers, UserOf
+from procore_signin._store.withdrawal import (
+    FinishEscrow,
+    HoldEscrow,
+    KeepRenewed,
+    ReleaseEscrow,
+    ReplaceEscrow,
+)
 from procore_signin.errors import StoreUnavailable
 
 NOW = 1_800_000_000
+STATE = "0" * 64
+SET = ("which_tokens", "was_access", "was_refresh", "was_before", "access", "refresh", "before")
+ESCROW = ("which_state", "was", "tokens")
 Sql = Callable[..., list[tuple[Any, ...]]]
 SignIn = Callable[..., CompletedSignIn]
 
-# Every public method of the store, with arguments that would do.
-CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
-    "take_attempt": lambda s, _t, _n: s.take_attempt(
-        "0" * 64, environment="emulator", now=NOW, expires_at=NOW
+# Every command and query, with values that would do.
+Tokens = Callable[..., TokenSet]
+NewSessions = Callable[..., NewSession]
+WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
+    TakeAttempt: lambda _t, _n: TakeAttempt(STATE, environment="emulator", now=NOW, expires_at=NOW),
+    AttemptOf: lambda _t, _n: AttemptOf(STATE),
+    EscrowTokens: lambda t, _n: EscrowTokens(STATE, t(), environment="emulator", now=NOW),
+    Escrowed: lambda _t, _n: Escrowed(NOW),
+    EscrowedIn: lambda _t, _n: EscrowedIn("emulator", NOW),
+    HasSignInUnderWay: lambda _t, _n: HasSignInUnderWay("emulator", since=NOW, now=NOW),
+    PutOff: lambda t, _n: PutOff([Escrow(STATE, "emulator", t())], now=NOW),
+    FailAttempt: lambda _t, _n: FailAttempt(STATE, "denied", now=NOW),
+    PurgeAttempts: lambda _t, _n: PurgeAttempts(NOW),
+    GiveUpTokens: lambda t, _n: GiveUpTokens(
+        t(), state_hash=STATE, environment="emulator", user_id=1, refreshed=None, now=NOW
     ),
-    "attempt": lambda s, _t, _n: s.attempt("0" * 64),
-    "escrow": lambda s, t, _n: s.escrow("0" * 64, t(), environment="emulator", now=NOW),
-    "escrowed": lambda s, _t, _n: s.escrowed(NOW),
-    "escrowed_in": lambda s, _t, _n: s.escrowed_in("emulator", NOW),
-    "clear_escrow": lambda s, _t, _n: s.clear_escrow("0" * 64),
-    "give_up_tokens": lambda s, t, _n: s.give_up_tokens(
-        t(), state_hash="0" * 64, environment="emulator", user_id=1, refreshed=None, now=NOW
+    HoldEscrow: lambda _t, _n: HoldEscrow(STATE, holder="me", now=NOW),
+    ReleaseEscrow: lambda _t, _n: ReleaseEscrow(STATE, holder="me"),
+    ReplaceEscrow: lambda t, _n: ReplaceEscrow(
+        Escrow(STATE, "emulator", t()), outcome=None, now=NOW, holder="me"
     ),
-    "hold_escrow": lambda s, _t, _n: s.hold_escrow("0" * 64, holder="me", now=NOW),
-    "release_escrow": lambda s, _t, _n: s.release_escrow("0" * 64, holder="me"),
-    "replace_escrow": lambda s, t, _n: s.replace_escrow(
-        Escrow("0" * 64, "emulator", t()), outcome=None, now=NOW
+    KeepRenewed: lambda t, _n: KeepRenewed(
+        Escrow(STATE, "emulator", t()), t("newer"), outcome=None, now=NOW, holder="me"
     ),
-    "finish_escrow": lambda s, _t, _n: s.finish_escrow(
-        "0" * 64, holder="me", outcome=None, now=NOW
-    ),
-    "keep_renewed": lambda s, t, _n: s.keep_renewed(
-        Escrow("0" * 64, "emulator", t()), t("newer"), outcome=None, now=NOW, holder="me"
-    ),
-    "has_sign_in_under_way": lambda s, _t, _n: s.has_sign_in_under_way(
-        "emulator", since=NOW, now=NOW
-    ),
-    "put_off": lambda s, t, _n: s.put_off([Escrow("0" * 64, "emulator", t())], now=NOW),
-    "fail_attempt": lambda s, _t, _n: s.fail_attempt("0" * 64, "denied", now=NOW),
-    "complete_sign_in": lambda s, t, n: s.complete_sign_in(
-        "0" * 64,
+    FinishEscrow: lambda _t, _n: FinishEscrow(STATE, holder="me", outcome=None, now=NOW),
+    CompleteSignIn: lambda t, n: CompleteSignIn(
+        STATE,
         me=Me(1, "joe@procore.com", None, "{}"),
         environment="emulator",
         tokens=t(),
@@ -67,36 +127,93 @@ CALLS: dict[str, Callable[[Store, Any, Any], object]] = {
         replaces=None,
         now=NOW,
     ),
-    "join_sign_in": lambda s, _t, n: s.join_sign_in(
-        "0" * 64, session=n("cookie"), replaces=None, now=NOW
-    ),
-    "session": lambda s, _t, _n: s.session("0" * 64, environment="emulator", now=NOW),
-    "me_json": lambda s, _t, _n: s.me_json(1),
-    "touch_session": lambda s, _t, _n: s.touch_session(1, now=NOW, idle_expires_at=NOW),
-    "end_session_of": lambda s, _t, _n: s.end_session_of(1, 1),
-    "end_sessions": lambda s, _t, _n: s.end_sessions(1),
-    "sessions_of": lambda s, _t, _n: s.sessions_of(1, NOW),
-    "count_sessions": lambda s, _t, _n: s.count_sessions(now=NOW),
-    "token_row": lambda s, _t, _n: s.token_row(1, "emulator", now=NOW),
-    "user": lambda s, _t, _n: s.user(1),
-    "choose_company": lambda s, _t, _n: s.choose_company(1, 42),
-    "tokens": lambda s, _t, _n: s.tokens(1, "emulator"),
-    "purge": lambda s, _t, _n: s.purge(NOW),
-    "probe": lambda s, _t, _n: s.probe(),
+    JoinSignIn: lambda _t, n: JoinSignIn(STATE, session=n("cookie"), replaces=None, now=NOW),
+    SessionOf: lambda _t, _n: SessionOf(STATE, environment="emulator", now=NOW),
+    MeJson: lambda _t, _n: MeJson(1),
+    TouchSession: lambda _t, _n: TouchSession(1, now=NOW, idle_expires_at=NOW),
+    EndSessionOf: lambda _t, _n: EndSessionOf(1, 1),
+    EndSessions: lambda _t, _n: EndSessions(1),
+    EndSomeSessions: lambda _t, _n: EndSomeSessions(),
+    SessionsOf: lambda _t, _n: SessionsOf(1, NOW),
+    OpenSessions: lambda _t, _n: OpenSessions(now=NOW),
+    CountSessions: lambda _t, _n: CountSessions(now=NOW),
+    PurgeSessions: lambda _t, _n: PurgeSessions(NOW),
+    TokenRowOf: lambda _t, _n: TokenRowOf(1, "emulator", now=NOW),
+    TakeLease: lambda t, _n: TakeLease(row(t), owner="me", seconds=30, now=NOW),
+    RedateLease: lambda t, _n: RedateLease(row(t), now=NOW),
+    NoteAmbiguous: lambda t, _n: NoteAmbiguous(row(t), now=NOW),
+    ReleaseLease: lambda t, _n: ReleaseLease(row(t), owner="me", retry_in=1, now=NOW),
+    CommitRefresh: lambda t, _n: CommitRefresh(row(t), t("newer"), now=NOW),
+    Settle: lambda t, _n: Settle(row(t), now=NOW),
+    EndGrant: lambda t, _n: EndGrant(row(t), owner="me", now=NOW),
+    UserOf: lambda _t, _n: UserOf(1),
+    FindUsers: lambda _t, _n: FindUsers(email="joe@procore.com"),
+    ChooseCompany: lambda _t, _n: ChooseCompany(1, 42),
+    TokensOf: lambda _t, _n: TokensOf(1, "emulator"),
+    TokenStates: lambda _t, _n: TokenStates(1, now=NOW),
+    EndedGrants: lambda _t, _n: EndedGrants(before=NOW),
+    PurgeGrants: lambda _t, _n: PurgeGrants([EndedGrant(1, 1, "emulator", "lost", 1)], before=NOW),
+    DisableUser: lambda _t, _n: DisableUser(1, now=NOW),
+    DisconnectUser: lambda _t, _n: DisconnectUser(1, now=NOW),
+    EnableUser: lambda _t, _n: EnableUser(1),
+    DeleteUser: lambda _t, _n: DeleteUser(1, now=NOW),
+    EscrowsOf: lambda _t, _n: EscrowsOf(1),
+    KeyUses: lambda _t, _n: KeyUses(),
+    UnknownKeyIds: lambda _t, _n: UnknownKeyIds(),
+    OlderTokenSets: lambda _t, _n: OlderTokenSets(),
+    SetsAnew: lambda _t, _n: SetsAnew(after=0, limit=1),
+    EscrowsAnew: lambda _t, _n: EscrowsAnew(after="", limit=1),
+    WriteSets: lambda _t, _n: WriteSets([dict.fromkeys(SET, "1")]),
+    WriteEscrows: lambda _t, _n: WriteEscrows([dict.fromkeys(ESCROW, "1")]),
+    LostTo: lambda _t, _n: LostTo("old", limit=1),
+    GiveUpLost: lambda _t, _n: GiveUpLost(Lost([(1, 1, "emulator", 1, "sealed")], [], [])),
+    Probe: lambda _t, _n: Probe(),
 }
 
 
-@pytest.fixture(params=CALLS)
+def row(tokens: Tokens) -> TokenRow:
+    """Return a row as someone read it before."""
+    return TokenRow(
+        id=1,
+        user_id=1,
+        environment="emulator",
+        generation=1,
+        tokens=tokens(),
+        status="ok",
+        ambiguous=0,
+        expires_in=1,
+        lifetime=1,
+        leased=False,
+        retry_in=0,
+        disabled=False,
+    )
+
+
+def test_every_command_and_query_of_the_store_is_tried_here() -> None:
+    assert set(WANTED) == every(Command, Query, LookUp) - {LookUp, Doing, Asking}
+
+
+@pytest.mark.parametrize("kind", WANTED)
+def test_N2_a_command_shows_none_of_its_values_and_does_not_change(
+    kind: type, tokens: Tokens, new_session: NewSessions
+) -> None:
+    wanted = WANTED[kind](tokens, new_session)
+    assert repr(wanted) == f"{kind.__name__}(…)"
+    for field in fields(wanted):
+        with pytest.raises(FrozenInstanceError):
+            setattr(wanted, field.name, None)
+    assert not hasattr(wanted, "__dict__")
+
+
+@pytest.fixture(params=WANTED, ids=lambda kind: kind.__name__)
 def call(
-    request: pytest.FixtureRequest,
-    tokens: Callable[..., TokenSet],
-    new_session: Callable[..., NewSession],
+    request: pytest.FixtureRequest, tokens: Tokens, new_session: NewSessions
 ) -> Callable[[Store], object]:
-    made: Callable[[Store, Any, Any], object] = CALLS[request.param]
-    return lambda store: made(store, tokens, new_session)
+    wanted = WANTED[request.param](tokens, new_session)
+    return lambda store: store.do(wanted) if isinstance(wanted, Command) else store.ask(wanted)
 
 
-def test_S7_C12_every_method_of_a_store_that_is_not_migrated_names_the_cure(
+def test_S7_C12_whatever_a_store_is_asked_that_is_not_migrated_names_the_cure(
     unmigrated_url: str, keys: KeyRing, call: Callable[[Store], object]
 ) -> None:
     store = Store(unmigrated_url, keys)
@@ -133,11 +250,6 @@ def test_S7_C12_every_method_says_that_the_database_is_down_and_never_its_passwo
     }
 
 
-def test_every_method_of_the_parts_that_a_page_needs_is_tried_above() -> None:
-    methods = {name for part in (Store, Escrows, Ledger, Sessions, Users) for name in vars(part)}
-    assert {name for name in methods if not name.startswith("_")} <= set(CALLS)
-
-
 @pytest.mark.parametrize(
     ("kind", "url", "cure"),
     [
@@ -154,13 +266,13 @@ def test_a_server_that_refuses_is_told_from_one_that_is_down(
     assert migrated_url.startswith(kind)  # and so the server is there
     store = Store(url, keys)
     with pytest.raises(StoreUnavailable, match=cure) as refusal:
-        store.probe()
+        store.ask(Probe())
     store.close()
     assert "S3cret" not in str(refusal.value)
 
 
 def test_a_migrated_database_answers_the_probe(store: Store) -> None:
-    store.probe()
+    store.ask(Probe())
 
 
 def test_a_store_is_of_no_use_once_it_is_closed(
@@ -205,7 +317,7 @@ def test_readers_do_not_wait_for_a_writer(
 ) -> None:
     sign_in()
     with row_lock(engine, kind):
-        session = store.session(hashed("cookie"), environment="emulator", now=NOW)
+        session = store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW))
     assert session is not None
     assert session.user.name == "Joe Contractor"
 
@@ -217,18 +329,19 @@ def test_writers_of_one_store_queue_for_no_longer_than_they_may(
     store = new_store(lock_timeout=0.2)
     inside, leave = threading.Event(), threading.Event()
 
-    def hold(_: Transaction) -> None:
+    def hold() -> Statements[None]:
+        yield from ()
         inside.set()
         assert leave.wait(timeout=20)
 
-    holder = threading.Thread(target=lambda: store._database.write(hold))
+    holder = threading.Thread(target=store.do, args=(Doing(hold),))
     holder.start()
     assert inside.wait(timeout=20)
     with pytest.raises(StoreUnavailable, match="locked or busy"):
-        store.end_sessions(1)
+        store.do(EndSessions(1))
     leave.set()
     holder.join()
-    assert store.end_sessions(1) == 0
+    assert store.do(EndSessions(1)) == 0
 
 
 def test_a_sqlite_file_whose_folder_is_read_only_is_told_from_a_missing_one(
@@ -243,5 +356,5 @@ def test_a_sqlite_file_whose_folder_is_read_only_is_told_from_a_missing_one(
     connection._writer = connection._open()
     connection._writer.execute("PRAGMA query_only=ON")
     with pytest.raises(StoreUnavailable, match="cannot be written to"):
-        store.end_sessions(1)
+        store.do(EndSessions(1))
     store.close()

@@ -15,6 +15,9 @@ from rich.traceback import Traceback
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, KeyRing, Store
+from procore_signin._store.ledger import AttemptOf, Escrowed, EscrowTokens, TakeAttempt
+from procore_signin._store.sessions import SessionOf
+from procore_signin._store.tokens import TokensOf
 from procore_signin.errors import VaultSealed
 
 NOW = 1_800_000_000
@@ -33,8 +36,8 @@ def test_V1_no_token_stands_in_the_database_or_its_log(
 ) -> None:
     sign_in(tag="first")
     sign_in(tag="second", cookie="2")
-    store.take_attempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1)
-    store.escrow(hashed("s"), tokens("third"), environment="emulator", now=NOW)
+    store.do(TakeAttempt(hashed("s"), environment="emulator", now=NOW, expires_at=NOW + 1))
+    store.do(EscrowTokens(hashed("s"), tokens("third"), environment="emulator", now=NOW))
     stored = everything_stored()
     assert b"v1.fake1." in stored
     assert b"canary-access" not in stored
@@ -45,8 +48,8 @@ def test_V7_tokens_are_those_of_one_environment(
     store: Store, sign_in: SignIn, tokens: Tokens
 ) -> None:
     user = sign_in(environment="production").user
-    assert pair(tokens()) == pair(store.tokens(user.id, "production"))
-    assert store.tokens(user.id, "monthly") is None
+    assert pair(tokens()) == pair(store.ask(TokensOf(user.id, "production")))
+    assert store.ask(TokensOf(user.id, "monthly")) is None
 
 
 def test_V3_an_older_key_still_opens_what_it_sealed(
@@ -54,7 +57,7 @@ def test_V3_an_older_key_still_opens_what_it_sealed(
 ) -> None:
     older = new_store(keys=KeyRing.parse(Secret("fake0:" + "B" * 42 + "E", "keys")))
     user = sign_in(through=older).user
-    assert pair(tokens()) == pair(new_store().tokens(user.id, "emulator"))
+    assert pair(tokens()) == pair(new_store().ask(TokensOf(user.id, "emulator")))
 
 
 MOVES = {
@@ -76,7 +79,7 @@ def test_V2_a_moved_cell_does_not_open(store: Store, sign_in: SignIn, sql: Sql, 
     sql(MOVES[move], **values)
     environment = "monthly" if "environment" in move else "emulator"
     with pytest.raises(VaultSealed, match="is not where it was sealed for"):
-        store.tokens(user.id, environment)
+        store.ask(TokensOf(user.id, environment))
 
 
 def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
@@ -84,8 +87,8 @@ def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
 ) -> None:
     user = sign_in().user
     for name in ("a", "b"):
-        store.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
-        store.escrow(hashed(name), tokens(name), environment="emulator", now=NOW)
+        store.do(TakeAttempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1))
+        store.do(EscrowTokens(hashed(name), tokens(name), environment="emulator", now=NOW))
     escrows: dict[Any, Any] = dict(sql("SELECT state_hash, escrow FROM sign_in_ledger"))
     sql(
         "UPDATE sign_in_ledger SET escrow = :escrow WHERE state_hash = :state",
@@ -93,19 +96,19 @@ def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
         state=hashed("a"),
     )
     sql("UPDATE token_sets SET access_token = :escrow", escrow=escrows[hashed("b")])
-    opened = {each.state_hash: each.tokens for each in store.escrowed(NOW + 1)}
+    opened = {each.state_hash: each.tokens for each in store.ask(Escrowed(NOW + 1))}
     assert {hashed("a"): None, hashed("b"): tokens("b")} == opened
     with pytest.raises(VaultSealed):
-        store.tokens(user.id, "emulator")
+        store.ask(TokensOf(user.id, "emulator"))
 
 
 def test_V2_an_escrow_does_not_open_in_another_environment(
     store: Store, sql: Sql, hashed: Any, tokens: Tokens
 ) -> None:
-    store.take_attempt(hashed("a"), environment="production", now=NOW, expires_at=NOW + 1)
-    store.escrow(hashed("a"), tokens(), environment="production", now=NOW)
+    store.do(TakeAttempt(hashed("a"), environment="production", now=NOW, expires_at=NOW + 1))
+    store.do(EscrowTokens(hashed("a"), tokens(), environment="production", now=NOW))
     sql("UPDATE sign_in_ledger SET environment = 'monthly'")
-    assert [None] == [each.tokens for each in store.escrowed(NOW + 1)]
+    assert [None] == [each.tokens for each in store.ask(Escrowed(NOW + 1))]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "", "v1.fake1.AAAA", "v1.gone." + "A" * 60])
@@ -120,8 +123,8 @@ def test_V4_a_corrupt_row_harms_its_person_only(
         user=harmed.id,
     )
     with pytest.raises(VaultSealed):
-        store.tokens(harmed.id, "emulator")
-    assert pair(tokens("other")) == pair(store.tokens(other.id, "emulator"))
+        store.ask(TokensOf(harmed.id, "emulator"))
+    assert pair(tokens("other")) == pair(store.ask(TokensOf(other.id, "emulator")))
 
 
 def test_V4_a_person_with_a_corrupt_row_signs_in_again_and_the_loss_is_told(
@@ -131,7 +134,7 @@ def test_V4_a_person_with_a_corrupt_row_signs_in_again_and_the_loss_is_told(
     sql("UPDATE token_sets SET refresh_token = 'garbage'")
     done = sign_in(tag="new", cookie="2")
     assert (None, True) == (done.replaced_tokens, done.replaced_sealed)
-    assert pair(tokens("new")) == pair(store.tokens(user.id, "emulator"))
+    assert pair(tokens("new")) == pair(store.ask(TokensOf(user.id, "emulator")))
     assert not sign_in(tag="newest", cookie="3").replaced_sealed
 
 
@@ -139,9 +142,9 @@ def test_V4_an_escrow_that_cannot_be_opened_hides_no_other(
     store: Store, new_store: Callable[..., Store], hashed: Any, tokens: Tokens
 ) -> None:
     for name, through in (("a", new_store(keys=OTHER_KEY)), ("b", store)):
-        through.take_attempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1)
-        through.escrow(hashed(name), tokens(name), environment="emulator", now=NOW)
-    opened = {each.state_hash: each.tokens for each in store.escrowed(NOW + 1)}
+        through.do(TakeAttempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1))
+        through.do(EscrowTokens(hashed(name), tokens(name), environment="emulator", now=NOW))
+    opened = {each.state_hash: each.tokens for each in store.ask(Escrowed(NOW + 1))}
     assert {hashed("a"): None, hashed("b"): tokens("b")} == opened
 
 
@@ -160,7 +163,7 @@ def test_V6_no_token_shows_in_the_locals_of_a_traceback(
     user = sign_in().user
     sql("UPDATE token_sets SET refresh_token = 'garbage'")
     with pytest.raises(VaultSealed) as refusal:
-        store.tokens(user.id, "emulator")
+        store.ask(TokensOf(user.id, "emulator"))
     shown = traceback_with_locals(refusal.value)
     assert "open_row" in shown
     assert "<access token>" in shown or "access_token" in shown
@@ -176,10 +179,10 @@ def test_V6_no_token_cookie_or_email_shows_in_the_reprs_of_what_the_store_gives(
         (
             done,
             again,
-            store.escrowed(NOW + 1),
-            store.attempt(hashed("state for cookie 1")),
-            store.session(hashed("cookie"), environment="emulator", now=NOW),
-            store.tokens(done.user.id, "emulator"),
+            store.ask(Escrowed(NOW + 1)),
+            store.ask(AttemptOf(hashed("state for cookie 1"))),
+            store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)),
+            store.ask(TokensOf(done.user.id, "emulator")),
             new_session("cookie", me_json="canary", user_agent="canary"),
         )
     )
@@ -196,7 +199,7 @@ def test_V2_whoever_writes_to_the_database_is_anybody_but_has_no_token_as_securi
 
     sql("UPDATE sessions SET user_id = :them WHERE user_id = :me", them=theirs.id, me=mine.id)
 
-    session = store.session(hashed("1"), environment="emulator", now=NOW)
+    session = store.ask(SessionOf(hashed("1"), environment="emulator", now=NOW))
     assert session is not None
     assert session.user.id == theirs.id
     cells = sql("SELECT access_token, refresh_token, predecessor FROM token_sets")

@@ -9,18 +9,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from doing import clear_escrow
 from migrated import migrated
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
-from procore_signin._flow.sign_in import Browser, finish_sign_in
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted, parse_authorization_response
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import KeyRing, NewSession, Store
+from procore_signin._store.ledger import TakeAttempt
 from procore_signin._store.records import User
+from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin.emulator import Emulator
 
 OLD = f"old:{'B' * 42}E"
@@ -81,23 +85,26 @@ def add_person(
     """Sign someone in, with the tokens `tokens(number)`; `session` tells sign-ins apart."""
     now = int(time.time())
     state_hash = sha256(f"{environment} {number} {session}".encode()).hexdigest()
-    store.take_attempt(state_hash, environment=environment, now=now, expires_at=now + 1800)
-    done = store.complete_sign_in(
-        state_hash,
-        me=Me(number, email, name, "{}"),
-        environment=environment,
-        tokens=tokens(number),
-        session=NewSession(
-            sha256(f"cookie {state_hash}".encode()).hexdigest(),
-            "{}",
-            user_agent,
-            now + 3600,
-            now + 86_400,
-        ),
-        replaces=None,
-        now=now,
+    store.do(TakeAttempt(state_hash, environment=environment, now=now, expires_at=now + 1800))
+    done = store.do(
+        CompleteSignIn(
+            state_hash,
+            me=Me(number, email, name, "{}"),
+            environment=environment,
+            tokens=tokens(number),
+            session=NewSession(
+                sha256(f"cookie {state_hash}".encode()).hexdigest(),
+                "{}",
+                user_agent,
+                now + 3600,
+                now + 86_400,
+            ),
+            replaces=None,
+            now=now,
+        )
     )
-    store.clear_escrow(state_hash)
+    clear_escrow(store, state_hash)
+    assert done is not None
     return done.user
 
 

@@ -13,7 +13,9 @@ from migrated import migrated
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
-from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
+from procore_signin._flow.phases import SignedIn
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse

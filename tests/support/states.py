@@ -12,23 +12,40 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from doing import purge, purge_grants
 from sqlalchemy import Connection, Table, delete, select
 
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import Escrow, NewSession, Store
-from procore_signin._store.engine.clock import database_now
+from procore_signin._store.access import DeleteUser, DisableUser, DisconnectUser, EnableUser
+from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.escrows import (
     HOLD_SECONDS,
     LATE,
     NEVER,
     REFRESHING,
     UNANSWERED,
-    _place,
+    GiveUpTokens,
+    place_of,
 )
+from procore_signin._store.ledger import EscrowTokens, FailAttempt, TakeAttempt
 from procore_signin._store.records import TokenRow
+from procore_signin._store.refresh import (
+    CommitRefresh,
+    EndGrant,
+    NoteAmbiguous,
+    RedateLease,
+    ReleaseLease,
+    Settle,
+    TakeLease,
+    TokenRowOf,
+)
+from procore_signin._store.rotation.lost_keys import give_up_key
+from procore_signin._store.rotation.rewrap import rewrap
 from procore_signin._store.schema import sessions, sign_in_ledger, token_sets, users
+from procore_signin._store.sign_in import CompleteSignIn, JoinSignIn
 from procore_signin._store.states import (
     ATTEMPT,
     LEAVES,
@@ -46,6 +63,13 @@ from procore_signin._store.states import (
     predecessor_state,
     token_set_state,
     withdrawal_state,
+)
+from procore_signin._store.withdrawal import (
+    FinishEscrow,
+    HoldEscrow,
+    KeepRenewed,
+    ReleaseEscrow,
+    ReplaceEscrow,
 )
 from procore_signin.errors import AttemptInvalid, SignInRefused
 
@@ -77,7 +101,7 @@ def pair_of(tag: str) -> TokenSet:
 
 
 def session_of(tag: str) -> NewSession:
-    return NewSession(_place("cookie", tag), "{}", None, NOW + LATER, NOW + LATER)
+    return NewSession(place_of("cookie", tag), "{}", None, NOW + LATER, NOW + LATER)
 
 
 def after(tables: tuple[Transitions, ...], state: State, event: Event | None) -> State:
@@ -232,19 +256,20 @@ class World:
     def __init__(self, store: Store, connection: Connection) -> None:
         self.store = store
         self.number = 0
-        self._dialect = connection.dialect
         self._connection = connection
         with self._connection.begin():
             for table in (token_sets, sessions, sign_in_ledger, users):
                 self._connection.execute(delete(table))
-        store.take_attempt(_place("first"), environment=ENVIRONMENT, now=NOW, expires_at=NOW + 1800)
-        done = self.complete(_place("first"), "before")
+        store.do(
+            TakeAttempt(place_of("first"), environment=ENVIRONMENT, now=NOW, expires_at=NOW + 1800)
+        )
+        done = self.complete(place_of("first"), "before")
         self.user_id = done.user.id
-        taken = store.take_lease(self.token_row(), owner="owner", seconds=30, now=NOW)
+        taken = store.do(TakeLease(self.token_row(), owner="owner", seconds=30, now=NOW))
         assert taken is not None
-        assert store.commit_refresh(taken, pair_of("now"), now=NOW) is not None
+        assert store.do(CommitRefresh(taken, pair_of("now"), now=NOW)) is not None
         self.row = self.token_row()
-        self.place = _place("withdrawn", self.row.id, self.row.generation)
+        self.place = place_of("withdrawn", self.row.id, self.row.generation)
         [self._user] = self.rows(users)
         [self._session] = self.rows(sessions)
         [self._tokens] = self.rows(token_sets)
@@ -253,23 +278,25 @@ class World:
             place: store._seal.seal_escrow(
                 pair_of("now"), state_hash=place, environment=ENVIRONMENT
             )
-            for place in (self.place, _place("another"))
+            for place in (self.place, place_of("another"))
         }
 
     def complete(self, state_hash: str, tag: str) -> Any:
-        return self.store.complete_sign_in(
-            state_hash,
-            me=Me(11_111, "joe@procore.com", None, "{}"),
-            environment=ENVIRONMENT,
-            tokens=pair_of(tag),
-            session=session_of(tag),
-            replaces=None,
-            now=NOW,
+        return self.store.do(
+            CompleteSignIn(
+                state_hash,
+                me=Me(11_111, "joe@procore.com", None, "{}"),
+                environment=ENVIRONMENT,
+                tokens=pair_of(tag),
+                session=session_of(tag),
+                replaces=None,
+                now=NOW,
+            )
         )
 
     def token_row(self) -> TokenRow:
         [user] = self.rows(users)
-        row = self.store.token_row(user["id"], ENVIRONMENT, now=NOW)
+        row = self.store.ask(TokenRowOf(user["id"], ENVIRONMENT, now=NOW))
         assert row is not None
         return row
 
@@ -280,7 +307,7 @@ class World:
     def at(self) -> int:
         """Return the time by the clock that all users of the database share."""
         with self._connection.begin():
-            now = self._connection.scalar(select(database_now(self._dialect)), {"now": NOW})
+            now = self._connection.scalar(select(SHARED_NOW), {"now": NOW})
         assert now is not None
         return int(now)
 
@@ -419,11 +446,11 @@ class World:
         yield self.time()
         yield Move("sign in", Event.SIGN_IN, self._sign_in)
         yield from self._refresher(row, "owner", shared)
-        yield Move("disable", Event.DISABLE, lambda: store.disable_user(user, now=NOW))
-        yield Move("disconnect", Event.DISCONNECT, lambda: store.disconnect_user(user, now=NOW))
-        yield Move("delete", Event.DELETE, lambda: store.delete_user(user, now=NOW))
-        yield Move("lose key", Event.LOSE_KEY, lambda: store.give_up(KEY))
-        yield Move("purge", Event.PURGE, lambda: store.purge_grants(before=NOW + LATER))
+        yield Move("disable", Event.DISABLE, lambda: store.do(DisableUser(user, now=NOW)))
+        yield Move("disconnect", Event.DISCONNECT, lambda: store.do(DisconnectUser(user, now=NOW)))
+        yield Move("delete", Event.DELETE, lambda: store.do(DeleteUser(user, now=NOW)))
+        yield Move("lose key", Event.LOSE_KEY, lambda: give_up_key(store, KEY))
+        yield Move("purge", Event.PURGE, lambda: purge_grants(store, before=NOW + LATER))
         # nothing of this may ever change the row
         stale = replace(row, generation=row.generation - 1)
         for move in self._refresher(stale, "owner", shared):
@@ -433,38 +460,38 @@ class World:
             for move in self._refresher(row, "stranger", shared)
             if move.event in {Event.GIVE_BACK, Event.REFUSED}
         )
-        yield Move("redate", None, lambda: store.redate_lease(row, now=NOW))
-        yield Move("rewrap", None, lambda: list(store.rewrap()))
-        yield Move("enable", None, lambda: store.enable_user(user))
+        yield Move("redate", None, lambda: store.do(RedateLease(row, now=NOW)))
+        yield Move("rewrap", None, lambda: list(rewrap(store)))
+        yield Move("enable", None, lambda: store.do(EnableUser(user)))
 
     def _refresher(self, row: TokenRow, owner: str, shared: TokenSet) -> Iterator[Move]:
         store = self.store
         yield Move(
             "take",
             Event.TAKE_LEASE,
-            lambda: store.take_lease(row, owner="other", seconds=30, now=NOW),
+            lambda: store.do(TakeLease(row, owner="other", seconds=30, now=NOW)),
         )
-        yield Move("no response", Event.NO_ANSWER, lambda: store.note_ambiguous(row, now=NOW))
+        yield Move("no response", Event.NO_ANSWER, lambda: store.do(NoteAmbiguous(row, now=NOW)))
         yield Move(
             "give back",
             Event.GIVE_BACK,
-            lambda: store.release_lease(row, owner=owner, retry_in=30, now=NOW),
+            lambda: store.do(ReleaseLease(row, owner=owner, retry_in=30, now=NOW)),
         )
         yield Move(
-            "commit", Event.COMMIT, lambda: store.commit_refresh(row, pair_of("new"), now=NOW)
+            "commit", Event.COMMIT, lambda: store.do(CommitRefresh(row, pair_of("new"), now=NOW))
         )
         yield Move(
             "commit shared",
             Event.COMMIT_SHARED,
-            lambda: store.commit_refresh(row, shared, now=NOW),
+            lambda: store.do(CommitRefresh(row, shared, now=NOW)),
         )
-        yield Move("refused", Event.REFUSED, lambda: store.end_grant(row, owner=owner, now=NOW))
-        yield Move("accepted", Event.ACCEPTED, lambda: store.settle(row, now=NOW))
+        yield Move("refused", Event.REFUSED, lambda: store.do(EndGrant(row, owner=owner, now=NOW)))
+        yield Move("accepted", Event.ACCEPTED, lambda: store.do(Settle(row, now=NOW)))
 
     def _sign_in(self) -> None:
         self.number += 1
-        place = _place("attempt", self.number)
-        self.store.take_attempt(place, environment=ENVIRONMENT, now=NOW, expires_at=NOW)
+        place = place_of("attempt", self.number)
+        self.store.do(TakeAttempt(place, environment=ENVIRONMENT, now=NOW, expires_at=NOW))
         with suppress(SignInRefused):
             self.complete(place, "new")
 
@@ -477,21 +504,23 @@ class World:
         yield Move("complete", Event.COMPLETE, self._complete)
         yield Move("replace", Event.COMPLETE_AND_REPLACE, self._complete_and_replace)
         yield Move("refuse", Event.REFUSE, self._complete_disabled)
-        yield Move("fail", Event.FAIL, lambda: store.fail_attempt(place, "orphaned", now=NOW))
+        yield Move("fail", Event.FAIL, lambda: store.do(FailAttempt(place, "orphaned", now=NOW)))
         yield Move("join", Event.JOIN, self._join)
         yield Move("give up", Event.GIVE_UP, self._give_up)
         yield from self._revoker(place, "owner")
         row = self.row
         speaks = {
-            "given back": lambda: store.release_lease(row, owner="owner", retry_in=5, now=NOW),
-            "refused": lambda: store.end_grant(row, owner="owner", now=NOW),
+            "given back": lambda: store.do(ReleaseLease(row, owner="owner", retry_in=5, now=NOW)),
+            "refused": lambda: store.do(EndGrant(row, owner="owner", now=NOW)),
         }
         for words, do in speaks.items():
             yield Move(words, Event.SPEAK, do)
-        yield Move("no response", Event.SPEAK_OF_NONE, lambda: store.note_ambiguous(row, now=NOW))
-        yield Move("delete", Event.DELETE, lambda: store.delete_user(self.user_id, now=NOW))
-        yield Move("lose key", Event.LOSE_KEY, lambda: store.give_up(KEY))
-        yield Move("purge", Event.PURGE, lambda: store.purge(NOW + LATER))
+        yield Move(
+            "no response", Event.SPEAK_OF_NONE, lambda: store.do(NoteAmbiguous(row, now=NOW))
+        )
+        yield Move("delete", Event.DELETE, lambda: store.do(DeleteUser(self.user_id, now=NOW)))
+        yield Move("lose key", Event.LOSE_KEY, lambda: give_up_key(store, KEY))
+        yield Move("purge", Event.PURGE, lambda: purge(store, NOW + LATER))
         if state[0] is AttemptState.ABSENT:
             yield from self._beginnings()
         # nothing of this may ever change the row
@@ -504,31 +533,31 @@ class World:
         yield Move(
             "of another",
             None,
-            lambda: store.release_lease(elsewhere, owner="", retry_in=5, now=NOW),
+            lambda: store.do(ReleaseLease(elsewhere, owner="", retry_in=5, now=NOW)),
         )
         yield Move("escrow elsewhere", None, lambda: self._escrow("monthly"))
-        yield Move("early purge", None, lambda: store.purge(NOW - 1))
-        yield Move("rewrap", None, lambda: list(store.rewrap()))
-        yield Move("disable", None, lambda: store.disable_user(self.user_id, now=NOW))
-        yield Move("disconnect", None, lambda: store.disconnect_user(self.user_id, now=NOW))
+        yield Move("early purge", None, lambda: purge(store, NOW - 1))
+        yield Move("rewrap", None, lambda: list(rewrap(store)))
+        yield Move("disable", None, lambda: store.do(DisableUser(self.user_id, now=NOW)))
+        yield Move("disconnect", None, lambda: store.do(DisconnectUser(self.user_id, now=NOW)))
 
     def _revoker(self, place: str, holder: str) -> Iterator[Move]:
         store = self.store
         escrow = Escrow(place, ENVIRONMENT, pair_of("now"))
 
         def noted(outcome: str) -> Callable[[], object]:
-            return lambda: store.replace_escrow(escrow, outcome=outcome, now=NOW, holder=holder)
+            return lambda: store.do(ReplaceEscrow(escrow, outcome=outcome, now=NOW, holder=holder))
 
         def renewed(outcome: str) -> Callable[[], object]:
-            return lambda: store.keep_renewed(
-                escrow, pair_of("new"), outcome=outcome, now=NOW, holder=holder
+            return lambda: store.do(
+                KeepRenewed(escrow, pair_of("new"), outcome=outcome, now=NOW, holder=holder)
             )
 
         def ended(outcome: str) -> Callable[[], object]:
-            return lambda: store.finish_escrow(place, holder=holder, outcome=outcome, now=NOW)
+            return lambda: store.do(FinishEscrow(place, holder=holder, outcome=outcome, now=NOW))
 
-        yield Move("hold", Event.HOLD, lambda: store.hold_escrow(place, holder="other", now=NOW))
-        yield Move("release", Event.RELEASE, lambda: store.release_escrow(place, holder=holder))
+        yield Move("hold", Event.HOLD, lambda: store.do(HoldEscrow(place, holder="other", now=NOW)))
+        yield Move("release", Event.RELEASE, lambda: store.do(ReleaseEscrow(place, holder=holder)))
         yield Move("try", Event.TRY, noted(UNANSWERED))
         yield Move("answer", Event.ANSWER, noted(LATE))
         yield Move("renew", Event.RENEW, renewed(LATE))
@@ -546,30 +575,32 @@ class World:
         }
         for event, state in begins.items():
             yield Move(event.name, event, partial(self._end_access, state))
-        doubt = _place("doubt", self.user_id, ENVIRONMENT)
+        doubt = place_of("doubt", self.user_id, ENVIRONMENT)
         yield Move(
             "doubt",
             Event.LEAVE_DOUBT,
             lambda: self._end_access(TokenSetState.LOST),
             doubt,
         )
-        another = _place("another")
-        yield Move("keep", Event.KEEP, self._keep, _place("renewed", another, "owner"))
+        another = place_of("another")
+        yield Move("keep", Event.KEEP, self._keep, place_of("renewed", another, "owner"))
 
     def _end_access(self, state: TokenSetState) -> None:
         self._insert(token_sets, *self.token_set(state))
-        self.store.disconnect_user(self.user_id, now=NOW)
+        self.store.do(DisconnectUser(self.user_id, now=NOW))
 
     def _keep(self) -> None:
-        place = _place("another")
+        place = place_of("another")
         held = self.ledger_row((AttemptState.FAILED, WithdrawalState.HELD), place)
         self._insert(sign_in_ledger, *held)
-        self.store.keep_renewed(
-            Escrow(place, ENVIRONMENT, pair_of("now")),
-            pair_of("new"),
-            outcome=LATE,
-            now=NOW,
-            holder="owner",
+        self.store.do(
+            KeepRenewed(
+                Escrow(place, ENVIRONMENT, pair_of("now")),
+                pair_of("new"),
+                outcome=LATE,
+                now=NOW,
+                holder="owner",
+            )
         )
 
     def _insert(self, table: Table, *rows: Row) -> None:
@@ -578,11 +609,13 @@ class World:
                 self._connection.execute(table.insert(), row)
 
     def _take(self) -> None:
-        self.store.take_attempt(self.place, environment=ENVIRONMENT, now=NOW, expires_at=NOW)
+        self.store.do(TakeAttempt(self.place, environment=ENVIRONMENT, now=NOW, expires_at=NOW))
 
     def _escrow(self, environment: str) -> None:
         with suppress(AttemptInvalid):
-            self.store.escrow(self.place, pair_of("now"), environment=environment, now=NOW)
+            self.store.do(
+                EscrowTokens(self.place, pair_of("now"), environment=environment, now=NOW)
+            )
 
     def _complete(self) -> None:
         with suppress(AttemptInvalid):
@@ -600,16 +633,18 @@ class World:
     def _join(self) -> None:
         self._insert(sessions, {**self._session, "created_at": EARLIER})
         with suppress(AttemptInvalid, SignInRefused):
-            self.store.join_sign_in(
-                self.place, session=session_of("second"), replaces=None, now=NOW
+            self.store.do(
+                JoinSignIn(self.place, session=session_of("second"), replaces=None, now=NOW)
             )
 
     def _give_up(self) -> None:
-        self.store.give_up_tokens(
-            pair_of("late"),
-            state_hash=self.place,
-            environment=ENVIRONMENT,
-            user_id=self.user_id,
-            refreshed=None,
-            now=NOW,
+        self.store.do(
+            GiveUpTokens(
+                pair_of("late"),
+                state_hash=self.place,
+                environment=ENVIRONMENT,
+                user_id=self.user_id,
+                refreshed=None,
+                now=NOW,
+            )
         )

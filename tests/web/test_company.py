@@ -3,6 +3,7 @@ from neutral import Browser, header, page_of, router_of, title
 from scripted import Clock, ScriptedProcore, reply
 
 from procore_signin._client import ProcoreSignIn
+from procore_signin._store.users import UserOf
 from procore_signin._web import problems
 from procore_signin.errors import ProcoreUnavailable
 
@@ -18,7 +19,7 @@ def asked(door: ProcoreSignIn, clock: Clock) -> Browser:
 
 
 def company_of(door: ProcoreSignIn) -> int | None:
-    user = door.store.user(1)
+    user = door.store.ask(UserOf(1))
     assert user is not None
     return user.company_id
 

@@ -6,12 +6,16 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from doing import meet, purge
 from neutral import Browser, header, page_of, router_of, title
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import LIFETIME
+from procore_signin._store.sessions import CountSessions, SessionOf
+from procore_signin._store.tokens import TokensOf
+from procore_signin._store.users import UserOf
 from procore_signin._web import pages, problems
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
@@ -195,10 +199,10 @@ def test_A10_another_name_of_this_machine_is_sent_to_the_one_that_has_the_cookie
 
 
 def test_A11_beginning_sign_ins_stores_nothing(browser: Browser, door: ProcoreSignIn) -> None:
-    before = door.store.purge(2**40, 10_000)
+    before = purge(door.store, 2**40, 10_000)
     for _ in range(200):
         browser.get("/")
-    after = door.store.purge(2**40, 10_000)
+    after = purge(door.store, 2**40, 10_000)
     assert (before.attempts, after.attempts) == (0, 0)
 
 
@@ -285,7 +289,7 @@ def test_C3_S2_a_callback_that_is_sent_again_and_again_leaves_one_session(
         browser.cookies |= attempt
         browser.get(f"/callback?code=fake-code&state={state}")
         assert signed_in(browser)
-        assert door.store.count_sessions(now=NOW) == 1
+        assert door.store.ask(CountSessions(now=NOW)) == 1
 
 
 def test_C3_an_attempt_that_took_too_long_offers_a_new_one(browser: Browser, clock: Clock) -> None:
@@ -585,8 +589,8 @@ def test_S6_disconnecting_revokes_at_procore_and_forgets(
     answer = browser.post("/disconnect")
     assert page_of(answer).values["revoked"] is True
     assert set(procore.revoked) == {"fake-access-1", "fake-refresh-1"}
-    assert door.store.tokens(1, "emulator") is None
-    assert door.store.user(1) is not None
+    assert door.store.ask(TokensOf(1, "emulator")) is None
+    assert door.store.ask(UserOf(1)) is not None
     assert not signed_in(browser)
 
 
@@ -596,7 +600,7 @@ def test_S6_disconnecting_while_procore_is_down_says_so_and_forgets_all_the_same
     browser.sign_in()
     procore.next("/oauth/revoke", ProcoreUnavailable("down", ambiguous=False))
     assert page_of(browser.post("/disconnect")).values["revoked"] is False
-    assert door.store.tokens(1, "emulator") is None
+    assert door.store.ask(TokensOf(1, "emulator")) is None
 
 
 def test_K4_a_browser_keeps_five_attempts_and_the_newest_work(
@@ -684,11 +688,11 @@ def test_S7_when_the_database_fails_nobody_is_let_in_and_nobody_is_signed_out(
 ) -> None:
     browser.sign_in()
 
-    def down(*_args: object, **_kwargs: object) -> None:
+    def down(*_: object) -> None:
         raise StoreUnavailable("The database is down")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(browser.door.store), "session", down)
+        meet(patched, browser.door.store, SessionOf, down)
         answer = browser.get("/home")
         assert answer.status == 503
         assert answer.cookies == ()

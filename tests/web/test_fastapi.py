@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doing import meet
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.responses import HTMLResponse
 from migrated import migrated
@@ -31,6 +32,7 @@ from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.records import User
+from procore_signin._store.sessions import SessionOf
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web import starlette
 from procore_signin.web.fastapi import (
@@ -375,18 +377,19 @@ def test_it_works_beside_the_applications_own_session_and_cors(make_door: MakeDo
         assert "session" in client.cookies  # the application's own session is its own affair
 
 
-def test_the_database_is_asked_once_for_each_request(make_door: MakeDoor) -> None:
+def test_the_database_is_asked_once_for_each_request(
+    make_door: MakeDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     door = make_door()
     app = FastAPI()
     app.include_router(sign_in_routes(door), prefix="/procore")
     asked: list[str] = []
-    look_up = door.store.session
 
-    def counted(id_hash: str, **more: Any) -> Any:
-        asked.append(id_hash)
-        return look_up(id_hash, **more)
+    def counted(look_up: Callable[[], object], session: SessionOf) -> object:
+        asked.append(session.id_hash)
+        return look_up()
 
-    door.store.session = counted  # type: ignore[method-assign]  # to count
+    meet(monkeypatch, door.store, SessionOf, counted)
 
     @app.get("/me", dependencies=[Depends(current_user)])
     async def me(request: Request, user: OptionalUser) -> None:

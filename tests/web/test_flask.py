@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from doing import meet
 from flask import Blueprint, Flask, Response, request
 from flask.testing import FlaskClient
 from hosts import Host, hosts
@@ -24,6 +25,7 @@ from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.sessions import SessionOf, SessionsOf
 from procore_signin.emulator import Emulator
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web.flask import (
@@ -279,7 +281,7 @@ def test_a_form_that_somebody_read_before_us_is_understood(app: Flask, door: Pro
     here, there = browser_of(app), browser_of(app)
     sign_in(here)
     sign_in(there)
-    other = max(each.id for each in door.store.sessions_of(1, now=0))
+    other = max(each.id for each in door.store.ask(SessionsOf(1, now=0)))
     form = {"session_id": str(other)}
     done = here.post("/procore/sessions/end", base_url=ORIGIN, data=form, headers=OUR_FORM)
     assert done.status_code == 303
@@ -292,13 +294,12 @@ def test_the_database_is_asked_once_for_each_request(
     client = browser_of(app)
     sign_in(client)
     asked: list[str] = []
-    look_up = door.store.session
 
-    def counted(id_hash: str, *, environment: str, now: int) -> object:
-        asked.append(id_hash)
-        return look_up(id_hash, environment=environment, now=now)
+    def counted(look_up: Callable[[], object], session: SessionOf) -> object:
+        asked.append(session.id_hash)
+        return look_up()
 
-    monkeypatch.setattr(door.store, "session", counted)
+    meet(monkeypatch, door.store, SessionOf, counted)
     client.get("/me", base_url=ORIGIN)
     assert len(asked) == 1
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from doing import meet
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 
 from procore_signin import environments
@@ -16,8 +17,8 @@ from procore_signin._flow.janitor import ORPHANED_AFTER
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.ledger import EscrowedIn, EscrowTokens, TakeAttempt
 from procore_signin._store.migrate import upgrade
-from procore_signin._store.records import Escrow
 from procore_signin._web.janitor import THREAD_NAME, Janitor, sweeping
 from procore_signin.errors import StoreUnavailable
 
@@ -27,9 +28,9 @@ ORPHAN = "a" * 64
 def leave_an_orphan(door: ProcoreSignIn | AsyncProcoreSignIn, clock: Clock) -> None:
     """Leave what a process leaves that dies between the exchange and the commit."""
     now = int(clock())
-    door.store.take_attempt(ORPHAN, environment="emulator", now=now, expires_at=now + 9999)
+    door.store.do(TakeAttempt(ORPHAN, environment="emulator", now=now, expires_at=now + 9999))
     tokens = TokenSet(Secret("fake-access", "a"), Secret("fake-refresh", "r"), now + 5400)
-    door.store.escrow(ORPHAN, tokens, environment="emulator", now=now)
+    door.store.do(EscrowTokens(ORPHAN, tokens, environment="emulator", now=now))
     clock.advance(ORPHANED_AFTER + 1)
 
 
@@ -169,13 +170,12 @@ def test_a_database_that_does_not_answer_stops_no_janitor(
     procore, clock = Waited(), Clock()
     with front_door(tmp_path, procore, clock) as door:
         leave_an_orphan(door, clock)
-        look = door.store.escrowed_in
 
-        def down(environment: str, older_than: int, *, after: Escrow | None) -> list[Escrow]:
-            monkeypatch.setattr(door.store, "escrowed_in", look)
-            raise StoreUnavailable(f"down at {older_than} for {environment} after {after}")
+        def down(_: object, page: EscrowedIn) -> None:
+            monkeypatch.undo()
+            raise StoreUnavailable(f"down at {page.older_than} for {page.environment}")
 
-        monkeypatch.setattr(door.store, "escrowed_in", down)
+        meet(monkeypatch, door.store, EscrowedIn, down)
         Janitor(door, seconds=0.01).start()
         assert procore.told.wait(20)
     assert "The janitor will try again: down at" in caplog.text

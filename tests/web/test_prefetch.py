@@ -9,6 +9,7 @@ from neutral import Browser, header, page_of, router_of, title
 from scripted import NOW, Clock, ScriptedProcore
 
 from procore_signin._client import ProcoreSignIn
+from procore_signin._store.sessions import CountSessions
 from procore_signin._web import problems
 
 AHEAD = [
@@ -56,7 +57,7 @@ def test_C8_a_callback_that_is_fetched_ahead_spends_nothing(
     assert procore.requests == []
     answer = browser.get(f"/callback?code=fake-code&state={state}")
     assert (answer.status, header(answer, "location")) == (303, "/home")
-    assert door.store.count_sessions(now=NOW) == 1
+    assert door.store.ask(CountSessions(now=NOW)) == 1
 
 
 @ahead

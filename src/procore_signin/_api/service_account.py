@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.refresh import (
-    EARLY_SECONDS,
-    LEEWAY_SECONDS,
-    LONGEST_PAUSE_SECONDS,
-    PAUSE_SECONDS,
-    FreshToken,
-)
+from procore_signin._flow.lease import LONGEST_PAUSE_SECONDS, PAUSE_SECONDS
+from procore_signin._flow.refresh import EARLY_SECONDS, LEEWAY_SECONDS, FreshToken
 from procore_signin._flow.steps import Flow, later, once, send
 from procore_signin._protocol.token_endpoint import (
     ClientCredentialsGrant,

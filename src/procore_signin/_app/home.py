@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from procore_signin._flow.steps import Flow, read
+from procore_signin._flow.steps import Flow, ask
 from procore_signin._store.records import User
+from procore_signin._store.sessions import MeJson
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin._web.router import Router
@@ -48,7 +49,7 @@ class HomeEndpoints:
         row = user_row(session.user)
         if request.wants_json:
             return BrowserResponse(status=200, body=row.encode(), content_type="application/json")
-        me_json = yield from read(lambda store: store.me_json(session.id))
+        me_json = yield from ask(MeJson(session.id))
         return self._router.page(
             "home",
             session=session,

@@ -21,9 +21,10 @@ from prometheus_client import (
 
 from procore_signin._app.metrics_folder import METRICS_FOLDER
 from procore_signin._flow.context import Context
-from procore_signin._flow.steps import Flow, long_work
+from procore_signin._flow.steps import Flow, ask
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store.sessions import CountSessions
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin._web import problems
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
@@ -175,7 +176,7 @@ class MetricsEndpoint:
             return self._router.problem(request, problems.NOT_FOUND)
         now = self._context.now()
         try:
-            sessions = yield from long_work(lambda store: store.count_sessions(now=now))
+            sessions = yield from ask(CountSessions(now=now))
         except StoreUnavailable:
             sessions = -1
         return BrowserResponse(

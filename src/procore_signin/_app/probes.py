@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from procore_signin._flow.steps import Flow, read
+from procore_signin._flow.steps import Flow, ask
+from procore_signin._store.probe import Probe
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin._web.router import Router
 from procore_signin.errors import StoreUnavailable
@@ -29,7 +30,7 @@ class Probes:
     def ready(self, _request: BrowserRequest) -> Flow[BrowserResponse]:
         """Say whether the database is reachable and migrated; nothing about why not (row O5)."""
         try:
-            yield from read(lambda store: store.probe())
+            yield from ask(Probe())
         except StoreUnavailable:
             return _status(503, "unavailable")
         return _status(200, "ready")

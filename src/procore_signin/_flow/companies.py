@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.refresh import fresh_tokens
-from procore_signin._flow.steps import Flow, send, write
+from procore_signin._flow.steps import Flow, do, send
 from procore_signin._protocol.companies import (
     Company,
     companies_request,
     parse_companies_response,
 )
 from procore_signin._store.records import User
+from procore_signin._store.users import ChooseCompany
 from procore_signin.errors import SignInRefused
 
 
@@ -41,7 +42,7 @@ def choose_company(context: Context, user: User, company_id: int) -> Flow[Compan
     """
     for company in (yield from companies_of(context, user)):
         if company.id == company_id:
-            yield from write(lambda store: store.choose_company(user.id, company_id))
+            yield from do(ChooseCompany(user.id, company_id))
             return company
     raise SignInRefused(
         "The company is not one of the person's", reason="You do not belong to that company."
@@ -52,5 +53,5 @@ def only_company(context: Context, user: User) -> Flow[tuple[Company, ...]]:
     """Return the companies to choose from; when there is exactly one, it is chosen here."""
     companies = yield from companies_of(context, user)
     if len(companies) == 1:
-        yield from write(lambda store: store.choose_company(user.id, companies[0].id))
+        yield from do(ChooseCompany(user.id, companies[0].id))
     return companies

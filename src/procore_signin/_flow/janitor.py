@@ -6,8 +6,10 @@ from typing import Final
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.revocation import Revocation, withdraw
-from procore_signin._flow.steps import Flow, long_work, read, write
+from procore_signin._flow.steps import Flow, ask, do
+from procore_signin._store.ledger import EscrowedIn, FailAttempt, PurgeAttempts, PutOff
 from procore_signin._store.records import Escrow
+from procore_signin._store.sessions import PurgeSessions
 from procore_signin.events import Event, emit
 
 ORPHANED_AFTER: Final = 300
@@ -48,21 +50,22 @@ def sweep(context: Context) -> Flow[int]:
         page = yield from _page(context, now, page[-1])
     if failed >= FAILURES_AT_ONCE:  # or what Procore never confirms keeps all others waiting
         last_in_line = now - ORPHANED_AFTER - 1
-        yield from long_work(lambda store: store.put_off(unconfirmed, now=last_in_line))
+        yield from do(PutOff(unconfirmed, now=last_in_line))
     if sealed:
         environment = context.environment.name
         emit(Event.TOKENS_SEALED, environment=environment, place="escrow", count=sealed)
-    yield from long_work(lambda store: store.purge(now, ROWS_AT_ONCE))
+    yield from do(PurgeSessions(now, ROWS_AT_ONCE))
+    yield from do(PurgeAttempts(now, ROWS_AT_ONCE))
     return revoked
 
 
 def _page(context: Context, now: int, after: Escrow | None) -> Flow[list[Escrow]]:
     environment, before = context.environment.name, now - ORPHANED_AFTER
-    return (yield from read(lambda store: store.escrowed_in(environment, before, after=after)))
+    return (yield from ask(EscrowedIn(environment, before, after=after)))
 
 
 def give_back(context: Context, escrow: Escrow) -> Flow[Revocation]:
     """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile."""
     now = context.now()
-    yield from write(lambda store: store.fail_attempt(escrow.state_hash, "orphaned", now=now))
+    yield from do(FailAttempt(escrow.state_hash, "orphaned", now=now))
     return (yield from withdraw(context, escrow))

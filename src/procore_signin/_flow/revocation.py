@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.steps import Flow, send, wait, write
+from procore_signin._flow.steps import Flow, do, send, wait
 from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -29,8 +29,24 @@ from procore_signin._protocol.token_endpoint import (
     token_request,
 )
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._store.escrows import DOUBTS, LATE, REFRESHING, UNANSWERED, Held, share
+from procore_signin._store.escrows import (
+    DOUBTS,
+    LATE,
+    REFRESHING,
+    UNANSWERED,
+    GiveUpTokens,
+    share,
+)
 from procore_signin._store.records import Escrow, TokenRow
+from procore_signin._store.refresh import Settle
+from procore_signin._store.withdrawal import (
+    FinishEscrow,
+    Held,
+    HoldEscrow,
+    KeepRenewed,
+    ReleaseEscrow,
+    ReplaceEscrow,
+)
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,
@@ -137,8 +153,8 @@ def _put_away(
     if tokens is None:
         raise ValueError("There are no tokens to give up.")
     try:
-        yield from write(
-            lambda store: store.give_up_tokens(
+        yield from do(
+            GiveUpTokens(
                 tokens,
                 state_hash=escrow.state_hash,
                 environment=escrow.environment,
@@ -176,7 +192,7 @@ def settle(context: Context, row: TokenRow) -> Flow[None]:
         return
     try:
         if (yield from _is_accepted(context, row.tokens)):
-            yield from write(lambda store: store.settle(row, now=context.now()))
+            yield from do(Settle(row, now=context.now()))
     except ProcoreSignInError:
         return
 
@@ -210,7 +226,7 @@ def withdraw(context: Context, escrow: Escrow, *, patience: float = 0.0) -> Flow
     if held.escrow.tokens is not None:
         outcome = yield from _end(context, held.escrow, held.escrow.tokens, held, holder)
     if outcome in {"pending", "sealed"}:
-        yield from write(lambda store: store.release_escrow(escrow.state_hash, holder=holder))
+        yield from do(ReleaseEscrow(escrow.state_hash, holder=holder))
     return outcome
 
 
@@ -222,9 +238,7 @@ def what_is_known(outcome: str | None) -> Revocation:
 def _hold(context: Context, state_hash: str, holder: str, patience: float) -> Flow[Held]:
     waited = 0.0
     while True:
-        held = yield from write(
-            lambda store: store.hold_escrow(state_hash, holder=holder, now=context.now())
-        )
+        held = yield from do(HoldEscrow(state_hash, holder=holder, now=context.now()))
         if held.state != "busy" or waited >= patience:
             return held
         try:
@@ -260,10 +274,8 @@ def _end(
     except _OvertakenError:
         return "pending"
     now = context.now()
-    ours = yield from write(
-        lambda store: store.finish_escrow(
-            escrow.state_hash, holder=holder, outcome=doubt or note, now=now
-        )
+    ours = yield from do(
+        FinishEscrow(escrow.state_hash, holder=holder, outcome=doubt or note, now=now)
     )
     if not ours:
         return "pending"
@@ -359,10 +371,8 @@ def _keep_both(
 ) -> Flow[str]:
     """Keep the pair that trying `tokens` brought beside them, and return its place."""
     escrow, now = replace(kept.escrow, tokens=tokens), context.now()
-    place = yield from write(
-        lambda store: store.keep_renewed(
-            escrow, renewed, outcome=outcome, now=now, holder=kept.holder
-        )
+    place = yield from do(
+        KeepRenewed(escrow, renewed, outcome=outcome, now=now, holder=kept.holder)
     )
     if place is None:
         raise _OvertakenError
@@ -378,9 +388,7 @@ def _end_renewed(
     if certainly and not accepted:  # the pair before it may live: both stay, and are tried again
         raise _OvertakenError
     now = context.now()
-    yield from write(
-        lambda store: store.finish_escrow(place, holder=kept.holder, outcome=LATE, now=now)
-    )
+    yield from do(FinishEscrow(place, holder=kept.holder, outcome=LATE, now=now))
 
 
 def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]:
@@ -418,9 +426,7 @@ def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]
 
 def _keep(context: Context, kept: _Kept, tokens: TokenSet, outcome: str | None) -> Flow[None]:
     escrow, now = replace(kept.escrow, tokens=tokens), context.now()
-    ours = yield from write(
-        lambda store: store.replace_escrow(escrow, outcome=outcome, now=now, holder=kept.holder)
-    )
+    ours = yield from do(ReplaceEscrow(escrow, outcome=outcome, now=now, holder=kept.holder))
     if not ours:
         raise _OvertakenError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._store import Store
+from procore_signin._store.engine.command import Command, Query
 
 T = TypeVar("T")
 
@@ -24,18 +24,17 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Do this with the store; the outcome is what it returns.
+class Do:
+    """Have the store run this command; the outcome is what it returns."""
 
-    Attributes:
-        do: Called with the store, on whichever thread suits the database.
-        writes: True when it changes rows: SQLite wants its writes in one line.
-        long: True when it takes more than a moment: nothing else waits for it.
-    """
+    command: Command[Any]
 
-    do: Callable[[Store], Any]
-    writes: bool
-    long: bool = False
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the store this query; the outcome is what it finds."""
+
+    query: Query[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Call:
     arguments: tuple[Any, ...]
 
 
-Step = Send | Work | Wait | Shield | Later | Once | Dismiss | Call
+Step = Send | Do | Ask | Wait | Shield | Later | Once | Dismiss | Call
 Flow = Generator[Step, Any, T]
 
 
@@ -115,21 +114,15 @@ def send(request: HttpRequest) -> Flow[HttpResponse]:
     return response
 
 
-def read(do: Callable[[Store], T]) -> Flow[T]:
-    """Return what `do` reads from the store."""
-    outcome: T = yield Work(do, writes=False)
+def do(command: Command[T]) -> Flow[T]:
+    """Return what `command` returns, once what it changed is durable."""
+    outcome: T = yield Do(command)
     return outcome
 
 
-def write(do: Callable[[Store], T]) -> Flow[T]:
-    """Return what `do` returns after changing the store."""
-    outcome: T = yield Work(do, writes=True)
-    return outcome
-
-
-def long_work(do: Callable[[Store], T]) -> Flow[T]:
-    """Return what `do` returns, which reads or changes many rows."""
-    outcome: T = yield Work(do, writes=True, long=True)
+def ask(query: Query[T]) -> Flow[T]:
+    """Return what `query` finds in the store."""
+    outcome: T = yield Ask(query)
     return outcome
 
 

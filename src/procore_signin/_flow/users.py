@@ -10,10 +10,19 @@ from typing import Final
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.revocation import Revocation, what_is_known, withdraw
-from procore_signin._flow.steps import Flow, read, shield, write
+from procore_signin._flow.steps import Flow, ask, do, shield
 from procore_signin._public import public_in
+from procore_signin._store.access import (
+    DeleteUser,
+    DisableUser,
+    DisconnectUser,
+    EnableUser,
+    EndedAccess,
+    EscrowsOf,
+)
+from procore_signin._store.ledger import AttemptOf, HasSignInUnderWay
 from procore_signin._store.records import User
-from procore_signin._store.withdrawal import EndedAccess
+from procore_signin._store.sessions import EndSessions
 from procore_signin.events import Event, emit
 
 LONGEST_SIGN_IN_SECONDS: Final = 60
@@ -76,7 +85,7 @@ def disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
 
 def _disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
     now = context.now()
-    ended = yield from write(lambda store: store.disable_user(user_id, now=now))
+    ended = yield from do(DisableUser(user_id, now=now))
     if ended is None:
         return None
     emit(
@@ -101,7 +110,7 @@ def disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
 
 def _disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
     now = context.now()
-    ended = yield from write(lambda store: store.disconnect_user(user_id, now=now))
+    ended = yield from do(DisconnectUser(user_id, now=now))
     if ended is None:
         return None
     outcome = yield from _revoke(context, ended)
@@ -121,7 +130,7 @@ def enable(user_id: int) -> Flow[User | None]:
     Raises:
         StoreUnavailable: Nothing was changed.
     """
-    user = yield from write(lambda store: store.enable_user(user_id))
+    user = yield from do(EnableUser(user_id))
     if user is not None:
         emit(Event.USER_ENABLED, user=user_id, environment=user.environment)
     return user
@@ -152,9 +161,7 @@ def _delete(context: Context, user_id: int, *, even_sealed: bool) -> Flow[Access
     if outcome is None:
         return None
     now = context.now()
-    deleted = yield from write(
-        lambda store: store.delete_user(user_id, now=now, even_sealed=even_sealed)
-    )
+    deleted = yield from do(DeleteUser(user_id, now=now, even_sealed=even_sealed))
     if deleted is not None:
         emit(Event.USER_DELETED, user=user_id, environment=outcome.user.environment)
         if deleted.withdrawn:  # someone enabled the person, who signed in, in between
@@ -164,7 +171,7 @@ def _delete(context: Context, user_id: int, *, even_sealed: bool) -> Flow[Access
 
 def end_sessions(user_id: int) -> Flow[int]:
     """End every session of a user and return how many there were. The tokens stay."""
-    count = yield from write(lambda store: store.end_sessions(user_id))
+    count = yield from do(EndSessions(user_id))
     emit(Event.SESSIONS_REVOKED, user=user_id, sessions=count)
     return count
 
@@ -173,17 +180,15 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
     """Revoke what is in escrow for this user, by this call or an earlier one."""
     known: list[Revocation] = ["unsure"] if ended.lost else []
     known += ["sealed"] if ended.sealed else []
-    left = yield from read(lambda store: store.escrows_of(ended.user.id))
+    left = yield from ask(EscrowsOf(ended.user.id))
     for escrow in left:
         known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))
     # What was moved, and is not there any more, someone else has revoked a moment ago.
     for state_hash in set(ended.escrows) - {escrow.state_hash for escrow in left}:
         known.append((yield from _end_of(state_hash)))
     environment, now = ended.user.environment, context.now()
-    nameless = yield from read(
-        lambda store: store.has_sign_in_under_way(
-            environment, since=now - LONGEST_SIGN_IN_SECONDS, now=now
-        )
+    nameless = yield from ask(
+        HasSignInUnderWay(environment, since=now - LONGEST_SIGN_IN_SECONDS, now=now)
     )
     return AccessEnded(
         ended.user,
@@ -196,5 +201,5 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
 
 def _end_of(state_hash: str) -> Flow[Revocation]:
     """Return what came of tokens that someone else revoked. A doubt leaves its row behind."""
-    entry = yield from read(lambda store: store.attempt(state_hash))
+    entry = yield from ask(AttemptOf(state_hash))
     return what_is_known(None if entry is None else entry.outcome)

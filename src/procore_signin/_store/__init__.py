@@ -7,7 +7,6 @@ from procore_signin._store.records import (
     Escrow,
     LedgerEntry,
     NewSession,
-    Purged,
     Session,
     User,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "KeyRing",
     "LedgerEntry",
     "NewSession",
-    "Purged",
     "Seal",
     "Session",
     "Store",

@@ -12,6 +12,9 @@ from typing import Final, Literal
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._public import public_in
 
+MOST_PURGED: Final = 10_000
+"""How many rows one transaction deletes at most."""
+
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 AttemptStatus = Literal["taken", "exchanged", "done", "failed"]
@@ -183,14 +186,6 @@ class Replaced:
     given_up: tuple[Escrow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Purged:
-    """How many rows one purge deleted. Purge again while either reaches the limit."""
-
-    sessions: int
-    attempts: int
-
-
 GrantStatus = Literal["ok", "lost", "revoked"]
 """`ok`: the refresh token is good, as far as is known; `lost`: the response to a refresh was lost
 and the token with it; `revoked`: Procore does not honour it any more. Only a new sign-in helps."""
@@ -215,7 +210,7 @@ class TokenRow:
         retry_in: Seconds until Procore may be asked again, 0 when it may be now.
         disabled: Whether the person is disabled.
         misdated: Whether the lease or pause has more left than it was meant to last: the clock was
-            set back meanwhile. `Refreshes.redate_lease` has it last no longer than that.
+            set back meanwhile. `RedateLease` has it last no longer than that.
         settled: Whether the pair before this one is certainly dead, or there is none.
     """
 
@@ -233,3 +228,18 @@ class TokenRow:
     disabled: bool
     misdated: bool = False
     settled: bool = True
+
+
+def storable(text: str, length: int) -> str:
+    """Return untrusted text without what no column should hold, cut at `length` characters.
+
+    PostgreSQL refuses NUL, no driver encodes lone surrogates, and control characters or marks that
+    turn the direction of writing would mislead a reader of the table (row I6).
+    """
+    return "".join(character for character in text if character.isprintable())[:length]
+
+
+def check_limit(limit: int) -> None:
+    """Raise ValueError unless one transaction may delete as many rows."""
+    if not 1 <= limit <= MOST_PURGED:
+        raise ValueError(f"A purge deletes 1 to {MOST_PURGED} rows at a time.")

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    or_,
     text,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
@@ -155,3 +156,6 @@ sign_in_ledger: Final = Table(
     Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),
     **_SERVER_OPTIONS,
 )
+
+UNFINISHED: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
+"""That an attempt has not ended."""

@@ -1,37 +1,35 @@
 """The store: people, their sessions, their sealed tokens and the ledger of sign-ins.
 
-Its parts are `administration.py`, `ledger.py`, `refresh.py`, `rewrap.py`, `sessions.py`, `users.py`
-and `withdrawal.py`; here is what concerns all of them. Read `states.py` first.
+What can be asked of it stands beside its SQL, one file a subject: `ledger.py`, `sign_in.py`,
+`sessions.py`, `users.py`, `tokens.py`, `refresh.py`, `escrows.py`, `withdrawal.py`, `access.py`,
+`probe.py`, and `rotation/` for the change of keys. Read `states.py` first.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Final
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
-from procore_signin._protocol.me import Me
-from procore_signin._protocol.token_set import TokenSet
-from procore_signin._store.administration import Administration
-from procore_signin._store.base import attempt_over, attempt_used, person_disabled
-from procore_signin._store.engine.statement import Transaction
-from procore_signin._store.keys.rewrap import Rewrap
-from procore_signin._store.ledger import Ledger, failed
-from procore_signin._store.records import CompletedSignIn, LedgerEntry, NewSession, Purged, User
-from procore_signin._store.refresh import Refreshes
-from procore_signin._store.schema import SCHEMA_REVISION
-from procore_signin._store.sessions import Sessions
-from procore_signin._store.users import Users
-from procore_signin.errors import StoreUnavailable
+from procore_signin._store.engine.address import Address, parse_address
+from procore_signin._store.engine.command import Command, LookUp, Query
+from procore_signin._store.engine.database import Database, Group, Patience
+from procore_signin._store.engine.failures import Failed
+from procore_signin._store.engine.server import ServerDatabase
+from procore_signin._store.engine.statement import Bound, Many, drive
+from procore_signin._store.keys.keyring import KeyRing
+from procore_signin._store.keys.seal import Seal
+from procore_signin._store.keys.token_seal import TokenSeal
 
-_MOST_PURGED: Final = 10_000
+T = TypeVar("T")
 
 
-class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
-    """The database and the seal, behind the few things that a sign-in and a page need.
+class Store:
+    """An open database and the seal of its tokens.
 
     Synchronous, and safe to call from any thread. Times are given and kept as UTC unix seconds.
-    Opening a store connects to nothing. Every method raises `StoreUnavailable` when the database
-    is down, locked for too long or not migrated; then nothing was half done.
+    Opening a store connects to nothing.
 
     Args:
         url: As `PROCORE_DATABASE_URL`: `sqlite:///…`, `postgresql://…`, `mysql://…`, `mariadb://…`.
@@ -47,167 +45,78 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
         ValueError: `url` is none, or its driver is not installed; the message says what to do.
     """
 
-    def complete_sign_in(
+    def __init__(
         self,
-        state_hash: str,
+        url: str,
+        keys: KeyRing,
         *,
-        me: Me,
-        environment: str,
-        tokens: TokenSet,
-        session: NewSession,
-        replaces: str | None,
-        now: int,
-    ) -> CompletedSignIn:
-        """Make a sign-in true, in one transaction: person, tokens, session and ledger.
+        lock_timeout: float = 5.0,
+        pool_size: int = 5,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        address = parse_address(url)
+        patience = Patience(lock_timeout, clock, sleep)
+        self._database: Final = _open(address, patience, pool_size)
+        self._on_file: Final = address.path is not None
+        self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
 
-        The person is found or made by environment and Procore's id alone, exactly once however
-        many sign in at the same time (rows I1, I2, I4). The session that the browser had before
-        ends, whosesoever it was (row S2). Tokens that the new ones replace go into the attempt's
-        escrow, to be revoked and then cleared: no grant is left behind if this process dies before
-        that (row R11).
+    @property
+    def reads_inline(self) -> bool:
+        """True where a read is so short that an event loop may do it itself: SQLite."""
+        return self._on_file
 
-        Args:
-            state_hash: The attempt, taken before.
-            me: What Procore says about the person; e-mail and name are stored as it says now.
-            environment: Where.
-            tokens: What the exchange granted; they replace the person's tokens.
-            session: The session to open.
-            replaces: `id_hash` of the session cookie that the browser sent, or None.
-            now: Unix seconds.
+    @property
+    def single_writer(self) -> bool:
+        """True where writers only queue behind one another, so that one thread suffices: SQLite."""
+        return self._on_file
 
-        Raises:
-            SignInRefused: The person is disabled. Only the ledger was written; revoke the tokens.
-            AttemptInvalid: The attempt has ended already. Nothing was written; revoke the tokens.
-        """
-
-        def work(transaction: Transaction) -> CompletedSignIn | None:
-            user, created = self._find_or_make_user(transaction, me, environment, now)
-            if user.disabled_at is not None:
-                refused = failed(state_hash, "user_disabled", now)
-                transaction.run(self._statements.fail_attempt, refused)
-                return None
-            before = self._replace_tokens(transaction, user, tokens, now, created=created)
-            if replaces is not None:
-                transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
-            self._insert_session(transaction, user.id, environment, session, now)
-            kept = None
-            if before.tokens is not None:
-                kept = self._seal.seal_escrow(
-                    before.tokens, state_hash=state_hash, environment=environment
-                )
-            done = {
-                "which_state": state_hash,
-                "status": "done",
-                "user_id": user.id,
-                "outcome": None,
-                "escrow": kept,
-                "escrowed_at": None if kept is None else now,
-                "finished_at": now,
-            }
-            if transaction.run(self._statements.complete_attempt, done) != 1:
-                raise attempt_over()
-            return CompletedSignIn(user, created, before.tokens, before.sealed, before.given_up)
-
-        completed = self._database.write(work)
-        if completed is None:
-            raise person_disabled()
-        return completed
-
-    def join_sign_in(
-        self, state_hash: str, *, session: NewSession, replaces: str | None, now: int
-    ) -> User:
-        """Let the second of two identical callbacks in, once, in one transaction (rows C3, S2).
-
-        The caller has compared the code. The session that the sign-in opened must still be
-        there: no one who has signed out meanwhile comes in again. The session that the browser
-        holds ends, whosesoever it is.
-
-        Args:
-            state_hash: The attempt, done before.
-            session: The session to open. What `/me` answered is taken from the first one.
-            replaces: `id_hash` of the session cookie that the browser sent, or None.
-            now: Unix seconds.
-
-        Returns:
-            Who has signed in.
+    def do(self, command: Command[T]) -> T:
+        """Run a command in one durable transaction and return what it returned.
 
         Raises:
-            AttemptInvalid: It is not done, someone has joined it, or the person has signed out.
-                Nothing was written.
-            SignInRefused: The person is disabled or gone. Nothing was written.
+            StoreUnavailable: The database is down, locked for too long or not migrated. Nothing was
+                half done; if the connection broke during the commit, perhaps all was.
+            Exception: What the command says. Nothing was written.
         """
+        return self._database.do(command, self._seal)
 
-        def work(transaction: Transaction) -> User:
-            this = {"which_state": state_hash}
-            row = transaction.one(self._statements.attempt, this)
-            entry = None if row is None else LedgerEntry(*row)
-            if entry is None or entry.status != "done" or entry.user_id is None:
-                raise attempt_over()
-            # In the order in which `complete_sign_in` locks: the person first.
-            person = {"which_user": entry.user_id}
-            if transaction.one(self._statements.lock_enabled_user, person) is None:
-                raise person_disabled()
-            if transaction.run(self._statements.join_attempt, this | {"joined_at": now}) != 1:
-                raise attempt_used("A second callback of this sign-in was let in before")
-            first = person | {
-                "which_environment": entry.environment,
-                "opened_at": entry.finished_at,
-                "now": now,
-            }
-            opened = transaction.one(self._statements.session_opened_at, first)
-            if opened is None:
-                raise attempt_used("The person has signed out meanwhile")
-            if replaces is not None:
-                transaction.run(self._statements.end_session_of_cookie, {"which_hash": replaces})
-            own = replace(session, me_json=opened[0])
-            self._insert_session(transaction, entry.user_id, entry.environment, own, now)
-            user = transaction.one(self._statements.user, person)
-            if user is None:
-                raise person_disabled()
-            return User(*user)
-
-        return self._database.write(work)
-
-    def purge(self, now: int, limit: int = 1000) -> Purged:
-        """Delete expired sessions and ledger entries, at most `limit` of each (row O6).
-
-        Two short transactions. Attempts with tokens in escrow stay until those were revoked.
+    def ask(self, query: Query[T]) -> T:
+        """Return what a query finds.
 
         Raises:
-            ValueError: `limit` is not 1 to 10,000.
+            StoreUnavailable: As for `do`.
+            Exception: What the query says.
         """
-        if not 1 <= limit <= _MOST_PURGED:
-            raise ValueError(f"A purge deletes 1 to {_MOST_PURGED} rows at a time.")
-        some = {"now": now, "limit": limit}
+        try:
+            if isinstance(query, LookUp):
+                found = self._database.rows(query.sql, query.values())
+                outcome: T = query.read(found, self._seal)
+                return outcome
+            return drive(query.run(self._seal), self._read)
+        except Failed as failed:
+            raised = failed.raised(self._database.label)
+        raise raised
 
-        def purge_sessions(transaction: Transaction) -> int:
-            rows = transaction.many(self._statements.ended_sessions, some)
-            return transaction.run_each(
-                self._statements.purge_session,
-                ({"which_session": session_id, "now": now} for (session_id,) in rows),
-            )
+    def _read(self, bound: Bound) -> Any:
+        if not isinstance(bound, Many):
+            raise TypeError("A query finds rows, and changes none.")
+        return self._database.rows(bound.sql, bound.values)
 
-        def purge_attempts(transaction: Transaction) -> int:
-            rows = transaction.many(self._statements.over_attempts, some)
-            return transaction.run_each(
-                self._statements.purge_attempt,
-                ({"which_state": state_hash, "now": now} for (state_hash,) in rows),
-            )
+    def group(self) -> Group | None:
+        """Begin a transaction for commands of several callers: see `Database.group`."""
+        return self._database.group(self._seal)
 
-        return Purged(self._database.write(purge_sessions), self._database.write(purge_attempts))
+    def close(self) -> None:
+        """Close all connections. The store is of no use afterwards."""
+        self._database.close()
 
-    def probe(self) -> None:
-        """Ask the database for a sign of life, and whether its tables are this version's.
 
-        Raises:
-            StoreUnavailable: It gives none, or its tables are older or newer.
-        """
-        row = self._database.one(self._statements.revision, {})
-        revision = None if row is None else row[0]
-        if revision != SCHEMA_REVISION:
-            cure = "Run: procore-signin db upgrade. If the tables are newer, run the newer version."
-            raise StoreUnavailable(
-                f"The database {self._database.label} has tables of revision {revision}, and this "
-                f"version needs {SCHEMA_REVISION}. {cure}",
-                hint=cure,
-            )
+def _open(address: Address, patience: Patience, pool_size: int) -> Database:
+    if address.path is None:
+        return ServerDatabase(address, patience, pool_size=pool_size)
+    # Here, because importing procore_signin imports no database driver, sqlite3 included.
+    from procore_signin._store.sqlite.database import SqliteDatabase  # noqa: PLC0415 - see above
+
+    return SqliteDatabase(address.path, address.label, patience)

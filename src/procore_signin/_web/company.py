@@ -5,12 +5,12 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 from procore_signin._flow.companies import choose_company, only_company
-from procore_signin._flow.return_to import safe_return_to
 from procore_signin._flow.steps import Flow
 from procore_signin._web import problems
 from procore_signin._web.endpoints import SignInEndpoints, whole_number
 from procore_signin._web.http.bodies import body_of
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
+from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import Router
 from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused, StoreUnavailable
 

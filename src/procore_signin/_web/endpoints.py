@@ -10,15 +10,17 @@ from typing import Final
 from urllib.parse import parse_qsl, quote
 
 from procore_signin._flow import sessions
-from procore_signin._flow.return_to import safe_return_to
-from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in, hash_session_token
-from procore_signin._flow.steps import Flow, read
+from procore_signin._flow.phases import SignedIn
+from procore_signin._flow.sessions import Browser, hash_session_token
+from procore_signin._flow.sign_in import finish_sign_in
+from procore_signin._flow.steps import Flow, ask
 from procore_signin._protocol.authorization import (
     AuthorizationDenied,
     CodeGranted,
     parse_authorization_response,
 )
 from procore_signin._store.records import Session
+from procore_signin._store.sessions import SessionsOf
 from procore_signin._web import problems
 from procore_signin._web.attempts import begin_attempt, find_attempt, forget_attempt
 from procore_signin._web.http.bodies import body_of
@@ -26,6 +28,7 @@ from procore_signin._web.http.cookies import clear_cookie, read_cookies, set_coo
 from procore_signin._web.http.limits import RateLimit
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
 from procore_signin._web.http.origin import is_navigation, may_set_cookies
+from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import Router, explain, note_failure
 from procore_signin.errors import AttemptInvalid, ProcoreSignInError, StoreUnavailable
 from procore_signin.events import Event, emit
@@ -208,7 +211,7 @@ class SignInEndpoints:
         if session is None:
             return self.to_sign_in(request)
         user_id, now = session.user.id, self._context.now()
-        live = yield from read(lambda store: store.sessions_of(user_id, now=now))
+        live = yield from ask(SessionsOf(user_id, now=now))
         shown = [
             {
                 "id": each.id,

@@ -15,11 +15,11 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote
 
-from procore_signin._flow.return_to import safe_return_to
 from procore_signin._flow.steps import Flow
 from procore_signin._store.records import User
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
+from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import Router
 
 REDIRECT: Final = b"signed-out=redirect"

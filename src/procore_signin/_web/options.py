@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from procore_signin._flow.return_to import safe_return_to
 from procore_signin._public import public_in
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._web.http.messages import Render
+from procore_signin._web.return_to import safe_return_to
 
 
 @dataclass(frozen=True, slots=True)

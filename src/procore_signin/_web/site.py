@@ -14,7 +14,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.return_to import safe_return_to
 from procore_signin._flow.steps import Flow
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._store.records import Session
@@ -33,6 +32,7 @@ from procore_signin._web.http.messages import (
     see_other,
 )
 from procore_signin._web.options import Options
+from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import APP_NAME, RETRY_SECONDS, Paths, Router, note_failure
 from procore_signin.errors import (
     Problem,

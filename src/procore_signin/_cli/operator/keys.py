@@ -21,7 +21,8 @@ from procore_signin._cli.run.demo import new_key_id
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import env_file
 from procore_signin._store import KeyRing, Store
-from procore_signin._store.keys.rewrap import KeyUse
+from procore_signin._store.rotation.lost_keys import give_up_key
+from procore_signin._store.rotation.rewrap import KeyUse, KeyUses, OlderTokenSets, rewrap
 from procore_signin.events import Event, emit
 
 SETTING: Final = "PROCORE_KEYS"
@@ -173,7 +174,7 @@ def list_keys(*, as_json: bool) -> bool:
     settings = load_settings()
     ids = KeyRing.parse(settings.keys).ids
     with open_store(settings) as store:
-        uses = store.key_use()
+        uses = store.ask(KeyUses())
     unknown = [use for use in uses if use.key_id not in {*ids, ""}]
     roles = {use.key_id: _role(use, ids) for use in uses}
     if as_json:
@@ -216,7 +217,7 @@ def rotate(*, as_json: bool) -> bool:
     configure_logs(level=settings.log_level)
     with open_store(settings) as store:
         rewrapped = _rewrap(store)
-        left = store.older_token_sets()
+        left = store.ask(OlderTokenSets())
     active = KeyRing.parse(settings.keys).ids[0]
     emit(Event.KEYS_REWRAPPED, key=active, done=rewrapped.done, left=left)
     if as_json:
@@ -258,10 +259,10 @@ def _rewrap(store: Store) -> Rewrapping:
     done = 0
     users: dict[int, None] = {}
     attempts: dict[str, None] = {}
-    with Progress("Sealing again", store.older_token_sets()) as progress:
+    with Progress("Sealing again", store.ask(OlderTokenSets())) as progress:
         for _ in range(_PASSES):
             overtaken = 0
-            batches = store.rewrap()
+            batches = rewrap(store)
             while True:
                 began = time.monotonic()
                 batch = next(batches, None)
@@ -331,7 +332,7 @@ def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:
 
 def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -> int:
     """Make sure that nothing needs a key; return how many token sets were given up."""
-    use = next((use for use in store.key_use() if use.key_id == key_id), KeyUse(key_id))
+    use = next((use for use in store.ask(KeyUses()) if use.key_id == key_id), KeyUse(key_id))
     if not known and not use.total:
         raise CommandFailed(
             f"There is no key {key_id}.",
@@ -357,7 +358,7 @@ def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -
         _rewrap(store)
     given_up = 0
     with Progress("Giving up") as progress:
-        while (batch := store.give_up(key_id)) is not None:
+        while (batch := give_up_key(store, key_id)) is not None:
             given_up += batch.token_sets
             progress.advance(batch.token_sets)
             for user_id in batch.users:

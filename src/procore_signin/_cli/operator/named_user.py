@@ -10,6 +10,7 @@ import typer
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import moment, plain, print_columns
 from procore_signin._store import Store, User
+from procore_signin._store.users import FindUsers, UserOf
 
 _MOST_MATCHES = 20
 
@@ -44,14 +45,14 @@ def find_one(store: Store, who: Who, *, environment: str) -> User:
     if sum(each is not None for each in (who.user_id, who.procore_id, who.email)) != 1:
         raise typer.BadParameter("Name one user: by id, by --procore-id or by --email.")
     if who.user_id is not None:
-        user = store.user(who.user_id)
+        user = store.ask(UserOf(who.user_id))
         found = [] if user is None else [user]
         wanted = f"the id {who.user_id}"
     elif who.procore_id is not None:
-        found = store.find_users(procore_id=who.procore_id, environment=environment)
+        found = store.ask(FindUsers(procore_id=who.procore_id, environment=environment))
         wanted = f"Procore's id {who.procore_id} in {environment}"
     else:
-        found = store.find_users(email=who.email, limit=_MOST_MATCHES)
+        found = store.ask(FindUsers(email=who.email, limit=_MOST_MATCHES))
         wanted = f"the e-mail address {plain(who.email)}"
     if not found:
         raise CommandFailed(

@@ -9,6 +9,7 @@ from procore_signin._cli.failure import CommandFailed
 from procore_signin._client import ProcoreSignIn
 from procore_signin._settings import Settings, read_settings
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.probe import Probe
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def open_store(settings: Settings) -> Iterator[Store]:
     except ValueError as error:
         raise unusable(error) from None
     try:
-        store.probe()
+        store.ask(Probe())
         yield store
     finally:
         store.close()
@@ -46,7 +47,7 @@ def open_door(settings: Settings) -> Iterator[ProcoreSignIn]:
     except ValueError as error:
         raise unusable(error) from None
     with door:
-        door.store.probe()
+        door.store.ask(Probe())
         yield door
 
 

@@ -13,6 +13,9 @@ from procore_signin._cli.progress import Progress, give_way
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._store import Store
+from procore_signin._store.ledger import Escrowed, PurgeAttempts
+from procore_signin._store.sessions import PurgeSessions
+from procore_signin._store.tokens import EndedGrants, PurgeGrants
 
 _BATCH: Final = 1000
 _DAY: Final = 86_400
@@ -63,7 +66,7 @@ def _revoke(door: ProcoreSignIn, now: int) -> dict[str, int]:
         while count := door.run(sweep(door.context)):
             revoked += count
             progress.advance(count)
-    left = len(door.store.escrowed(now - ORPHANED_AFTER, limit=_BATCH))
+    left = len(door.store.ask(Escrowed(now - ORPHANED_AFTER, limit=_BATCH)))
     return {"orphans_revoked": revoked, "orphans_left": left}
 
 
@@ -72,11 +75,11 @@ def _expired(store: Store, now: int) -> dict[str, int]:
     with Progress("Deleting what expired") as progress:
         while True:
             began = time.monotonic()
-            purged = store.purge(now, _BATCH)
-            sessions += purged.sessions
-            attempts += purged.attempts
-            progress.advance(purged.sessions + purged.attempts)
-            if max(purged.sessions, purged.attempts) < _BATCH:
+            ended, over = store.do(PurgeSessions(now, _BATCH)), store.do(PurgeAttempts(now, _BATCH))
+            sessions += ended
+            attempts += over
+            progress.advance(ended + over)
+            if max(ended, over) < _BATCH:
                 return {"sessions": sessions, "attempts": attempts}
             give_way(store, time.monotonic() - began)
 
@@ -86,9 +89,11 @@ def _grants(store: Store, before: int) -> int:
     with Progress("Deleting lost and revoked token sets") as progress:
         while True:
             began = time.monotonic()
-            count, after = store.purge_grants(before=before, after=after, limit=_BATCH)
+            found = store.ask(EndedGrants(before=before, after=after, limit=_BATCH))
+            count = store.do(PurgeGrants(found, before=before))
             deleted += count
             progress.advance(count)
-            if not after:
+            if len(found) < _BATCH:
                 return deleted
+            after = found[-1].id
             give_way(store, time.monotonic() - began)

@@ -15,6 +15,7 @@ from procore_signin._cli.progress import Progress, give_way
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow import users as flows
 from procore_signin._store import Session
+from procore_signin._store.sessions import EndSessionOf, EndSomeSessions, OpenSessions, SessionsOf
 from procore_signin.events import Event, emit
 
 _BATCH = 500
@@ -26,10 +27,10 @@ def list_sessions(who: Who, *, after: int, limit: int, as_json: bool) -> None:
     with open_store(settings) as store:
         if who.is_named:
             user = find_one(store, who, environment=settings.environment.name)
-            of_user = store.sessions_of(user.id, now=now)
+            of_user = store.ask(SessionsOf(user.id, now=now))
             found = sorted((each for each in of_user if each.id > after), key=lambda each: each.id)
         else:
-            found = store.open_sessions(now=now, after=after, limit=limit + 1)
+            found = store.ask(OpenSessions(now=now, after=after, limit=limit + 1))
     shown, more = found[:limit], len(found) > limit
     if as_json:
         print_json({"sessions": [_as_values(each) for each in shown], "more": more})
@@ -90,7 +91,7 @@ def revoke(who: Who, *, session_id: int | None, everybody: bool, yes: bool, as_j
 
 def _end_one(door: ProcoreSignIn, session_id: int, *, yes: bool) -> int:
     now = int(time.time())
-    found = door.store.open_sessions(now=now, after=session_id - 1, limit=1)
+    found = door.store.ask(OpenSessions(now=now, after=session_id - 1, limit=1))
     if not found or found[0].id != session_id:
         raise CommandFailed(
             f"No open session has the id {session_id}.",
@@ -99,7 +100,7 @@ def _end_one(door: ProcoreSignIn, session_id: int, *, yes: bool) -> int:
         )
     user = found[0].user
     be_sure(f"End session {session_id} of {called(user)}?", yes=yes)
-    ended = int(door.store.end_session_of(user.id, session_id))
+    ended = int(door.store.do(EndSessionOf(user.id, session_id)))
     emit(Event.SESSIONS_REVOKED, user=user.id, sessions=ended)
     return ended
 
@@ -109,7 +110,7 @@ def _end_all(door: ProcoreSignIn) -> int:
     with Progress("Ending sessions") as progress:
         while True:
             began = time.monotonic()
-            count = door.store.end_some_sessions(limit=_BATCH)
+            count = door.store.do(EndSomeSessions(limit=_BATCH))
             if not count:
                 break
             ended += count

@@ -24,7 +24,9 @@ from procore_signin._flow import users as flows
 from procore_signin._flow.revocation import Revocation
 from procore_signin._flow.users import AccessEnded
 from procore_signin._store import User
-from procore_signin._store.administration import TokenState
+from procore_signin._store.sessions import SessionsOf
+from procore_signin._store.tokens import TokenState, TokenStates
+from procore_signin._store.users import FindUsers
 
 _REVOCATION: dict[Revocation, str] = {
     "none": "There were no tokens to revoke at Procore.",
@@ -44,7 +46,9 @@ def list_users(
 ) -> None:
     """Print the matching users, in the order of their first sign-in."""
     with open_store(load_settings()) as store:
-        found = store.find_users(environment=environment, email=email, after=after, limit=limit + 1)
+        found = store.ask(
+            FindUsers(environment=environment, email=email, after=after, limit=limit + 1)
+        )
     users, more = found[:limit], len(found) > limit
     if as_json:
         print_json({"users": [as_values(each) for each in users], "more": more})
@@ -62,8 +66,8 @@ def show(who: Who, *, as_json: bool) -> None:
     settings = load_settings()
     with open_store(settings) as store:
         user = find_one(store, who, environment=settings.environment.name)
-        sessions = store.sessions_of(user.id, now=_now())
-        states = store.token_states(user.id, now=_now())
+        sessions = store.ask(SessionsOf(user.id, now=_now()))
+        states = store.ask(TokenStates(user.id, now=_now()))
     if as_json:
         document = {"open_sessions": len(sessions), "tokens": [asdict(state) for state in states]}
         print_json({**as_values(user), **document})
@@ -89,7 +93,7 @@ def tokens(who: Who, *, as_json: bool) -> None:
     settings = load_settings()
     with open_store(settings) as store:
         user = find_one(store, who, environment=settings.environment.name)
-        states = store.token_states(user.id, now=_now())
+        states = store.ask(TokenStates(user.id, now=_now()))
     if as_json:
         print_json({"user": user.id, "tokens": [asdict(state) for state in states]})
         return

@@ -36,7 +36,9 @@ from procore_signin._cli.personal.profile_client import (
 from procore_signin._flow import users
 from procore_signin._flow.attempt import SignInAttempt, check_attempt, new_attempt
 from procore_signin._flow.janitor import sweep
-from procore_signin._flow.sign_in import Browser, SignedIn, finish_sign_in
+from procore_signin._flow.phases import SignedIn
+from procore_signin._flow.sessions import Browser
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET, env_file

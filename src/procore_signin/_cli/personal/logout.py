@@ -13,6 +13,7 @@ from procore_signin._cli.personal.profile_client import ProfileSignIn, front_doo
 from procore_signin._flow import users
 from procore_signin._flow.janitor import give_back
 from procore_signin._flow.revocation import Revocation
+from procore_signin._store.ledger import Escrowed
 from procore_signin.errors import StoreUnavailable
 
 BY_HAND: Final = "At Procore: My Profile Settings > Connected Apps."
@@ -62,7 +63,7 @@ def _give_back(profile: Profile) -> Revocation:
     with front_door(profile, registration) as door:
         found: list[Revocation] = [_end(door, user_id) for user_id in users_of(door)]
         # Tokens still in escrow, from an interrupted login or one that replaced this grant.
-        left = door.store.escrowed(door.context.now() + 1)
+        left = door.store.ask(Escrowed(door.context.now() + 1))
         found += [door.run(give_back(door.context, escrow)) for escrow in left]
         outcome = _worst(found)
         if outcome in {"none", "confirmed", "unsure"}:

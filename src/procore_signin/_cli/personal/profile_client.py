@@ -14,6 +14,10 @@ from procore_signin._cli.output import plain
 from procore_signin._cli.personal.profile import Profile, Registration
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.steps import Flow
+from procore_signin._store.ledger import Escrowed
+from procore_signin._store.probe import Probe
+from procore_signin._store.tokens import TokenStates
+from procore_signin._store.users import FindUsers
 from procore_signin.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -116,7 +120,7 @@ def named(name: str | None, email: str) -> str:
 
 def users_of(door: ProcoreSignIn) -> list[int]:
     """Return the ids of all users who have, or had, tokens in the store. Usually it is one."""
-    return [user.id for user in door.store.find_users(limit=_AT_ONCE)]
+    return [user.id for user in door.store.ask(FindUsers(limit=_AT_ONCE))]
 
 
 def holds_grants(door: ProcoreSignIn) -> bool:
@@ -125,18 +129,18 @@ def holds_grants(door: ProcoreSignIn) -> bool:
     alive = (
         state.status == "ok"
         for user_id in users_of(door)
-        for state in door.store.token_states(user_id, now=now)
+        for state in door.store.ask(TokenStates(user_id, now=now))
     )
-    return any(alive) or bool(door.store.escrowed(now + 1))
+    return any(alive) or bool(door.store.ask(Escrowed(now + 1)))
 
 
 def _bring_up_to_date(door: ProcoreSignIn, profile: Profile) -> None:
     """Create or migrate the tables: a user's own store has no operator."""
     try:
-        door.store.probe()
+        door.store.ask(Probe())
     except StoreUnavailable:
         # Imported here: Alembic takes longer to import than everything else takes to start.
         from procore_signin._store.migrate import upgrade  # noqa: PLC0415
 
         upgrade(profile.database_url)
-        door.store.probe()
+        door.store.ask(Probe())

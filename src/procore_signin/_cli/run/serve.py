@@ -24,6 +24,8 @@ from procore_signin._cli.run.ports import (
 from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
 from procore_signin._settings import Settings
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.probe import Probe
+from procore_signin._store.rotation.rewrap import UnknownKeyIds
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import StoreUnavailable
 
@@ -106,7 +108,7 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
 
 def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> None:
     try:
-        store.probe()
+        store.ask(Probe())
     except StoreUnavailable:
         if not migrate:
             raise
@@ -114,7 +116,7 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
         upgrading = multiprocessing.Process(target=_upgrade, args=(settings.database_url,))
         upgrading.start()
         upgrading.join()
-        store.probe()
+        store.ask(Probe())
 
 
 def _upgrade(database_url: str) -> None:
@@ -127,7 +129,7 @@ def _upgrade(database_url: str) -> None:
 
 def _refuse_missing_keys(store: Store) -> None:
     """Refuse to start if the ring lacks a key that sealed something (row V3)."""
-    missing = store.unknown_key_ids()
+    missing = store.ask(UnknownKeyIds())
     if missing:
         raise CommandFailed(
             f"PROCORE_KEYS lacks a key that the database needs: {', '.join(missing)}.",

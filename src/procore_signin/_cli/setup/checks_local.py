@@ -15,7 +15,9 @@ from procore_signin._settings import Settings, env_file
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.engine.address import parse_address
 from procore_signin._store.keys.seal import Seal
+from procore_signin._store.probe import Probe
 from procore_signin._store.schema import token_sets
+from procore_signin._store.tokens import TokensOf
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import SettingsInvalid, StoreUnavailable, VaultSealed
 
@@ -136,7 +138,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         )
         return
     try:
-        store.probe()
+        store.ask(Probe())
     except StoreUnavailable as error:
         cure = error.hint or "Start it, or correct PROCORE_DATABASE_URL."
         why = str(error).removesuffix(cure).rstrip()
@@ -167,7 +169,7 @@ def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
     try:
         people = _first_and_last(engine)
         for user_id, environment in people:
-            store.tokens(user_id, environment)
+            store.ask(TokensOf(user_id, environment))
     except VaultSealed as error:
         yield Finding(
             "keys",

@@ -13,14 +13,16 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
-from procore_signin._flow.steps import Call, Dismiss, Flow, Later, Once, Send, Shield, Step, Work
+from procore_signin._flow.steps import Ask, Call, Dismiss, Do, Flow, Later, Once, Send, Shield, Step
 from procore_signin._forks import abandon, look_after
 from procore_signin._store import Store
+from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.waiters import for_another, tell
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
 
 T = TypeVar("T")
+W = TypeVar("W")
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NETWORK_DATABASE_THREADS: Final = 8
@@ -34,7 +36,7 @@ class AsyncRunner:
     worker threads.
 
     Args:
-        store: Where work is done.
+        store: Runs commands and answers queries.
         transport: Sends requests.
         sleep: Lets seconds pass.
     """
@@ -83,8 +85,8 @@ class AsyncRunner:
             step = next(flow)
             while True:
                 try:
-                    if isinstance(step, Work) and self._reads_inline and not step.writes:
-                        outcome = step.do(self._store)
+                    if isinstance(step, Ask) and self._reads_inline and not step.query.long:
+                        outcome = self._store.ask(step.query)
                     else:
                         if loop is None:  # to ask is a system call
                             loop = asyncio.get_running_loop()
@@ -99,8 +101,10 @@ class AsyncRunner:
 
     async def _perform(self, step: Step, loop: asyncio.AbstractEventLoop) -> Any:
         match step:
-            case Work():
-                return await self._work(step, loop)
+            case Ask(query=query):
+                return await self._elsewhere(self._store.ask, query, loop)
+            case Do(command=command):
+                return await self._do(command, loop)
             case Send(request=request):
                 return await self._transport.send(request)
             case Shield(flow=flow):
@@ -130,18 +134,23 @@ class AsyncRunner:
         outcome = await asyncio.to_thread(step.function, *step.arguments)
         return await outcome if inspect.isawaitable(outcome) else outcome
 
-    async def _work(self, step: Work, loop: asyncio.AbstractEventLoop) -> Any:
-        if step.long or not self._store.single_writer:
-            try:
-                done = loop.run_in_executor(self._threads, step.do, self._store)
-            except RuntimeError:  # the main thread has ended: there are no new threads
-                return step.do(self._store)
-            return await done
+    async def _elsewhere(
+        self, use: Callable[[W], T], wanted: W, loop: asyncio.AbstractEventLoop
+    ) -> T:
+        try:
+            done = loop.run_in_executor(self._threads, use, wanted)
+        except RuntimeError:  # the main thread has ended: there are no new threads
+            return use(wanted)
+        return await done
+
+    async def _do(self, command: Command[T], loop: asyncio.AbstractEventLoop) -> T:
+        if command.long or not self._store.single_writer:
+            return await self._elsewhere(self._store.do, command, loop)
         group_commit = self._groups.get(loop)
         if group_commit is None:
             group_commit = GroupCommit(self._store, loop, self._threads, self._flusher)
             self._groups[loop] = group_commit
-        return await group_commit.do(step.do)
+        return await group_commit.do(command)
 
     async def _share(self, key: Hashable, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> Any:
         """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from procore_signin._flow.running.background import Asked, Background, stayed_in_the_parent
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
 from procore_signin._flow.running.outcome import Outcome
-from procore_signin._flow.steps import Call, Dismiss, Flow, Later, Once, Send, Shield, Step, Work
+from procore_signin._flow.steps import Ask, Call, Dismiss, Do, Flow, Later, Once, Send, Shield, Step
 from procore_signin._forks import look_after
 from procore_signin._store import Store
 from procore_signin._store.engine.waiters import for_another
@@ -29,7 +29,7 @@ class Runner:
     """Runs flows and waits for each step, on the caller's thread.
 
     Args:
-        store: Where work is done.
+        store: Runs commands and answers queries.
         transport: Sends requests.
         sleep: Lets seconds pass.
         complete: Runs a coroutine of the application's to its end.
@@ -82,8 +82,10 @@ class Runner:
 
     def _perform(self, step: Step, asked: Asked | None) -> Any:
         match step:
-            case Work(do=do):
-                return do(self._store)
+            case Ask(query=query):
+                return self._store.ask(query)
+            case Do(command=command):
+                return self._store.do(command)
             case Send(request=request):
                 return self._transport.send(request)
             case Shield(flow=flow):

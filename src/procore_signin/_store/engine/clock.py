@@ -6,17 +6,31 @@ than a lease lasts. On SQLite all users share one machine and its clock.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, bindparam, cast, extract, func
+from sqlalchemy import BigInteger, ColumnElement, bindparam, cast, extract, func
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 
-def database_now(dialect: Dialect) -> ColumnElement[Any]:
-    """Return the expression for the unix second by the shared clock; on SQLite, `:now`."""
+class _SharedNow(ColumnElement[Any]):
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(_SharedNow)
+def _shared_now(_: _SharedNow, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(_by_the_clock_of(compiler.dialect), **options)
+
+
+def _by_the_clock_of(dialect: Dialect) -> ColumnElement[Any]:
     if dialect.name == "postgresql":
         return cast(extract("epoch", func.clock_timestamp()), BigInteger)
     if dialect.name == "sqlite":
-        now: BindParameter[Any] = bindparam("now")
-        return now
+        return bindparam("now")
     return func.unix_timestamp()
+
+
+SHARED_NOW: Final = _SharedNow()
+"""The unix second by the shared clock. On SQLite it is the value `now`, of the caller."""

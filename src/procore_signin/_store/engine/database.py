@@ -1,18 +1,19 @@
-"""The door to the database: short reads, and writes that are one transaction each."""
+"""The door to the database: short reads, and commands that are one transaction each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, TypeVarTuple
 
-from sqlalchemy.engine import Dialect
-
+from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.failures import Failed, Failure
-from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.engine.statement import Row, Sql, Values
+from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _ATTEMPTS: Final = 8
 _FIRST_PAUSE: Final = 0.002
@@ -21,31 +22,28 @@ _WORTH_REPEATING: Final[frozenset[Failure]] = frozenset({"collision", "locked", 
 
 
 class NotTogetherError(Exception):
-    """A work has to be run again, by itself: nothing of it happened."""
+    """A command has to be run again, by itself: nothing of it happened."""
 
 
 class Group(Protocol):
-    """Works of several callers in one transaction."""
+    """Commands of several callers in one transaction."""
 
-    def run(self, do: Callable[[], T]) -> T:
-        """Run what one caller wants done, and return what it returns.
+    def do(self, command: Command[T]) -> T:
+        """Run a command, and return what it returns.
 
         No one may be told before `commit` has returned: until then it can come to nothing.
-
-        Args:
-            do: Uses the store, on this thread.
 
         Raises:
             NotTogetherError: It failed in a way that waiting or repeating may cure, or after it
                 had changed something. Then the group is spoiled, as `commit` will say.
-            Exception: Whatever `do` raises.
+            Exception: Whatever the command raises.
         """
 
     def commit(self) -> None:
         """Make everything durable, and let others write. Waits for the disk; only the first time.
 
         Raises:
-            NotTogetherError: The group was spoiled. Nothing of it happened: run each work again,
+            NotTogetherError: The group was spoiled. Nothing of it happened: run each command again,
                 by itself, and in this order.
             StoreUnavailable, RuntimeError: As `Failed.raised` says. Nothing of it happened.
         """
@@ -59,29 +57,20 @@ class Database(Protocol):
     """
 
     label: str
-    dialect: Dialect
 
-    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
-        """Return the only row, or None. Sees what was committed before; takes no lock."""
+    def rows(self, sql: Sql, values: Values) -> Sequence[Row]:
+        """Return every row. Sees what was committed before; takes no lock."""
 
-    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """Return every row, as `one`."""
+    def do(self, command: Command[T], seal: TokenSeal) -> T:
+        """Run a command in one durable transaction and return what it returned."""
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in one durable transaction and return what it returned.
-
-        `work` may run several times, after a collision or a lost connection, so it must do nothing
-        but use the transaction. To be run again from the start it raises `Failed("collision")`.
-        Whatever it raises undoes the transaction.
-        """
-
-    def group(self) -> Group | None:
-        """Begin a transaction for works of several callers, without waiting for anyone.
+    def group(self, seal: TokenSeal) -> Group | None:
+        """Begin a transaction for commands of several callers, without waiting for anyone.
 
         Until it is committed, no one else writes.
 
         Returns:
-            None where each work has to be done alone: someone else is writing, or this database
+            None where each command has to be done alone: someone else is writing, or this database
             has no such thing.
         """
 
@@ -112,7 +101,7 @@ class Patience:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
 
-    def repeat(self, once: Callable[[], T], *, label: str) -> T:
+    def repeat(self, once: Callable[[*Ts], T], *arguments: *Ts, label: str) -> T:
         """Return what `once` returns; run it again where its failure undid all of its work.
 
         Raises:
@@ -121,7 +110,7 @@ class Patience:
         started = self.clock()
         for attempt in count(1):
             try:
-                return once()
+                return once(*arguments)
             except Failed as failed:
                 last = failed
             if (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Dialect
@@ -13,9 +13,11 @@ from sqlalchemy.pool import Pool, PoolProxiedConnection
 
 from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.address import Address, Backend
+from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.engine.statement import Many, Row, Sql, Transaction, Values, drive
+from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin.errors import ProcoreSignInError
 
 T = TypeVar("T")
@@ -64,30 +66,30 @@ class ServerDatabase:
         self._writers = writer_engine(self._address, timeout=seconds, pool_size=size)
         self._readers = _engine(self._address, "AUTOCOMMIT", seconds, size, _LONGEST_STATEMENT)
 
-    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
-        """See `Database.one`."""
-        rows = self.many(statement, values)
-        return rows[0] if rows else None
-
-    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """See `Database.many`. Each read is a statement of its own, without a transaction."""
+    def rows(self, sql: Sql, values: Values) -> Sequence[Row]:
+        """See `Database.rows`. Each read is a statement of its own, without a transaction."""
         return self._patience.repeat(
             lambda: self._on_connection(
-                self._readers, lambda transaction: transaction.many(statement, values)
+                self._readers, lambda transaction: transaction.run(Many(sql, values))
             ),
             label=self.label,
         )
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """See `Database.write`.
+    def do(self, command: Command[T], seal: TokenSeal) -> T:
+        """See `Database.do`.
 
         A connection that breaks during the commit is not tried again: it may have happened.
         """
         return self._patience.repeat(
-            lambda: self._on_connection(self._writers, work, commit=True), label=self.label
+            lambda: self._on_connection(
+                self._writers,
+                lambda transaction: drive(command.run(seal), transaction.run),
+                commit=True,
+            ),
+            label=self.label,
         )
 
-    def group(self) -> None:
+    def group(self, seal: TokenSeal) -> None:  # the contract's
         """See `Database.group`: a server puts commits that meet together by itself."""
 
     def before_fork(self) -> None:
@@ -120,7 +122,7 @@ class ServerDatabase:
         try:
             connection = pool.connect()
             cursor = connection.cursor()
-            result = work(Transaction(cursor, self._driver.IntegrityError))
+            result = work(Transaction(cursor, self.dialect, self._driver.IntegrityError))
             cursor.close()
             if commit:
                 committing = True

@@ -41,6 +41,11 @@ class Seal:
         self._active: Final = subkeys[0].id
         self._random_bytes: Final = random_bytes
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the ring's keys, the active one first."""
+        return tuple(self._ciphers)
+
     def seal(self, plain: bytes | str, *, context: tuple[str, ...]) -> str:
         """Return `plain` sealed with the active key for `context`, as ASCII without spaces."""
         raw = plain.encode() if isinstance(plain, str) else plain

@@ -25,6 +25,11 @@ class TokenSeal:
     def __init__(self, seal: Seal) -> None:
         self._seal: Final = seal
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the ring's keys, the active one first."""
+        return self._seal.key_ids
+
     def seal_row(
         self, tokens: TokenSet, *, user_id: int, environment: str, generation: int
     ) -> dict[str, str | int | None]:

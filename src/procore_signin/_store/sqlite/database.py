@@ -6,18 +6,20 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
 from procore_signin._forks import abandon, look_after
+from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.engine.statement import Row, Sql, Transaction, Values, drive
+from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.sqlite.group import SqliteGroup
 
 T = TypeVar("T")
@@ -90,24 +92,18 @@ class SqliteDatabase:
         self._forking = False
         look_after(self)
 
-    def one(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Any] | None:
-        """See `Database.one`."""
-        rows = self.many(statement, values)
-        return rows[0] if rows else None
-
-    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """See `Database.many`.
+    def rows(self, sql: Sql, values: Values) -> Sequence[Row]:
+        """See `Database.rows`.
 
         All rows are fetched, which ends SQLite's read and lets the write-ahead log start afresh.
         """
-        group, thread = self._group, threading.get_ident()
-        if group is not None and group.owner == thread:
-            return group.many(statement, values)
+        thread = threading.get_ident()
         connection: sqlite3.Connection | None = None
         try:
             self._reading[thread] = None
             if self._forking:
                 self._wait_for_the_fork(thread)
+            statement = sql.on(self.dialect)
             connection = self._borrow()
             rows = connection.execute(statement.text, statement.arguments(values)).fetchall()
         except sqlite3.Error as error:
@@ -124,48 +120,44 @@ class SqliteDatabase:
             self._reading.pop(thread, None)
         raise failed.raised(self.label)
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """See `Database.write`."""
-        group = self._group
-        if group is not None and group.owner == threading.get_ident():
-            return group.write(work)
+    def do(self, command: Command[T], seal: TokenSeal) -> T:
+        """See `Database.do`."""
+        return self._patience.repeat(self._once, command, seal, label=self.label)
 
-        def once() -> T:
-            writers = self._writers  # a fork in the middle of `work` gives the child another one
-            if not writers.acquire(timeout=self._patience.seconds):
-                raise Failed("locked")
-            try:
-                return self._transaction(work)
-            finally:
-                writers.release()
+    def _once(self, command: Command[T], seal: TokenSeal) -> T:
+        writers = self._writers  # a fork in the middle of a command gives the child another one
+        if not writers.acquire(timeout=self._patience.seconds):
+            raise Failed("locked")
+        try:
+            return self._transaction(command, seal)
+        finally:
+            writers.release()
 
-        return self._patience.repeat(once, label=self.label)
-
-    def group(self) -> SqliteGroup | None:
+    def group(self, seal: TokenSeal) -> SqliteGroup | None:
         """See `Database.group`."""
         if not self._writers.acquire(blocking=False):
             return None
         try:
-            self._group = self._begun()
+            self._group = self._begun(seal)
         finally:
             if self._group is None:
                 self._writers.release()
         return self._group
 
-    def _begun(self) -> SqliteGroup | None:
+    def _begun(self, seal: TokenSeal) -> SqliteGroup | None:
         try:
             if self._together is None:
                 # The caller that begins a group has no time to wait for another process's lock.
                 self._together = self._open(timeout=0)
             self._together.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            # Each work alone meets the same, waits for it or says what it is.
+            # Each command alone meets the same, waits for it or says what it is.
             if failed_by(error).failure != "locked":
                 self._drop_together()
             return None
         except Failed:
             return None
-        return SqliteGroup(self._together, self.label, self._end_group)
+        return SqliteGroup(self._together, self.dialect, seal, self.label, self._end_group)
 
     def _end_group(self, usable: bool) -> None:  # noqa: FBT001  # a callback, of one argument
         self._group = None
@@ -237,8 +229,8 @@ class SqliteDatabase:
                     connection.close()
             self._writer = self._together = None
 
-    def _transaction(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` between BEGIN IMMEDIATE and COMMIT.
+    def _transaction(self, command: Command[T], seal: TokenSeal) -> T:
+        """Run a command between BEGIN IMMEDIATE and COMMIT.
 
         A transaction that began by reading cannot always become a writing one: SQLite then says
         "database is locked" without waiting.
@@ -248,7 +240,8 @@ class SqliteDatabase:
                 self._writer = self._open()
             with self._writer:  # commits, or rolls back what raised
                 cursor = self._writer.execute("BEGIN IMMEDIATE")
-                return work(Transaction(cursor, sqlite3.IntegrityError))
+                transaction = Transaction(cursor, self.dialect, sqlite3.IntegrityError)
+                return drive(command.run(seal), transaction.run)
         except sqlite3.Error as error:
             failed = failed_by(error)
         if failed.failure != "locked" and self._writer is not None:

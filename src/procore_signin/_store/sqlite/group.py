@@ -1,23 +1,26 @@
-"""Works of several callers in one SQLite transaction, made durable with one flush to the disk.
+"""Commands of several callers in one SQLite transaction, made durable with one flush to the disk.
 
 What a commit costs is the flush, and a change of threads to wait for it. Statements alone take
 microseconds: they run where the callers are, and the flush on another thread, once for all of them.
 
-A work that fails after it has changed something spoils its group: everything is undone, and each
-work is done again, alone. That is seldom, and a savepoint for each work costs all the others more
-(decision 21).
+A command that fails after it has changed something spoils its group: everything is undone, and each
+command is done again, alone. That is seldom, and a savepoint for each command costs all the others
+more (decision 21).
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeVar
 
+from sqlalchemy.engine import Dialect
+
+from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import NotTogetherError
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Statement, Transaction
+from procore_signin._store.engine.statement import Transaction, drive
+from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")
 
@@ -27,54 +30,47 @@ class SqliteGroup:
 
     Args:
         connection: The group's for as long as it is open; its transaction has begun.
+        dialect: SQLite's.
+        seal: Seals and opens tokens.
         label: The database's name without a password.
         ended: Called once when the group holds the database no more, with whether its connection
             can be used again. Closing it undoes whatever was not committed.
     """
 
-    __slots__ = ("_connection", "_ended", "_label", "_over", "_spoiled", "owner")
+    __slots__ = ("_connection", "_dialect", "_ended", "_label", "_over", "_seal", "_spoiled")
 
     def __init__(
-        self, connection: sqlite3.Connection, label: str, ended: Callable[[bool], None]
+        self,
+        connection: sqlite3.Connection,
+        dialect: Dialect,
+        seal: TokenSeal,
+        label: str,
+        ended: Callable[[bool], None],
     ) -> None:
         self._connection: Final = connection
+        self._dialect: Final = dialect
+        self._seal: Final = seal
         self._label: Final = label
         self._ended: Final = ended
         self._spoiled = False
         self._over = False
-        self.owner: int | None = None
 
-    def run(self, do: Callable[[], T]) -> T:
-        """See `Group.run`."""
+    def do(self, command: Command[T]) -> T:
+        """See `Group.do`."""
         if self._spoiled:
             raise NotTogetherError
-        self.owner, before = threading.get_ident(), self._changes()
+        before = self._changes()
         try:
-            outcome = do()
+            cursor = self._connection.cursor()
+            transaction = Transaction(cursor, self._dialect, sqlite3.IntegrityError)
+            return drive(command.run(self._seal), transaction.run)
         except (sqlite3.Error, Failed):
             self._spoil_if_changed(before)
         except BaseException:  # whatever it is, it is the caller's, unless all is done again
+            self._spoil_if_changed(before)
             if not self._spoiled:
                 raise
-        else:
-            if not self._spoiled:
-                return outcome
-        finally:
-            self.owner = None
         raise NotTogetherError  # outside the handler: a driver's error may quote values
-
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run one of the works of `run`: see `Database.write`."""
-        before = self._changes()
-        try:
-            return work(Transaction(self._connection.cursor(), sqlite3.IntegrityError))
-        except BaseException:  # whatever ends it, what it changed has to be undone
-            self._spoil_if_changed(before)
-            raise
-
-    def many(self, statement: Statement, values: Mapping[str, object]) -> Sequence[Sequence[Any]]:
-        """Read with the eyes of the group: what its works wrote is seen by them alone."""
-        return self._connection.execute(statement.text, statement.arguments(values)).fetchall()
 
     def commit(self) -> None:
         """See `Group.commit`."""

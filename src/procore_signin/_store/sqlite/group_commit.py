@@ -8,18 +8,17 @@ it is durable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
 from typing import Any, Final, TypeVar
 
-from procore_signin._store import Store
+from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Group, NotTogetherError
 from procore_signin._store.engine.waiters import copy_of, tell
+from procore_signin._store.store import Store
 
 T = TypeVar("T")
 
-_Wanted = tuple[Callable[[Store], Any], asyncio.Future[Any]]
+_Wanted = tuple[Command[Any], asyncio.Future[Any]]
 _Told = tuple[asyncio.Future[Any], Any, BaseException | None]
 
 
@@ -48,13 +47,13 @@ class GroupCommit:
         self._queue: list[_Wanted] = []
         self._worker: asyncio.Task[None] | None = None
 
-    async def do(self, work: Callable[[Store], Any]) -> Any:
-        """Do `work`, and return or raise what it did once that is durable.
+    async def do(self, command: Command[T]) -> T:
+        """Do a command, and return or raise what came of it once that is durable.
 
         It is carried out also for a caller that is cancelled meanwhile.
         """
-        waiter: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.append((work, waiter))
+        waiter: asyncio.Future[T] = self._loop.create_future()
+        self._queue.append((command, waiter))
         if self._worker is None:
             self._start()
         return await waiter
@@ -79,18 +78,18 @@ class GroupCommit:
             group = self._store.group()
             if group is not None:
                 wanted = await self._together(group, wanted)
-            for work, waiter in wanted:
-                await self._alone(work, waiter)
+            for command, waiter in wanted:
+                await self._alone(command, waiter)
 
     async def _together(self, group: Group, wanted: list[_Wanted]) -> list[_Wanted]:
         """Do everything in one transaction; return what has to be done alone."""
         told: list[_Told] = []
         alone: list[_Wanted] = []
-        for work, waiter in wanted:
+        for command, waiter in wanted:
             try:
-                told.append((waiter, group.run(partial(work, self._store)), None))
+                told.append((waiter, group.do(command), None))
             except NotTogetherError:
-                alone.append((work, waiter))
+                alone.append((command, waiter))
             except BaseException as error:  # noqa: BLE001  # whatever it is, its caller must know
                 told.append((waiter, None, error))
         try:
@@ -98,7 +97,7 @@ class GroupCommit:
         except NotTogetherError:
             return wanted
         except Exception as failed:  # noqa: BLE001  # as above
-            # Also what a work found may be what another one of this group had written.
+            # Also what a command found may be what another one of this group had written.
             told = [(waiter, None, copy_of(failed)) for waiter, _, _ in told]
         for waiter, outcome, failure in told:
             tell(waiter, outcome, failure)
@@ -122,12 +121,12 @@ class GroupCommit:
         else:
             await _outcome(flushed)
 
-    async def _alone(self, work: Callable[[Store], Any], waiter: asyncio.Future[Any]) -> None:
+    async def _alone(self, command: Command[T], waiter: asyncio.Future[T]) -> None:
         try:
             try:
-                done = self._loop.run_in_executor(self._threads, work, self._store)
+                done = self._loop.run_in_executor(self._threads, self._store.do, command)
             except RuntimeError:  # as in `_flush`
-                outcome = work(self._store)
+                outcome = self._store.do(command)
             else:
                 outcome = await _outcome(done)
         except BaseException as error:  # noqa: BLE001  # as above

@@ -19,9 +19,11 @@ from django.template.response import TemplateResponse
 from django.urls import path
 
 from procore_signin._flow import users
-from procore_signin._flow.steps import read
+from procore_signin._flow.steps import ask
 from procore_signin._flow.users import AccessEnded
 from procore_signin._store.records import Session, User
+from procore_signin._store.sessions import EndSessionOf, SessionsOf
+from procore_signin._store.users import FindUsers, UserOf
 from procore_signin._web.pages import browser_words
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import Installed, installed
@@ -62,9 +64,7 @@ class PersonAdmin(admin.ModelAdmin):
             number = _number(wanted)
             search = {"procore_id": number} if number else {"email": wanted}
         procore = installed().procore
-        found = procore.run(
-            read(lambda store: store.find_users(after=after or 0, limit=PAGE + 1, **search))
-        )
+        found = procore.run(ask(FindUsers(after=after or 0, limit=PAGE + 1, **search)))
         shown = found[:PAGE]
         values = {
             "people": [_with_times(user) for user in shown],
@@ -78,14 +78,14 @@ class PersonAdmin(admin.ModelAdmin):
         """Show one user and their sessions, or perform the posted action."""
         self._may_look(request)
         here = installed()
-        user = here.procore.run(read(lambda store: store.user(user_id)))
+        user = here.procore.run(ask(UserOf(user_id)))
         if user is None:
             raise Http404
         if request.method == "POST":
             self._act(request, here, user)
             return redirect(f"{self.admin_site.name}:{_ONE}", user_id)
         now = here.procore.context.now()
-        sessions = here.procore.run(read(lambda store: store.sessions_of(user_id, now=now)))
+        sessions = here.procore.run(ask(SessionsOf(user_id, now=now)))
         values = {
             "person": _with_times(user),
             "sessions": [_as_shown(session) for session in sessions],
@@ -147,7 +147,7 @@ def _end_sessions(here: Installed, user: User, _: int | None) -> tuple[str, bool
 
 def _end_session(here: Installed, user: User, session_id: int | None) -> tuple[str, bool]:
     store = here.procore.store
-    ended = session_id is not None and store.end_session_of(user.id, session_id)
+    ended = session_id is not None and store.do(EndSessionOf(user.id, session_id))
     return ("The session has ended.", True) if ended else ("That session had already ended.", False)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procore_signin._flow.return_to import safe_return_to
+from procore_signin._web.return_to import safe_return_to
 
 ELSEWHERE = [
     "//evil.example",

@@ -1,0 +1,127 @@
+"""Commands and queries of a test's own, and what runs several of the store's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import pytest
+from sqlalchemy import text
+
+from procore_signin._store import Store
+from procore_signin._store.engine.command import Command, Query
+from procore_signin._store.engine.database import Group
+from procore_signin._store.engine.statement import Sql, Statements
+from procore_signin._store.keys.token_seal import TokenSeal
+from procore_signin._store.ledger import FailAttempt, PurgeAttempts
+from procore_signin._store.sessions import PurgeSessions
+from procore_signin._store.tokens import EndedGrants, PurgeGrants
+from procore_signin._store.withdrawal import FinishEscrow, HoldEscrow
+
+T = TypeVar("T")
+
+
+class Doing(Command[T]):
+    """A command that does what a generator function says."""
+
+    def __init__(self, body: Callable[[], Statements[T]]) -> None:
+        self.body = body
+
+    def run(self, seal: TokenSeal) -> Statements[T]:  # noqa: ARG002 - the contract's
+        return self.body()
+
+
+class Asking(Query[T]):
+    """A query that asks what a generator function says."""
+
+    def __init__(self, body: Callable[[], Statements[T]], *, long: bool = False) -> None:
+        self.body = body
+        self.long = long  # type: ignore[misc]  # a test has both
+
+    def run(self, seal: TokenSeal) -> Statements[T]:  # noqa: ARG002 - the contract's
+        return self.body()
+
+
+def in_words(statement: str) -> Sql:
+    """Return a statement that stands nowhere in the product."""
+    return Sql(text(statement))
+
+
+class Purged(NamedTuple):
+    """How many rows one purge deleted."""
+
+    sessions: int
+    attempts: int
+
+
+def purge(store: Store, now: int, limit: int = 1000) -> Purged:
+    """Delete what has expired, as the janitor does."""
+    return Purged(store.do(PurgeSessions(now, limit)), store.do(PurgeAttempts(now, limit)))
+
+
+def purge_grants(
+    store: Store, *, before: int, after: int = 0, limit: int = 1000
+) -> tuple[int, int]:
+    """Delete token sets that are over, as the command `purge` does, and say where it came to."""
+    found = store.ask(EndedGrants(before=before, after=after, limit=limit))
+    deleted = store.do(PurgeGrants(found, before=before))
+    return deleted, found[-1].id if len(found) == limit else 0
+
+
+def clear_escrow(store: Store, state_hash: str) -> None:
+    """Forget what is in an escrow, as the janitor does when Procore has ended it."""
+    store.do(FailAttempt(state_hash, "orphaned", now=0))
+    held = store.do(HoldEscrow(state_hash, holder="a test", now=0))
+    assert held.state != "busy"
+    store.do(FinishEscrow(state_hash, holder="a test", outcome=held.outcome, now=0))
+
+
+def meet(
+    patch: pytest.MonkeyPatch,
+    where: Store | type[Store],
+    wanted: type[Command[Any] | Query[Any]],
+    call: Callable[[Callable[[], Any], Any], object],
+) -> None:
+    """Have `call` meet every command or query of a kind before the store does.
+
+    It is given a function that has the store run it, and the command or query.
+    """
+    name = "do" if issubclass(wanted, Command) else "ask"
+    usual = getattr(where, name)
+
+    def met(*arguments: Any) -> Any:
+        if isinstance(arguments[-1], wanted):
+            return call(partial(usual, *arguments), arguments[-1])
+        return usual(*arguments)
+
+    patch.setattr(where, name, met)
+    if name == "do":
+        begin = where.group
+        patch.setattr(where, "group", lambda *it: _MetGroup.of(begin(*it), wanted, call))
+
+
+class _MetGroup:
+    """A group of which the same is true."""
+
+    def __init__(self, group: Group, wanted: type, call: Callable[..., object]) -> None:
+        self._group, self._wanted, self._call = group, wanted, call
+        self.commit = group.commit
+
+    @classmethod
+    def of(cls, group: Group | None, *more: Any) -> _MetGroup | None:
+        return None if group is None else cls(group, *more)
+
+    def do(self, command: Command[Any]) -> Any:
+        usual = partial(self._group.do, command)
+        return self._call(usual, command) if isinstance(command, self._wanted) else usual()
+
+
+def every(*bases: type) -> set[type]:
+    """Return every command or query of the store, told by the classes that it is directly of."""
+    found: set[type] = set()
+    for base in bases:
+        found.update(base.__subclasses__())
+    # A dataclass with slots is made of another class of the same name, which is left behind.
+    return {kind for kind in found if getattr(sys.modules[kind.__module__], kind.__name__) is kind}
