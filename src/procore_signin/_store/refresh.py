@@ -368,28 +368,29 @@ def _of(row: TokenRow, now: int, **more: object) -> Values:
 
 def _token_row(row: Row, seal: TokenSeal) -> TokenRow:
     of = dict(zip(_ROW, row, strict=True))
+    user_id, environment, generation = of["user_id"], of["environment"], of["generation"]
+    expires_at, lease_until, at = of["expires_at"], of["lease_until"], int(of["at"])
     tokens = seal.open_row(
         of["access_token"],
         of["refresh_token"],
-        of["expires_at"],
-        user_id=of["user_id"],
-        environment=of["environment"],
-        generation=of["generation"],
+        expires_at,
+        user_id=user_id,
+        environment=environment,
+        generation=generation,
     )
-    at = int(of["at"])
-    left = 0 if of["lease_until"] is None else max(0, of["lease_until"] - at)
+    left = 0 if lease_until is None else max(0, lease_until - at)
     owned = of["lease_owner"] is not None
     meant = _LONGEST if of["lease_seconds"] is None else of["lease_seconds"]
     return TokenRow(
-        id=of["id"],
-        user_id=of["user_id"],
-        environment=of["environment"],
-        generation=of["generation"],
-        tokens=tokens,
-        status=of["status"],
-        ambiguous=of["ambiguous"],
-        expires_in=of["expires_at"] - at,
-        lifetime=max(1, of["expires_at"] - of["updated_at"]),
+        of["id"],
+        user_id,
+        environment,
+        generation,
+        tokens,
+        of["status"],
+        of["ambiguous"],
+        expires_in=expires_at - at,
+        lifetime=max(1, expires_at - of["updated_at"]),
         leased=owned and left > 0,
         retry_in=0 if owned else left,
         disabled=of["disabled_at"] is not None,

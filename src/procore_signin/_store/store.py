@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from procore_signin._store.engine.address import Address, parse_address
-from procore_signin._store.engine.command import Command, LookUp, Query
+from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.engine.database import Database, Group, Patience
 from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.server import ServerDatabase
-from procore_signin._store.engine.statement import Bound, Many, drive
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -90,19 +89,10 @@ class Store:
             Exception: What the query says.
         """
         try:
-            if isinstance(query, LookUp):
-                found = self._database.rows(query.sql, query.values())
-                outcome: T = query.read(found, self._seal)
-                return outcome
-            return drive(query.run(self._seal), self._read)
+            return query.find(self._database.rows, self._seal)
         except Failed as failed:
             raised = failed.raised(self._database.label)
         raise raised
-
-    def _read(self, bound: Bound) -> Any:
-        if not isinstance(bound, Many):
-            raise TypeError("A query finds rows, and changes none.")
-        return self._database.rows(bound.sql, bound.values)
 
     def group(self) -> Group | None:
         """Begin a transaction for commands of several callers: see `Database.group`."""

@@ -7,10 +7,20 @@ with their outcomes, so it may be run again from the start, by any driver (decis
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
-from procore_signin._store.engine.statement import Row, Sql, Statements, Values, many
+from procore_signin._store.engine.statement import (
+    Bound,
+    Many,
+    Row,
+    Sql,
+    Statements,
+    Values,
+    drive,
+    many,
+)
 from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")
@@ -54,6 +64,15 @@ class Query(Wanted[T]):
 
     __slots__ = ()
 
+    def find(self, rows: Callable[[Sql, Values], Sequence[Row]], seal: TokenSeal) -> T:
+        """Return what it finds, where a driver waits for its rows.
+
+        Args:
+            rows: Runs a statement with its values and returns every row.
+            seal: Opens tokens.
+        """
+        return drive(self.run(seal), partial(_rows_of, rows))
+
 
 class LookUp(Query[T]):
     """A query of one statement, which a driver runs without its generator.
@@ -77,3 +96,13 @@ class LookUp(Query[T]):
     def run(self, seal: TokenSeal) -> Statements[T]:
         """See `Query`."""
         return self.read((yield from many(self.sql, self.values())), seal)
+
+    def find(self, rows: Callable[[Sql, Values], Sequence[Row]], seal: TokenSeal) -> T:
+        """See `Query`."""
+        return self.read(rows(self.sql, self.values()), seal)
+
+
+def _rows_of(rows: Callable[[Sql, Values], Sequence[Row]], bound: Bound) -> Sequence[Row]:
+    if not isinstance(bound, Many):
+        raise TypeError("A query finds rows, and changes none.")
+    return rows(bound.sql, bound.values)

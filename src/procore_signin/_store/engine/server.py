@@ -16,7 +16,15 @@ from procore_signin._store.engine.address import Address, Backend
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Many, Row, Sql, Transaction, Values, drive
+from procore_signin._store.engine.statement import (
+    Many,
+    Row,
+    Sql,
+    Transaction,
+    Values,
+    drive,
+    texts_for,
+)
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin.errors import ProcoreSignInError
 
@@ -57,6 +65,7 @@ class ServerDatabase:
         self._pool_size: Final = pool_size
         self._begin()
         self.dialect: Dialect = self._writers.dialect
+        self._texts: Final = texts_for(self.dialect)
         self._driver: Final = self._writers.dialect.loaded_dbapi
         self._closed = False
         look_after(self)
@@ -122,7 +131,7 @@ class ServerDatabase:
         try:
             connection = pool.connect()
             cursor = connection.cursor()
-            result = work(Transaction(cursor, self.dialect, self._driver.IntegrityError))
+            result = work(Transaction(cursor, self._texts, self._driver.IntegrityError))
             cursor.close()
             if commit:
                 committing = True

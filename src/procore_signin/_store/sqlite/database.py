@@ -18,7 +18,7 @@ from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Row, Sql, Transaction, Values, drive
+from procore_signin._store.engine.statement import Row, Sql, Transaction, Values, drive, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.sqlite.group import SqliteGroup
 
@@ -79,6 +79,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, label: str, patience: Patience) -> None:
         self.label = label
         self.dialect: Dialect = sqlite.dialect()
+        self._texts: Final = texts_for(self.dialect)
         self._path = path
         self._patience = patience
         self._writers = threading.Lock()
@@ -103,7 +104,7 @@ class SqliteDatabase:
             self._reading[thread] = None
             if self._forking:
                 self._wait_for_the_fork(thread)
-            statement = sql.on(self.dialect)
+            statement = self._texts[sql]
             connection = self._borrow()
             rows = connection.execute(statement.text, statement.arguments(values)).fetchall()
         except sqlite3.Error as error:
@@ -157,7 +158,7 @@ class SqliteDatabase:
             return None
         except Failed:
             return None
-        return SqliteGroup(self._together, self.dialect, seal, self.label, self._end_group)
+        return SqliteGroup(self._together, self._texts, seal, self.label, self._end_group)
 
     def _end_group(self, usable: bool) -> None:  # noqa: FBT001  # a callback, of one argument
         self._group = None
@@ -240,7 +241,7 @@ class SqliteDatabase:
                 self._writer = self._open()
             with self._writer:  # commits, or rolls back what raised
                 cursor = self._writer.execute("BEGIN IMMEDIATE")
-                transaction = Transaction(cursor, self.dialect, sqlite3.IntegrityError)
+                transaction = Transaction(cursor, self._texts, sqlite3.IntegrityError)
                 return drive(command.run(seal), transaction.run)
         except sqlite3.Error as error:
             failed = failed_by(error)

@@ -14,12 +14,10 @@ import sqlite3
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from sqlalchemy.engine import Dialect
-
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import NotTogetherError
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Transaction, drive
+from procore_signin._store.engine.statement import Texts, Transaction, drive
 from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")
@@ -30,25 +28,25 @@ class SqliteGroup:
 
     Args:
         connection: The group's for as long as it is open; its transaction has begun.
-        dialect: SQLite's.
+        texts: The statements' texts for SQLite.
         seal: Seals and opens tokens.
         label: The database's name without a password.
         ended: Called once when the group holds the database no more, with whether its connection
             can be used again. Closing it undoes whatever was not committed.
     """
 
-    __slots__ = ("_connection", "_dialect", "_ended", "_label", "_over", "_seal", "_spoiled")
+    __slots__ = ("_connection", "_ended", "_label", "_over", "_seal", "_spoiled", "_texts")
 
     def __init__(
         self,
         connection: sqlite3.Connection,
-        dialect: Dialect,
+        texts: Texts,
         seal: TokenSeal,
         label: str,
         ended: Callable[[bool], None],
     ) -> None:
         self._connection: Final = connection
-        self._dialect: Final = dialect
+        self._texts: Final = texts
         self._seal: Final = seal
         self._label: Final = label
         self._ended: Final = ended
@@ -62,7 +60,7 @@ class SqliteGroup:
         before = self._changes()
         try:
             cursor = self._connection.cursor()
-            transaction = Transaction(cursor, self._dialect, sqlite3.IntegrityError)
+            transaction = Transaction(cursor, self._texts, sqlite3.IntegrityError)
             return drive(command.run(self._seal), transaction.run)
         except (sqlite3.Error, Failed):
             self._spoil_if_changed(before)
