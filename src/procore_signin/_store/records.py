@@ -236,7 +236,9 @@ def storable(text: str, length: int) -> str:
     PostgreSQL refuses NUL, no driver encodes lone surrogates, and control characters or marks that
     turn the direction of writing would mislead a reader of the table (row I6).
     """
-    return "".join(character for character in text if character.isprintable())[:length]
+    if not text.isprintable():
+        text = "".join(character for character in text if character.isprintable())
+    return text[:length]
 
 
 def check_limit(limit: int) -> None:

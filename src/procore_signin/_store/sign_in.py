@@ -128,7 +128,18 @@ def _find_or_make_user(me: Me, environment: str, now: int) -> Statements[tuple[U
         return user, False
     told = {"email": me.login, "name": me.name, "last_signed_in_at": now}
     yield from change(_UPDATE_USER, {"which_user": user.id, **told})
-    return replace(user, email=me.login, name=me.name, last_signed_in_at=now), False
+    user = User(
+        user.id,
+        user.procore_id,
+        me.login,
+        me.name,
+        environment,
+        user.created_at,
+        now,
+        user.disabled_at,
+        user.company_id,
+    )
+    return user, False
 
 
 _INSERT_USER: Final = Sql(

@@ -14,17 +14,9 @@ from sqlalchemy.pool import Pool, PoolProxiedConnection
 from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.address import Address, Backend
 from procore_signin._store.engine.command import Command
-from procore_signin._store.engine.database import Patience
+from procore_signin._store.engine.database import Patience, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import (
-    Many,
-    Row,
-    Sql,
-    Transaction,
-    Values,
-    drive,
-    texts_for,
-)
+from procore_signin._store.engine.statement import Many, Row, Sql, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin.errors import ProcoreSignInError
 
@@ -92,7 +84,7 @@ class ServerDatabase:
         return self._patience.repeat(
             lambda: self._on_connection(
                 self._writers,
-                lambda transaction: drive(command.run(seal), transaction.run),
+                lambda transaction: transaction.do(command.run(seal)),
                 commit=True,
             ),
             label=self.label,

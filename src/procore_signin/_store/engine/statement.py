@@ -23,8 +23,6 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from procore_signin._store.engine.failures import DUPLICATE_KEY, code_of
-
 T = TypeVar("T")
 
 Row = Sequence[Any]
@@ -250,62 +248,3 @@ def drive(statements: Statements[T], run: Callable[[Bound], Any]) -> T:
     except StopIteration as end:
         value: T = end.value
         return value
-
-
-class Transaction:
-    """Runs statements on one cursor. Who made it begins and ends the transaction.
-
-    Args:
-        cursor: PEP 249's.
-        texts: The statements' texts for its database.
-        duplicate: What the driver raises where a key is taken.
-    """
-
-    __slots__ = ("_cursor", "_duplicate", "_texts")
-
-    def __init__(self, cursor: Any, texts: Texts, duplicate: type[Exception]) -> None:
-        self._cursor: Final[Any] = cursor
-        self._texts: Final = texts
-        self._duplicate: Final = duplicate
-
-    def run(self, bound: Bound) -> Any:
-        """Run one statement and return its outcome."""
-        cursor = self._cursor
-        if isinstance(bound, Change):  # a `match` takes twice as long
-            statement = self._texts[bound.sql]
-            cursor.execute(statement.text, statement.arguments(bound.values))
-            return cursor.rowcount
-        if isinstance(bound, One):
-            statement = self._texts[bound.sql]
-            cursor.execute(statement.text, statement.arguments(bound.values))
-            rows = cursor.fetchall()  # all, which ends SQLite's read
-            return rows[0] if rows else None
-        if isinstance(bound, InsertAbsent):
-            return self._insert_absent(bound)
-        if isinstance(bound, Many):
-            statement = self._texts[bound.sql]
-            cursor.execute(statement.text, statement.arguments(bound.values))
-            return cursor.fetchall()
-        if isinstance(bound, ChangeEach):
-            return self._change_each(bound)
-        return [self.run(each) for each in bound.bound]
-
-    def _change_each(self, bound: ChangeEach) -> int:
-        if not bound.each:
-            return 0
-        statement = self._texts[bound.sql]
-        self._cursor.executemany(statement.text, [statement.arguments(row) for row in bound.each])
-        return int(self._cursor.rowcount)
-
-    def _insert_absent(self, bound: InsertAbsent) -> Any | None:
-        cursor, statement = self._cursor, self._texts[bound.sql]
-        try:
-            cursor.execute(statement.text, statement.arguments(bound.values))
-        except self._duplicate as error:
-            if code_of(error) != DUPLICATE_KEY:
-                raise
-            return None
-        if cursor.description is not None:
-            row = cursor.fetchone()
-            return None if row is None else row[0]
-        return cursor.lastrowid if cursor.rowcount == 1 else None

@@ -14,6 +14,7 @@ from procore_signin._store.keys.keyring import KeyRing, decode, encode
 from procore_signin.errors import VaultSealed
 
 VERSION: Final = "v1"
+_BOUND_VERSION: Final = len(VERSION).to_bytes(4, "big") + VERSION.encode()
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _PARTS: Final = 3
@@ -115,5 +116,8 @@ def _sealed(what: str, cure: str) -> VaultSealed:
 
 def _associated_data(context: tuple[str, ...]) -> bytes:
     """Bind the version and the context: each with its length, so that no two contexts collide."""
-    parts = [part.encode() for part in (VERSION, *context)]
-    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    bound = _BOUND_VERSION
+    for part in context:
+        raw = part.encode()
+        bound += len(raw).to_bytes(4, "big") + raw
+    return bound

@@ -16,9 +16,9 @@ from sqlalchemy.engine import Dialect
 
 from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.command import Command
-from procore_signin._store.engine.database import Patience
+from procore_signin._store.engine.database import Patience, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Row, Sql, Transaction, Values, drive, texts_for
+from procore_signin._store.engine.statement import Row, Sql, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.sqlite.group import SqliteGroup
 
@@ -126,13 +126,29 @@ class SqliteDatabase:
         return self._patience.repeat(self._once, command, seal, label=self.label)
 
     def _once(self, command: Command[T], seal: TokenSeal) -> T:
+        """Run a command between BEGIN IMMEDIATE and COMMIT.
+
+        A transaction that began by reading cannot always become a writing one: SQLite then says
+        "database is locked" without waiting.
+        """
         writers = self._writers  # a fork in the middle of a command gives the child another one
         if not writers.acquire(timeout=self._patience.seconds):
             raise Failed("locked")
         try:
-            return self._transaction(command, seal)
+            if self._writer is None:
+                self._writer = self._open()
+            with self._writer:  # commits, or rolls back what raised
+                cursor = self._writer.execute("BEGIN IMMEDIATE")
+                transaction = Transaction(cursor, self._texts, sqlite3.IntegrityError)
+                return transaction.do(command.run(seal))
+        except sqlite3.Error as error:
+            failed = failed_by(error)
+            if failed.failure != "locked" and self._writer is not None:
+                self._writer.close()
+                self._writer = None
         finally:
             writers.release()
+        raise failed
 
     def group(self, seal: TokenSeal) -> SqliteGroup | None:
         """See `Database.group`."""
@@ -229,26 +245,6 @@ class SqliteDatabase:
                 if connection is not None:
                     connection.close()
             self._writer = self._together = None
-
-    def _transaction(self, command: Command[T], seal: TokenSeal) -> T:
-        """Run a command between BEGIN IMMEDIATE and COMMIT.
-
-        A transaction that began by reading cannot always become a writing one: SQLite then says
-        "database is locked" without waiting.
-        """
-        try:
-            if self._writer is None:
-                self._writer = self._open()
-            with self._writer:  # commits, or rolls back what raised
-                cursor = self._writer.execute("BEGIN IMMEDIATE")
-                transaction = Transaction(cursor, self._texts, sqlite3.IntegrityError)
-                return drive(command.run(seal), transaction.run)
-        except sqlite3.Error as error:
-            failed = failed_by(error)
-        if failed.failure != "locked" and self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        raise failed
 
     def _open(self, *, timeout: float | None = None) -> sqlite3.Connection:
         if self._closed:

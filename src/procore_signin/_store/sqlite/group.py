@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from procore_signin._store.engine.command import Command
-from procore_signin._store.engine.database import NotTogetherError
+from procore_signin._store.engine.database import NotTogetherError, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.statement import Texts, Transaction, drive
+from procore_signin._store.engine.statement import Texts
 from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class SqliteGroup:
         try:
             cursor = self._connection.cursor()
             transaction = Transaction(cursor, self._texts, sqlite3.IntegrityError)
-            return drive(command.run(self._seal), transaction.run)
+            return transaction.do(command.run(self._seal))
         except (sqlite3.Error, Failed):
             self._spoil_if_changed(before)
         except BaseException:  # whatever it is, it is the caller's, unless all is done again
