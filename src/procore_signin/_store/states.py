@@ -132,7 +132,7 @@ class WithdrawalState(Enum):
 
 
 class Event(Enum):
-    """What may happen to a row. One method of the store does each; the clock does `TIME`.
+    """What may happen to a row. One command of the store does each; the clock does `TIME`.
 
     The values are the words of the documentation.
     """
