@@ -297,7 +297,7 @@ class TestSqliteFile:
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
         store.close()
-        assert pragmas == ["wal", 2, 1, 5000]
+        assert pragmas == ["wal", 2, 1, 3000]
 
     def test_a_missing_folder_is_named_and_nothing_is_made(self, tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="does not exist or cannot be opened"):

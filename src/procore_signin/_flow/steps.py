@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
+from procore_signin.errors import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -36,6 +37,11 @@ class Work:
     do: Callable[[Store], Any]
     writes: bool
     long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask whether sign-ins can be stored now; the outcome is why not, or None. Takes a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Call:
     arguments: tuple[Any, ...]
 
 
-Step = Send | Work | Wait | Shield | Later | Once | Dismiss | Call
+Step = Send | Work | Probe | Wait | Shield | Later | Once | Dismiss | Call
 Flow = Generator[Step, Any, T]
 
 
@@ -130,6 +136,12 @@ def write(do: Callable[[Store], T]) -> Flow[T]:
 def long_work(do: Callable[[Store], T]) -> Flow[T]:
     """Return what `do` returns, which reads or changes many rows."""
     outcome: T = yield Work(do, writes=True, long=True)
+    return outcome
+
+
+def probe() -> Flow[StoreUnavailable | None]:
+    """Return why nothing can be stored now, or None where it can; within a second in any case."""
+    outcome: StoreUnavailable | None = yield Probe()
     return outcome
 
 

@@ -17,28 +17,47 @@ from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.statements import Statements
 from procore_signin.errors import AttemptInvalid, SignInRefused
 
+DATABASE_TIMEOUT: Final = 4.0
+DATABASE_CONNECTIONS: Final = 20
+_LOCK_SHARE: Final = 0.75
+"""How much of the time may go by waiting for others' locks: then the server says so in time."""
+
 
 class StoreBase:
-    """An open database and the seal of its tokens. See `Store` for the arguments."""
+    """An open database and the seal of its tokens. See `Store` for the arguments.
+
+    Attributes:
+        timeout: Seconds that one call may take, SQLite's disk left aside.
+    """
 
     def __init__(
         self,
         url: str,
         keys: KeyRing,
         *,
-        lock_timeout: float = 5.0,
-        pool_size: int = 5,
+        timeout: float = DATABASE_TIMEOUT,
+        lock_timeout: float | None = None,
+        connections: int = DATABASE_CONNECTIONS,
         random_bytes: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         address = parse_address(url)
-        patience = Patience(lock_timeout, clock, sleep)
-        self._database: Final = _open(address, patience, pool_size)
+        locks = timeout * _LOCK_SHARE if lock_timeout is None else lock_timeout
+        whole = max(timeout, locks / _LOCK_SHARE)
+        self._database: Final = _open(
+            address, Patience(locks, clock, sleep), timeout=whole, connections=connections
+        )
+        self.timeout: Final = whole
         self._on_file: Final = address.path is not None
         self._statements: Final = Statements(self._database.dialect)
         self._key_ids: Final = keys.ids
         self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
+
+    @property
+    def label(self) -> str:
+        """The database's name for messages, without a password."""
+        return self._database.label
 
     @property
     def reads_inline(self) -> bool:
@@ -70,9 +89,9 @@ class StoreBase:
         )
 
 
-def _open(address: Address, patience: Patience, pool_size: int) -> Database:
+def _open(address: Address, patience: Patience, *, timeout: float, connections: int) -> Database:
     if address.path is None:
-        return ServerDatabase(address, patience, pool_size=pool_size)
+        return ServerDatabase(address, patience, timeout=timeout, connections=connections)
     # Here, because importing procore_signin imports no database driver, sqlite3 included.
     from procore_signin._store.sqlite.database import SqliteDatabase  # noqa: PLC0415 - see above
 

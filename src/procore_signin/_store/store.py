@@ -36,9 +36,12 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
     Args:
         url: As `PROCORE_DATABASE_URL`: `sqlite:///…`, `postgresql://…`, `mysql://…`, `mariadb://…`.
         keys: Seal and open the tokens.
-        lock_timeout: The longest wait for others' work, in seconds.
-        pool_size: Connections kept to a server, for reads and for writes each; twice as many at
-            most. SQLite opens one for writing and one for each thread that reads at the same time.
+        timeout: The longest that a call may take, in seconds; the time for connecting and for a
+            server that says nothing is in it.
+        lock_timeout: The longest wait for others' work, in seconds; None for three quarters of
+            `timeout`, which is never less than that asks for.
+        connections: The most connections to a server, half for reads and half for writes. SQLite
+            opens one for writing and one for each thread that reads at the same time.
         random_bytes: A cryptographic source, for nonces.
         clock: Seconds of a monotonic clock, to bound repetitions.
         sleep: Waits some seconds between repetitions.
@@ -197,11 +200,12 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
         return Purged(self._database.write(purge_sessions), self._database.write(purge_attempts))
 
     def probe(self) -> None:
-        """Ask the database for a sign of life, and whether its tables are this version's.
+        """Ask whether the database answers, can be written to, and has this version's tables.
 
         Raises:
-            StoreUnavailable: It gives none, or its tables are older or newer.
+            StoreUnavailable: It does not, or its tables are older or newer.
         """
+        self._database.check_writable()
         row = self._database.one(self._statements.revision, {})
         revision = None if row is None else row[0]
         if revision != SCHEMA_REVISION:
@@ -210,4 +214,5 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
                 f"The database {self._database.label} has tables of revision {revision}, and this "
                 f"version needs {SCHEMA_REVISION}. {cure}",
                 hint=cure,
+                reason="unmigrated",
             )

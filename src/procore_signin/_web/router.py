@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from procore_signin._flow.context import Context
+from procore_signin._flow.running.database_state import is_told_by_state
 from procore_signin._flow.steps import Flow
 from procore_signin._store.records import Session
 from procore_signin._web import problems
@@ -270,7 +271,12 @@ def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
 
 
 def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
-    """Log what an error says. An event shows its name alone where no one looks at its fields."""
+    """Log what an error says. An event shows its name alone where no one looks at its fields.
+
+    What is wrong with the database was told when it began, and would be told by every request.
+    """
+    if is_told_by_state(error):
+        return
     if not lines.admits(f"{Event.REQUEST_FAILED} {type(error).__name__} (explained)"):
         return
     words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()

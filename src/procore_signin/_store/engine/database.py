@@ -17,7 +17,9 @@ T = TypeVar("T")
 _ATTEMPTS: Final = 8
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.1
-_WORTH_REPEATING: Final[frozenset[Failure]] = frozenset({"collision", "locked", "disconnected"})
+_WORTH_REPEATING: Final[frozenset[Failure]] = frozenset(
+    {"collision", "locked", "crowded", "disconnected"}
+)
 
 
 class NotTogetherError(Exception):
@@ -73,6 +75,13 @@ class Database(Protocol):
         `work` may run several times, after a collision or a lost connection, so it must do nothing
         but use the transaction. To be run again from the start it raises `Failed("collision")`.
         Whatever it raises undoes the transaction.
+        """
+
+    def check_writable(self) -> None:
+        """Find out, without leaving a trace, whether rows can be written.
+
+        Raises:
+            StoreUnavailable: They cannot, or the database does not answer.
         """
 
     def group(self) -> Group | None:

@@ -124,6 +124,11 @@ class SqliteDatabase:
             self._reading.pop(thread, None)
         raise failed.raised(self.label)
 
+    def check_writable(self) -> None:
+        """See `Database.check_writable`: nothing but the right to write is looked at."""
+        if self._path.exists() and not os.access(self._path, os.W_OK):
+            raise Failed("read_only").raised(self.label)
+
     def write(self, work: Callable[[Transaction], T]) -> T:
         """See `Database.write`."""
         group = self._group
