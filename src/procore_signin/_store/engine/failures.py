@@ -120,22 +120,20 @@ _BY_TEXT: Final[tuple[tuple[str, Failure], ...]] = (
     ("certificate authentication failed", "no_certificate"),
     ("alert certificate required", "no_certificate"),
     ("alert unknown ca", "no_certificate"),
+    ("root certificate", "untrusted"),
     ("certificate file", "no_certificate"),
     ("private key file", "no_certificate"),
     ("certificate verify failed", "untrusted"),
     ("CERTIFICATE_VERIFY_FAILED", "untrusted"),
     ("does not match host name", "untrusted"),
-    ("root certificate", "untrusted"),
     ("server does not support SSL", "no_tls_there"),
     ("SSL connection is required", "no_encryption"),
     ("SSL required", "no_encryption"),
     ("authentication failed", "refused"),
     ("no password supplied", "refused"),
-    ('role "', "refused"),
+    ("SSL encryption", "not_admitted"),
     ("no encryption", "no_encryption"),
-    ("SSL off", "no_encryption"),
-    ("no pg_hba.conf entry", "not_admitted"),
-    ("pg_hba.conf rejects", "not_admitted"),
+    ("pg_hba.conf", "not_admitted"),
     ("invalid connection option", "parameter"),
     ("unrecognized configuration parameter", "parameter"),
     ("unsupported startup parameter", "parameter"),
@@ -146,11 +144,12 @@ _BY_TEXT: Final[tuple[tuple[str, Failure], ...]] = (
     ("remaining connection slots", "crowded"),
     ("no more connections allowed", "crowded"),
     ("query_wait_timeout", "crowded"),
+    ('role "', "refused"),
     ("is starting up", "starting"),
     ("is shutting down", "starting"),
     ("in recovery mode", "starting"),
     ("not yet accepting connections", "starting"),
-    ("not accepting connections", "starting"),
+    ("not currently accepting connections", "starting"),
     ("session is read-only", "read_only"),
     ("server is in hot standby mode", "read_only"),
     ("server login has been failing", "pooler"),
@@ -181,10 +180,10 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
         "Admit it there: in pg_hba.conf, or with the user's host in MariaDB.",
     ),
     "no_encryption": (
-        "lets no one in without TLS",
+        "lets no one in from this machine as this user, or not without TLS",
         (
-            "Ask for TLS in PROCORE_DATABASE_URL: ?sslmode=verify-full for PostgreSQL, "
-            "?ssl_ca=<file> for MariaDB."
+            "If it wants TLS (hostssl in pg_hba.conf), ask for it in PROCORE_DATABASE_URL: "
+            "?sslmode=verify-full, for MariaDB ?ssl_ca=<file>. Otherwise admit this machine there."
         ),
     ),
     "no_tls_there": (
@@ -221,7 +220,7 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
         ),
     ),
     "starting": (
-        "is starting, shutting down or without a quorum",
+        "takes no one in: it is starting, shutting down, closed or without a quorum",
         "Wait until it is up; if that takes long, look at its own log.",
     ),
     "pooler": (

@@ -21,7 +21,7 @@ from procore_signin._store.engine.failures import Failed, failed_by
 from procore_signin._store.engine.silence import Silence
 from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin._store.engine.writable import FULL_SECONDS, may_write, take_room
-from procore_signin.errors import ProcoreSignInError
+from procore_signin.errors import ProcoreSignInError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -97,7 +97,9 @@ class ServerDatabase:
         self._start = _beginning(self._address.backend, seconds)
         by_hand = self._address.backend == "postgresql"  # it begins with its limits, in one message
         level: IsolationLevel = "AUTOCOMMIT" if by_hand else "READ COMMITTED"
-        self._writers = _engine(self._address, level, seconds, each, _LONGEST_STATEMENT)
+        self._writers = _engine(
+            self._address, level, seconds, each, _LONGEST_STATEMENT, undoes=True
+        )
         self._readers = _engine(self._address, "AUTOCOMMIT", seconds, each, _LONGEST_STATEMENT)
         self._free: dict[Engine, BoundedSemaphore] = {
             engine: BoundedSemaphore(each) for engine in (self._writers, self._readers)
@@ -214,18 +216,21 @@ class ServerDatabase:
 
     def check_writable(self) -> None:
         """See `Database.check_writable`."""
-        with at_most(self._timeout):
-            try:
-                self._silence.check()
-                self._once(self._readers, may_write(self._address.backend))
-                self._check_room()
-            except Failed as error:
-                failed = error
-            else:
-                return
-        if failed.failure == "read_only":
-            self._readers.dispose()  # their sessions may date from before a change, as writers'
-        raise failed.raised(self.label)
+        try:
+            with at_most(self._timeout):
+                self._patience.repeat(self._may_write, label=self.label)
+        except StoreUnavailable as error:
+            if error.reason == "read_only":
+                # A session keeps that as it was when it began: see `_is_lost`.
+                self._readers.dispose()
+            raise
+
+    def _may_write(self) -> None:
+        if self._closed:
+            raise Failed("closed")
+        self._silence.check()
+        self._once(self._readers, may_write(self._address.backend))
+        self._check_room()
 
     def _check_room(self) -> None:
         since = self._full_since
@@ -290,13 +295,24 @@ def _engine(
     timeout: float,
     most: int,
     longest_statement: int,
+    *,
+    undoes: bool = False,
 ) -> Engine:
+    """Return an engine.
+
+    Args:
+        address: Where the server is.
+        isolation_level: For its transactions; AUTOCOMMIT for none, or for those begun by hand.
+        timeout: Seconds to wait for others' locks.
+        most: Connections at most.
+        longest_statement: Seconds that a statement may take.
+        undoes: Whether a connection may come back in a transaction under AUTOCOMMIT.
+    """
     kept = (most + 1) // 2
     engine = create_engine(
         address.url,
         isolation_level=isolation_level,
-        # psycopg knows by itself whether there is anything to undo.
-        skip_autocommit_rollback=address.backend == "mysql",
+        skip_autocommit_rollback=not undoes,
         pool_size=kept,
         max_overflow=most - kept + 1,  # one for `Silence`
         pool_timeout=timeout,

@@ -38,7 +38,7 @@ class Silence:
         """Begin anew in a child: the thread stays behind, and the next call finds out."""
         self._lock = threading.Lock()
         self._answered: threading.Event | None = None
-        self._first_over = threading.Event()
+        self._began = 0.0
         self._closed = threading.Event()
 
     def check(self) -> None:
@@ -50,7 +50,7 @@ class Silence:
         answered = self._answered
         if answered is None:
             return
-        if self._first_over.is_set() or not answered.wait(_FIRST_SECONDS):
+        if not answered.wait(max(0.0, self._began + _FIRST_SECONDS - time.monotonic())):
             raise Failed("silent")
 
     def begin(self) -> None:
@@ -58,7 +58,7 @@ class Silence:
         with self._lock:
             if self._answered is not None or self._closed.is_set():
                 return
-            answered, self._first_over = threading.Event(), threading.Event()
+            answered, self._began = threading.Event(), time.monotonic()
             thread = threading.Thread(
                 target=self._listen, args=(answered,), name="procore-signin-listen", daemon=True
             )
@@ -74,7 +74,6 @@ class Silence:
 
     def _listen(self, answered: threading.Event) -> None:
         while not self._closed.is_set() and not self._says_something():
-            self._first_over.set()
             self._closed.wait(PAUSE_SECONDS)
         with self._lock:
             self._answered = None
