@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,9 +18,11 @@ from pathlib import Path
 import pytest
 from own_postgres import OwnPostgres, own_postgres
 from running import free_port
+from sqlalchemy import create_engine, text
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store, migrate
+from procore_signin._store.engine.address import parse_address
 
 KEYS = KeyRing.parse(Secret("k1:" + "A" * 43, "keys"))
 REQUIRED = "PROCORE_SIGNIN_REQUIRE_PROXIES"
@@ -66,6 +70,69 @@ def black_hole() -> Iterator[int]:
             filler.settimeout(0)
             filler.connect_ex(address)
         yield address[1]
+
+
+class Relay:
+    """Passes bytes on to a server on this machine, until it is told to keep them.
+
+    Attributes:
+        port: Where it listens.
+        passing: While it is not set, nothing goes on; no connection is closed.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open = [self._listener]
+        self.port: int = self._listener.getsockname()[1]
+        self.passing = threading.Event()
+        self.passing.set()
+        self._run(self._accept)
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._server_port))
+                self._open += [client, server]
+                self._run(self._pass_on, client, server)
+                self._run(self._pass_on, server, client)
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65_536):
+                self.passing.wait()
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.passing.set()
+        for each in self._open:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture
+def mariadb() -> Iterator[tuple[Relay, str]]:
+    """A relay before MariaDB, and the address of a database with our tables through it."""
+    direct = "mariadb://root@127.0.0.1:3306"
+    name = f"procore_signin_test_{secrets.token_hex(6)}"
+    admin = create_engine(parse_address(f"{direct}/mysql").url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    relay = Relay(3306)
+    try:
+        migrate.upgrade(f"{direct}/{name}")
+        yield relay, f"mariadb://root@127.0.0.1:{relay.port}/{name}"
+    finally:
+        relay.close()
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name}"))
+        admin.dispose()
 
 
 @pytest.fixture

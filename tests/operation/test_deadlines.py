@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from own_postgres import OwnPostgres
 from sqlalchemy import Engine
-from tests.operation.conftest import NewStore
+from tests.operation.conftest import NewStore, Relay
 
 from procore_signin._store import Store
 from procore_signin._store.engine.postgresql import LimitedConnection
@@ -84,6 +84,26 @@ def test_O11_reads_and_writes_of_a_server_that_stands_still_end_and_work_again_b
         for call in (lambda: store.attempt("a" * 64), lambda: store.end_sessions(1)):
             assert refusal_of(call).reason == "silent"
     until_it_works(lambda: store.end_sessions(1), seconds=5)
+
+
+def test_O11_mariadb_that_says_nothing_is_given_up_as_well(
+    mariadb: tuple[Relay, str], new_store: NewStore
+) -> None:
+    relay, url = mariadb
+    store = new_store(url, timeout=SHORT)
+    store.probe()
+    store.end_sessions(1)
+    relay.passing.clear()
+    assert refusal_of(lambda: store.attempt("a" * 64)).reason == "silent"
+    with no_longer_than(1):
+        assert refusal_of(lambda: store.end_sessions(1)).reason == "silent"
+    relay.passing.set()
+    until_it_works(lambda: store.end_sessions(1), seconds=5)
+
+    def work(_: Transaction) -> None:
+        relay.passing.clear()
+
+    assert refusal_of(lambda: database_of(store).write(work)).reason == "uncertain"
 
 
 def test_O11_of_many_callers_only_the_first_wait_and_the_others_are_told_at_once(

@@ -219,7 +219,7 @@ def test_an_upgrade_is_finished_wherever_it_was_cut_short(empty_url: str, statem
     assert (migrate.head(), TABLES) == (migrate.current(empty_url), tables(empty_url))
 
 
-def test_tables_of_a_newer_version_are_left_alone(empty_url: str, keys: KeyRing) -> None:
+def test_tables_of_a_newer_version_are_left_alone(empty_url: str) -> None:
     migrate.upgrade(empty_url)
     with connected(empty_url) as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
@@ -227,11 +227,25 @@ def test_tables_of_a_newer_version_are_left_alone(empty_url: str, keys: KeyRing)
         migrate.upgrade(empty_url)
     with pytest.raises(StoreUnavailable, match="migrated to 9999 by a newer version"):
         migrate.downgrade(empty_url, "base")
+    assert migrate.current(empty_url) == "9999"
+
+
+def test_O14_a_newer_version_that_only_added_leaves_this_one_ready(
+    empty_url: str, keys: KeyRing
+) -> None:
+    """So that replicas can be replaced one by one after the upgrade."""
+    migrate.upgrade(empty_url)
+    with connected(empty_url) as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        connection.execute(text("ALTER TABLE users ADD COLUMN added_later INTEGER"))
     store = Store(empty_url, keys)
-    with pytest.raises(StoreUnavailable, match="revision 9999, and this version needs"):
+    store.probe()
+    with connected(empty_url) as connection:
+        connection.execute(text("ALTER TABLE users DROP COLUMN company_id"))
+    with pytest.raises(StoreUnavailable, match="`users` lacks what this version needs") as refused:
         store.probe()
     store.close()
-    assert migrate.current(empty_url) == "9999"
+    assert refused.value.reason == "unmigrated"
 
 
 def test_a_revision_that_does_not_exist_is_refused_by_name(migrated_url: str) -> None:

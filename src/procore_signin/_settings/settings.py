@@ -220,7 +220,8 @@ class Settings:
             parse=parsers.trusted_proxies,
             meaning="Your own reverse proxies: from them alone is X-Forwarded-For believed, for "
             "limits and logs.",
-            accepts="Addresses or networks, separated by commas.",
+            accepts="Addresses or networks, separated by commas; `unix` for a proxy on a unix "
+            "socket.",
             needed_by="Applications behind a reverse proxy.",
             example="127.0.0.1, 10.0.0.0/8",
             outer_blanks=True,

@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from sqlalchemy import false, select
+
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store.administration import Administration
 from procore_signin._store.base import attempt_over, attempt_used, person_disabled
-from procore_signin._store.engine.statement import Transaction
+from procore_signin._store.engine.statement import Statement, Transaction
 from procore_signin._store.keys.rewrap import Rewrap
 from procore_signin._store.ledger import Ledger, failed
 from procore_signin._store.records import CompletedSignIn, LedgerEntry, NewSession, Purged, User
 from procore_signin._store.refresh import Refreshes
-from procore_signin._store.schema import SCHEMA_REVISION
+from procore_signin._store.schema import SCHEMA_REVISION, metadata
 from procore_signin._store.sessions import Sessions
 from procore_signin._store.users import Users
 from procore_signin.errors import StoreUnavailable
@@ -208,11 +210,38 @@ class Store(Administration, Rewrap, Ledger, Refreshes, Sessions, Users):
         self._database.check_writable()
         row = self._database.one(self._statements.revision, {})
         revision = None if row is None else row[0]
-        if revision != SCHEMA_REVISION:
-            cure = "Run: procore-signin db upgrade. If the tables are newer, run the newer version."
+        if revision == SCHEMA_REVISION:
+            return
+        if revision is not None and revision > SCHEMA_REVISION:
+            self._check_columns()
+            return
+        cure = "Run: procore-signin db upgrade"
+        raise StoreUnavailable(
+            f"The database {self._database.label} has tables of revision {revision}, and this "
+            f"version needs {SCHEMA_REVISION}. {cure}",
+            hint=cure,
+            reason="unmigrated",
+        )
+
+    def _check_columns(self) -> None:
+        """Make sure that a newer version's tables still have all that this one uses.
+
+        A rolling upgrade migrates first, and this version goes on until its replica is replaced.
+        """
+        for ours in metadata.sorted_tables:
+            none_of_it = select(*ours.columns).where(false())
+            try:
+                self._database.many(Statement(none_of_it, self._database.dialect, ()), {})
+            except StoreUnavailable as error:
+                if error.reason != "unmigrated":
+                    raise
+                lacks = ours.name
+            else:
+                continue
+            cure = "Run the newer version."
             raise StoreUnavailable(
-                f"The database {self._database.label} has tables of revision {revision}, and this "
-                f"version needs {SCHEMA_REVISION}. {cure}",
+                f"The database {self._database.label} was migrated by a newer version, whose table "
+                f"`{lacks}` lacks what this version needs. {cure}",
                 hint=cure,
                 reason="unmigrated",
             )
