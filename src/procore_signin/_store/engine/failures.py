@@ -234,7 +234,10 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "trouble": ("reported an error of its own", "Look at its log for the code in brackets."),
     "refused": (
         "refused the user, the password or the right",
-        "Correct PROCORE_DATABASE_URL, where % and @ in a password are written %25 and %40.",
+        (
+            "Correct PROCORE_DATABASE_URL, where % and @ in a password are written %25 and %40. "
+            "MariaDB refuses a user that has to use TLS, and does not, in the same way."
+        ),
     ),
     "full": ("has no room left", "Make room on its disk."),
     "read_only": (
