@@ -107,7 +107,7 @@ def test_the_message_lists_each_problem_with_its_cure() -> None:
         Settings.load(GOOD | {"PROCORE_KEYS": "", "PROCORE_RATE_LIMIT": "many"}, None)
 
     assert "PROCORE_KEYS: is not set. Run `procore-signin init`" in str(refused.value)
-    assert "PROCORE_RATE_LIMIT: is no whole number from 0" in str(refused.value)
+    assert "PROCORE_RATE_LIMIT: is not a whole number from 0" in str(refused.value)
 
 
 class TestEnvironment:
@@ -181,7 +181,7 @@ class TestAppName:
 
     @pytest.mark.parametrize("text", ["  ", "x" * 61, "two\nlines", "turned \u202e round"])
     def test_what_would_not_fit_on_a_page_is_refused(self, text: str) -> None:
-        assert problem_of(PROCORE_APP_NAME=text).what == "is no name that fits on a page"
+        assert problem_of(PROCORE_APP_NAME=text).what == "is not a name that fits on a page"
 
 
 class TestRedirectUri:
@@ -203,19 +203,19 @@ class TestRedirectUri:
     @pytest.mark.parametrize(
         ("uri", "what"),
         [
-            ("/callback", "is no whole web address"),
-            ("app.example.com/callback", "is no whole web address"),
-            ("ftp://app.example.com/callback", "is no whole web address"),
-            ("javascript:alert(1)//callback", "is no whole web address"),
-            ("https:///callback", "is no whole web address"),
-            ("https://[/callback", "is no web address"),
-            ("https://app.example.com:99999/callback", "is no web address"),
-            ("https://app.example.com:0/callback", "is no whole web address"),
-            ("<REDIRECT_URI>", "has characters that no redirect URI has"),
+            ("/callback", "is not a complete web address"),
+            ("app.example.com/callback", "is not a complete web address"),
+            ("ftp://app.example.com/callback", "is not a complete web address"),
+            ("javascript:alert(1)//callback", "is not a complete web address"),
+            ("https:///callback", "is not a complete web address"),
+            ("https://[/callback", "is not a web address"),
+            ("https://app.example.com:99999/callback", "is not a web address"),
+            ("https://app.example.com:0/callback", "is not a complete web address"),
+            ("<REDIRECT_URI>", "has characters that a redirect URI cannot have"),
             (" https://app.example.com/callback", "has spaces or quotes around it"),
             ('"https://app.example.com/callback"', "has spaces or quotes around it"),
-            ("https://äpp.example.com/callback", "has characters that no redirect URI has"),
-            ("https://app.example.com\\callback", "has characters that no redirect URI has"),
+            ("https://äpp.example.com/callback", "has characters that a redirect URI cannot have"),
+            ("https://app.example.com\\callback", "has characters that a redirect URI cannot have"),
             ("https://app.example.com/callback?", "has a user name, a query or a fragment"),
             ("https://app.example.com/callback?a=b", "has a user name, a query or a fragment"),
             ("https://app.example.com/callback#", "has a user name, a query or a fragment"),
@@ -224,11 +224,11 @@ class TestRedirectUri:
             ("https://*.example.com/callback", "has a wildcard for a host"),
             ("http://0.0.0.0:4567/callback", "names a host that no browser can open"),
             ("http://[::]:4567/callback", "names a host that no browser can open"),
-            ("https://-.example.com/callback", "has a host that is no name"),
+            ("https://-.example.com/callback", "has a host that is not a valid name"),
             ("https://App.Example.com/callback", "has capitals in its scheme or host"),
             ("HTTPS://app.example.com/callback", "has capitals in its scheme or host"),
-            ("https://app.example.com:443/callback", "names the port that its scheme has anyway"),
-            ("http://localhost:80/callback", "names the port that its scheme has anyway"),
+            ("https://app.example.com:443/callback", "names the default port of its scheme"),
+            ("http://localhost:80/callback", "names the default port of its scheme"),
             ("https://app.example.com/callback/", "ends with a slash"),
             ("https://app.example.com/", "ends with a slash"),
             ("https://app.example.com", "does not lead to the application's callback"),
@@ -440,10 +440,10 @@ class TestEmulatorUrl:
     @pytest.mark.parametrize(
         ("url", "what"),
         [
-            ("http://procore.example:4568", "is no origin on this machine"),
-            ("http://127.0.0.1:4568/oauth", "is no origin on this machine"),
-            ("http://127.0.0.1:99999", "is no web address"),
-            ("127.0.0.1:4568", "is no whole web address"),
+            ("http://procore.example:4568", "is not an origin on this machine"),
+            ("http://127.0.0.1:4568/oauth", "is not an origin on this machine"),
+            ("http://127.0.0.1:99999", "is not a web address"),
+            ("127.0.0.1:4568", "is not a complete web address"),
         ],
     )
     def test_E1_it_has_to_be_on_this_machine(self, url: str, what: str) -> None:
@@ -453,7 +453,7 @@ class TestEmulatorUrl:
 class TestNumbers:
     @pytest.mark.parametrize("text", ["-1", "1.5", "1e3", "many", "٣", "5 5", "1000001", "9" * 30])
     def test_a_rate_limit_is_a_whole_number(self, text: str) -> None:
-        assert problem_of(PROCORE_RATE_LIMIT=text).what == "is no whole number from 0 to 1000000"
+        assert problem_of(PROCORE_RATE_LIMIT=text).what == "is not a whole number from 0 to 1000000"
 
     def test_zero_switches_the_rate_limit_off(self) -> None:
         assert Settings.load(GOOD | {"PROCORE_RATE_LIMIT": "0"}, None).rate_limit == 0
@@ -462,7 +462,7 @@ class TestNumbers:
     def test_an_idle_time_is_a_minute_at_least(self, text: str) -> None:
         problem = problem_of(PROCORE_SESSION_IDLE_SECONDS=text)
 
-        assert problem.what == "is no whole number from 60 to 34560000"
+        assert problem.what == "is not a whole number from 60 to 34560000"
 
     @pytest.mark.parametrize("text", ["299", "34560001", "14d"])
     def test_a_session_lasts_five_minutes_at_least(self, text: str) -> None:
@@ -470,7 +470,7 @@ class TestNumbers:
         (problem,) = problems_of(GOOD | changes)
 
         assert problem.setting == "PROCORE_SESSION_ABSOLUTE_SECONDS"
-        assert problem.what == "is no whole number from 300 to 34560000"
+        assert problem.what == "is not a whole number from 300 to 34560000"
 
     def test_an_idle_time_longer_than_the_session_is_refused(self) -> None:
         changes = {
@@ -496,7 +496,7 @@ class TestUnknownNames:
     def test_a_misspelt_name_is_answered_with_the_right_one(self, name: str, meant: str) -> None:
         problem = problem_of(**{name: "fake"})
 
-        assert problem.what == "is no setting of this application"
+        assert problem.what == "is not a setting of this application"
         assert problem.cure == f"Did you mean {meant}? If not, remove it."
 
     def test_a_name_like_no_other_is_to_be_removed(self) -> None:
@@ -578,7 +578,7 @@ class TestEnvFile:
 
         assert problems_of(GOOD, file) == (
             Problem(
-                "PROCORE_RATE_LIMIT", "stands in .env twice, at lines 1 and 3", "Keep one of them."
+                "PROCORE_RATE_LIMIT", "occurs in .env twice, at lines 1 and 3", "Keep one of them."
             ),
         )
 

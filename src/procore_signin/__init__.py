@@ -1,7 +1,7 @@
-"""Sign up and sign in with Procore, and keep each person's access alive.
+"""Sign up and sign in with Procore, and keep each user's access alive.
 
-The names are loaded when they are first used: who only wants the emulator or an error class does
-not wait for the database library.
+Names are loaded on first use: code that needs only the emulator or an error class does not load the
+database library.
 """
 
 from importlib import import_module

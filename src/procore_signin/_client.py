@@ -1,4 +1,4 @@
-"""The two front doors: `ProcoreSignIn` for code that waits, `AsyncProcoreSignIn` for asyncio."""
+"""The two front doors: `ProcoreSignIn` (sync) and `AsyncProcoreSignIn` (async)."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ ENV_FILE: Final = Path(".env")
 
 
 class _FrontDoor(Generic[TransportT]):
-    """What both front doors are made of. They differ only in how they wait.
+    """The base of both front doors. They differ only in being sync or async.
 
-    A front door is open when it is made. Once it was closed, `open()` opens it again, and so does
-    a `with` or `async with` block.
+    A new front door is open. After it was closed, `open()` or a `with` or `async with` block opens
+    it again.
 
     Attributes:
         context: The surroundings of every flow.
         store: The database.
-        settings: What it was made from, or None where each argument was given by itself.
-        closed: Set when the front door is closed; another one belongs to each time that it opens.
+        settings: The settings it was made from, or None if the arguments were given one by one.
+        closed: Set when the front door is closed. Each opening has its own event.
 
     Args:
         environment: The Procore to sign in with, from `procore_signin.environments`.
         client_id: The client as registered on Procore's developer portal.
         client_secret: Its secret; plain text becomes a `Secret`.
-        redirect_uri: Where Procore sends browsers back, exactly as registered. It also tells at
-            which origin this application is reached: no request header ever does (row A10).
+        redirect_uri: Where Procore sends browsers back, exactly as registered. It also sets the
+            origin of this application; request headers never do (row A10).
         keys: The key ring, or the text of `PROCORE_KEYS` that makes one, plain or as a `Secret`.
         database_url: Such as `sqlite:///test.db`, `postgresql://…` or `mysql://…`.
         database_timeout: Seconds after which a call of the database is given up.
@@ -72,14 +72,15 @@ class _FrontDoor(Generic[TransportT]):
         pkce: Whether to send a code challenge (RFC 7636). Leave it on.
         session_idle: Seconds after which an unused session ends.
         session_absolute: Seconds after which every session ends.
-        hooks: Where the application has its say.
-        transport: Sends requests to Procore; made here unless given.
+        hooks: The application's own functions.
+        transport: Sends requests to Procore; by default, a new one.
         clock: Returns now, in UTC seconds.
-        random_bytes: Returns that many unpredictable bytes.
+        random_bytes: Returns a given number of unpredictable bytes.
 
     Raises:
-        ValueError: `keys` or `database_url` cannot be used; the message says why and the cure.
-        TypeError: `client_secret` or `keys` is no text, such as bytes or None.
+        ValueError: `keys` or `database_url` cannot be used. The message gives the reason and the
+            cure.
+        TypeError: `client_secret` or `keys` is not text, but for example bytes or None.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class _FrontDoor(Generic[TransportT]):
         clock: Callable[[], float] = time.time,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        # Each under its own name again: a traceback that shows local variables has no plain text.
+        # Rebind each name: a traceback that shows local variables then has no plain text.
         client_secret = Secret.of(client_secret, argument="client_secret")
         keys = keys if isinstance(keys, KeyRing) else Secret.of(keys, argument="keys")
         ring = keys if isinstance(keys, KeyRing) else KeyRing.parse(keys)
@@ -132,14 +133,14 @@ class _FrontDoor(Generic[TransportT]):
 
     @classmethod
     def from_env(cls, *, env_file: Path | None = ENV_FILE, **more: Any) -> Self:
-        """Return a front door with the settings of the environment and of `.env`.
+        """Return a front door with the settings from the environment and `.env`.
 
-        They are those of `procore-signin serve`, by the same rules: `procore-signin init` writes
-        them, `procore-signin doctor` checks them, `.env.example` lists them.
+        `procore-signin serve` reads the same settings by the same rules. `procore-signin init`
+        writes them, `procore-signin doctor` checks them, `.env.example` lists them.
 
         Args:
-            env_file: Where `.env` is, or None to read no file. A file that is not there is fine.
-            more: Arguments of the front door that are no settings, such as `hooks`.
+            env_file: The path of `.env`, or None to read no file. The file may be missing.
+            more: Arguments of the front door that are not settings, such as `hooks`.
 
         Raises:
             SettingsInvalid: Names every setting that is missing or wrong, with its cure.
@@ -150,10 +151,10 @@ class _FrontDoor(Generic[TransportT]):
 
     @classmethod
     def from_settings(cls, settings: Settings, **more: Any) -> Self:
-        """Return a front door that `settings` describe.
+        """Return a front door with these settings.
 
         Args:
-            settings: Of the room `settings`.
+            settings: The settings, checked.
             more: As in `from_env`.
 
         Raises:
@@ -176,7 +177,7 @@ class _FrontDoor(Generic[TransportT]):
         return door
 
     def open(self) -> None:
-        """Open the front door again, if it was closed. It connects when it is used."""
+        """Open the front door again, if it was closed. It connects on first use."""
         if self.closed.is_set():
             self.__dict__.pop("_runner", None)  # its threads have ended, and its store is closed
             self.store = self._new_store()
@@ -201,7 +202,7 @@ def _company_of(user: User | int, company_id: int | None) -> int | None:
 
 @public_in("procore_signin")
 class ProcoreSignIn(_FrontDoor[Transport]):
-    """The front door for code that waits: scripts, Flask, Django under WSGI.
+    """The sync front door, for scripts, Flask and Django under WSGI.
 
     Safe to share between threads. Use it as a context manager, or call `close()`.
     """
@@ -218,25 +219,26 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         return self._runner.run(flow)
 
     def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
-        """Return an access token of `user` that can be used now, refreshed where it has to be.
+        """Return an access token of `user` that is valid now, refreshed if necessary.
 
         Args:
-            user: Whose.
-            rejected: The `generation` of a token that Procore just refused: return a newer one.
+            user: The user, or their id.
+            rejected: The `generation` of a token that Procore just refused. A newer one is
+                returned.
 
         Raises:
-            GrantLost: Ask the person to sign in again.
-            SignInRefused: The person is disabled here.
+            GrantLost: Ask the user to sign in again.
+            SignInRefused: The user is disabled here.
             ClientMisconfigured, VaultSealed: Tell the operator.
             ProcoreUnavailable, StoreUnavailable: Try again later.
         """
         return self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     def users(self, *, disabled: bool = False) -> Iterator[User]:
-        """Return everyone who signed in to this environment, page by page.
+        """Return all users of this environment, fetched page by page.
 
         Args:
-            disabled: Whether to return those too who are disabled.
+            disabled: Whether to include disabled users.
 
         Raises:
             StoreUnavailable: Try again.
@@ -249,48 +251,48 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def disable(self, user: User | int) -> AccessEnded | None:
         """End all access of `user` from this moment on, in every process.
 
-        No one else's access changes. The tokens are revoked at Procore, now or by the janitor.
+        No other user's access changes. The tokens are revoked at Procore, now or by the janitor.
 
         Returns:
-            What became of it, or None where no one has that number.
+            What was ended, or None if no user has that id.
 
         Raises:
-            StoreUnavailable: Repeat it, which is harmless.
+            StoreUnavailable: Try again; repeating is harmless.
         """
         return self.run(access.disable(self.context, _id_of(user)))
 
     def enable(self, user: User | int) -> User | None:
-        """Let `user` sign in again, who has to; None where no one has that number.
+        """Let `user` sign in again, and return the user, or None if no user has that id.
 
         Raises:
-            StoreUnavailable: Repeat it, which is harmless.
+            StoreUnavailable: Try again; repeating is harmless.
         """
         return self.run(access.enable(_id_of(user)))
 
     def disconnect(self, user: User | int) -> AccessEnded | None:
-        """End the sessions of `user`, forget and revoke the tokens.
+        """End the sessions of `user`, and forget and revoke the tokens.
 
         Returns:
-            What became of it, or None where no one has that number.
+            What was ended, or None if no user has that id.
 
         Raises:
-            StoreUnavailable: Repeat it, which is harmless.
+            StoreUnavailable: Try again; repeating is harmless.
         """
         return self.run(access.disconnect(self.context, _id_of(user)))
 
     def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
-        """Disable `user`, and erase all that is kept of them.
+        """Disable `user`, and erase all their data.
 
         Args:
-            user: Whom.
-            even_sealed: Erase tokens too that cannot be opened. Procore goes on honouring them.
+            user: The user, or their id.
+            even_sealed: Also erase tokens that cannot be opened. Procore keeps accepting them.
 
         Returns:
-            What became of it, or None where no one has that number.
+            What was ended, or None if no user has that id.
 
         Raises:
-            VaultSealed: The tokens cannot be opened. The user is disabled, and still there.
-            StoreUnavailable: Repeat it, which is harmless.
+            VaultSealed: The tokens cannot be opened. The user is disabled but not erased.
+            StoreUnavailable: Try again; repeating is harmless.
         """
         return self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
 
@@ -302,8 +304,8 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         """Return a client of Procore's API that acts for `user`; see `api.client_for`.
 
         Args:
-            user: Whose; a `User` brings the company that the person chose.
-            company_id: For `Procore-Company-Id`, instead of the chosen one.
+            user: The user, or their id. A `User` carries the company that the user chose.
+            company_id: The company for `Procore-Company-Id`, instead of the chosen one.
         """
         from procore_signin import api  # noqa: PLC0415  # httpx2 is loaded when it is used
 
@@ -339,7 +341,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
 
 @public_in("procore_signin")
 class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
-    """The front door for asyncio: Starlette, FastAPI, Django under ASGI.
+    """The async front door, for Starlette, FastAPI and Django under ASGI.
 
     Belongs to one event loop from opening to closing. Use it as an async context manager, or await
     `aclose()`.
@@ -357,11 +359,11 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         return await self._runner.run(flow)
 
     async def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
-        """Return an access token of `user` that can be used now; see `ProcoreSignIn`."""
+        """Return an access token of `user` that is valid now; see `ProcoreSignIn`."""
         return await self.run(fresh_tokens(self.context, _id_of(user), rejected=rejected))
 
     async def users(self, *, disabled: bool = False) -> AsyncIterator[User]:
-        """Return everyone who signed in, as `ProcoreSignIn.users`."""
+        """Return all users, as `ProcoreSignIn.users`."""
         after = 0
         while page := await self.run(_page_of_users(self.context, after)):
             after = page[-1].id
@@ -382,7 +384,7 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         return await self.run(access.disconnect(self.context, _id_of(user)))
 
     async def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
-        """Erase all that is kept of `user`, as `ProcoreSignIn.delete`."""
+        """Erase `user`, as `ProcoreSignIn.delete`."""
         return await self.run(access.delete(self.context, _id_of(user), even_sealed=even_sealed))
 
     async def end_sessions(self, user: User | int) -> int:

@@ -1,9 +1,10 @@
-"""The one place that knows about forks: what must not go over to a child is told here.
+"""Forks: objects that a child process must not share register here.
 
 After `os.fork` a child has the parent's memory and one of its threads. A socket would be shared by
-both, a lock that another thread held stays held forever, and work that another thread was doing
-is never finished. So whatever holds a socket, a thread, an event loop, a lock or a list of work
-under way registers here, and starts afresh in the child. `tests/test_forks.py` finds what does not.
+both, a lock that another thread held stays held forever, and work that another thread was doing is
+never finished. So every object that holds a socket, a thread, an event loop, a lock or a list of
+work under way registers here, and is reset in the child. `tests/test_forks.py` finds those that do
+not.
 """
 
 from __future__ import annotations
@@ -23,25 +24,25 @@ class Forkable(Protocol):
     """Something that a child must not share with its parent."""
 
     def after_fork(self) -> None:
-        """Begin anew in the child. Never close what the parent still uses."""
+        """Reset in the child. Never close what the parent still uses."""
 
 
 class Holding(Forkable, Protocol):
-    """Something that must be at rest while the process forks."""
+    """Something that must be idle while the process forks."""
 
     def before_fork(self) -> None:
-        """Come to rest, if a moment's patience is enough for that."""
+        """Become idle, if that takes only a moment."""
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Resume."""
 
 
 class _Forks:
-    """Whom to tell, in the order of their coming; before a fork in the opposite order.
+    """What to notify, in the order of registration; before a fork in reverse order.
 
-    The lock is held while the process forks: a caller that wants to register meanwhile waits, and
-    one fork happens at a time. It is reentrant, because a fork may happen in the middle of a fork,
-    in what someone does when told. Who rests then rests already, until the outermost is over.
+    The lock is held while the process forks: registering waits meanwhile, and only one fork happens
+    at a time. It is reentrant, because a fork handler may itself fork. Objects that are idle then
+    stay idle until the outermost fork is over.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class _Forks:
         number = id(each)
 
         def forget(gone: weakref.ref[Forkable]) -> None:
-            if self._known.get(number) is gone:  # another one may have its number by now
+            if self._known.get(number) is gone:  # another object may have its id by now
                 del self._known[number]
 
         with self._lock:
@@ -73,7 +74,7 @@ class _Forks:
         self._depth += 1
         for each in reversed(self._all()):
             if id(each) not in self._resting:
-                self._resting[id(each)] = each  # held, so that it is told afterwards as well
+                self._resting[id(each)] = each  # also notify it after the fork
                 _tell(each, "before_fork", trouble)
         _complain(trouble)
 
@@ -81,23 +82,23 @@ class _Forks:
         self._depth -= 1
         trouble: list[BaseException] = []
         while self._resting and not self._depth:
-            # One by one: a fork in the middle of that has the others rest still.
+            # One by one: during a nested fork, the others stay idle.
             _tell(self._resting.popitem()[1], "after_fork_in_parent", trouble)
         self._lock.release()
         _complain(trouble)
 
     def in_child(self) -> None:
         self.generation += 1
-        # A server that forks by itself may tell the child alone, as uWSGI does.
+        # A server with its own fork, such as uWSGI, may notify only the child.
         self._depth = max(0, self._depth - 1)
-        self._lock = threading.RLock()  # threads that waited for the old one do not exist here
+        self._lock = threading.RLock()  # threads that waited for the old lock do not exist here
         for _ in range(self._depth):
             self._lock.acquire()
         rested, self._resting = self._resting, {}
         trouble: list[BaseException] = []
         for each in self._all():
             _tell(each, "after_fork", trouble)
-        del rested  # not earlier: what no one else holds has to be abandoned before it ends
+        del rested  # not earlier: an object without other references must be abandoned first
         _complain(trouble)
 
     def _all(self) -> list[Forkable]:
@@ -116,7 +117,7 @@ def _tell(each: Forkable, what: str, trouble: list[BaseException]) -> None:
 
 
 def _complain(trouble: list[BaseException]) -> None:
-    """Raise the first; Python prints it, because no one can stop a fork."""
+    """Raise the first error; Python prints it, because a fork cannot be stopped."""
     if trouble:
         raise trouble[0]
 
@@ -126,42 +127,42 @@ _abandoned: Final[list[object]] = []
 
 
 def look_after(each: Forkable) -> None:
-    """Have `each` told when this process forks, for as long as it exists.
+    """Notify `each` when this process forks, for as long as it exists.
 
     Args:
-        each: Its `after_fork` is called in the child; `before_fork` and `after_fork_in_parent`,
-            where it has them, around the fork. What one raises keeps no other from being told.
+        each: Its `after_fork` is called in the child; `before_fork` and `after_fork_in_parent`, if
+            it has them, around the fork. An error in one does not stop the others.
     """
     _forks.add(each)
 
 
 def abandon(*inherited: object) -> None:
-    """Keep what a forked child inherited forever, never to be used or closed.
+    """Keep inherited objects forever in a forked child, never used and never closed.
 
-    Closing a connection would say goodbye to the server in the parent's name, and with SQLite harm
-    the parent's locks (sqlite.org/howtocorrupt.html §2.6).
+    Closing an inherited connection would end the parent's, and with SQLite release the parent's
+    locks (sqlite.org/howtocorrupt.html §2.6).
     """
     _abandoned.extend(each for each in inherited if each is not None)
 
 
 def is_a_child() -> bool:
-    """Whether this process was forked after it had imported us."""
+    """Return whether this process was forked after it had imported this module."""
     return _forks.generation > 0
 
 
 class Owned:
-    """Something that only the process that made it may use."""
+    """Something that only the process that created it may use."""
 
     def __init__(self) -> None:
         self._generation: Final = _forks.generation
 
     def inherited(self) -> bool:
-        """Return whether this process, or one that it descends from, was forked since then."""
+        """Return whether this process or an ancestor was forked since it was created."""
         return self._generation != _forks.generation
 
 
 class Lock:
-    """A lock for `with`. A child finds it free, unless the very thread that forked holds it.
+    """A lock for `with`. It is free in a child, unless the thread that forked holds it.
 
     That thread exists in the child as well, and releases it there. Reentrant.
 
@@ -180,7 +181,7 @@ class Lock:
     __exit__ = property(attrgetter("_lock.__exit__"))
 
     def after_fork(self) -> None:
-        """Be free of the threads that do not exist here."""
+        """Forget the threads that do not exist here."""
         if _gave_up(self._lock):
             self._lock.acquire()  # this thread holds it, and its block will release it
         else:
@@ -197,10 +198,10 @@ def _gave_up(lock: threading.RLock) -> bool:
 
 
 class Made(Generic[T]):
-    """As `functools.cached_property`, and made once also where threads meet.
+    """Like `functools.cached_property`, but computed only once across threads.
 
-    That of Python 3.11 has a lock that a child finds held forever, if another thread was making
-    something at the fork; that of later versions has none.
+    Python 3.11's has a lock that a child inherits held, if another thread was computing a value at
+    the fork; later versions have no lock.
     """
 
     def __init__(self, make: Callable[[Any], T]) -> None:
@@ -218,7 +219,7 @@ class Made(Generic[T]):
 
 
 class Event:
-    """As `threading.Event`; a child can set it and wait for it, whatever happened at the fork."""
+    """Like `threading.Event`, but always usable in a child."""
 
     __slots__ = ("__weakref__", "_event")
 
@@ -227,11 +228,11 @@ class Event:
         look_after(self)
 
     def is_set(self) -> bool:
-        """Return whether it was set."""
+        """Return whether it is set."""
         return self._event.is_set()
 
     def set(self) -> None:
-        """Let everyone go on who waits, and who will wait."""
+        """Wake all threads that wait, now and later."""
         self._event.set()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -239,7 +240,7 @@ class Event:
         return self._event.wait(timeout)
 
     def after_fork(self) -> None:
-        """Be free of the threads that do not exist here."""
+        """Forget the threads that do not exist here."""
         was_set, self._event = self._event.is_set(), threading.Event()
         if was_set:
             self._event.set()

@@ -1,7 +1,7 @@
-"""Public classes say where users import them from, not in which private module they are written.
+"""Give public classes the module that users import them from, not the private one.
 
-So a traceback, a pickle and a result of Celery name what a user can import, and what was pickled by
-one version can be read by the next, in which the private module may be another.
+So a traceback, a pickle and a Celery result name what a user can import, and a later version can
+read what this one pickled even if the private module has moved.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def public_in(module: str) -> Callable[[T], T]:
     """Return a decorator that gives a class its public module; `@dataclass` goes above it."""
 
     def move(kind: T) -> T:
-        # Now, because later they would be looked for in the public module, which has few names.
+        # Resolve now: later they would be looked up in the public module, which has few names.
         kind.__annotations__ = get_annotations(kind, eval_str=True)
         kind.__module__ = module
         return kind

@@ -1,7 +1,7 @@
-"""Procore's API for a person or a service account, through httpx2 clients.
+"""Procore's API for a user or a service account, through httpx2 clients.
 
-Get a client from a front door, `procore.api(user, company_id=…)`. Its bearer is always fresh and
-goes to the API origin of the environment only; what comes back is bounded in time and size.
+Get a client from a front door, `procore.api(user, company_id=…)`. It always sends a fresh token,
+only to the API origin of the environment, and limits the time and the size of each response.
 """
 
 from __future__ import annotations

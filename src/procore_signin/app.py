@@ -1,6 +1,6 @@
 """The ready application: the tutorial's pages, its settings and its server.
 
-The two functions are loaded when they are used: reading the settings needs no web framework.
+The two functions are loaded on first use: reading the settings needs no web framework.
 """
 
 from importlib import import_module

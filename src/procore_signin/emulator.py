@@ -1,7 +1,7 @@
 """A local Procore: log-in panel, consent, tokens and API, on this machine and in memory.
 
-It imports nothing of the client it is used to test but the table of environments, so that a
-mistake in one cannot hide behind the same mistake in the other.
+Of the client that it tests, it imports only the table of environments, so that a mistake in one
+cannot hide behind the same mistake in the other.
 """
 
 from __future__ import annotations

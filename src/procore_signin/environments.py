@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 EMULATOR_URL: Final = "http://127.0.0.1:4568"
-"""Where `procore-signin emulator` listens unless told otherwise. An address rather than
-`localhost`, so that a browser sees two sites and keeps their cookies apart, as with Procore."""
+"""Where `procore-signin emulator` listens by default. An address rather than `localhost`, so that a
+browser sees two sites and keeps their cookies apart, as with Procore."""
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -92,7 +92,7 @@ def by_name(name: str, *, emulator_url: str = EMULATOR_URL) -> Environment:
     """Return the environment called `name`.
 
     Raises:
-        ValueError: There is none of that name, or `emulator_url` is not on this machine.
+        ValueError: No environment has that name, or `emulator_url` is not on this machine.
     """
     if name == "emulator":
         return emulator(emulator_url)

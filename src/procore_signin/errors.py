@@ -2,13 +2,13 @@
 
 ```
 ProcoreSignInError
-├── SignInRefused         the person, Procore or we said no    → show why, offer to try again
+├── SignInRefused         the user, Procore or the app said no → show why, offer to try again
 ├── AttemptInvalid        unknown, expired, used, not ours   → start again; log it
 ├── GrantLost             the code or refresh token is dead    → ask for a new sign-in
 ├── ClientMisconfigured   Procore does not accept this client  → tell the operator
 ├── ProcoreUnavailable    no response, 5xx, 429                  → try again later
 ├── UnexpectedResponse    the response breaks the protocol       → report it
-├── StoreUnavailable      the database did not answer          → try again later
+├── StoreUnavailable      the database did not respond         → try again later
 ├── ApiError              a call to Procore's API did not succeed → see `procore_signin.api`
 ├── VaultSealed           a sealed value cannot be opened      → operator: wrong or retired key
 └── SettingsInvalid       settings are missing or wrong        → correct them all, start again
@@ -16,9 +16,9 @@ ProcoreSignInError
 
 No message, attribute or repr of these errors carries a secret or a response body.
 
-Each of them can be pickled and copied, a subclass of yours too: it comes out of a process pool, or
-out of a result back-end that pickles, as what it was. A back-end that keeps the class and the
-message alone, as Celery's with JSON does, gives that back, the attributes at their defaults.
+Each of them, and each subclass of yours, can be pickled and copied: it comes out of a process pool,
+or out of a result back-end that pickles, unchanged. A back-end that keeps only the class and the
+message, such as Celery's with JSON, returns those, with the attributes at their defaults.
 """
 
 from __future__ import annotations
@@ -58,16 +58,17 @@ class ProcoreSignInError(Exception):
     """Base of every error that procore-signin raises on purpose.
 
     Args:
-        message: What happened. Every class can be made of it alone: some job queues keep nothing
-            else of an error.
+        message: What happened. Every class can be made from the message alone: some job queues keep
+            nothing else of an error.
 
     Attributes:
-        code: A short word for the class, the same in every version: for programs, logs and metrics
-            that are not to know classes. A subclass of yours keeps it unless it has its own.
+        code: A short name for the class, the same in every version, for programs, logs and metrics
+            that do not know the classes. A subclass of yours inherits it unless it sets its own.
         error: The OAuth error code from the wire (RFC 6749 §4.1.2.1, §5.2), or None.
         error_description: The server's words, or None. Untrusted: escape before showing.
         hint: The cure, for a developer or an operator, or None.
-        request_id: Procore's `x-request-id` for the failing call, or None; tell it to support.
+        request_id: Procore's `x-request-id` for the failed request, or None. Quote it to Procore's
+            support.
     """
 
     code: ClassVar[str] = "procore_signin_error"
@@ -88,14 +89,13 @@ class ProcoreSignInError(Exception):
         self.request_id = request_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Tell pickle what this error is, instead of how to make it anew.
+        """Give pickle the state of this error, instead of constructor arguments.
 
-        `BaseException` would call the class with `args`, which says nothing of the arguments that
-        have names: the error could not be read where it arrives, and a process pool that reads one
-        like that is broken for good.
+        `BaseException` would call the class with `args`, which has no keyword arguments: the
+        receiver could not unpickle the error, and that breaks a process pool for good.
 
-        What cannot be pickled goes as its `repr`, a secret therefore as its label, and a cause as
-        its words. Tracebacks and `__context__` stay behind, as those of every exception do.
+        A value that cannot be pickled is replaced by its `repr` (a secret by its label), and a
+        cause by its message. Tracebacks and `__context__` are dropped, as for every exception.
         """
         state = {name: _portable(value) for name, value in _attributes(self).items()}
         state["args"] = tuple(map(_portable, self.args))
@@ -104,7 +104,7 @@ class ProcoreSignInError(Exception):
         return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]  # as pickle's own
 
     def __copy__(self) -> Self:
-        """Return the same error, with the same things in it, and no traceback yet."""
+        """Return the same error, with the same attributes and no traceback."""
         copy = type(self).__new__(type(self))
         copy.__setstate__(_attributes(self))
         copy.args = self.args
@@ -116,14 +116,16 @@ class ProcoreSignInError(Exception):
 
 
 def _attributes(error: ProcoreSignInError) -> dict[str, Any]:
-    """Return the attributes of `error`, those in slots of a subclass too."""
-    state: Any = error.__getstate__()  # of `object`: a dictionary, or that and the slots
+    """Return the attributes of `error`, including those in slots of a subclass."""
+    state: Any = (
+        error.__getstate__()
+    )  # `object` gives a dictionary, or a pair of dictionary and slots
     parts = state if isinstance(state, tuple) else (state,)
     return {name: value for part in parts if part for name, value in part.items()}
 
 
 class _ReadOnly:
-    """Stands for a read-only mapping while it is pickled, which pickle cannot do by itself."""
+    """Replaces a read-only mapping, which pickle cannot pickle, while it is pickled."""
 
     def __init__(self, mapping: Mapping[Any, Any]) -> None:
         self._entries: Final = dict(mapping)
@@ -133,11 +135,11 @@ class _ReadOnly:
 
 
 def _read_only(entries: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    return MappingProxyType(entries)  # pickle finds no name that leads to the class itself
+    return MappingProxyType(entries)  # pickle cannot find the class itself by name
 
 
 def _portable(value: object) -> object:
-    """Return `value` if another process can read it, or what stands for it there."""
+    """Return `value` if another process can read it, otherwise its replacement."""
     try:
         kept = _ReadOnly(value) if isinstance(value, MappingProxyType) else value
         pickle.loads(pickle.dumps(kept))  # noqa: S301  # written in the line itself
@@ -157,10 +159,10 @@ def _portable_cause(cause: BaseException | None) -> BaseException | None:
 
 
 class SignInRefused(ProcoreSignInError):
-    """The person, Procore or this application said no. Show why and offer to try again.
+    """The user, Procore or this application said no. Show why and offer to try again.
 
     Attributes:
-        reason: Why, in words of this application's for the person to read, or None.
+        reason: Why, in this application's own words, to be shown to the user, or None.
     """
 
     code = "sign_in_refused"
@@ -210,7 +212,7 @@ class AttemptInvalid(ProcoreSignInError):
 
 
 class GrantLost(ProcoreSignInError):
-    """Procore no longer honours the code or the refresh token. Ask the person to sign in again."""
+    """Procore no longer accepts the code or the refresh token. Ask the user to sign in again."""
 
     code = "grant_lost"
 
@@ -222,12 +224,12 @@ class ClientMisconfigured(ProcoreSignInError):
 
 
 class ProcoreUnavailable(ProcoreSignInError):
-    """Procore did not answer, or answered 429 or 5xx. Try again later.
+    """Procore did not respond, or responded with 429 or 5xx. Try again later.
 
     Attributes:
         retry_after: Seconds to wait, as the server asked, or None.
-        ambiguous: True when the request may have been carried out although no response came, also
-            where no one says.
+        ambiguous: True when Procore may have carried out the request although no response came, or
+            when that is unknown.
     """
 
     code = "procore_unavailable"
@@ -255,13 +257,13 @@ class ProcoreUnavailable(ProcoreSignInError):
 
 
 class UnexpectedResponse(ProcoreSignInError):
-    """The response breaks the protocol. Report it: the message names the rule, never the body."""
+    """The response breaks the protocol. Report it. The message names the rule, never the body."""
 
     code = "unexpected_response"
 
 
 class StoreUnavailable(ProcoreSignInError):
-    """The database did not answer or refused the work. Nothing was half done; try again later.
+    """The database did not respond or refused the work. Nothing was half done. Try again later.
 
     Attributes:
         reason: A word for the cause, such as `silent`, `read_only`, `full`, `refused` or `locked`,
@@ -303,9 +305,9 @@ class ApiError(ProcoreSignInError):
     """Base of every error of a call to Procore's API.
 
     Attributes:
-        status: The HTTP status, or None when there is no response.
-        method: Such as `GET`.
-        path: The path without the query, which may hold personal data.
+        status: The HTTP status, or None when no response came.
+        method: The request's method, such as `GET`.
+        path: The request's path, without the query, which may hold personal data.
         error_description: Procore's words, cleaned and bounded, or None. Escape before showing.
     """
 
@@ -349,16 +351,16 @@ class NotConnected(ApiError):
 
 
 class Forbidden(ApiError):
-    """The person, or the service account, has no permission for this in Procore (403).
+    """The user, or the service account, has no permission for this in Procore (403).
 
-    Tell the person to ask an administrator of the company for it.
+    Tell the user to ask an administrator of the company for it.
     """
 
     code = "api_forbidden"
 
 
 class NotFound(ApiError):
-    """There is no such thing, or the person may not know of it (404, 410). Tell them so."""
+    """It does not exist, or Procore hides it from the user (404, 410). Tell the user."""
 
     code = "api_not_found"
 
@@ -367,7 +369,7 @@ class Invalid(ApiError):
     """Procore does not accept the request as it is (400, 422 and other 4xx). Correct it.
 
     Attributes:
-        fields: What Procore said of each field, where it did so.
+        fields: What Procore said about each field, by field name; empty if it named none.
     """
 
     code = "api_invalid"
@@ -380,7 +382,7 @@ class Invalid(ApiError):
 
 
 class Conflict(ApiError):
-    """It changed meanwhile, or there is one already (409). Read it again, then decide."""
+    """It has changed meanwhile, or it already exists (409). Read it again, then decide."""
 
     code = "api_conflict"
 
@@ -404,7 +406,7 @@ class SettingsInvalid(ProcoreSignInError):
     """Settings are missing or wrong. Correct them: `problems` names each, with its cure.
 
     Args:
-        problems: Every one; or the message of such an error, where nothing else was kept of it.
+        problems: All of them, or the message of such an error when nothing else of it was kept.
     """
 
     code = "settings_invalid"

@@ -1,12 +1,12 @@
-"""What happened, under fixed names: the audit trail of sign-ins, sessions and tokens.
+"""Events under fixed names: the audit trail of sign-ins, sessions and tokens.
 
 Each event is one record of the standard library's logger `procore_signin`: the message is the
-event's name, and `record.fields` holds its facts. No field ever carries a code, a state, a token,
-a cookie, an e-mail address or a query (row O1); control characters in text are replaced, so that
-no one can forge a line (row O2).
+event's name, and `record.fields` holds its fields. No field ever carries a code, a state, a token,
+a cookie, an e-mail address or a query (row O1); control characters in text are replaced, so that no
+one can forge a line (row O2).
 
-What a stranger can cause as often as they like fills no disk: of each kind, so many lines a minute
-are written in each process, and one that says how many were left out (row O9). Listeners hear all.
+Events that anyone can cause cannot fill a disk: each process writes a limited number of lines of
+each kind a minute, and one line with the number left out (row O9). Listeners get every event.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Field = str | int | float | bool | None
 
 
 class Event(StrEnum):
-    """The events. A name, once published, keeps its meaning."""
+    """The events. A published name keeps its meaning."""
 
     SIGN_IN_SUCCEEDED = "sign_in.succeeded"
     SIGN_IN_JOINED = "sign_in.joined"
@@ -105,7 +105,7 @@ _BY_ANYBODY: Final = {
     Event.RATE_LIMITED,
     Event.CONNECTIONS_CLOSED,
 }
-"""What costs a stranger one request, and no more."""
+"""Events that anyone can cause with a single request."""
 
 LINES_PER_MINUTE: Final = 60
 _WINDOW_SECONDS: Final = 60.0
@@ -113,13 +113,13 @@ _TELL_SECONDS: Final = 10.0
 
 
 class Ration:
-    """Admits so many lines of a kind in a minute, and tells how many it left out.
+    """Admits a limited number of lines of each kind a minute, and reports how many it left out.
 
     Args:
-        tell: Called with a kind, and how many of it were left out since it was told last.
-        most: Lines of each kind in a minute.
+        tell: Called with a kind, and the number of its lines left out since the last call.
+        most: The number of lines of each kind a minute.
         clock: Returns seconds; only differences matter.
-        later: Calls a function after so many seconds.
+        later: Calls a function after a number of seconds.
     """
 
     def __init__(
@@ -138,13 +138,15 @@ class Ration:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Begin anew: what was left out in the parent, the parent tells."""
+        """Start again from zero: the parent reports what it left out."""
         self._lock = threading.Lock()
-        self._windows: dict[str, tuple[float, int]] = {}  # when it began, and lines since
+        self._windows: dict[
+            str, tuple[float, int]
+        ] = {}  # start of the minute, and lines since then
         self._left_out: dict[str, int] = {}
 
     def admits(self, kind: str) -> bool:
-        """Count a line of `kind`, one of a few words, and say whether to write it."""
+        """Count a line of `kind`, one of a small set, and return whether to write it."""
         now = self._clock()
         with self._lock:
             began, seen = self._windows.get(kind, (now, 0))
@@ -160,7 +162,7 @@ class Ration:
         return False
 
     def tell(self) -> None:
-        """Tell what was left out since this was told last."""
+        """Report what was left out since the last report."""
         with self._lock:
             told, self._left_out = self._left_out, {}
         for kind, count in told.items():
@@ -178,7 +180,7 @@ def _tell_left_out(kind: str, count: int) -> None:
 
 
 lines: Final = Ration(_tell_left_out)
-"""How much of what anyone can cause this process writes."""
+"""Limits how many lines anyone can make this process write."""
 
 atexit.register(lines.tell)
 
@@ -188,10 +190,10 @@ _listeners: Final[list[Listener]] = []
 
 
 def listen(listener: Listener) -> Callable[[], None]:
-    """Have `listener` called with each event and its fields, on the thread that emits it.
+    """Call `listener` with each event and its fields, on the thread that emits the event.
 
     Returns:
-        A function that ends it.
+        A function that removes the listener.
     """
     _listeners.append(listener)
     return lambda: _listeners.remove(listener)
@@ -210,7 +212,7 @@ def emit(event: Event, **fields: Field) -> None:
 
 
 def _one_line(value: Field) -> Field:
-    """Replace what could start a new line or move the cursor in someone's terminal."""
+    """Replace characters that could start a new line or move the cursor in a terminal."""
     if isinstance(value, str):
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value[:256])
     return value

@@ -1,7 +1,7 @@
 """pytest's fixture `procore_emulator`: a local Procore for each test that asks for one.
 
-pytest loads this module by itself wherever the package is installed, so it imports nothing of the
-emulator before a test asks for it.
+pytest loads this module wherever the package is installed, so it imports the emulator only when a
+test uses the fixture.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         "procore_emulator(**options): how the emulator of this test behaves: fields of "
@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def procore_emulator_options() -> dict[str, Any]:
-    """How every emulator behaves: override it in a conftest.py, or mark single tests."""
+    """The options of every emulator: override them in a conftest.py, or mark single tests."""
     return {}
 
 
@@ -42,12 +42,12 @@ def procore_emulator(
 ) -> Iterator[Emulator]:
     """A local Procore that lives as long as the test.
 
-    It answers on a socket of its own at `procore_emulator.url`, and in the test's process as the
-    ASGI application `procore_emulator.app`; both are one server with one state. Everything a test
-    may do to it is a method of the handle: `approve`, `advance`, `fault`, `revoke`, `requests`, …
+    It listens on its own socket at `procore_emulator.url`, and is also the ASGI application
+    `procore_emulator.app` in the test's process; both share one state. A test controls it by the
+    methods of the handle: `approve`, `advance`, `fault`, `revoke`, `requests`, …
 
-    Its options are those of the fixture `procore_emulator_options`, then those of the nearest
-    marker `@pytest.mark.procore_emulator(...)`.
+    Its options come from the fixture `procore_emulator_options`, then from the nearest marker
+    `@pytest.mark.procore_emulator(...)`.
 
     Raises:
         ValueError: An option is wrong, or the seed file does not work.

@@ -50,7 +50,7 @@ def test_P3_a_chain_of_redirects_is_followed_to_its_end_and_no_longer(
     client = world.client()
 
     assert b"it" == client.download(pointing_to(world, f"{storage.origin}/a"))
-    with pytest.raises(UnexpectedAnswer, match="leads on and on"):
+    with pytest.raises(UnexpectedAnswer, match="leads through too many redirects"):
         client.download(pointing_to(world, f"{endless.origin}/"))
     assert len(endless.requests) == 5
 
@@ -76,7 +76,7 @@ def test_P3_a_chain_of_redirects_is_followed_to_its_end_and_no_longer(
 )
 def test_P3_beside_the_real_procore_a_file_is_at_a_public_https_address_only(place: str) -> None:
     response = moved(place, "https://api.procore.com")
-    with pytest.raises(UnexpectedAnswer, match=r"leads where|no address"):
+    with pytest.raises(UnexpectedAnswer, match=r"leads to"):
         _next(response, response.extensions[ROUTE])
 
 
@@ -115,7 +115,7 @@ def test_P3_N5_a_file_is_never_at_what_is_no_name_of_the_public_dns(host: str, o
     response = moved(f"https://{host}/1", origin)
     if origin.startswith("http:") and host.lower().replace("。", ".") in LOCAL:
         return  # beside a local Procore
-    with pytest.raises(UnexpectedAnswer, match=r"leads where|no address"):
+    with pytest.raises(UnexpectedAnswer, match=r"leads to"):
         _next(response, response.extensions[ROUTE])
 
 

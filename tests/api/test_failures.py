@@ -96,7 +96,7 @@ def test_each_status_asks_for_its_own_decision(status: int, kind: type[ApiError]
 
     assert kind is type(error)
     assert (status, "GET", "/rest/v1.0/a") == (error.status, error.method, error.path)
-    assert f"GET /rest/v1.0/a was answered {status}: Fake words" == str(error)
+    assert f"GET /rest/v1.0/a got status {status}: Fake words" == str(error)
     assert ("Fake words", "req-1") == (error.error_description, error.request_id)
 
 
@@ -155,7 +155,7 @@ def test_words_are_found_in_every_shape(body: Any, words: str) -> None:
 def test_a_page_of_html_is_not_quoted() -> None:
     error = failure(502, b"anything <b>bold</b>", content_type="text/html; charset=utf-8")
 
-    assert "GET /rest/v1.0/a was answered 502" == str(error)
+    assert "GET /rest/v1.0/a got status 502" == str(error)
 
 
 def test_fields_are_told_apart() -> None:
@@ -299,7 +299,7 @@ def test_an_answer_that_was_not_read_still_says_its_status() -> None:
         request=httpx2.Request("GET", "https://api.procore.com/rest/v1.0/a"),
     )
 
-    with pytest.raises(NotFound, match=r"was answered 404$"):
+    with pytest.raises(NotFound, match=r"got status 404$"):
         raise_for_procore(response)
 
 

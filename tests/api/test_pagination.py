@@ -256,10 +256,10 @@ def test_no_content_is_an_empty_list(
 @pytest.mark.parametrize(
     ("body", "what"),
     [
-        (b"{}", "is no list"),
-        (b'{"data":{}}', "is no list"),
-        (b'"text"', "is no list"),
-        (b"null", "is no list"),
+        (b"{}", "is not a list"),
+        (b'{"data":{}}', "is not a list"),
+        (b'"text"', "is not a list"),
+        (b"null", "is not a list"),
         (b"", "is not JSON"),
         (b"<html>", "is not JSON"),
         (b"[1,", "is not JSON"),

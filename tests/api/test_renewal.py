@@ -72,7 +72,7 @@ def test_R9_always_401_costs_two_calls_and_one_refresh(world: World) -> None:
 
     assert [200, 401, 401] == world.statuses(ME)
     assert world.token_requests == 1
-    with pytest.raises(Unauthorized, match=r"GET /rest/v1\.0/me was answered 401"):
+    with pytest.raises(Unauthorized, match=r"GET /rest/v1\.0/me got status 401"):
         raise_for_procore(response)
 
 

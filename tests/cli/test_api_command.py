@@ -115,7 +115,7 @@ def test_a_body_is_made_of_fields_and_its_refusal_told_by_the_status(terminal: T
     assert json.loads(sent.request_body) == {"thing": {"name": "007", "count": 7}, "ids": [1, 2]}
     assert done.status == 4
     assert json.loads(done.out)["message"] == "Resource not found"
-    assert "was answered 404" in done.err
+    assert "got status 404" in done.err
 
 
 @pytest.mark.parametrize("place", ["file", "-"])
@@ -152,9 +152,9 @@ def test_a_head_prints_nothing_but_what_is_asked_for(terminal: Terminal) -> None
 @pytest.mark.parametrize(
     ("route", "kind", "settings", "status", "words"),
     [
-        ("/rest/*", "status", {"status": 422}, 4, "was answered 422"),
-        ("/rest/*", "status", {"status": 403}, 4, "was answered 403"),
-        ("/rest/*", "status", {"status": 500}, 5, "was answered 500"),
+        ("/rest/*", "status", {"status": 422}, 4, "got status 422"),
+        ("/rest/*", "status", {"status": 403}, 4, "got status 403"),
+        ("/rest/*", "status", {"status": 500}, 5, "got status 500"),
         ("/rest/*", "drop-before-commit", {}, 5, ""),
         ("/rest/*", "redirect", {}, 1, "Redirects are not followed"),
         ("/rest/*", "rate-limit", {}, 0, ""),

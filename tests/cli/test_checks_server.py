@@ -98,7 +98,7 @@ def test_a_client_that_is_not_accepted_is_a_problem_whatever_the_status(status: 
 def test_a_client_that_may_not_use_the_grant_is_a_problem(code: str) -> None:
     finding = token_findings(response(400, {"error": code}))["client"]
 
-    assert (finding.level, finding.why) == ("problem", f"It answered {code}.")
+    assert (finding.level, finding.why) == ("problem", f"It responded with {code}.")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -119,7 +119,7 @@ def test_tokens_for_a_made_up_code_are_a_problem() -> None:
 def test_an_answer_that_is_not_procores_is_a_problem(body: object) -> None:
     finding = token_findings(response(200, body))["client"]
 
-    assert (finding.level, "does not answer as Procore does" in finding.what) == ("problem", True)
+    assert (finding.level, "does not respond as Procore does" in finding.what) == ("problem", True)
 
 
 def test_a_server_that_is_not_reached_is_one_problem() -> None:

@@ -51,7 +51,7 @@ def test_a_stop_before_it_is_ready_ends_the_wait(program: Program) -> None:
 def test_a_program_that_ends_before_it_is_ready_is_told(program: Program) -> None:
     failed = failure_of(replace(program, arguments=("emulator", "--no-such-option")))
 
-    assert failed.what == "The emulator ended by itself."
+    assert failed.what == "The emulator ended unexpectedly."
     assert "exit status is 2" in failed.why
 
 
@@ -61,7 +61,7 @@ def test_a_program_that_never_answers_is_given_up(
     monkeypatch.setattr(children, "READY_SECONDS", 0.3)
     failed = failure_of(replace(program, address=("127.0.0.1", free_port())))
 
-    assert "does not answer" in failed.what
+    assert "does not respond" in failed.what
 
 
 def test_a_program_that_will_not_stop_is_killed(

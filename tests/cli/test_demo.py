@@ -113,7 +113,7 @@ def test_when_one_of_the_two_dies_the_other_is_stopped_and_it_says_which(
 
     name = {"serve": "application", "emulator": "emulator"}[victim]
     assert (status, wait_until_gone(below, 5)) == (1, set())
-    assert f"The {name} ended by itself." in demo.running.said
+    assert f"The {name} ended unexpectedly." in demo.running.said
 
 
 def test_a_taken_port_is_told_before_anything_starts(command: Command) -> None:
@@ -131,7 +131,7 @@ def test_an_application_that_cannot_start_ends_the_demo_with_its_words(command: 
     done = command.process(*FREE)
 
     assert done.status == 1
-    assert "The application ended by itself." in done.err
+    assert "The application ended unexpectedly." in done.err
     assert "is damaged, or is no database" in done.err
 
 

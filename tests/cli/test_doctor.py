@@ -142,7 +142,7 @@ def test_a_file_that_is_no_text_is_one_of_the_problems(tmp_path: Path) -> None:
 def test_a_host_in_place_of_an_environment_is_understood(written: str, meant: str) -> None:
     findings = look({"PROCORE_ENVIRONMENT": written})
 
-    assert findings[0].cure == f"A name is wanted, not a host: PROCORE_ENVIRONMENT={meant}"
+    assert findings[0].cure == f"Write a name, not a host: PROCORE_ENVIRONMENT={meant}"
 
 
 def test_a_host_that_is_not_procores_is_not_guessed_at() -> None:
@@ -333,9 +333,9 @@ def test_the_command_tells_people_what_why_and_the_cure(
     shown = command("doctor", **settings | {"PROCORE_CLIENT_SECRET": "wrong"}).out
 
     assert "problem  client: Procore (emulator) does not accept" in shown
-    assert "Why:  It answered invalid_client" in shown
+    assert "Why:  It responded with invalid_client" in shown
     assert "Cure: Copy the client id and the client secret again" in shown
-    assert shown.endswith("1 problem to cure before anyone can sign in.\n")
+    assert shown.endswith("1 problem to fix before users can sign in.\n")
 
 
 def test_a_warning_alone_ends_with_0(command: Command, settings: Settings) -> None:

@@ -150,6 +150,17 @@ def test_a_folder_that_was_moved_gets_a_new_environment(place: Place) -> None:
     assert place.done() == ["venv", "app.txt", "-e ."]
 
 
+def test_an_environment_that_is_a_link_is_left_alone(place: Place, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "kept").touch()
+    (place.folder / ".venv").symlink_to(shared)
+
+    status, words = place.run()
+    assert (status, list(shared.iterdir())) == (1, [shared / "kept"])
+    assert ".venv is a link" in words
+
+
 def test_an_environment_whose_python_is_gone_is_made_again(place: Place) -> None:
     place.run()
     place.done()

@@ -92,7 +92,7 @@ def test_V3_a_key_that_only_opens_is_put_behind_and_promoted_later(command: Comm
     assert (promoted.status, ring(keys_in(command.folder)).ids) == (0, (new, "old"))
     assert "procore-signin keys rotate" in promoted.out
     assert '"event": "key.promoted"' in promoted.err
-    assert (again.status, "active one already" in again.out) == (0, True)
+    assert (again.status, "already the active one" in again.out) == (0, True)
     assert ring(keys_in(command.folder)).ids == (new, "old")
 
 
@@ -193,8 +193,8 @@ def test_V3_a_rotation_seals_everything_anew_and_the_old_key_can_go(command: Com
     retired = command("keys", "retire", "old", "--yes")
 
     assert (rotated.status, again.status, retired.status) == (0, 0, 0)
-    assert "250 token sets sealed anew with the key new." in rotated.out
-    assert "Sealing anew: 100 of 250\n" in rotated.err
+    assert "250 token sets sealed again with the key new." in rotated.out
+    assert "Sealing again: 100 of 250\n" in rotated.err
     assert '"event": "key.rewrapped"' in rotated.err
     assert json.loads(again.out) == {
         "key": "new",
@@ -220,7 +220,7 @@ def test_V3_a_rotation_that_is_killed_loses_nothing_and_is_finished_by_the_next(
     add_many(command.folder, MANY, OLD)
 
     running = command.start("keys", "rotate")
-    running.read_until(rf"Sealing anew: \d+ of {MANY}\n")
+    running.read_until(rf"Sealing again: \d+ of {MANY}\n")
     running.stop(signal.SIGKILL)
 
     store = store_in(command.folder, NEW, OLD)
@@ -256,7 +256,7 @@ def test_V4_what_cannot_be_opened_is_named_and_left_and_fails_the_rotation(
     document = json.loads(command("keys", "rotate", "--json").out)
 
     assert done.status == 1
-    assert "28 token sets sealed anew" in done.out
+    assert "28 token sets sealed again" in done.out
     assert "2 token sets cannot be opened" in done.out
     assert re.findall(r"^  user (\d+)$", done.out, re.MULTILINE) == ["7", "21"]
     assert "older setting" not in done.err
@@ -280,7 +280,7 @@ def test_at_a_terminal_a_bar_shows_how_far_it_is(command: Command) -> None:
     os.close(terminal)
     seen = ""
     try:
-        while "sealed anew with" not in seen:
+        while "sealed again with" not in seen:
             ready, _, _ = select.select([person], [], [], 20)
             assert ready, seen
             seen += os.read(person, 4096).decode(errors="replace")
@@ -290,7 +290,7 @@ def test_at_a_terminal_a_bar_shows_how_far_it_is(command: Command) -> None:
         process.wait()
         os.close(person)
 
-    assert re.search(r"Sealing anew.*250/250", seen)
+    assert re.search(r"Sealing again.*250/250", seen)
 
 
 def test_V3_a_key_in_use_is_not_retired(command: Command) -> None:

@@ -33,7 +33,7 @@ ENDING = [
     ("keys list", 0, "old"),
     ("keys generate", 0, "Made the key"),
     ("keys promote new", 0, "new"),
-    ("keys rotate", 0, "sealed anew"),
+    ("keys rotate", 0, "sealed again"),
     ("keys retire new --yes", 0, "new"),
     ("purge", 0, "had expired"),
     ("db upgrade", 0, "up to date"),

@@ -99,7 +99,7 @@ def test_I2_an_email_that_several_have_lists_them_and_nothing_is_done(
     done = command("users", "disable", "--email", "ann@example.com", "--yes")
 
     assert done.status == 1
-    assert "Several people" in done.err
+    assert "Several users" in done.err
     for each in (people[0], people[2]):
         assert f"\n{each.id} " in done.err
         now = store.user(each.id)

@@ -113,7 +113,7 @@ def test_a_person_without_a_name_has_none() -> None:
 
 @pytest.mark.parametrize("name", [7, True, ["Carl"], {"first": "Carl"}])
 def test_I6_a_name_that_is_no_text_is_refused(name: object) -> None:
-    with pytest.raises(UnexpectedResponse, match="name that is no text"):
+    with pytest.raises(UnexpectedResponse, match="name that is not text"):
         parse_me_response(answer(name=name), NOW)
 
 

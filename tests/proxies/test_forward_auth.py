@@ -16,7 +16,7 @@ from procore_signin._store.records import Session
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.forward_auth import ForwardAuthEndpoint
 from procore_signin._web.http.limits import RateLimit
-from procore_signin._web.http.messages import Answer
+from procore_signin._web.http.messages import BrowserResponse
 from procore_signin._web.router import Paths, Router
 from procore_signin.errors import StoreUnavailable
 
@@ -54,17 +54,17 @@ def browser(door: ProcoreSignIn, clock: Clock) -> Browser:
     return Browser(door, router)
 
 
-def identity(answer: Answer) -> dict[str, str]:
-    return {name: value for name, value in answer.headers if name.startswith("x-procore-")}
+def identity(response: BrowserResponse) -> dict[str, str]:
+    return {name: value for name, value in response.headers if name.startswith("x-procore-")}
 
 
 def test_a_live_session_is_answered_with_who_it_is(browser: Browser) -> None:
     browser.sign_in("/signin")
 
-    answer = browser.get(VERIFY)
+    response = browser.get(VERIFY)
 
-    assert (answer.status, answer.body, answer.page) == (200, b"", None)
-    assert identity(answer) == {
+    assert (response.status, response.body, response.page) == (200, b"", None)
+    assert identity(response) == {
         "x-procore-user-id": "1",
         "x-procore-id": "11111",
         "x-procore-email": "joecontractor@procore.com",
@@ -99,23 +99,23 @@ def test_A9_I6_names_and_addresses_are_data_in_a_header(
 
 
 def test_nobody_signed_in_is_401_with_the_way_to_sign_in_and_back(browser: Browser) -> None:
-    answer = browser.ask(
+    response = browser.ask(
         "GET", VERIFY, headers={"x-forwarded-uri": "/reports?a=1&b=2", "x-forwarded-method": "GET"}
     )
 
-    assert (answer.status, identity(answer)) == (
+    assert (response.status, identity(response)) == (
         401,
         {"x-procore-sign-in": "http://localhost:4567/signin?return_to=/reports%3Fa%3D1%26b%3D2"},
     )
 
 
 def test_a_proxy_that_shows_the_answer_as_it_is_gets_a_redirect(browser: Browser) -> None:
-    answer = browser.ask(
+    response = browser.ask(
         "GET", f"{VERIFY}?signed-out=redirect", headers={"x-forwarded-uri": "/reports"}
     )
 
-    assert answer.status == 303
-    assert header(answer, "location") == "http://localhost:4567/signin?return_to=/reports"
+    assert response.status == 303
+    assert header(response, "location") == "http://localhost:4567/signin?return_to=/reports"
 
 
 def test_the_way_back_is_one(browser: Browser) -> None:
@@ -130,18 +130,18 @@ def test_the_way_back_is_one(browser: Browser) -> None:
 def test_a_program_gets_401_and_no_way(browser: Browser, query: str) -> None:
     headers = {"accept": "application/json", "x-forwarded-uri": "/reports"}
 
-    answer = browser.ask("GET", VERIFY + query, headers=headers)
+    response = browser.ask("GET", VERIFY + query, headers=headers)
 
-    assert (answer.status, identity(answer), header(answer, "location")) == (401, {}, None)
+    assert (response.status, identity(response), header(response, "location")) == (401, {}, None)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_what_was_posted_is_not_come_back_to(browser: Browser, method: str) -> None:
     headers = {"x-forwarded-uri": "/reports", "x-forwarded-method": method}
 
-    answer = browser.ask("GET", VERIFY, headers=headers)
+    response = browser.ask("GET", VERIFY, headers=headers)
 
-    assert header(answer, "x-procore-sign-in") == "http://localhost:4567/signin"
+    assert header(response, "x-procore-sign-in") == "http://localhost:4567/signin"
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ def test_A8_A9_A10_the_way_back_never_leads_elsewhere(browser: Browser, wanted: 
         "host": "evil.example",
     }
 
-    answer = browser.ask("GET", VERIFY, headers=headers)
+    response = browser.ask("GET", VERIFY, headers=headers)
 
-    assert header(answer, "x-procore-sign-in") == "http://localhost:4567/signin"
-    assert "evil" not in repr(answer.headers)
+    assert header(response, "x-procore-sign-in") == "http://localhost:4567/signin"
+    assert "evil" not in repr(response.headers)
 
 
 @pytest.mark.parametrize("state", ["signed in", "signed out", "unknown", "twice"])
@@ -177,14 +177,14 @@ def test_K7_no_cookie_is_set_nothing_is_stored_and_no_origin_may_read(
         "twice": f"{pair}; {pair}",
     }[state]
 
-    answer = browser.ask("GET", VERIFY, cookie=cookie)
+    response = browser.ask("GET", VERIFY, cookie=cookie)
 
-    assert answer.status == (200 if state == "signed in" else 401)
-    assert answer.cookies == ()
-    assert header(answer, "cache-control") == "no-store"
-    assert "Cookie" in str(header(answer, "vary"))
-    assert header(answer, "cross-origin-resource-policy") == "same-origin"
-    assert header(answer, "access-control-allow-origin") is None
+    assert response.status == (200 if state == "signed in" else 401)
+    assert response.cookies == ()
+    assert header(response, "cache-control") == "no-store"
+    assert "Cookie" in str(header(response, "vary"))
+    assert header(response, "cross-origin-resource-policy") == "same-origin"
+    assert header(response, "access-control-allow-origin") is None
 
 
 def test_K3_a_session_that_came_twice_is_none(browser: Browser) -> None:
@@ -246,9 +246,9 @@ def test_S7_when_the_store_fails_nobody_is_let_in_and_nobody_sent_away(
         raise StoreUnavailable("The database is down")
 
     monkeypatch.setattr(Store, "session", fail)
-    answer = browser.get(VERIFY)
+    response = browser.get(VERIFY)
 
-    assert (answer.status, identity(answer), answer.cookies) == (503, {}, ())
+    assert (response.status, identity(response), response.cookies) == (503, {}, ())
 
 
 def test_what_is_no_session_is_never_looked_for_by_its_own_name(browser: Browser) -> None:

@@ -64,12 +64,12 @@ def test_O4_without_a_list_the_peer_is_the_client() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("10.0.0.0/33", "no address and no network"),
-        ("10.0.0.1/8", "no address and no network"),
-        ("localhost", "no address and no network"),
-        ("10.0.0.1 10.0.0.2", "no address and no network"),
-        ("0.0.0.0/0", "trusts everyone"),
-        ("127.0.0.1, ::/0", "trusts everyone"),
+        ("10.0.0.0/33", "neither an address nor a network"),
+        ("10.0.0.1/8", "neither an address nor a network"),
+        ("localhost", "neither an address nor a network"),
+        ("10.0.0.1 10.0.0.2", "neither an address nor a network"),
+        ("0.0.0.0/0", "trusts all addresses"),
+        ("127.0.0.1, ::/0", "trusts all addresses"),
     ],
 )
 def test_O4_a_list_that_would_trust_anybody_by_mistake_is_refused(text: str, words: str) -> None:
@@ -95,7 +95,7 @@ def test_a_wrong_list_is_named_with_its_cure() -> None:
     problem = invalid.value.problems[0]
     assert (problem.setting, problem.what) == (
         "PROCORE_TRUSTED_PROXIES",
-        "has an entry that is no address and no network",
+        "has an entry that is neither an address nor a network",
     )
 
 

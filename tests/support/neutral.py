@@ -12,7 +12,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._web.company import CompanyEndpoints
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.limits import RateLimit
-from procore_signin._web.http.messages import Answer, BrowserRequest, Page
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, Page
 from procore_signin._web.router import Paths, Router
 
 
@@ -48,7 +48,7 @@ class Browser:
         form: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         cookie: str | None = None,
-    ) -> Answer:
+    ) -> BrowserResponse:
         path, _, query = target.partition("?")
         sent = {
             "host": "localhost:4567",
@@ -71,22 +71,22 @@ class Browser:
             request_id="f00dfeed0001",
             read_body=lambda _: urlencode(form or {}).encode(),
         )
-        answer = self.door.run(self.router.answer(request))
-        raw = self.router.headers(answer)
+        response = self.door.run(self.router.respond(request))
+        raw = self.router.headers(response)
         told = tuple((name.decode(), value.decode("latin-1")) for name, value in raw)
-        answer = replace(answer, headers=told)
+        response = replace(response, headers=told)
         if self.accepts_cookies:
-            self._keep(answer)
-        return answer
+            self._keep(response)
+        return response
 
-    def get(self, target: str, **more: object) -> Answer:
+    def get(self, target: str, **more: object) -> BrowserResponse:
         return self.ask("GET", target, **more)  # type: ignore[arg-type]
 
-    def post(self, target: str, **more: object) -> Answer:
+    def post(self, target: str, **more: object) -> BrowserResponse:
         return self.ask("POST", target, **more)  # type: ignore[arg-type]
 
-    def _keep(self, answer: Answer) -> None:
-        for cookie in answer.cookies:
+    def _keep(self, response: BrowserResponse) -> None:
+        for cookie in response.cookies:
             pair, *attributes = cookie.split("; ")
             name, _, value = pair.partition("=")
             if "Max-Age=0" in attributes:
@@ -100,24 +100,24 @@ class Browser:
         url = str(values.get("sign_up_url") or values.get("sign_in_url"))
         return parse_qs(urlsplit(url).query)["state"][0]
 
-    def sign_in(self, page: str = "/") -> Answer:
+    def sign_in(self, page: str = "/") -> BrowserResponse:
         """Go through a whole sign-in and return the callback's answer."""
         return self.get(f"/callback?code=fake-code&state={self.begin(page)}")
 
 
-def page_of(answer: Answer) -> Page:
-    """Return the page of `answer`, which must have one."""
-    assert answer.page is not None, answer
-    return answer.page
+def page_of(response: BrowserResponse) -> Page:
+    """Return the page of `response`, which must have one."""
+    assert response.page is not None, response
+    return response.page
 
 
-def header(answer: Answer, name: str) -> str | None:
-    """Return a header of `answer`, or None."""
-    return dict(answer.headers).get(name)
+def header(response: BrowserResponse, name: str) -> str | None:
+    """Return a header of `response`, or None."""
+    return dict(response.headers).get(name)
 
 
-def title(answer: Answer) -> str:
-    """Return the title of the problem that `answer` shows."""
-    assert answer.page is not None
-    assert answer.page.name == "problem", answer.page.name
-    return str(answer.page.values["title"])
+def title(response: BrowserResponse) -> str:
+    """Return the title of the problem that `response` shows."""
+    assert response.page is not None
+    assert response.page.name == "problem", response.page.name
+    return str(response.page.values["title"])

@@ -311,8 +311,8 @@ def test_the_settings_of_the_project_beat_the_environment() -> None:
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ("sandbox", "PROCORE_SIGNIN is no dictionary"),
-        ({1: 2}, "PROCORE_SIGNIN is no dictionary"),
+        ("sandbox", "PROCORE_SIGNIN is not a dictionary"),
+        ({1: 2}, "PROCORE_SIGNIN is not a dictionary"),
         ({"HOOKS": "nowhere.to.be.found"}, "PROCORE_SIGNIN['HOOKS'] cannot be used"),
         ({"DJANGO_USER": "django_host.nothing"}, "PROCORE_SIGNIN['DJANGO_USER'] cannot be used"),
         ({"FIRST_PAGE": "https://evil.example"}, "PROCORE_SIGNIN['FIRST_PAGE'] cannot be used"),
@@ -713,7 +713,7 @@ def test_the_admin_lists_people_and_finds_them(
         only_ann = looker.get(PEOPLE, {"q": wanted}).content.decode()
         assert "ann@procore.com" in only_ann
         assert JOE not in only_ann
-    assert "No one of that" in looker.get(PEOPLE, {"q": "nobody@example.com"}).content.decode()
+    assert "No user with that" in looker.get(PEOPLE, {"q": "nobody@example.com"}).content.decode()
 
 
 def test_the_admin_turns_the_page_after_a_hundred_people(
@@ -727,7 +727,7 @@ def test_the_admin_turns_the_page_after_a_hundred_people(
     for _ in range(50):
         page = looker.get(address).content.decode()
         seen += page
-        if "More people" not in page:
+        if "More users" not in page:
             break
         address = PEOPLE + re.findall(r'href="([?]after=[0-9]+)"', page)[0]
     assert all(f"many{number}@procore.com" in seen for number in range(3))
@@ -743,10 +743,10 @@ def test_I5_the_admin_disables_somebody_whose_tokens_are_then_revoked(
     page = person_page(keeper, "leaver@procore.com")
     said = act(keeper, page, act="disable").content.decode()
     assert "1 session(s) ended" in said
-    assert "honours no token of this person any more" in said
+    assert "accepts no token of this user any more" in said
     assert leaver.get("/me").status_code == 303
     assert emulator.live_grants() == []
-    assert "Let this person sign in again" in said
+    assert "Let this user sign in again" in said
     act(keeper, page, act="enable")
     sign_in(leaver, emulator, login="leaver@procore.com")
     assert leaver.get("/me").status_code == 200
@@ -766,7 +766,7 @@ def test_S6_the_admin_ends_one_session_or_all(
     act(keeper, page, act="end_session", session_id=number)
     assert sorted(each.get("/me").status_code for each in browsers) == [200, 200, 303]
     assert (
-        "That session was over"
+        "That session had already ended"
         in act(keeper, page, act="end_session", session_id=number).content.decode()
     )
     assert "2 session(s) ended" in act(keeper, page, act="end_sessions").content.decode()

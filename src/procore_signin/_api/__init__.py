@@ -1,1 +1,1 @@
-"""Procore's API for a user or a service account: what `procore_signin.api` is made of."""
+"""The implementation of `procore_signin.api`."""

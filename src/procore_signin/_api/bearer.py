@@ -1,7 +1,7 @@
-"""Authentication of calls: a bearer that is always fresh, one renewal after a 401, pacing.
+"""Authentication of requests: a fresh token, one refresh after a 401, pacing.
 
-What to do is decided once, in a generator; its two drivers only wait or await. httpx2 is built the
-same way: see `httpx2.Auth.auth_flow`.
+One generator decides what to do; a sync and an async driver perform it. httpx2 is built the same
+way: see `httpx2.Auth.auth_flow`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Get a fresh token; another than generation `rejected`, if that is given."""
+    """Get a fresh token, newer than generation `rejected` if that is given."""
 
     rejected: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Let this many seconds pass."""
+    """Wait for this many seconds."""
 
     seconds: float
 
@@ -44,13 +44,13 @@ Exchange = Generator[httpx2.Request | Fetch | Pause, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all calls of one client have in common.
+    """What all requests of one client share.
 
     Attributes:
-        user: Whose, by the id in this application; None for the service account.
-        pace: Shared with the other clients of the front door.
-        renewals: Shared likewise.
-        options: Of the client.
+        user: The user's id in this application; None for the service account.
+        pace: The rate limits, shared by all clients of the front door.
+        renewals: The refreshes after a 401, shared likewise.
+        options: The client's options.
         clock: Returns now, in UTC seconds.
     """
 
@@ -62,21 +62,21 @@ class Surroundings:
 
 
 def exchange(around: Surroundings, request: httpx2.Request) -> Exchange:
-    """Send `request` with a fresh token, and again where that is right and harmless.
+    """Send `request` with a fresh token, and again where a retry is useful and safe.
 
-    After a 401 the token is renewed once. A request that is safe to replay is then sent once more;
-    any other ends with its 401, and the next call has the new token. Where a token that was
-    renewed for this reason is refused too, nothing is renewed for five minutes: the 401 then says
-    something else, such as that the app is not installed in this company (row R9).
+    After a 401 the token is refreshed once. A request that is safe to replay is then sent once
+    more; any other ends with its 401, and the next request has the new token. If the new token is
+    refused too, there is no further refresh for five minutes: the 401 then has another cause, for
+    example that the app is not installed in this company (row R9).
 
-    After 429, and 503 that names a time, a request that is safe to replay is sent again, as often
-    as the options allow and as long as their patience lasts (row P5).
+    After 429, or 503 with a time, a request that is safe to replay is sent again, within the
+    `retries` and the `patience` of the options (row P5).
 
     Raises:
-        RateLimited: The limit is used up for longer than the patience lasts. Nothing was sent.
-        ProcoreSignInError: What fetching a token raises, such as `GrantLost`.
+        RateLimited: The limit is used up for longer than `patience`. Nothing was sent.
+        ProcoreSignInError: Fetching a token failed, for example with `GrantLost`.
     """
-    # One person's trouble in one company says nothing of another company.
+    # A 401 for a user in one company says nothing about another company.
     whose = (around.user, request.headers.get(HEADER))
     again = replay_safe(request)
     rejected: int | None = None
@@ -119,7 +119,7 @@ def exchange(around: Surroundings, request: httpx2.Request) -> Exchange:
 def _turn(
     around: Surroundings, request: httpx2.Request, patience: float
 ) -> Generator[Pause, Any, float]:
-    """Wait until a request may leave; return the seconds that took."""
+    """Wait until a request may be sent; return the seconds waited."""
     waited = 0.0
     while (wait := around.pace.ask(around.options.monotonic())) > 0:
         if waited + wait > patience:
@@ -131,7 +131,7 @@ def _turn(
                 ambiguous=False,
                 method=request.method,
                 path=request.url.path,
-                hint="Come back later, or give the client more patience.",
+                hint="Try again later, or raise the client's patience.",
             )
         yield Pause(wait)
         waited += wait
@@ -158,11 +158,11 @@ def _wait(around: Surroundings, response: httpx2.Response, tries: int) -> float 
 
 
 class Bearer(httpx2.Auth):
-    """For `httpx2.Client`: waits on the caller's thread.
+    """The auth of `httpx2.Client`. It waits on the caller's thread.
 
     Args:
-        around: What its calls have in common.
-        tokens: Returns a fresh token, another than the generation it is given.
+        around: What its requests share.
+        tokens: Returns a fresh token, newer than the given generation.
     """
 
     def __init__(self, around: Surroundings, tokens: Callable[[int | None], FreshToken]) -> None:
@@ -172,7 +172,7 @@ class Bearer(httpx2.Auth):
     def sync_auth_flow(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request, httpx2.Response, None]:
-        """Drive `exchange`: see `httpx2.Auth`."""
+        """Drive `exchange`; see `httpx2.Auth`."""
         flow = exchange(self._around, request)
         outcome: object = None
         try:
@@ -192,11 +192,11 @@ class Bearer(httpx2.Auth):
 
 
 class AsyncBearer(httpx2.Auth):
-    """For `httpx2.AsyncClient`: awaits.
+    """The auth of `httpx2.AsyncClient`.
 
     Args:
         around: As in `Bearer`.
-        tokens: As in `Bearer`, to be awaited.
+        tokens: As in `Bearer`, but async.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class AsyncBearer(httpx2.Auth):
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Drive `exchange`: see `httpx2.Auth`."""
+        """Drive `exchange`; see `httpx2.Auth`."""
         flow = exchange(self._around, request)
         outcome: object = None
         try:

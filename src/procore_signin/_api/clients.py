@@ -1,4 +1,4 @@
-"""Clients of Procore's API: for a person, and for a service account."""
+"""Clients of Procore's API, for a user and for a service account."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class HasId(Protocol):
 
 
 class ApiClient(httpx2.Client):
-    """An `httpx2.Client` that refuses addresses which are neither a path nor whole (row P1)."""
+    """An `httpx2.Client` that accepts only paths and absolute URLs (row P1)."""
 
     def build_request(self, method: str, url: httpx2.URL | str, **more: Any) -> httpx2.Request:
-        """As in `httpx2.Client`. Raises `NotSent` for an address such as `//elsewhere/path`."""
+        """As in `httpx2.Client`. Raises `NotSent` for a URL such as `//elsewhere/path`."""
         refuse_ambiguous(method, url)
         return super().build_request(method, url, **more)
 
 
 class AsyncApiClient(httpx2.AsyncClient):
-    """As `ApiClient`, for tasks."""
+    """The async `ApiClient`."""
 
     def build_request(self, method: str, url: httpx2.URL | str, **more: Any) -> httpx2.Request:
         """As `ApiClient.build_request`."""
@@ -56,31 +56,31 @@ def client_for(
 ) -> httpx2.Client:
     """Return a client of Procore's API that acts for `user`.
 
-    It costs little to make and to close: connections, rate limits and renewals are shared by all
-    clients of `procore`, and stay until `close(procore)`. Safe to share between threads.
+    It is cheap to make and to close: all clients of `procore` share connections, rate limits and
+    refreshes, until `close(procore)`. Safe to share between threads.
 
-    Paths are relative to the API origin, such as `/rest/v1.0/me`; the bearer is fetched and renewed
-    as needed. Statuses are not raised: pass the response to `raise_for_procore`.
+    Paths are relative to the API origin, such as `/rest/v1.0/me`. The token is fetched and
+    refreshed as needed. Error statuses do not raise: pass the response to `raise_for_procore`.
 
     Args:
         procore: The front door.
         user: The user, or their id in this application.
-        company_id: For `Procore-Company-Id`, which every call but `/me` and `/companies` needs. It
-            must come from the person's own list of companies: Procore checks it, this does not.
-        options: Deadline, sizes, patience.
+        company_id: For `Procore-Company-Id`, which every request but `/me` and `/companies` needs.
+            It must come from the user's own list of companies: Procore checks that, the client does
+            not.
+        options: Deadline, sizes, retries.
         wire: Connections of your own, such as `Wire(ssl_context=…)`; close them yourself.
 
     Raises:
-        ValueError: `company_id` is no integer from 1 to 2**63 - 1.
+        ValueError: `company_id` is not an integer from 1 to 2**63 - 1.
 
     Calls then raise:
-        GrantLost: There is no grant any more. Ask the person to sign in again.
-        SignInRefused: The person is disabled.
-        RateLimited: The limit is used up for longer than the patience lasts. Nothing was sent.
-        ApiUnreachable: No response came in time. A `ProcoreUnavailable`, and an
-            `httpx2.TransportError`.
+        GrantLost: The grant has ended. Ask the user to sign in again.
+        SignInRefused: The user is disabled.
+        RateLimited: The limit is used up for longer than `patience`. Nothing was sent.
+        ApiUnreachable: No response came in time. Also an `httpx2.TransportError`.
         ProcoreUnavailable: The token cannot be refreshed now.
-        NotSent: The request would have gone elsewhere, or is not HTTP.
+        NotSent: The request would have gone to another origin, or is not valid HTTP.
         UnexpectedAnswer: The response is too large.
         ClientMisconfigured, StoreUnavailable, VaultSealed: As `fresh_tokens` says.
     """
@@ -101,13 +101,14 @@ def service_client_for(
 ) -> httpx2.Client:
     """Return a client of Procore's API that acts for the app's own service account (DMSA).
 
-    As `client_for`; the company is named in every call, also to `/me` and `/companies`. One token
-    serves all companies, is kept in memory, and is fetched again when it ends or is refused.
+    As `client_for`, but the company is named in every request, also to `/me` and `/companies`. One
+    token serves all companies. It is kept in memory, and fetched again when it expires or is
+    refused.
 
     Raises:
         ValueError: As `client_for`.
 
-    Calls never raise `GrantLost`. When Procore gives this client no service token, they raise
+    Calls never raise `GrantLost`. If Procore gives this client no service token, they raise
     `ClientMisconfigured`.
     """
     service = shared_by(procore).service
@@ -126,7 +127,7 @@ def async_client_for(
     options: ApiOptions | None = None,
     wire: httpx2.AsyncBaseTransport | None = None,
 ) -> httpx2.AsyncClient:
-    """As `client_for`, for tasks of the front door's event loop."""
+    """As `client_for`, for the event loop of the async front door."""
     user_id = _id_of(user)
 
     async def tokens(rejected: int | None) -> FreshToken:
@@ -142,7 +143,7 @@ def async_service_client_for(
     options: ApiOptions | None = None,
     wire: httpx2.AsyncBaseTransport | None = None,
 ) -> httpx2.AsyncClient:
-    """As `service_client_for`, for tasks of the front door's event loop."""
+    """As `service_client_for`, for the event loop of the async front door."""
     service = shared_by(procore).service
 
     async def tokens(rejected: int | None) -> FreshToken:
@@ -152,7 +153,7 @@ def async_service_client_for(
 
 
 def close(procore: SyncDoor) -> None:
-    """Close the connections that the API clients of `procore` share. Harmless if there are none."""
+    """Close the connections that the API clients of `procore` share, if there are any."""
     shared = forget(procore)
     if shared is not None:
         shared.close()
@@ -208,13 +209,13 @@ def _around(
 
 
 class _NoCookies(CookieJar):
-    """Keeps none: a cookie of Procore's would be a second credential beside the token.
+    """A jar that stays empty: a cookie of Procore's would be a second credential beside the token.
 
-    It takes no lock for that, which another thread might hold while the process forks.
+    It takes no lock, which another thread could hold while the process forks.
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Leave the cookies of a response where they are."""
+        """Ignore the cookies of a response."""
 
     def add_cookie_header(self, request: Any) -> None:
         """Send none."""

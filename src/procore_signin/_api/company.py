@@ -1,4 +1,4 @@
-"""The header that names the company a call is made into."""
+"""The header that names the company of a request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def company_header(company_id: int) -> str:
     """Return the value of `Procore-Company-Id` for `company_id` (row P4).
 
     Raises:
-        ValueError: It is no integer from 1 to 2**63 - 1. Text is refused, also text of digits:
-            code that reads it from a form or an address converts it first, and finds out there.
+        ValueError: It is not an integer from 1 to 2**63 - 1. Text is refused, even digits: code
+            that reads the id from a form or a URL must convert it, and handle errors, there.
     """
     # Not isinstance: true is an int to Python.
     if type(company_id) is not int or not 1 <= company_id <= _MAX_ID:

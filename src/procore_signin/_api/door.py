@@ -1,4 +1,4 @@
-"""What the API clients need of a front door, sync and async: the two of `_client.py` have it."""
+"""What the API clients need from a front door, sync or async; `_client.py` has both."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ T = TypeVar("T")
 
 
 class SyncDoor(Protocol):
-    """A front door for threads."""
+    """A sync front door."""
 
     @property
     def context(self) -> Context:
         """The surroundings of every flow."""
 
     def fresh_tokens(self, user: int, *, rejected: int | None = None) -> FreshToken:
-        """Return a usable access token of `user`."""
+        """Return a valid access token of `user`."""
 
     def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end."""
 
 
 class AsyncDoor(Protocol):
-    """A front door for the tasks of one event loop."""
+    """An async front door."""
 
     @property
     def context(self) -> Context:
         """The surroundings of every flow."""
 
     async def fresh_tokens(self, user: int, *, rejected: int | None = None) -> FreshToken:
-        """Return a usable access token of `user`."""
+        """Return a valid access token of `user`."""
 
     async def run(self, flow: Flow[T]) -> T:
         """Run `flow` to its end."""

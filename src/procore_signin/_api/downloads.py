@@ -1,7 +1,7 @@
-"""Files that Procore keeps elsewhere: follow where it points, without the person's token.
+"""Files that Procore stores elsewhere: follow its redirect, without the user's token.
 
-A file's address at Procore answers with a redirect to a storage service, whose address is a
-credential of its own (Procore's announcements on file access). The token must not get there.
+A file's URL at Procore redirects to a storage service, whose URL is itself a credential (Procore's
+announcements on file access). The token must not go there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from procore_signin._api.http.transport import (
 )
 
 MAX_FILE: Final = 1024 * 1024 * 1024
-"""Bytes. It is streamed, not held in memory."""
+"""Bytes. The file is streamed, not held in memory."""
 
 FILE_SECONDS: Final = 600.0
 MAX_HOPS: Final = 5
@@ -43,26 +43,25 @@ _NEVER_PUBLIC: Final = re.compile(
 def follow_download(
     response: httpx2.Response, *, deadline: float = FILE_SECONDS, max_body: int = MAX_FILE
 ) -> Iterator[httpx2.Response]:
-    """Give the file that `response` points to, its body unread: use `iter_bytes()`.
+    """Return the response with the file that `response` redirects to; read it with `iter_bytes()`.
 
     ```python
     with follow_download(api.get(file["url"])) as stored:
         for part in stored.iter_bytes(): ...
     ```
 
-    Nothing is sent there but a plain GET: no token, no cookie, no company. The address is not
-    logged. Only a host that has a name of the public DNS is asked, by https, and only once its
-    certificate has shown that it is the one of that name: a name that leads into your own network
-    ends there, whatever it resolves to.
+    The request there is a plain GET: no token, no cookie, no company. Its URL is not logged. The
+    host must have a name in the public DNS, and is asked over https only, after its certificate was
+    verified: so a name that resolves into your own network fails.
 
     Args:
         response: A redirect that a client of this package returned.
-        deadline: Seconds for each exchange, from connecting to the last byte.
+        deadline: Seconds for each request, from connecting to the last byte.
         max_body: The largest file, in bytes.
 
     Raises:
-        UnexpectedAnswer: `response` is no redirect, it leads where no file can be, it leads on and
-            on, or the file is too large.
+        UnexpectedAnswer: `response` is not a redirect, it leads to a host that cannot hold files,
+            there are too many redirects, or the file is too large.
         ApiUnreachable: No response came in time.
         TypeError: `response` came from another client.
     """
@@ -86,7 +85,7 @@ def follow_download(
 async def afollow_download(
     response: httpx2.Response, *, deadline: float = FILE_SECONDS, max_body: int = MAX_FILE
 ) -> AsyncIterator[httpx2.Response]:
-    """As `follow_download`, for tasks: use `aiter_bytes()`."""
+    """The async `follow_download`; read the file with `aiter_bytes()`."""
     route = _route(response, deadline, max_body)
     assert isinstance(route.wire, httpx2.AsyncBaseTransport)  # noqa: S101  # the client was async
     here = response
@@ -112,15 +111,15 @@ def _route(response: httpx2.Response, deadline: float, max_body: int) -> Route:
 
 
 def _next(response: httpx2.Response, route: Route) -> httpx2.Request:
-    """Return the request for the place that `response` points to."""
+    """Return the request for the URL that `response` redirects to."""
     if not response.has_redirect_location:
         raise _unexpected(response, "leads nowhere", "Check its status with raise_for_procore.")
     try:
         url = response.url.join(response.headers["location"])
     except httpx2.InvalidURL:
-        raise _unexpected(response, "leads to something that is no address") from None
+        raise _unexpected(response, "leads to something that is not a URL") from None
     if url.is_relative_url or url.userinfo or not _may_hold_files(url, route):
-        raise _unexpected(response, "leads where no file of Procore's can be")
+        raise _unexpected(response, "leads to a host that cannot hold Procore's files")
     headers = {"Accept": "*/*", "Accept-Encoding": ENCODING, "User-Agent": USER_AGENT}
     timeout = httpx2.Timeout(route.options.timeout).as_dict()
     extensions = deadline_of(timeout, route.options)
@@ -128,19 +127,20 @@ def _next(response: httpx2.Response, route: Route) -> httpx2.Request:
 
 
 def _may_hold_files(url: httpx2.URL, route: Route) -> bool:
-    """Return whether `url` is a public https address; beside a local Procore also a local one."""
+    """Return whether `url` is a public https URL, or a local URL when Procore is local."""
     if _is_local(route.origin.host) and url.scheme in {"http", "https"} and _is_local(url.host):
         return True
     return url.scheme == "https" and _is_public_name(url.raw_host.decode("ascii"))
 
 
 def _is_public_name(host: str) -> bool:
-    """Return whether `host` is spelled as a name of the public DNS, and as nothing else.
+    """Return whether `host` is a name in the public DNS, and cannot be read as an IP address.
 
-    Programs read addresses from decimal, octal and hexadecimal numbers, from fewer than four of
-    them, and from percent signs. To know them all is hopeless, so what is no name is refused: no
-    top-level domain begins with a digit or has no label before it, and none is spelled with a dot
-    at its end, which other checks of a name would miss (RFC 1123 §2.1, RFC 3696 §2).
+    Programs read IP addresses from decimal, octal and hexadecimal numbers, from fewer than four of
+    them, and from percent escapes. A list of all spellings cannot be complete, so everything that
+    is not a name is refused: a top-level domain does not begin with a digit and has a label before
+    it. A final dot is refused too, because other checks of names would miss it (RFC 1123 §2.1, RFC
+    3696 §2).
     """
     return bool(_PUBLIC_NAME.fullmatch(host)) and not _NEVER_PUBLIC.search(host)
 
@@ -151,12 +151,12 @@ def _is_local(host: str) -> bool:
 
 def _arrived(response: httpx2.Response) -> httpx2.Response:
     if response.has_redirect_location:
-        raise _unexpected(response, "leads on and on")
+        raise _unexpected(response, "leads through too many redirects")
     return response
 
 
 def _unexpected(response: httpx2.Response, what: str, hint: str | None = None) -> UnexpectedAnswer:
-    # Of a storage address not even the path is shown: some carry their credential in it.
+    # Not even the path of a storage URL is shown: some have their credential in it.
     return UnexpectedAnswer(
         f"A file's address {what} (status {response.status_code})",
         status=response.status_code,

@@ -1,7 +1,7 @@
-"""What Procore says in the body of a refusal. There are many shapes of it, and none is documented.
+"""Procore's error messages. Their format varies, and Procore does not document it.
 
-Strings, lists and objects under `errors`, `error` or `message`, sometimes one within the other,
-plain text, and pages of HTML from whatever stands before the API.
+Strings, lists and objects under `errors`, `error` or `message`, sometimes nested, plain text, and
+HTML pages from proxies in front of the API.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_FIELDS: Final = 50
 _MAX_DEPTH: Final = 5
 _READ: Final = 64 * 1024
 
-# Tokens have 64 characters and more. An identifier that is worth showing, such as a UUID, has 36.
+# Tokens have at least 64 characters. An identifier that is worth showing, such as a UUID, has 36.
 _AS_LONG_AS_A_TOKEN: Final = re.compile(r"[^\s\"'<>()\[\]{},;]{40,}")
 _SPACE: Final = re.compile(r"\s+")
 _MEMBERS: Final = ("errors", "error", "message", "error_description", "reason", "details")
@@ -26,11 +26,11 @@ _NOT_FIELDS: Final = frozenset({"code", "source", "status", *_MEMBERS})
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What was said.
+    """The text of an error response.
 
     Attributes:
-        text: One line, cleaned and bounded; empty when there was nothing to read.
-        fields: What was said of each field that was named.
+        text: One line, cleaned and bounded; empty if the body has none.
+        fields: What was said about each field, by field name.
     """
 
     text: str = ""
@@ -38,11 +38,11 @@ class Words:
 
 
 def words_of(body: bytes, content_type: str) -> Words:
-    """Return what a refusal says.
+    """Return the text of an error response.
 
     Args:
-        body: Of the response.
-        content_type: Of the response; only a page of HTML is told by it.
+        body: The response's body.
+        content_type: The response's content type; it only tells HTML pages apart.
     """
     text = body[:_READ].decode("utf-8", "replace").strip()
     if "html" in content_type.lower() or text[:1] == "<":
@@ -61,14 +61,14 @@ def words_of(body: bytes, content_type: str) -> Words:
 
 
 def clean(text: str) -> str:
-    """Return `text` on one line, bounded, and without anything that is as long as a token."""
+    """Return `text` on one line, bounded, without any word as long as a token."""
     one_line = _SPACE.sub(" ", "".join(c if c.isprintable() else " " for c in text)).strip()
     short = _AS_LONG_AS_A_TOKEN.sub("…", one_line)
     return short if len(short) <= MAX_WORDS else f"{short[: MAX_WORDS - 1]}…"
 
 
 def _sentences(value: Any, name: str | None, depth: int) -> Iterator[tuple[str | None, str]]:
-    """Yield each text in `value` with the field it belongs to, if it is said of one."""
+    """Yield each text in `value`, with the name of its field or None."""
     if isinstance(value, str):
         sentence = clean(value)
         if sentence:

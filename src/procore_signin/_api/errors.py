@@ -1,23 +1,23 @@
-"""The errors of calls to Procore's API: one class for each decision that a caller can take.
+"""The errors of calls to Procore's API: one class for each decision of the caller.
 
 ```
 ApiError                    any of those below
-├── NotSent                 we did not send it: another origin, a redirect, a bad header → a bug
-├── Unauthorized            401 that a fresh token does not cure → is the app installed there?
+├── NotSent                 not sent: another origin, a redirect, a bad header           → a bug
+├── Unauthorized            401, also with a fresh token         → is the app installed there?
 ├── NotConnected            the app is not connected to this company → have it installed
-├── Forbidden               the person may not do this            → tell them
+├── Forbidden               the user may not do this              → tell them
 ├── NotFound                it is not there, or hidden from them  → tell them
 ├── Invalid                 Procore does not accept the request   → correct it; see `fields`
 ├── Conflict                it changed meanwhile, or exists       → read it again
 ├── RateLimited             ProcoreUnavailable: too many requests → after `retry_after` seconds
 ├── ApiUnavailable          ProcoreUnavailable: 408 or 5xx        → try again later
 │   └── ApiUnreachable      … and no response, or not all of it     → see `ambiguous`
-└── UnexpectedAnswer        UnexpectedResponse: not what an API answers → report it
+└── UnexpectedAnswer        UnexpectedResponse: not a valid API response → report it
 ```
 
-They are `ProcoreSignInError`s. `except ProcoreUnavailable` catches "not now", whether it was the
-API or the refresh of a token. No message or attribute carries a token, a query or a body; Procore's
-own words are cut, cleaned and without anything that is as long as a token.
+All of them are `ProcoreSignInError`s. `except ProcoreUnavailable` catches "try again later",
+whether from the API or from a token refresh. No message or attribute contains a token, a query or a
+body; Procore's own words are shortened and cleaned, without any word as long as a token.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
 
 @public_in("procore_signin.api")
 class RateLimited(ApiError, ProcoreUnavailable):
-    """The limit of requests is used up; nothing was done. Come back after `retry_after` seconds."""
+    """The limit of requests is used up; nothing was done. Try again after `retry_after` seconds."""
 
     code = "api_rate_limited"
 
@@ -68,9 +68,9 @@ class RateLimited(ApiError, ProcoreUnavailable):
 
 @public_in("procore_signin.api")
 class ApiUnavailable(ApiError, ProcoreUnavailable):
-    """Procore's API could not answer (408, 5xx). Try again later.
+    """Procore's API could not respond (408, 5xx). Try again later.
 
-    `ambiguous` is true where Procore may have carried the request out all the same.
+    `ambiguous` is true if Procore may have carried out the request.
     """
 
     code = "api_unavailable"
@@ -78,10 +78,10 @@ class ApiUnavailable(ApiError, ProcoreUnavailable):
 
 @public_in("procore_signin.api")
 class ApiUnreachable(ApiUnavailable, httpx2.TransportError):
-    """No response came, or not all of it, before the deadline.
+    """No response came, or only part of it, before the deadline.
 
-    Try again later; where `ambiguous` is true, look first whether it was carried out. Also an
-    `httpx2.TransportError`, for code that knows httpx2 only.
+    Try again later; if `ambiguous` is true, first check whether the request was carried out. Also
+    an `httpx2.TransportError`, for code that knows only httpx2.
     """
 
     code = "api_unreachable"
@@ -89,7 +89,7 @@ class ApiUnreachable(ApiUnavailable, httpx2.TransportError):
 
 @public_in("procore_signin.api")
 class UnexpectedAnswer(ApiError, UnexpectedResponse):
-    """The response is none that the API gives: too large, cut, not JSON, or it leads elsewhere.
+    """Not a valid API response: too large, cut off, not JSON, or it leads elsewhere.
 
     Report it.
     """

@@ -1,4 +1,4 @@
-"""From a response of Procore's API to the error that says what the caller can do."""
+"""Turn a response of Procore's API into the error for the caller's decision."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ _INSTALL: Final = (
 def raise_for_procore(
     response: httpx2.Response, *, clock: Callable[[], float] = time.time
 ) -> httpx2.Response:
-    """Return `response` if it is a success; otherwise raise what the caller can decide by.
+    """Return `response` if it is a success; otherwise raise the error for its status.
 
     Args:
-        response: Of a client of this package. Read a streamed one first, or the error cannot tell
-            Procore's words.
-        clock: Returns now, in UTC seconds, for `retry_after` where Procore names a time of day and
-            not the time it is.
+        response: From a client of this package. Read a streamed response first; otherwise the error
+            cannot include Procore's message.
+        clock: Returns now, in UTC seconds. Used for `retry_after` if Procore gives a time of day
+            without the current time.
 
     Raises:
-        Unauthorized: 401. A fresh token is refused too. Check where the app is installed.
+        Unauthorized: 401, also with a fresh token. Check where the app is installed.
         NotConnected: The app is not connected to this company. Have it installed.
-        Forbidden: 403. The person may not do this.
-        NotFound: 404, 410. It is not there, or hidden from the person.
-        Conflict: 409. Read again.
-        RateLimited: 429. Come back after `retry_after` seconds.
+        Forbidden: 403. The user may not do this.
+        NotFound: 404, 410. It does not exist, or it is hidden from the user.
+        Conflict: 409. Read it again, then decide.
+        RateLimited: 429. Try again after `retry_after` seconds.
         Invalid: 400, 422, any other 4xx. Correct the request; see `fields`.
         ApiUnavailable: 408, 5xx. Try again later.
-        UnexpectedAnswer: A redirect, or another status that is no response.
+        UnexpectedAnswer: A redirect, or another status that the API does not send.
     """
     if response.is_success or response.status_code == HTTPStatus.NOT_MODIFIED:
         return response
@@ -66,7 +66,7 @@ def raise_for_procore(
 def _error(response: httpx2.Response, now: float) -> ApiError:
     status, request = response.status_code, response.request
     words = _words(response)
-    message = f"{request.method} {request.url.path} was answered {status}"
+    message = f"{request.method} {request.url.path} got status {status}"
     message = f"{message}: {words.text}" if words.text else message
     about: dict[str, Any] = {
         "status": status,
@@ -99,7 +99,7 @@ def _refusal(status: int, message: str, words: Words, about: dict[str, Any]) -> 
             hint = "Ask an administrator of the company for the permission in this tool."
             return Forbidden(message, hint=hint, **about)
         case HTTPStatus.NOT_FOUND | HTTPStatus.GONE:
-            hint = "It does not exist, or the person may not see it: Procore hides what it forbids."
+            hint = "It does not exist, or the user may not see it: Procore hides what it forbids."
             return NotFound(message, hint=hint, **about)
         case HTTPStatus.CONFLICT:
             return Conflict(message, hint="Read it again, then decide.", **about)

@@ -1,4 +1,4 @@
-"""What can be chosen about a client of Procore's API."""
+"""The options of a client of Procore's API."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from procore_signin._public import public_in
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin.api")
 class ApiOptions:
-    """How long to wait, how much to take, how often to try (row P5).
+    """Deadlines, sizes and retries of an API client (row P5).
 
     Attributes:
-        deadline: Seconds for one exchange, from the look-up of the name to the last byte.
-        timeout: Seconds of silence after which an exchange ends before its deadline. A call's own
-            `timeout=` stands in its place, never in that of the deadline.
-        max_body: The largest answer, in bytes, after decompression.
-        patience: Seconds that one call waits in all for rate limits, before and between its tries.
-        retries: How often a call is sent again after 429, or after 503 with `Retry-After`, if it
-            is safe to send again.
+        deadline: Seconds for one request, from the name look-up to the last byte.
+        timeout: Seconds of silence after which a request ends before its deadline. A call's own
+            `timeout=` replaces this, never the deadline.
+        max_body: The largest response, in bytes, after decompression.
+        patience: Seconds that one call waits in total for rate limits, before and between its
+            tries.
+        retries: How often a request is sent again after 429, or after 503 with `Retry-After`, if
+            that is safe.
         monotonic: Returns seconds that never run backwards.
-        sleep: Lets seconds pass, for `httpx2.Client`.
-        async_sleep: Lets seconds pass, for `httpx2.AsyncClient`.
+        sleep: Waits for a number of seconds, for `httpx2.Client`.
+        async_sleep: Waits for a number of seconds, for `httpx2.AsyncClient`.
 
     Raises:
-        ValueError: One of them makes no sense.
+        ValueError: One of them is out of range.
     """
 
     deadline: float = 60.0

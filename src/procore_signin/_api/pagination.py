@@ -1,7 +1,7 @@
 """Lists of Procore's API, page after page, item by item.
 
-Source: Procore's documentation, "Using Pagination". Its `Link` header carries whole addresses, from
-which other parameters than the page's may be missing; some lists have no `Link`, some no pages.
+Source: Procore's documentation, "Using Pagination". Its `Link` header contains absolute URLs, in
+which other parameters than the page may be missing; some lists have no `Link`, some no pages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from procore_signin._api.failures import raise_for_procore
 MAX_PAGES: Final = 10_000
 ROOT: Final = b"/rest/"
 VERSION_2_PER_PAGE: Final = 10
-"""Items on a page of a v2.0 list that was not asked for any number."""
+"""Items on a page of a v2.0 list by default."""
 
 Value: TypeAlias = str | int | float | bool | None
 Params: TypeAlias = Mapping[str, Value | Sequence[Value]]
@@ -33,20 +33,20 @@ def paginate(
     per_page: int | None = None,
     max_pages: int = MAX_PAGES,
 ) -> Iterator[Any]:
-    """Yield each item of a list, and get the next page when it is needed.
+    """Yield each item of a list, fetching the next page when it is needed.
 
     Args:
         client: From `client_for` or `service_client_for`.
-        path: Of the list, such as `/rest/v1.0/projects`.
+        path: The list's path, such as `/rest/v1.0/projects`.
         params: Query parameters. They are sent with every page, whatever `Link` says.
         per_page: Items on each page, or Procore's default: 100 in most lists, 10 in those of v2.0.
-        max_pages: How many pages there may be at most (row P2).
+        max_pages: The largest number of pages (row P2).
 
     Raises:
-        UnexpectedAnswer: A page is no list, leads elsewhere or back to an earlier one, or there
-            are more than `max_pages`. Items that were yielded before are good.
-        ApiError: What `raise_for_procore` says of a refused page.
-        ProcoreSignInError: What a call of the client raises.
+        UnexpectedAnswer: A page is not a list, leads elsewhere or back to an earlier page, or there
+            are more than `max_pages`. Items that were already yielded are valid.
+        ApiError: What `raise_for_procore` raises for a refused page.
+        ProcoreSignInError: What a request of the client raises.
     """
     pages = Pages(path, params, per_page, max_pages)
     while pages.following is not None:
@@ -62,7 +62,7 @@ async def apaginate(
     per_page: int | None = None,
     max_pages: int = MAX_PAGES,
 ) -> AsyncIterator[Any]:
-    """As `paginate`, for tasks."""
+    """The async `paginate`."""
     pages = Pages(path, params, per_page, max_pages)
     while pages.following is not None:
         url, query = pages.following
@@ -71,7 +71,7 @@ async def apaginate(
 
 
 class Pages:
-    """Where in a list one is, and where it goes on. It sends nothing itself.
+    """The position in a list, and its next page. It sends nothing itself.
 
     Attributes:
         following: Path and query of the next page, or None after the last.
@@ -84,7 +84,7 @@ class Pages:
         self, path: str, params: Params | None, per_page: int | None, max_pages: int
     ) -> None:
         if max_pages < 1 or (per_page is not None and per_page < 1):
-            raise ValueError("per_page and max_pages are 1 or more")
+            raise ValueError("per_page and max_pages must be 1 or more")
         url = httpx2.URL(path)
         query = url.params.merge(httpx2.QueryParams(params))
         if per_page is not None:
@@ -97,7 +97,7 @@ class Pages:
         self._go_to(url.copy_with(query=None), query)
 
     def take(self, response: httpx2.Response) -> list[Any]:
-        """Return the items of the page that came, and find out where the next one is."""
+        """Return the items of a page, and find the next page."""
         items, version_2 = _items(response)
         if "link" in response.headers:
             self._follow_link(response)
@@ -110,7 +110,7 @@ class Pages:
         else:
             size = size or (VERSION_2_PER_PAGE if version_2 else None)
             more = size is not None and len(items) >= size
-            # Some lists have no pages, and answer each number with all that there is.
+            # Some lists have no pages, and return the whole list for each page number.
             body, before = _digest(response.content), self._body
             self._body = body
             if body == before:
@@ -129,14 +129,14 @@ class Pages:
         try:
             url = response.url.join(link["url"])
         except httpx2.InvalidURL:
-            raise _unexpected(response, "has a Link that is no address") from None
+            raise _unexpected(response, "has a Link that is not a URL") from None
         if url.is_relative_url or url.origin != response.url.origin or url.userinfo:
             raise _unexpected(response, "leads to another host than Procore's API")
         path = url.raw_path.partition(b"?")[0]
         here = response.url.raw_path.partition(b"?")[0]
         if path != here and (b"%" in path or not path.startswith(ROOT)):
             raise _unexpected(response, f"leads out of {ROOT.decode()}")
-        # What the caller asked for stands; the Link decides about the page, and adds a cursor.
+        # The caller's parameters win; the Link decides the page, and adds a cursor.
         query = url.params.merge(self._own.remove("page"))
         self._go_to(url.copy_with(query=None, fragment=None), query, response)
 
@@ -167,7 +167,7 @@ def _items(response: httpx2.Response) -> tuple[list[Any], bool]:
         return parsed["data"], True
     if isinstance(parsed, list):
         return parsed, False
-    raise _unexpected(response, "is no list")
+    raise _unexpected(response, "is not a list")
 
 
 def _positive(text: str | None) -> int | None:
@@ -183,7 +183,7 @@ def _digest(data: bytes) -> bytes:
 def _unexpected(response: httpx2.Response, what: str) -> UnexpectedAnswer:
     method, path = response.request.method, response.url.path
     return UnexpectedAnswer(
-        f"The page that answered {method} {path} {what}",
+        f"The response to {method} {path} {what}",
         status=response.status_code,
         method=method,
         path=path,

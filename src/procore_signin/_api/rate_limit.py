@@ -1,7 +1,7 @@
-"""Procore's rate limits: stay below them, and stand back when one is hit all the same (row P5).
+"""Procore's rate limits: stay below them, and back off if one is hit (row P5).
 
 Source: Procore's documentation, "Rate Limiting". Two windows, an hour and a spike of ten seconds;
-the headers of each response speak of whichever will be used up first.
+the headers of each response describe the one that will be used up first.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from procore_signin._protocol.retry_after import LONGEST_WAIT, retry_after
 from procore_signin._protocol.wire import HttpResponse
 
 POLL_SECONDS: Final = 0.05
-"""How soon to ask again when only requests under way stand in the way."""
+"""Seconds until the next attempt when only requests under way block it."""
 
 FIRST_IN_FLIGHT: Final = 10
-"""How many requests may be under way before the first response has told a limit."""
+"""How many requests may be under way before the first response names a limit."""
 
 _SAME_WINDOW: Final = 2.0
 """Seconds by which the end of one window may seem to move: the headers count whole seconds."""
@@ -32,20 +32,20 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}")
 
 @dataclass(slots=True)
 class _Window:
-    """One limit. `ends` is None from its end until a response tells of the next one like it."""
+    """One limit. `ends` is None from its end until a response describes the next window."""
 
     used: int
     ends: float | None
 
 
 class Pace:
-    """When the next request may leave. Shared by all clients of one front door.
+    """Decides when the next request may be sent. Shared by all clients of one front door.
 
-    It counts what the responses say was used, plus what is under way and may not be in that count
-    yet. So the requests of one process never pass a limit; those of other processes are seen in
-    the headers, a little late. Procore does not say whether it counts by person, app or company:
-    one count for all is the cautious reading. Safe for threads and tasks, and waits for nothing
-    itself. Every `now` is in seconds of a clock that never runs backwards.
+    It counts the requests that the responses report as used, plus those under way that may not be
+    in that count yet. So the requests of one process never exceed a limit; those of other processes
+    show in the headers, a little late. Procore does not say whether it counts by user, app or
+    company: one count for all is the cautious reading. Safe for threads and for asyncio; it never
+    waits itself. Every `now` is in seconds of a clock that never runs backwards.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class Pace:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Forget what is under way in the parent; the limits are the same here."""
+        """Forget the parent's requests under way; the limits are the same here."""
         self._in_flight = 0
 
     def ask(self, now: float) -> float:
         """Return 0 and count a request as under way, or the seconds to wait before asking again.
 
-        A caller that gets 0 calls `done` when the response is there, or will not come.
+        A caller that gets 0 must call `done` when the response has come or has failed.
         """
         with self._lock:
             wait = max(0.0, self._shut_until - now)
@@ -81,16 +81,16 @@ class Pace:
             return wait
 
     def done(self) -> None:
-        """Count the request as answered, or lost."""
+        """Count a request as no longer under way."""
         with self._lock:
             self._in_flight = max(0, self._in_flight - 1)  # a call may have gone through a fork
 
     def learn(self, headers: Mapping[str, str], *, clock: float, now: float) -> None:
-        """Take in what a response says of the limits. Nonsense counts as nothing said.
+        """Read the limits from a response's headers. Invalid values are ignored.
 
         Args:
-            headers: Of the response.
-            clock: UTC seconds, to which the server's own `Date` is preferred.
+            headers: The response's headers.
+            clock: UTC seconds, used if the server sends no `Date`.
             now: As above.
         """
         numbers = [headers.get(f"x-rate-limit-{name}", "") for name in _NAMES]
@@ -104,7 +104,7 @@ class Pace:
                 self._count(limit, limit - remaining, now + left)
 
     def stand_back(self, until: float) -> None:
-        """Let no request leave before `until`."""
+        """Send no request before `until`."""
         with self._lock:
             self._shut_until = max(self._shut_until, until)
 
@@ -113,7 +113,7 @@ class Pace:
         if window is None or window.ends is None or ends > window.ends + _SAME_WINDOW:
             self._windows[limit] = _Window(used, ends)
         elif ends > window.ends - _SAME_WINDOW:
-            # Answers overtake each other: what was used can only have grown.
+            # Responses overtake each other: the used count can only have grown.
             window.used, window.ends = max(window.used, used), max(window.ends, ends)
         if len(self._windows) > _MAX_WINDOWS:
             del self._windows[next(iter(self._windows))]
@@ -125,13 +125,13 @@ _NAMES: Final = ("limit", "remaining", "reset")
 def wait_before_retry(
     status: int, headers: Mapping[str, str], *, clock: float, tries: int
 ) -> float | None:
-    """Return the seconds to wait before a refused request is sent again, or None for never.
+    """Return the seconds to wait before a refused request is sent again, or None if it is not.
 
     Args:
-        status: Of the refusal. 429 is worth a second try, and so is 503 that names a time.
-        headers: Of the refusal.
-        clock: UTC seconds, to which the server's own `Date` is preferred.
-        tries: How often it was tried again already.
+        status: The response's status. 429 is retried, and so is 503 with a time.
+        headers: The response's headers.
+        clock: UTC seconds, used if the server sends no `Date`.
+        tries: The number of retries so far.
     """
     if status not in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         return None
@@ -140,17 +140,18 @@ def wait_before_retry(
         return asked
     if status == HTTPStatus.SERVICE_UNAVAILABLE and asked is None:
         return None
-    # Past, an hour away or more, or garbage: no clock to go by. Grow, and let `retries` end it.
+    # In the past, at least an hour away, or invalid: not usable. Back off, until `retries` is used
+    # up.
     return float(2**tries)
 
 
 def is_general(headers: Mapping[str, str]) -> bool:
-    """Return whether a 429 is of the limits that `Pace` counts, not of one endpoint alone."""
+    """Return whether a 429 is about the limits that `Pace` counts, not about one endpoint."""
     remaining = headers.get("x-rate-limit-remaining", "")
     return not (_NUMBER.fullmatch(remaining) and int(remaining) > 0)
 
 
 def server_time(headers: Mapping[str, str], clock: float) -> float:
-    """Return the time that the server compares with: its own, where it tells it."""
+    """Return the server's own time if it sends one, otherwise `clock`."""
     date = http_date(headers.get("date", ""))
     return clock if date is None else date

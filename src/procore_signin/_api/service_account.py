@@ -1,4 +1,4 @@
-"""A token of the client itself, for Procore's service accounts (client credentials, DMSA)."""
+"""Tokens for Procore's service accounts (client credentials, DMSA)."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class _Held:
     tokens: TokenSet
     generation: int
     early: int
-    """Seconds before its end from which on a new one is fetched beside its use."""
+    """Seconds before expiry from which a new token is fetched in the background."""
 
 
 class ServiceTokens:
-    """The one service token of a front door, in memory: RFC 6749 §4.4 gives a new one any time.
+    """The service token of a front door, in memory: RFC 6749 §4.4 gives a new one at any time.
 
-    Fetched once for all threads or tasks that need it meanwhile, early, and again when the API
-    refuses it.
+    It is fetched once for all concurrent callers, before it expires, and again if the API refuses
+    it.
 
     Args:
-        context: Of the front door.
+        context: The front door's context.
     """
 
     def __init__(self, context: Context) -> None:
@@ -48,14 +48,14 @@ class ServiceTokens:
         self._pause = 0.0
 
     def fresh(self, *, rejected: int | None = None) -> Flow[FreshToken]:
-        """Return a token that can be used now.
+        """Return a token that is valid now.
 
         Args:
             rejected: The generation that the API has just refused, if any.
 
         Raises:
             ClientMisconfigured: Procore gives this client no service token. Tell the operator.
-            ProcoreUnavailable: Not now. Try again after `retry_after` seconds.
+            ProcoreUnavailable: Try again after `retry_after` seconds.
             UnexpectedResponse: The response breaks the protocol. Report it.
         """
         held = self._held
@@ -76,18 +76,19 @@ class ServiceTokens:
         return once(self._key(known), self._fetch(known))
 
     def _key(self, known: int) -> tuple[object, ...]:
-        # The flows of a front door share their keys: the object tells this cache from any other.
+        # All flows of a front door share one space of keys: the object tells this cache from
+        # others.
         return ("service token", id(self), known)
 
     def _fetch(self, known: int) -> Flow[_Held]:
-        """Fetch the successor of generation `known`, unless someone just did."""
+        """Fetch the successor of generation `known`, unless another caller just did."""
         held = self._held
         if held is not None and held.generation > known:
             return held
         asked_at = self._context.clock()
         if self._pause_left(asked_at) > 0:
             raise ProcoreUnavailable(
-                "Procore did not answer a moment ago; it is too early to ask again",
+                "Procore did not respond a moment ago; it is too early to ask again",
                 retry_after=self._pause_left(asked_at),
                 ambiguous=False,
             )
@@ -106,7 +107,7 @@ class ServiceTokens:
         return self._held
 
     def _pause_left(self, now: float) -> float:
-        """Return for how many seconds no one asks; a clock set back makes them no more."""
+        """Return the seconds left of the pause; setting the clock back cannot extend them."""
         self._not_before = min(self._not_before, now + self._pause)
         return self._not_before - now
 

@@ -17,7 +17,7 @@ class Shared:
     """What all API clients of one front door share. Safe for threads and tasks.
 
     Args:
-        front_door: Whose context it uses; it is not kept.
+        front_door: Provides the context. No reference to it is kept.
     """
 
     def __init__(self, front_door: FrontDoor) -> None:
@@ -29,26 +29,26 @@ class Shared:
         self._async_wire: AsyncWire | None = None
 
     def wire(self) -> Wire:
-        """Return the connections for threads, made at first use."""
+        """Return the sync connections, made on first use."""
         with self._lock:
             if self._wire is None:
                 self._wire = Wire()
             return self._wire
 
     def async_wire(self) -> AsyncWire:
-        """Return the connections for the front door's event loop, made at first use."""
+        """Return the connections for the front door's event loop, made on first use."""
         with self._lock:
             if self._async_wire is None:
                 self._async_wire = AsyncWire()
             return self._async_wire
 
     def close(self) -> None:
-        """Close the connections for threads."""
+        """Close the sync connections."""
         if self._wire is not None:
             self._wire.close()
 
     async def aclose(self) -> None:
-        """Close the connections for tasks."""
+        """Close the async connections."""
         if self._async_wire is not None:
             await self._async_wire.aclose()
 
@@ -58,7 +58,7 @@ _SHARED: Final[WeakKeyDictionary[FrontDoor, Shared]] = WeakKeyDictionary()
 
 
 def shared_by(front_door: FrontDoor) -> Shared:
-    """Return what the API clients of `front_door` share, made at first use."""
+    """Return what the API clients of `front_door` share, made on first use."""
     with _LOCK:
         shared = _SHARED.get(front_door)
         if shared is None:
@@ -67,6 +67,6 @@ def shared_by(front_door: FrontDoor) -> Shared:
 
 
 def forget(front_door: FrontDoor) -> Shared | None:
-    """Return what the API clients of `front_door` shared, if anything, and start anew."""
+    """Return what the API clients of `front_door` shared, or None, and forget it."""
     with _LOCK:
         return _SHARED.pop(front_door, None)

@@ -1,4 +1,4 @@
-"""Put the application together: settings in, an ASGI application out."""
+"""Build the ASGI application from settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from procore_signin.web.starlette import SignInApp
 
 
 def from_environment() -> Application:
-    """Return the application that the environment and `.env` describe.
+    """Return the application for the settings in the environment and `.env`.
 
     Raises:
         SettingsInvalid: Names every setting that is missing or wrong, with its cure.
@@ -37,7 +37,7 @@ def from_environment() -> Application:
 
 
 def create_app(settings: Settings) -> Application:
-    """Return the application for `settings`. It answers at the origin of the redirect URI."""
+    """Return the application for `settings`. It serves the origin of the redirect URI."""
     metrics = Metrics()
     procore = AsyncProcoreSignIn.from_settings(
         settings, transport=TimedTransport(AsyncPyreqwestTransport(), metrics)
@@ -50,10 +50,10 @@ def create_app(settings: Settings) -> Application:
 
 
 class Application:
-    """Requests go to the pages, which find their own way; everything else goes to Starlette.
+    """The application. Requests go straight to the pages; everything else goes to Starlette.
 
     Attributes:
-        busy: The clients that a request is running for, as the server names them.
+        busy: The clients with a request under way, as the server names them.
         trusted: Our own proxies.
     """
 
@@ -66,7 +66,7 @@ class Application:
         self.trusted: Final = trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or begin and end with the server."""
+        """Handle one request, or the server's lifespan."""
         if scope["type"] != "http":
             await self._starlette(scope, receive, send)
             return
@@ -89,6 +89,6 @@ def _lifespan(
                 yield
         finally:
             stop_counting()
-            lines.tell()  # a worker ends without the interpreter's own farewell
+            lines.tell()  # a worker exits without the interpreter's own shutdown
 
     return lifespan

@@ -1,9 +1,9 @@
-"""Connections: none lasts forever, and when they run short, who has most loses theirs (row O8).
+"""Limit connections: none lasts forever, and under pressure the largest client loses some (row O8).
 
-Granian admits so many connections at once, to whomever they belong, and has a deadline for heads
-alone. So one client could hold all of them. What it cannot do is done here, from the side: a thread
-of each worker looks how many sockets there are. When too few are left it closes connections that no
-request is running on, of the client that has most of them, until half are free.
+Granian limits the number of connections, whatever client they belong to, and has a deadline only
+for request heads. So one client could hold all of them. A thread of each worker prevents that: it
+counts the sockets. When too few are left, it closes connections without a request under way, of the
+client that has most of them, until half are free.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from procore_signin._web.http.limits import network_of
 from procore_signin.events import Event, emit
 
 HEAD_SECONDS: Final = 20
-"""How long a client may take for the head of a request, and do nothing between two of them."""
+"""Seconds for the head of a request, and for idling between two requests."""
 
 UNREAD_SECONDS: Final = 20
-"""How long a client may leave what was sent to it unread."""
+"""Seconds that a client may leave sent data unread."""
 
 LONGEST_HEAD: Final = 64 * 1024
-"""Bytes. What others allow: nginx 32 KiB, Node 16 KiB."""
+"""Bytes. nginx allows 32 KiB, Node 16 KiB."""
 
 MOST: Final = 4096
 """Connections at once, in each worker. One costs about 20 KB and one descriptor."""
@@ -44,13 +44,13 @@ _FOLDERS: Final = ("/proc/self/fd", "/dev/fd")
 
 Peer = tuple[str, int]
 Client = Peer | tuple[str, str] | None
-"""As a server names it: Granian gives the port as text, and behind a unix socket there is none."""
+"""A peer as the server names it: Granian gives the port as text, and a unix socket has none."""
 
 
 def most_connections() -> int:
-    """Return how many connections one worker may have, after asking the system for that many.
+    """Raise the limit of descriptors if possible, and return the most connections for one worker.
 
-    The limit of open descriptors is often 1,024 by default, and far higher where a program asks.
+    The limit of open descriptors is often 1,024 by default, and far higher on request.
     """
     if sys.platform == "win32":
         return MOST
@@ -69,9 +69,9 @@ def most_connections() -> int:
 
 
 def bound_unread_answers(seconds: float = UNREAD_SECONDS) -> None:
-    """Have the system give connections up whose client reads nothing (RFC 5482), from now on.
+    """Make the system close connections whose client reads nothing (RFC 5482).
 
-    A connection takes the option over from the socket that it came in at. Only Linux has it.
+    A connection inherits the option from its listening socket. Only Linux has it.
     """
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
     if option is None:
@@ -83,13 +83,13 @@ def bound_unread_answers(seconds: float = UNREAD_SECONDS) -> None:
 
 
 class Crowd:
-    """The connections of this process to one port, and who has to go when there are too many.
+    """The connections of this process to one port, and which to close if there are too many.
 
     Args:
-        port: Where clients come in.
-        busy: The clients that a request is running for: they are left alone.
-        trusted: Our own proxies. Theirs go only when nothing else helps.
-        most: How many connections there may be.
+        port: The port that clients connect to.
+        busy: The clients with a request under way, which are left alone.
+        trusted: Our own proxies, whose connections are closed last.
+        most: The most connections.
     """
 
     def __init__(
@@ -102,14 +102,14 @@ class Crowd:
         self._leaving: float | None = None
 
     def leave(self) -> None:
-        """Note that the server stops: a client with half a request would keep it from that."""
+        """Note that the server stops: a client with half a request would delay that."""
         self._leaving = self._leaving or time.monotonic()
 
     def look(self) -> int:
-        """Close what has to go now, and return how many connections that were."""
+        """Close the connections that have to go now, and return their number."""
         if self._leaving is None:
             return self.thin_out()
-        # By then the server has closed those that were doing nothing by itself.
+        # By then the server itself has closed idle ones.
         if time.monotonic() - self._leaving > LEAVE_SECONDS:
             busy = self._running()
             for peer, descriptor in self._connections():
@@ -118,9 +118,9 @@ class Crowd:
         return 0
 
     def thin_out(self) -> int:
-        """Close what is too much and return how many connections that were."""
+        """Close the surplus connections and return their number."""
         enough = self._most * 3 // 4
-        if _count() <= enough:  # of all descriptors: so this costs next to nothing
+        if _count() <= enough:  # all descriptors, which is almost free to count
             return 0
         found = dict(self._connections())
         going = self._to_close(found) if len(found) > enough else []
@@ -138,7 +138,7 @@ class Crowd:
                 yield peer, descriptor
 
     def _peer_of(self, descriptor: int) -> Peer | None:
-        """Return who came in at our port by this descriptor, or None where that is no one."""
+        """Return the peer of this descriptor, or None if it is not a connection to our port."""
         with contextlib.suppress(OSError), _copy(descriptor) as copy:
             here, there = copy.getsockname(), copy.getpeername()
             if isinstance(here, tuple) and here[1] == self._port:
@@ -146,13 +146,13 @@ class Crowd:
         return None
 
     def _close(self, descriptor: int, peer: Peer) -> None:
-        """End the connection, whose owner then reads its end, unless it is another's by now."""
+        """Shut down the connection, so that its owner reads its end, unless it is another's now."""
         with contextlib.suppress(OSError), _copy(descriptor) as copy:
             if copy.getpeername()[:2] == peer:
                 copy.shutdown(socket.SHUT_RDWR)
 
     def _to_close(self, found: Collection[Peer]) -> list[Peer]:
-        """Return which of `found` to close, so that half of what may be is free again."""
+        """Return which of `found` to close, so that half of the limit is free again."""
         ours: defaultdict[str, list[Peer]] = defaultdict(list)
         others: defaultdict[str, list[Peer]] = defaultdict(list)
         busy = self._running()
@@ -173,7 +173,7 @@ def _from_the_largest(groups: Iterable[list[Peer]], number: int) -> list[Peer]:
     taken = 0
     for place, group in enumerate(by_size, start=1):
         next_size = len(by_size[place]) if place < len(by_size) else 0
-        step = (len(group) - next_size) * place  # what levelling these down to the next one gives
+        step = (len(group) - next_size) * place  # what levelling these down to the next one frees
         if taken + step >= number:
             size = len(group) - -(-(number - taken) // place)
             return [peer for each in by_size[:place] for peer in each[max(0, size) :]]
@@ -182,7 +182,7 @@ def _from_the_largest(groups: Iterable[list[Peer]], number: int) -> list[Peer]:
 
 
 def watch(crowd: Crowd, *, seconds: float = LOOK_SECONDS) -> Callable[[], None]:
-    """Thin `crowd` out every so often, on a thread, and return what ends that."""
+    """Thin `crowd` out regularly on a thread, and return a function that ends it."""
     over = threading.Event()
 
     def look() -> None:
@@ -208,10 +208,10 @@ def _descriptors() -> Iterator[int]:
 
 @contextmanager
 def _copy(descriptor: int) -> Iterator[socket.socket]:
-    """Give a socket of this process for a moment, as a copy: its owner may close it meanwhile.
+    """Yield a copy of a socket of this process: its owner may close it meanwhile.
 
     Raises:
-        OSError: It is gone, or no socket.
+        OSError: It is closed, or not a socket.
     """
     copy = os.dup(descriptor)
     try:

@@ -1,4 +1,4 @@
-"""The pages that make it an application: the landing page and home (tutorial, steps 1 and 5)."""
+"""The landing page and home (tutorial, steps 1 and 5)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from procore_signin._flow.steps import Flow, read
 from procore_signin._store.records import User
 from procore_signin._web.endpoints import SignInEndpoints
-from procore_signin._web.http.messages import Answer, BrowserRequest
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin._web.router import Router
 
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
@@ -19,7 +19,7 @@ class HomeEndpoints:
 
     Args:
         router: Where the endpoints are added.
-        sign_in: Knows whose session a request carries, and begins sign-ins.
+        sign_in: Finds the session of a request, and begins sign-ins.
     """
 
     def __init__(self, router: Router, sign_in: SignInEndpoints) -> None:
@@ -28,7 +28,7 @@ class HomeEndpoints:
         router.add("GET", router.paths.landing, self.landing)
         router.add("GET", router.paths.home, self.home)
 
-    def landing(self, request: BrowserRequest) -> Flow[Answer]:
+    def landing(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         """Show "Sign Up with Procore"."""
         session = yield from self._sign_in.session(request)
         return self._sign_in.begin_page(
@@ -40,14 +40,14 @@ class HomeEndpoints:
             session=session,
         )
 
-    def home(self, request: BrowserRequest) -> Flow[Answer]:
-        """Show the user's row and what Procore answered; to a program, the row alone."""
+    def home(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """Show the user's row and Procore's response; to a program, only the row."""
         session = yield from self._sign_in.session(request)
         if session is None:
             return self._sign_in.to_sign_in(request)
         row = user_row(session.user)
         if request.wants_json:
-            return Answer(status=200, body=row.encode(), content_type="application/json")
+            return BrowserResponse(status=200, body=row.encode(), content_type="application/json")
         me_json = yield from read(lambda store: store.me_json(session.id))
         return self._router.page(
             "home",

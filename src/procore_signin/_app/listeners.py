@@ -1,8 +1,8 @@
-"""Listening sockets that are ours alone: at `localhost`, on both of its addresses (row K9).
+"""Listening sockets that are not shared: both addresses of `localhost` (row K9).
 
-A browser that is sent to `localhost` tries `[::1]` first. A program that listens there is handed
-the session cookie, the code and the state. So where the redirect URI names `localhost` the server
-opens both addresses itself, without sharing them (`SO_REUSEPORT`), before a worker starts.
+A browser that opens `localhost` tries `[::1]` first. A program that listens there gets the session
+cookie, the code and the state. So if the redirect URI names `localhost`, the server opens both
+addresses itself, without sharing them (`SO_REUSEPORT`), before a worker starts.
 
 Granian listens at one address and shares it. A worker of ours therefore runs its server twice, on
 one event loop and one application: see decision 28.
@@ -28,13 +28,13 @@ _NO_SUCH_ADDRESS: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL
 
 
 def listen(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    """Listen at `port` of every one of `hosts`, shared with no one.
+    """Listen at `port` of every one of `hosts`, without sharing them.
 
-    Where the machine has no such address, as one without IPv6 has no `::1`, no one else can be
-    there either, and it is left out; but the first one must be had.
+    An address that the machine does not have, such as `::1` without IPv6, is left out: no other
+    program can listen there either. The first address is required.
 
     Raises:
-        OSError: One is taken, or may not be used: `filename` says which. Then none is held.
+        OSError: An address is taken or not permitted; `filename` names it. No socket stays open.
     """
     sockets: list[socket.socket] = []
     for host in hosts:
@@ -55,13 +55,13 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         if sys.platform == "win32":
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:  # for connections that a server before us has left; who listens stays alone
+        else:  # for leftover connections of an earlier server; it does not share the listener
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if host == "::":  # whatever the system's default is: both families, so both loopbacks
+        if host == "::":  # both families, whatever the system's default
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.bind((host, port))
-        # At once: until it listens, another program may bind the same address.
+        # Immediately: until it listens, another program may bind the same address.
         opened.listen(BACKLOG)
     except OSError:
         opened.close()
@@ -70,10 +70,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class ServerAt(MPServer):
-    """Granian, at sockets that are open already.
+    """Granian on sockets that are already open.
 
     Args:
-        sockets: Listening ones, one or more. They are closed when the server stops.
+        sockets: One or more listening sockets. They are closed when the server stops.
         options: As for Granian's own server.
     """
 
@@ -85,7 +85,7 @@ class ServerAt(MPServer):
         self._sockets: Final = list(sockets)
 
     def loading(self, load: Callable[[], Any]) -> Callable[[], Any]:
-        """Return `load`, the maker of the application, for workers that serve every socket."""
+        """Wrap `load`, which makes the application, for workers that serve every socket."""
         return partial(_load_and_serve, load, self._sockets[1:])
 
     def _init_shared_socket(self) -> None:
@@ -100,7 +100,7 @@ class ServerAt(MPServer):
 
 
 def _load_and_serve(load: Callable[[], Any], more: Sequence[socket.socket]) -> Any:
-    """Make the application in its worker, whose server is about to be made."""
+    """Make the application in its worker, before the worker's server is created."""
     if more:
         signals: Any = import_module("granian._signals")
         workers: Any = import_module("granian.server.mp")
@@ -122,7 +122,7 @@ class _Servers:
     ) -> None:
         sockets = [first, *((None, _holder(each)) for each in more)]
         self._servers: Final = [real(worker_id, each, *options) for each in sockets]
-        self._kept: Final = more  # open for as long as their numbers are in use
+        self._kept: Final = more  # kept open while their numbers are in use
 
     def serve_mtr(self, scheduler: object, loop: object, stop: _Stop) -> None:
         for server, signal in zip(self._servers, stop.signals, strict=True):
@@ -134,7 +134,7 @@ class _Servers:
 
 
 class _Stop:
-    """Granian's signal to stop, for several servers: told to all, and heard when all have."""
+    """Granian's stop signal for several servers: sent to all, reported when all have stopped."""
 
     def __init__(self, real: Callable[[], Any], number: int) -> None:
         self.signals: Final = [real() for _ in range(number)]
@@ -158,7 +158,7 @@ class _Stop:
 
 
 def _holder(opened: socket.socket) -> Any:
-    """Return `opened` as Granian takes it; what else it wants to know depends on the system."""
+    """Return `opened` as Granian's holder, whose other arguments depend on the system."""
     make: Any = SocketHolder  # whose stub names no arguments
     is_unix_socket = False
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""Logs of the application: a line a record, for a person at a terminal or as JSON for a machine."""
+"""Logs of the application: one line per record, for a terminal or as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOISY: Final = ("alembic",)
 
 
 def _take_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Lift the facts of one of our events into the line."""
+    """Add the fields of an event to the line."""
     record = event.get("_record")
     fields = getattr(record, "fields", None)
     return {**event, **fields} if isinstance(fields, dict) else event
@@ -24,7 +24,7 @@ def configure_logs(*, level: str = "info", as_json: bool | None = None) -> None:
 
     Args:
         level: The lowest level that is shown: `debug`, `info`, `warning` or `error`.
-        as_json: One JSON object a line; by default, unless standard error is a terminal.
+        as_json: One JSON object a line; by default, if standard error is not a terminal.
     """
     if as_json is None:
         as_json = not sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: what the events say, counted, and what Procore took to answer."""
+"""`/metrics` for Prometheus: counts of events, and the response times of Procore."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin._web import problems
-from procore_signin._web.http.messages import Answer, BrowserRequest
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin._web.router import Router
 from procore_signin.errors import ProcoreSignInError, StoreUnavailable
 from procore_signin.events import Event, Field
@@ -55,7 +55,7 @@ _ENDPOINTS: Final = {
 
 
 class Metrics:
-    """The numbers of one application. Labels are fixed words, never a person's data."""
+    """The metrics of one application. Labels are fixed words, never a user's data."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -79,7 +79,7 @@ class Metrics:
         )
         upstream = Histogram(
             "procore_signin_upstream_seconds",
-            "How long Procore took to answer.",
+            "How long Procore took to respond.",
             ["endpoint", "outcome"],
             buckets=SECONDS,
             registry=self._registry,
@@ -110,7 +110,7 @@ class Metrics:
         self._upstream(_ENDPOINTS.get(path, "other"), outcome).observe(seconds)
 
     def text(self, sessions: int) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         self._sessions.set(sessions)
         if METRICS_FOLDER not in os.environ:
             return generate_latest(self._registry)
@@ -120,11 +120,11 @@ class Metrics:
 
 
 class TimedTransport:
-    """A transport whose requests are measured.
+    """A transport that measures its requests.
 
     Args:
-        transport: Sends them.
-        metrics: Takes the figures.
+        transport: Sends the requests.
+        metrics: Records the times.
     """
 
     def __init__(self, transport: AsyncTransport, metrics: Metrics) -> None:
@@ -151,12 +151,12 @@ class TimedTransport:
 
 
 class MetricsEndpoint:
-    """`/metrics`, for callers with the token, or for everyone where none is set.
+    """`/metrics`, for scrapers with the token, or for everyone if none is set.
 
     Args:
         router: Where the endpoint is added.
-        context: Knows the time.
-        metrics: The numbers.
+        context: Provides the clock.
+        metrics: The metrics.
         token: The bearer token that a scraper must send, or None.
     """
 
@@ -169,8 +169,8 @@ class MetricsEndpoint:
         self._token = token
         router.add("GET", "/metrics", self.metrics, any_host=True)
 
-    def metrics(self, request: BrowserRequest) -> Flow[Answer]:
-        """Answer a scrape."""
+    def metrics(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """Respond to a scrape."""
         if not self._may_read(request):
             return self._router.problem(request, problems.NOT_FOUND)
         now = self._context.now()
@@ -178,7 +178,9 @@ class MetricsEndpoint:
             sessions = yield from long_work(lambda store: store.count_sessions(now=now))
         except StoreUnavailable:
             sessions = -1
-        return Answer(status=200, body=self._metrics.text(sessions), content_type=CONTENT_TYPE)
+        return BrowserResponse(
+            status=200, body=self._metrics.text(sessions), content_type=CONTENT_TYPE
+        )
 
     def _may_read(self, request: BrowserRequest) -> bool:
         if self._token is None:

@@ -1,4 +1,4 @@
-"""The folder in which the numbers of several workers meet. It is named before they begin."""
+"""The shared folder for the metrics of several workers. It is set before they start."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 METRICS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus-client looks for the folder, when it is imported: in each worker."""
+"""The variable in which prometheus-client finds the folder, on import in each worker."""
 
 
 @contextmanager
 def shared_folder(workers: int) -> Iterator[None]:
-    """Give several workers a folder for their numbers: whichever is scraped tells the sum."""
+    """Give several workers a folder for their metrics: each of them reports the sum."""
     if workers == 1 or METRICS_FOLDER in os.environ:
         yield
         return

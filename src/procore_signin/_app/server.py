@@ -1,4 +1,4 @@
-"""The application behind a port: Granian, which speaks HTTP in Rust."""
+"""The server of the application: Granian, which handles HTTP in Rust."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from procore_signin._app.listeners import ServerAt
 from procore_signin._app.metrics_folder import shared_folder
 
 STOP_SECONDS: Final = 25
-"""How long running requests may take to finish once the server is asked to stop.
+"""Seconds for running requests to finish once the server is asked to stop.
 
 A callback may wait for two responses of Procore, each bounded by the transport's 10 seconds; a code
-that was sent must not be stranded (row C13)."""
+that was sent must not be lost (row C13)."""
 
 
 def serve(
@@ -43,26 +43,24 @@ def serve(
     stop_seconds: int = STOP_SECONDS,
     sockets: Sequence[socket.socket] = (),
 ) -> int:
-    """Serve the application that the environment describes, until told to stop.
+    """Serve the application with the settings of the environment, until a signal.
 
     SIGTERM and SIGINT end it: new connections are refused at once, running requests finish. No
     access log is written, because its lines would hold codes and states (row O1).
 
     Args:
         host: The address to listen at, such as `127.0.0.1`.
-        port: The port to listen at, above 0. The caller has looked whether it is free: without
-            `sockets` workers share their port, so a second server would not be refused by the
-            system.
-        workers: How many processes answer. SQLite wants 1; others may use one for each core.
+        port: The port to listen at, above 0. The caller has checked that it is free: without
+            `sockets`, workers share their port, so the system would not refuse a second server.
+        workers: The number of processes. Use 1 with SQLite; otherwise up to one for each core.
         stop_seconds: After this many seconds of stopping, workers are killed.
-        sockets: What listens already, at `host` and elsewhere, from `listeners.listen`; or none,
-            and the workers listen.
+        sockets: Sockets that already listen, from `listeners.listen`; if empty, the workers listen.
 
     Returns:
         The number of the signal that ended the server.
 
     Raises:
-        SystemExit: A worker ended by itself; its error is on standard error.
+        SystemExit: A worker ended unexpectedly; its error is on standard error.
     """
     most = connections.most_connections()
     make = partial(ServerAt, sockets=sockets) if sockets else Server
@@ -111,9 +109,9 @@ def serve(
 
 
 def _import_before_the_fork() -> None:
-    """Import the application once, for all workers that are forked from here (decision 22).
+    """Import the application once, before the workers are forked (decision 22).
 
-    The collector would write to every object that it looks at, and so give each worker a copy.
+    The garbage collector would write to every object it visits, and so copy it in each worker.
     """
     if multiprocessing.get_start_method() == "fork":
         import_module("procore_signin._app.application")
@@ -125,8 +123,8 @@ def _load(stop_seconds: int, port: int, most: int) -> ASGIApp:
     """Make the application, inside the worker that will run it."""
     from procore_signin._app.application import from_environment  # noqa: PLC0415  # each worker makes its own
 
-    # Until Granian's own handler is there. The one that a forked worker inherits from the server
-    # would take the signal, and the worker would go on.
+    # Until Granian installs its own handler. The handler inherited from the server would swallow
+    # the signal, and the worker would go on.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _leave_the_terminal()
     _stop_with_the_server(stop_seconds)
@@ -134,14 +132,14 @@ def _load(stop_seconds: int, port: int, most: int) -> ASGIApp:
     connections.bound_unread_answers()
     crowd = connections.Crowd(port, app.busy, app.trusted, most=most)
     connections.watch(crowd)
-    # When the loop runs: Granian's own handlers are there by then.
+    # When the loop runs: Granian has installed its handlers by then.
     asyncio.get_event_loop().call_soon(_tell_of_the_stop, crowd)
-    gc.freeze()  # what is there now stays: the collector need not look at it again
+    gc.freeze()  # these objects stay: the collector need not visit them again
     return app
 
 
 def _tell_of_the_stop(crowd: connections.Crowd) -> None:
-    """Tell `crowd` when this worker is asked to stop, and then the earlier handler."""
+    """Notify `crowd` when this worker is asked to stop, then call the earlier handler."""
     granian = signal.getsignal(signal.SIGTERM)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -153,23 +151,23 @@ def _tell_of_the_stop(crowd: connections.Crowd) -> None:
 
 
 def _leave_the_terminal() -> None:
-    """Let Ctrl-C reach the server alone, which then stops its workers in order."""
+    """Make Ctrl-C reach only the server, which then stops its workers in order."""
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
 
 
 def _stop_with_the_server(stop_seconds: int) -> None:
-    """Do not outlive the server, even when it is killed: the port would stay taken."""
+    """Stop with the server, even if it is killed: otherwise the port would stay taken."""
     server = multiprocessing.parent_process()
     if server is None:
         return
-    loop = asyncio.get_event_loop()  # Granian's, which runs later
+    loop = asyncio.get_event_loop()  # Granian's loop, which runs later
 
     def watch() -> None:
         server.join()
-        # Sent while the loop runs: between two runs, of the start and of the requests, uvloop loses
-        # it. Sent once: a third one would block in Granian's handler.
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker ends already
+        # Sent while the loop runs: between its two runs, at startup and for requests, uvloop loses
+        # signals. Sent once: a third signal would block in Granian's handler.
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker is already ending
             loop.call_soon_threadsafe(os.kill, os.getpid(), signal.SIGTERM)
         time.sleep(stop_seconds)
         os._exit(1)

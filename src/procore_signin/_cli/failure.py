@@ -1,4 +1,4 @@
-"""What a command says when it cannot do what it was asked: what, why and the cure."""
+"""The error output of a command: what happened, why, and the cure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTERRUPTED: Final = 130
 
 
 class CommandFailed(Exception):
-    """A command cannot go on. Shown to the person, never as a traceback.
+    """A command cannot go on. Shown to the user, never as a traceback.
 
     Attributes:
         what: What happened, as a sentence.

@@ -1,4 +1,4 @@
-"""What commands print: columns for people, JSON for programs, and questions."""
+"""The output of commands: columns for readers, JSON for programs, and questions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def print_json(document: object) -> None:
 def print_columns(
     head: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False
 ) -> None:
-    """Print `rows` below `head`, each column as wide as it has to be."""
+    """Print `rows` below `head`, in columns of the necessary width."""
     table = [list(head), *([plain(cell) for cell in row] for row in rows)]
     widths = [max(len(row[place]) for row in table) for place in range(len(head))]
     for number, row in enumerate(table):
@@ -34,27 +34,27 @@ def print_columns(
 
 
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:
-    """Print names and values, one a line."""
+    """Print names and values, one per line."""
     width = max(len(name) for name, _ in facts) + 1
     for name, value in facts:
         typer.echo(f"{name + ':':{width}} {plain(value)}")
 
 
 def plain(value: object) -> str:
-    """Return `value` as text that moves no cursor: names and addresses are other people's text."""
+    """Return `value` as text without control characters: names and addresses are untrusted."""
     text = "-" if value is None or value == "" else str(value)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def moment(seconds: int | None) -> str | None:
-    """Return a time in UTC as people read it, to the minute."""
+    """Return a readable time in UTC, to the minute."""
     if seconds is None:
         return None
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
 def span(seconds: int) -> str:
-    """Return a length of time in the unit that fits it."""
+    """Return a duration in a suitable unit."""
     for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
         if abs(seconds) >= 2 * size:
             return f"{seconds // size} {unit}"
@@ -67,10 +67,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def be_sure(question: str, *, yes: bool) -> None:
-    """Return if the person at the terminal agrees, or has agreed with `--yes`.
+    """Return if the person at the terminal agrees, or `--yes` was given.
 
     Raises:
-        CommandFailed: No one is there to ask.
+        CommandFailed: There is no terminal to ask at.
         typer.Exit: They do not agree.
     """
     if yes:

@@ -1,4 +1,4 @@
-"""The commands and their options. What they do is in the modules beside this one."""
+"""The commands and their options. Other modules implement them."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def main() -> NoReturn:
 
 
 def _print_every_letter() -> None:
-    """Let every name be printed: a letter that the output's encoding lacks becomes an escape.
+    """Make every name printable: a letter that the output's encoding lacks becomes an escape.
 
-    A console, or a redirected output of Windows, knows the letters of a few languages only. People
-    have names in all of them, and a list must not end at the first of the others.
+    A console, or a redirected output on Windows, supports the letters of only a few languages. A
+    list of users must not fail at the first other letter.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -104,13 +104,13 @@ def demo(
         int, typer.Option(min=0, max=65535, help="Port of the local Procore; 0 finds a free one.")
     ] = 4568,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use the local Procore whatever the settings say.")
+        bool, typer.Option("--offline", help="Use the local Procore, whatever the settings say.")
     ] = False,
 ) -> None:
     """Run the application and a local Procore, ready to try in a browser.
 
-    When PROCORE_ENVIRONMENT and credentials are set, in .env or the environment, only the
-    application runs, against that real Procore.
+    If PROCORE_ENVIRONMENT and credentials are set, in .env or the environment, only the application
+    runs, against that real Procore.
     """
     from procore_signin._cli.run.demo import Wishes, run  # noqa: PLC0415
 
@@ -125,10 +125,10 @@ def serve(
         int, typer.Option(min=0, max=65535, help="Port to listen at; 0 finds a free one.")
     ] = 4567,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes that response; keep 1 with SQLite.")
+        int, typer.Option(min=1, max=256, help="Number of processes; keep 1 with SQLite.")
     ] = 1,
     migrate: Annotated[
-        bool, typer.Option("--migrate", help="Bring the database's tables up to date first.")
+        bool, typer.Option("--migrate", help="Update the database's tables first.")
     ] = False,
     as_child: AsChild = False,
 ) -> None:
@@ -174,24 +174,24 @@ def emulator(
         ),
     ] = "immediate",
     doorkeeper: Annotated[
-        Literal["4", "5"], typer.Option(help="Which generation of the server software to be.")
+        Literal["4", "5"], typer.Option(help="Which generation of the server software to imitate.")
     ] = "4",
     iss: Annotated[
         bool, typer.Option("--iss", help="Send iss with the authorization response (RFC 9207).")
     ] = False,
     fragment: Annotated[
-        bool, typer.Option("--fragment", help="Answer in the fragment, not the query.")
+        bool, typer.Option("--fragment", help="Respond in the fragment, not the query.")
     ] = False,
     code_reuse_revokes: Annotated[
         bool,
-        typer.Option("--code-reuse-revokes", help="A code sent twice ends the tokens it brought."),
+        typer.Option("--code-reuse-revokes", help="A code sent twice revokes its tokens."),
     ] = False,
     failed_refresh_burns: Annotated[
         bool, typer.Option(help="A refused refresh spends the refresh token too.")
     ] = True,
     me_name: Annotated[
         Literal["always", "company"],
-        typer.Option(help="When /me tells the name: always, or only for a company or project."),
+        typer.Option(help="When /me has the name: always, or only for a company or project."),
     ] = "always",
     hourly_limit: Annotated[
         int | None, typer.Option(min=1, help="API requests in 60 minutes.  [default: no limit]")
@@ -207,7 +207,9 @@ def emulator(
     ] = "documented",
     reuse_access_token: Annotated[
         bool,
-        typer.Option("--reuse-access-token", help="Signing in again brings the token that lives."),
+        typer.Option(
+            "--reuse-access-token", help="Signing in again returns the token that is still valid."
+        ),
     ] = False,
     link_keeps_query: Annotated[
         bool, typer.Option("--link-keeps-query", help="Keep other parameters in Link URLs.")
@@ -221,13 +223,11 @@ def emulator(
     ] = None,
     state_file: Annotated[
         Path | None,
-        typer.Option(help="Keep the state here over a restart.  [default: in memory]"),
+        typer.Option(help="Keep the state in this file.  [default: in memory]"),
     ] = None,
     environments: Annotated[
         bool,
-        typer.Option(
-            "--environments", help="Run all four, at this port and the three that follow."
-        ),
+        typer.Option("--environments", help="Run all four, at this port and the next three."),
     ] = False,
     as_child: AsChild = False,
 ) -> None:
@@ -297,7 +297,7 @@ def init(
     run(given, path=file, force=force, as_json=as_json)
 
 
-@app.command(short_help="Check the settings before anyone signs in.")
+@app.command(short_help="Check the settings before users sign in.")
 def doctor(
     *,
     port: Annotated[
@@ -305,9 +305,9 @@ def doctor(
     ] = 4567,
     as_json: AsJson = False,
 ) -> None:
-    """Check the settings before anyone signs in: what is wrong, why, and the cure.
+    """Check the settings before users sign in: what is wrong, why, and the cure.
 
-    Exit status 0 when there is no problem, warnings aside; 1 otherwise.
+    Exit status 0 if there are no problems (warnings are allowed); 1 otherwise.
     """
     from procore_signin._cli.setup.doctor import run  # noqa: PLC0415
 
@@ -319,9 +319,9 @@ app.command(short_help="Delete what has expired.")(administration.purge)
 person.add_to(app)
 
 
-@database.command(short_help="Bring the tables up to date.")
+@database.command(short_help="Update the tables.")
 def upgrade(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Bring the tables up to date; makes the database's file if need be."""
+    """Update the tables; creates the database's file if necessary."""
     from procore_signin._cli.operator import db as tables  # noqa: PLC0415
 
     tables.upgrade(database_url, as_json=as_json)
@@ -331,7 +331,7 @@ def upgrade(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> Non
 def current(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """Show the version of the tables, and the one that this program needs.
 
-    Exit status 0 when they are the same, 1 otherwise.
+    Exit status 0 if they are the same, 1 otherwise.
     """
     from procore_signin._cli.operator import db as tables  # noqa: PLC0415
 
@@ -343,14 +343,18 @@ def current(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> Non
 def downgrade(
     revision: Annotated[str, typer.Argument(help="The version to go back to; base removes all.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: data will be lost.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation: data will be lost.")
+    ] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the tables back to an older version. What newer ones added is lost."""
+    """Downgrade the tables to an older version. Data that newer ones added is lost."""
     from procore_signin._cli.operator import db as tables  # noqa: PLC0415
 
-    if not yes and not _is_sure("What newer versions added to the database will be lost. Go on?"):
+    if not yes and not _is_sure(
+        "Data that newer versions added to the database will be lost. Go on?"
+    ):
         raise typer.Exit(FAILED)
     tables.downgrade(database_url, revision, as_json=as_json)
 

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar at a terminal, otherwise a line now and then."""
+"""The progress of long work: a bar at a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from procore_signin._store import Store
 
 LINE_SECONDS: Final = 1.0
-"""How often a line is written at most where there is no terminal."""
+"""The least seconds between two lines, without a terminal."""
 
 
 class Progress:
@@ -20,7 +20,7 @@ class Progress:
 
     Args:
         words: What is being done, such as `Sealing anew`.
-        total: How many there will be, or None where no one knows.
+        total: The total, or None if unknown.
     """
 
     def __init__(self, words: str, total: int | None = None) -> None:
@@ -31,7 +31,7 @@ class Progress:
         self._bar = _Bar(words, total) if sys.stderr.isatty() else None
 
     def advance(self, count: int) -> None:
-        """Note that `count` more are done, and tell."""
+        """Count `count` more, and show the progress."""
         self._done += count
         if self._bar is not None:
             self._bar.move_to(self._done)
@@ -56,7 +56,7 @@ class Progress:
 
 
 class _Bar:
-    """A bar on the terminal that standard error is."""
+    """A bar, if standard error is a terminal."""
 
     def __init__(self, words: str, total: int | None) -> None:
         from rich import progress  # noqa: PLC0415  # only where there is a terminal
@@ -80,9 +80,9 @@ class _Bar:
 
 
 def give_way(store: Store, seconds: float) -> None:
-    """Wait as long as the batch before took, where writers have to take turns: SQLite.
+    """With SQLite, wait as long as the previous batch took, so that other writers get a turn.
 
-    Its writers do not queue: one that waits looks again every now and then, and must find a gap.
+    SQLite's writers do not queue: a waiting one retries now and then, and must find a gap.
     """
     if store.single_writer:
         time.sleep(seconds)

@@ -1,1 +1,1 @@
-"""A local Procore: what `procore_signin.emulator` is made of."""
+"""The implementation of `procore_signin.emulator`, a local Procore."""

@@ -1,4 +1,4 @@
-"""Procore's four environments in one process, as far apart as at Procore."""
+"""Procore's four environments in one process, as separate as at Procore."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def four_environments(
 ) -> Mapping[str, LocalProcore]:
     """Return an emulated Procore for each environment, by its name, production first.
 
-    Production and the monthly sandbox have people, companies and clients in common; the developer
-    sandbox and the federal zone have their own, and another client: its id and secret end in
-    `-sandbox` and `-federal`. No environment knows another's tokens. Source: Procore's
-    documentation, "Development Environments" and "Federal Zone".
+    Production and the monthly sandbox share people, companies and clients; the developer sandbox
+    and the federal zone have their own, and another client: its id and secret end in `-sandbox` and
+    `-federal`. No environment knows another's tokens. Source: Procore's documentation, "Development
+    Environments" and "Federal Zone".
 
     Args:
         options: How each of them behaves.
-        now: Where the time comes from, UTC unix seconds.
-        population: Who and what exists at the start, in each of them.
+        now: Returns the time, UTC unix seconds.
+        population: The people and data at the start, in each of them.
     """
     production = LocalProcore(options, now=now, population=population)
     return {

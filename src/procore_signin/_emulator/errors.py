@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 class EmulatorRefused(ValueError):
-    """What was asked of the emulator makes no sense, as a server it refuses the request given.
+    """The emulator refuses a control: it is invalid, or the request in it would be refused.
 
-    Correct the test: the message says what would make sense.
+    Correct the test: the message gives the cure.
 
     Attributes:
-        code: A short word for the class, the same in every version.
-        error: The OAuth error code that a browser would have met, or None.
+        code: A short name for the class, the same in every version.
+        error: The OAuth error code that a browser would have got, or None.
     """
 
     __module__ = "procore_signin.emulator"

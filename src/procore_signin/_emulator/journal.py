@@ -1,7 +1,7 @@
-"""The emulator's journal: every exchange it answered, in order, as raw as it was on the wire.
+"""The emulator's journal: every exchange, in order, exactly as on the wire.
 
 Tests read it to prove what a client really sent; the inspector draws its diagram from it. Because
-it keeps codes, tokens and secrets whole, it lives in memory only, and what a person sees of it
+it keeps codes, tokens and secrets whole, it exists only in memory, and everything shown from it
 passes through `redaction.shorten_secrets` first.
 """
 
@@ -21,7 +21,7 @@ Lane = Literal["auth", "api"]
 Headers = tuple[tuple[str, str], ...]
 
 UNSERVED: Final = "the emulator does not serve"
-"""How the note of an exchange begins whose request the emulator has no response for."""
+"""The beginning of the note on a request that the emulator does not serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Exchange:
         number: 1 for the first exchange of this emulator, then counting up without gaps.
         started_at: When the request arrived, UTC unix seconds.
         took: Seconds from the request's arrival to the response.
-        caller: Who asked: `user` is a browser, `app` is the application's server.
-        lane: Who answered: `auth` for `/oauth/*` and the log-in pages, `api` for the API's.
+        caller: The sender: `user` is a browser, `app` is the application's server.
+        lane: The receiver: `auth` for `/oauth/*` and the log-in pages, `api` for the API's.
         method: Such as `GET`.
         target: Path, with `?` and query when there is one, as received.
         request_headers: Names and values in the order received.
@@ -43,7 +43,7 @@ class Exchange:
         status: HTTP status of the response.
         response_headers: Names and values in the order sent.
         response_body: At most `BODY_KEPT` bytes.
-        note: What the emulator has to say about it in words, such as why it refused, or None.
+        note: The emulator's remark, such as the reason of a refusal, or None.
     """
 
     number: int
@@ -74,7 +74,7 @@ class Subscription:
         """Wake the waiting task, from any thread; False when its event loop has ended."""
         try:
             self._loop.call_soon_threadsafe(self._event.set)
-        except RuntimeError:  # the loop is closed: no one waits any more
+        except RuntimeError:  # the loop is closed: no task waits any more
             return False
         return True
 

@@ -30,7 +30,7 @@ def serve(
         options: How it behaves.
         host: See `server.bind`.
         port: See `server.bind`.
-        announce: Called once with the emulator's origin, when it answers requests.
+        announce: Called once with the emulator's origin, when it is ready.
         log: Takes one line for each request, or None for silence.
 
     Raises:
@@ -60,7 +60,7 @@ def serve_all(
         procores: What to serve, by the names of their environments.
         host: See `server.bind`.
         port: Of the first; the others get the ports that follow. With 0 each finds a free one.
-        announce: Called once with their origins by name, when all of them answer requests.
+        announce: Called once with their origins by name, when all of them are ready.
         log: Takes one line for each request, or None for silence.
         state_file: Where their state outlives this process, or None: then it ends with it.
 
@@ -100,7 +100,7 @@ def running(*servers: Server) -> Iterator[None]:
     """Serve in one thread of its own while the block runs.
 
     Raises:
-        EmulatorRefused: The thread ended before the servers answered; its own error says why.
+        EmulatorRefused: The thread ended before the servers were ready; its own error says why.
     """
     ready = threading.Semaphore(0)
     stops: list[Callable[[], object]] = []
@@ -115,14 +115,14 @@ def running(*servers: Server) -> Iterator[None]:
         try:
             _run(main())
         finally:
-            ready.release(len(servers))  # whatever happened, no one waits any longer
+            ready.release(len(servers))  # in every case, release the waiting thread
 
     thread = threading.Thread(target=work, name="procore-emulator", daemon=True)
     thread.start()
     for _ in servers:
         ready.acquire()
     if not thread.is_alive():
-        raise EmulatorRefused("The emulator ended before it answered its first request")
+        raise EmulatorRefused("The emulator ended before it was ready")
     try:
         yield
     finally:

@@ -23,19 +23,19 @@ from procore_signin._emulator.world.seed import Population
 
 
 class LocalProcore:
-    """Answers requests as values, one at a time, from any thread.
+    """Returns replies to requests, one at a time, from any thread.
 
     Several may run in one process, one for each environment: see `Emulator.environments_started`.
 
     Args:
         options: How it behaves.
         now: Where the time comes from, UTC unix seconds.
-        random_bytes: Where chance comes from; by default the options' seed or the system.
-        population: Who and what exists at the start.
-        shares_with: Another one, to have its people, companies and clients in common with.
+        random_bytes: Returns random bytes; by default from the options' seed or the system.
+        population: The people and data at the start.
+        shares_with: Another one, to share its people, companies and clients.
 
     Attributes:
-        changed: Something may have changed since the keeper of the state last cleared this.
+        changed: Set if the state may have changed since `StateFile` last cleared this.
     """
 
     __slots__ = ("api", "changed", "faults", "journal", "lock", "pages", "provider", "state")
@@ -69,7 +69,7 @@ class LocalProcore:
         self.changed = False
 
     def reads_body(self, request: Request) -> bool:
-        """Say whether a request's body is looked at, given its head.
+        """Return whether a request's body is read, given its head.
 
         By an endpoint, by a fault that waits, or by a reader of the journal. Nothing of the API
         takes a body, so one that is too long is not waited for there.
@@ -85,11 +85,11 @@ class LocalProcore:
             return is_sent_one and not is_too_long(request.headers) and not self.api.refuse(request)
 
     def refuse_stub(self, request: Request) -> Reply | None:
-        """Return why the API does not let a request in, whatever a stub would answer, or None."""
+        """Return the API's refusal of a request that a stub would serve, or None."""
         return self.api.refuse(request) if is_api(request.path) else None
 
     def answer(self, request: Request) -> Reply:
-        """Do what a request asks, without faults and without a trace in the journal."""
+        """Handle a request, without faults and without a record in the journal."""
         with self.lock:
             self.changed = True
             if is_api(request.path):
@@ -99,7 +99,7 @@ class LocalProcore:
             return self.provider.answer(request)
 
     def reset(self) -> None:
-        """Return to how it was at the start: seed, real time, no fault, empty journal."""
+        """Return to the initial state: seed, real time, no fault, empty journal."""
         with self.lock:
             self.state.reset()
             self.api.reset()
@@ -109,7 +109,7 @@ class LocalProcore:
 
     @property
     def app_url(self) -> str:
-        """Where the application is that the first client belongs to."""
+        """The URL of the first client's application."""
         for redirect_uri in self.state.options.redirect_uris:
             if redirect_uri != OUT_OF_BAND:
                 parts = urlsplit(redirect_uri)

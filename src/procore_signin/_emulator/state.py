@@ -1,4 +1,4 @@
-"""Everything one emulated environment knows, in memory."""
+"""The state of one emulated environment, in memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from procore_signin._emulator.world.seed import Population
 
 
 class State:
-    """One environment: its directory, its codes, tokens and log-ins, its clock and its chance.
+    """One environment: its directory, its codes, tokens and log-ins, its clock and its randomness.
 
     Args:
         options: How it behaves.
-        now: Where the time comes from, UTC unix seconds.
-        random_bytes: Where chance comes from; by default the seed of the options, or the system's.
-        population: Who and what exists at the start.
+        now: Returns the time, UTC unix seconds.
+        random_bytes: Returns random bytes; by default from the seed of the options, or the system.
+        population: The people and data at the start.
         directory: To be shared with another environment, or None for a freshly seeded one.
     """
 
@@ -68,7 +68,7 @@ class State:
             self.sow()
 
     def reset(self) -> None:
-        """Return to how it was at the start: seeded, no one logged in, no grant, real time."""
+        """Return to the initial state: seeded, no log-ins, no grants, real time."""
         self.grants.clear()
         self.logins.clear()
         self.clock.reset()
@@ -82,7 +82,7 @@ class State:
         return None if person_id is None else self.directory.people.get(person_id)
 
     def acting(self, token: Token) -> Person | None:
-        """Return the person for whom a token acts: its owner, or its client's service account.
+        """Return the person that a token acts for: its owner, or its client's service account.
 
         None when that person was removed since.
         """
@@ -99,7 +99,7 @@ class State:
 def service_account(client: Client | None) -> Person | None:
     """Return the account that a client's own tokens (client credentials, DMSA) act as.
 
-    What `/me` answers for one is not documented; this shape is an inference.
+    Its `/me` response is not documented; this shape is an inference.
     """
     if client is None:
         return None

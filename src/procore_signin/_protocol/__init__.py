@@ -1,1 +1,1 @@
-"""OAuth 2.0 as values: standard library only, no input or output, no clock, no randomness."""
+"""OAuth 2.0 as values: standard library only, no I/O, no clock, no randomness."""

@@ -1,4 +1,4 @@
-"""The authorization endpoint: what the browser is sent to, and what it brings back.
+"""The authorization endpoint: the authorization request and the authorization response.
 
 Sources: RFC 6749 §4.1.1 and §4.1.2, RFC 7636 §4.3, RFC 9207 (`iss`); Procore's documentation,
 "OAuth 2.0 Endpoints".
@@ -17,7 +17,7 @@ from procore_signin._protocol.secret import Secret
 from procore_signin.errors import AttemptInvalid
 
 MAX_QUERY: Final = 8192
-"""Bytes of an authorization response; a code has at most 2048 of them."""
+"""The largest authorization response, in bytes; a code has at most 2048."""
 
 _PARAMETERS: Final = frozenset({"code", "state", "error", "error_description", "error_uri", "iss"})
 _STATE_BYTES: Final = 32
@@ -30,14 +30,14 @@ _ISSUER: Final = re.compile(r"[\x21-\x7E]{1,2048}")
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """What the browser is sent to Procore with (RFC 6749 §4.1.1).
+    """The request that sends the browser to Procore (RFC 6749 §4.1.1).
 
     Attributes:
-        login_origin: Of the authorization server, such as `https://login.procore.com`.
-        client_id: Of this application.
+        login_origin: The authorization server's origin, such as `https://login.procore.com`.
+        client_id: This application's client id.
         redirect_uri: Exactly as registered.
-        state: From `new_state`; what ties the response to this browser's attempt.
-        code_challenge: S256 (RFC 7636 §4.2), or None where the proof is switched off.
+        state: From `new_state`; ties the response to this browser's attempt.
+        code_challenge: S256 (RFC 7636 §4.2), or None if PKCE is switched off.
     """
 
     login_origin: str
@@ -47,10 +47,10 @@ class AuthorizationRequest:
     code_challenge: str | None
 
     def url(self) -> str:
-        """Return the address, its parameters in a fixed order and no others (row A12).
+        """Return the URL, with exactly these parameters in a fixed order (row A12).
 
-        The first three are those of Procore's tutorial. There is no `scope`: Procore has none and
-        has been seen to refuse it.
+        The first three are those of Procore's tutorial. There is no `scope`: Procore has none, and
+        has refused it.
         """
         same = _same_for_all(self.login_origin, self.client_id, self.redirect_uri)
         url = f"{same}&state={quote(self.state, safe='')}"
@@ -71,12 +71,12 @@ def _same_for_all(login_origin: str, client_id: str, redirect_uri: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CodeGranted:
-    """The person said yes (RFC 6749 §4.1.2).
+    """The user allowed access (RFC 6749 §4.1.2).
 
     Attributes:
         code: To be exchanged once, within ten minutes.
-        state: As sent, if this is the response to our request: compare it.
-        iss: Who answers, where the server says so (RFC 9207): compare it. Otherwise None.
+        state: As sent, if this is the response to our request. Compare it.
+        iss: The server's issuer (RFC 9207), or None if it sends none. Compare it.
     """
 
     code: Secret
@@ -86,12 +86,12 @@ class CodeGranted:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationDenied:
-    """The person or Procore said no (RFC 6749 §4.1.2.1).
+    """The user or Procore denied access (RFC 6749 §4.1.2.1).
 
     Attributes:
-        error: The code, such as `access_denied`: choose fixed words by it.
-        error_description: At most 512 printable characters, or None. Untrusted: anyone can write
-            a link with any words in it.
+        error: The code, such as `access_denied`. Show a fixed text chosen by it.
+        error_description: At most 512 printable characters, or None. Untrusted: anyone can make a
+            link with any text in it.
         state: As in `CodeGranted`.
         iss: As in `CodeGranted`.
     """
@@ -103,13 +103,13 @@ class AuthorizationDenied:
 
 
 def new_state(random: bytes) -> str:
-    """Return a `state`: 64 lower-case hexadecimal digits, as Procore wants it alphanumeric.
+    """Return a `state`: 64 lower-case hexadecimal digits, because Procore wants it alphanumeric.
 
     Args:
-        random: 32 bytes of a cryptographic random generator, fresh for each attempt (row A3).
+        random: 32 bytes from a cryptographic random generator, fresh for each attempt (row A3).
 
     Raises:
-        ValueError: Another number of bytes: a mistake in the calling program.
+        ValueError: Another number of bytes: a bug in the calling code.
     """
     if len(random) != _STATE_BYTES:
         raise ValueError(f"A state takes {_STATE_BYTES} random bytes")
@@ -119,20 +119,20 @@ def new_state(random: bytes) -> str:
 def parse_authorization_response(
     raw_query: bytes,
 ) -> CodeGranted | AuthorizationDenied | None:
-    """Return what the query of the redirect URI says.
+    """Return the authorization response in the query of the redirect URI.
 
     It is read from the raw bytes, because web frameworks disagree about repeated parameters and
-    broken escapes, and one that checks the first `state` while another uses the last is a hole
-    (row C2). Parameters of others are left alone (C6), tokens among them (T8).
+    broken escapes: code that checks the first `state` while other code uses the last is a security
+    hole (row C2). Other parameters are ignored (C6), including tokens (T8).
 
     Args:
-        raw_query: What follows the `?`, as the server received it.
+        raw_query: The bytes after the `?`, as the server received them.
 
     Returns:
-        CodeGranted: With a code.
-        AuthorizationDenied: With an error, also beside a code (row C5).
-        None: None of the parameters is ours. The server may have answered in the fragment, which
-            only the browser sees.
+        CodeGranted: The query has a code.
+        AuthorizationDenied: The query has an error, even if it also has a code (row C5).
+        None: The query has none of the parameters. The response may be in the fragment, which only
+            the browser sees.
 
     Raises:
         AttemptInvalid: `missing` without `state`, otherwise `malformed`: no server sends this.
@@ -141,7 +141,8 @@ def parse_authorization_response(
     try:
         return _authorization_response(raw_query)
     except AttemptInvalid as error:
-        # Without the frames and the bytes, a traceback that prints local variables shows no code.
+        # Drop the frames and the bytes: a traceback that prints local variables would show the
+        # code.
         del raw_query
         raise error.with_traceback(None) from None
 
@@ -150,7 +151,7 @@ def _authorization_response(raw_query: bytes) -> CodeGranted | AuthorizationDeni
     parameters = _parameters(raw_query)
     if not parameters:
         return None
-    # Before anything else is believed: without a state this is no one's answer.
+    # Checked first: without a state, the response belongs to no attempt.
     if "state" not in parameters:
         raise AttemptInvalid(
             "The authorization response has no state", reason="missing", hint=_START_AGAIN
@@ -160,7 +161,7 @@ def _authorization_response(raw_query: bytes) -> CodeGranted | AuthorizationDeni
         raise _malformed("has a state that this application does not make")
     iss = parameters.get("iss")
     if iss is not None and not _ISSUER.fullmatch(iss):
-        raise _malformed("has an iss that is no issuer")
+        raise _malformed("has an iss that is not an issuer")
     if "error" in parameters:
         error = error_code(parameters["error"])
         if error is None:
@@ -183,7 +184,7 @@ def _parameters(raw_query: bytes) -> dict[str, str]:
         raw_name, _, raw_value = pair.partition(b"=")
         name = _decode(raw_name)
         if name not in _PARAMETERS:
-            # `state[]=` and `state[x]=` are the parameter to some frameworks.
+            # Some frameworks read `state[]=` and `state[x]=` as the parameter.
             if name.partition("[")[0] in _PARAMETERS:
                 raise _malformed("has a parameter written as a list")
             continue
@@ -199,7 +200,7 @@ def _decode(raw: bytes) -> str:
     try:
         return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:
-        pass  # it holds the bytes: not to be the context of the error
+        pass  # it holds the bytes, and must not become the context of the error
     raise _malformed("is not UTF-8")
 
 

@@ -1,4 +1,4 @@
-"""Which companies a person belongs to: `GET /rest/v1.0/companies`.
+"""The companies of a user: `GET /rest/v1.0/companies`.
 
 Source: Procore's OpenAPI document, "List Companies". It needs no `Procore-Company-Id` header.
 """
@@ -18,7 +18,7 @@ from procore_signin._public import public_in
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 
 PER_PAGE: Final = 300
-"""How many companies are asked for. No one is known to belong to more."""
+"""The number of companies asked for. No user is known to belong to more."""
 
 _WHAT: Final = "companies response"
 
@@ -26,7 +26,7 @@ _WHAT: Final = "companies response"
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class Company:
-    """A company that a person belongs to at Procore.
+    """A company that a user belongs to at Procore.
 
     Attributes:
         id: Procore's number, 1 to 2^63-1.
@@ -40,7 +40,7 @@ class Company:
 
 
 def companies_request(api_origin: str, access_token: Secret) -> HttpRequest:
-    """Return the request for the companies of the person whose `access_token` it is."""
+    """Return the request for the companies of the user of `access_token`."""
     return HttpRequest(
         "GET",
         f"{api_origin}/rest/v1.0/companies?per_page={PER_PAGE}",
@@ -56,7 +56,7 @@ def parse_companies_response(response: HttpResponse, received_at: float) -> tupl
         received_at: When it came: UTC, seconds since 1970, by our own clock.
 
     Raises:
-        ProcoreUnavailable: Not now (408, 429, 5xx).
+        ProcoreUnavailable: Try again later (408, 429, 5xx).
         UnexpectedResponse: The response breaks the protocol.
     """
     try:
@@ -66,7 +66,7 @@ def parse_companies_response(response: HttpResponse, received_at: float) -> tupl
             )
         listed = parse(response.body, what=_WHAT)
         if not isinstance(listed, list):
-            raise UnexpectedResponse(f"The {_WHAT} is no list")
+            raise UnexpectedResponse(f"The {_WHAT} is not a list")
         return tuple(_company(each) for each in listed)
     except ProcoreSignInError as error:
         raise told(error, response) from None

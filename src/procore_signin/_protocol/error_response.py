@@ -1,9 +1,9 @@
-"""What a response that is no success asks of the caller: one error class for each decision.
+"""The error for a response that is not a success: one class for each decision of the caller.
 
-A status that says "not now" decides before the body: a server that responds with 429 or 5xx has not
-judged the grant, whatever stands in the page (row T10). Among the others, Procore's authorization
-server has answered its errors with different statuses over the years, so the `error` member decides
-(RFC 6749 §5.2) and the status only where there is none (row T7).
+A status that means "try again later" takes precedence over the body: a server that responds with
+429 or 5xx has not judged the grant, whatever the body says (row T10). For other statuses the
+`error` member decides (RFC 6749 §5.2), because Procore's authorization server has used different
+statuses over the years; the status decides only if there is no `error` (row T7).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _CURES: Final = {
     " types and whether the client id belongs to this environment.",
     "unsupported_grant_type": "Procore did not know the grant type. Check that the login address"
     " is that of an authorization server.",
-    "invalid_scope": "Procore has no scopes and none is sent. Check what stands between this"
+    "invalid_scope": "Procore has no scopes and none is sent. Check what is between this"
     " program and Procore.",
-    "invalid_request": "Procore missed a parameter or refused one. Compare the redirect URI with"
+    "invalid_request": "A parameter was missing or refused. Compare the redirect URI with"
     " the one registered for the app, character for character.",
 }
 _REPORT: Final = (
     "Check the addresses of the environment and whether something between this program and Procore"
-    " answered instead of it. Otherwise report it to Procore with the request id."
+    " responded instead. Otherwise report it to Procore with the request id."
 )
 _TRANSIENT: Final = frozenset({"server_error", "temporarily_unavailable"})
 
@@ -53,12 +53,12 @@ def success(response: HttpResponse, *, what: str, received_at: float) -> dict[st
 
     Args:
         response: As the transport received it.
-        what: What it is, for error messages, such as `token response`.
+        what: The response's name in error messages, such as `token response`.
         received_at: When it came: UTC, seconds since 1970, by our own clock.
 
     Raises:
         ProcoreSignInError: What `oauth_error` returns.
-        UnexpectedResponse: The body is not a JSON object or does not call itself one.
+        UnexpectedResponse: The body is not a JSON object, or its content type is not JSON.
     """
     error = oauth_error(response, what=what, received_at=received_at)
     if error is not None:
@@ -69,7 +69,7 @@ def success(response: HttpResponse, *, what: str, received_at: float) -> dict[st
 
 
 def is_json(response: HttpResponse) -> bool:
-    """Return whether `response` calls itself JSON, or does not say what it is."""
+    """Return whether the content type of `response` is JSON or missing."""
     media_type = response.headers.get("content-type", "application/json").partition(";")[0]
     return media_type.strip().lower() == "application/json"
 
@@ -77,13 +77,13 @@ def is_json(response: HttpResponse) -> bool:
 def oauth_error(
     response: HttpResponse, *, what: str, received_at: float
 ) -> ProcoreSignInError | None:
-    """Return the error that a response of the authorization server stands for, or None if none.
+    """Return the error in a response of the authorization server, or None.
 
     Returns:
-        ProcoreUnavailable: 408, 429, 5xx, whatever the body says; or an error code that says so.
+        ProcoreUnavailable: 408, 429, 5xx, whatever the body says; or an error code that means it.
         GrantLost: `invalid_grant`.
-        ClientMisconfigured: An error that only the operator can mend; see its `hint`.
-        UnexpectedResponse: Any other status than 200, or an error member of any other kind.
+        ClientMisconfigured: An error that only the operator can fix; see its `hint`.
+        UnexpectedResponse: Any status but 200, or any other error member.
         None: Status 200 without an error member. The body may still be anything.
     """
     try:
@@ -110,16 +110,16 @@ def oauth_error(
 def _by_code(
     code: str | None, response: HttpResponse, received_at: float
 ) -> ProcoreSignInError | None:
-    """Return what an error code means under a status that leaves it a say, otherwise None.
+    """Return the error for an error code, if the status lets it decide, otherwise None.
 
-    A redirect, or a status that HTTP does not have, is no response of an authorization server.
+    An authorization server sends no redirect here, and no status outside HTTP.
     """
     if response.status // 100 not in {2, 4}:
         return None
     if code == "invalid_grant":
         return GrantLost(
-            "Procore no longer honours the code or refresh token (invalid_grant)",
-            hint="Send the person to sign in again. If every sign-in ends like this, compare the"
+            "Procore no longer accepts the code or refresh token (invalid_grant)",
+            hint="Ask the user to sign in again. If every sign-in ends like this, compare the"
             " redirect URI with the one registered for the app, character for character.",
         )
     if code in _CURES:
@@ -128,7 +128,7 @@ def _by_code(
         )
     if code in _TRANSIENT:
         return ProcoreUnavailable(
-            f"Procore could not answer ({code})",
+            f"Procore could not respond ({code})",
             retry_after=retry_after(response, received_at),
             ambiguous=True,
         )
@@ -138,10 +138,10 @@ def _by_code(
 def unavailable(
     response: HttpResponse, *, what: str, received_at: float
 ) -> ProcoreUnavailable | None:
-    """Return the error for a response that means "not now" by its status, otherwise None.
+    """Return the error for a status that means "try again later", otherwise None.
 
-    Only 429 says that nothing was done. Behind a 408 or 5xx the request may have been carried
-    out, and a single-use code or refresh token spent: `ambiguous` is true.
+    Only 429 means that nothing was done. With 408 or 5xx, Procore may have carried out the request
+    and spent a single-use code or refresh token: `ambiguous` is true.
     """
     status = response.status
     busy = status == HTTPStatus.TOO_MANY_REQUESTS
@@ -150,7 +150,7 @@ def unavailable(
     return ProcoreUnavailable(
         f"Procore is limiting requests (429 to the {what.removesuffix(' response')} request)"
         if busy
-        else f"Procore could not answer (the {what} has status {status})",
+        else f"Procore could not respond (the {what} has status {status})",
         retry_after=retry_after(response, received_at),
         ambiguous=not busy,
         request_id=request_id(response),
@@ -169,7 +169,7 @@ def told(error: E, response: HttpResponse) -> E:
 
 
 def request_id(response: HttpResponse) -> str | None:
-    """Return Procore's name for this exchange, which their support asks for, or None."""
+    """Return Procore's id of this request, which their support asks for, or None."""
     value = response.headers.get("x-request-id", "")
     return value if _REQUEST_ID.fullmatch(value) else None
 
@@ -180,7 +180,7 @@ def error_code(value: JsonValue) -> str | None:
 
 
 def error_description(value: JsonValue) -> str | None:
-    """Return at most 512 printable characters of `value`, or None if it is no text.
+    """Return at most 512 printable characters of `value`, or None if it is not text.
 
     A word that may be a code, a token or a secret is left out: a server may quote what was sent.
     """

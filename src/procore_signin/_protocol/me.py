@@ -1,7 +1,7 @@
-"""Who signed in: Procore's `GET /rest/v1.0/me`.
+"""The user who signed in: Procore's `GET /rest/v1.0/me`.
 
-Source: Procore's reference, "Me". `id` is one person's in all companies of an environment; `login`
-is an e-mail address and can change, so it identifies no one (rows I1 to I3).
+Source: Procore's reference, "Me". `id` identifies a user in all companies of an environment;
+`login` is an e-mail address and can change, so it does not identify a user (rows I1 to I3).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from procore_signin.errors import ProcoreSignInError, SignInRefused, UnexpectedR
 
 MAX_ID: Final = 2**63 - 1
 MAX_TEXT: Final = 255
-"""Characters of `login` and `name`, as in the tutorial's users table."""
+"""The most characters of `login` and `name`, as in the tutorial's users table."""
 
 MAX_JSON: Final = 65_536
-"""Bytes of `Me.json`."""
+"""The most bytes of `Me.json`."""
 
-_WHAT: Final = "answer of /rest/v1.0/me"
+_WHAT: Final = "/rest/v1.0/me response"
 _CONTROLS: Final = re.compile(r"[\x00-\x1F\x7F-\x9F]")
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -34,15 +34,15 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).enc
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class Me:
-    """The person behind an access token.
+    """The user of an access token.
 
     Attributes:
-        procore_id: Procore's id of the person, 1 to 2^63 - 1. May exceed 32 bits and what a
-            JavaScript number holds.
+        procore_id: Procore's id of the user, 1 to 2^63 - 1. May exceed 32 bits and the integers of
+            JavaScript.
         login: Their e-mail address at Procore today.
-        name: Their name, at most 255 characters, or None where Procore gives none. Untrusted
-            text: escape it before showing it.
-        json: The whole response, written again without spaces, in the order in which it came.
+        name: Their name, at most 255 characters, or None if Procore has none. Untrusted text:
+            escape it before showing it.
+        json: The whole response as compact JSON, in its original order.
     """
 
     procore_id: int
@@ -52,7 +52,7 @@ class Me:
 
 
 def me_request(api_origin: str, access_token: Secret) -> HttpRequest:
-    """Return the request that asks whose `access_token` is (RFC 6750 §2.1: header only)."""
+    """Return the request for the user of `access_token` (RFC 6750 §2.1: header only)."""
     return HttpRequest(
         "GET",
         f"{api_origin}/rest/v1.0/me",
@@ -61,17 +61,17 @@ def me_request(api_origin: str, access_token: Secret) -> HttpRequest:
 
 
 def parse_me_response(response: HttpResponse, received_at: float) -> Me:
-    """Return the person that Procore named (rows I3 and I6).
+    """Return the user that Procore named (rows I3 and I6).
 
     Args:
         response: As the transport received it.
         received_at: When it came: UTC, seconds since 1970, by our own clock.
 
     Raises:
-        SignInRefused: Procore does not let this person use the API (403).
-        ProcoreUnavailable: Not now (408, 429, 5xx).
+        SignInRefused: Procore does not let this user use the API (403).
+        ProcoreUnavailable: Try again later (408, 429, 5xx).
         UnexpectedResponse: The response breaks the protocol, or Procore refuses the access token
-            that it has just made (401). Report it.
+            that it has just issued (401). Report it.
     """
     try:
         _check_status(response, received_at)
@@ -87,15 +87,15 @@ def _check_status(response: HttpResponse, received_at: float) -> None:
             return
         case HTTPStatus.UNAUTHORIZED:
             error = UnexpectedResponse(
-                "Procore's API does not accept the access token that Procore has just made (401)",
+                "Procore's API does not accept the access token that Procore has just issued (401)",
                 hint="The login address and the API address may be of two environments.",
             )
         case HTTPStatus.FORBIDDEN:
             error = SignInRefused(
-                "Procore does not let this person use the API (403)",
+                "Procore does not let this user use the API (403)",
                 reason="Procore does not let your account use this application's connection. Ask "
                 "the Procore administrator of your company.",
-                hint="Check that the app is connected to the person's company, that its version is"
+                hint="Check that the app is connected to the user's company, that its version is"
                 " published, and that the account is active.",
             )
         case status:
@@ -114,7 +114,7 @@ def _me(members: dict[str, JsonValue]) -> Me:
             f"The {_WHAT} has no login of 1 to {MAX_TEXT} characters without control characters"
         )
     if name is not None and not isinstance(name, str):
-        raise UnexpectedResponse(f"The {_WHAT} has a name that is no text")
+        raise UnexpectedResponse(f"The {_WHAT} has a name that is not text")
     text = _ENCODE(members)
     if len(text.encode()) > MAX_JSON:
         raise UnexpectedResponse(f"The {_WHAT} is larger than {MAX_JSON} bytes")

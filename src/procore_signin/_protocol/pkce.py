@@ -1,7 +1,7 @@
 """Proof Key for Code Exchange (RFC 7636): a code stolen on its way back cannot be redeemed.
 
-Procore does not say whether it verifies the proof; a server that does not know it ignores it
-(RFC 6749 §3.1). It is therefore always sent and never relied on (row A4).
+Procore does not say whether it verifies the proof; a server without PKCE ignores it (RFC 6749
+§3.1). So it is always sent and never relied on (row A4).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def code_verifier(random: bytes) -> Secret:
     """Return a code verifier (RFC 7636 §4.1).
 
     Args:
-        random: 32 to 96 bytes of a cryptographic random generator, fresh for each attempt.
+        random: 32 to 96 bytes from a cryptographic random generator, fresh for each attempt.
 
     Returns:
         43 to 128 characters of the base64url alphabet.
 
     Raises:
-        ValueError: Too few or too many bytes: a mistake in the calling program.
+        ValueError: Too few or too many bytes: a bug in the calling code.
     """
     if not _FEWEST_BYTES <= len(random) <= _MOST_BYTES:
         raise ValueError(f"A code verifier takes {_FEWEST_BYTES} to {_MOST_BYTES} random bytes")

@@ -1,4 +1,4 @@
-"""How long a server asks us to stay away."""
+"""The time that a server asks its clients to wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from procore_signin._protocol.http_date import http_date
 from procore_signin._protocol.wire import HttpResponse
 
 LONGEST_WAIT: Final = 3600.0
-"""Seconds. Procore's longest rate limit window is an hour; a longer wait is a wrong clock."""
+"""Seconds. Procore's longest rate limit window is an hour; a longer wait means a wrong clock."""
 
 _SECONDS: Final = re.compile(r"[0-9]{1,12}")
 
@@ -20,7 +20,7 @@ def retry_after(response: HttpResponse, received_at: float) -> float | None:
 
     `Retry-After` counts first (RFC 9110 §10.2.3: seconds or a date). `X-Rate-Limit-Reset`, seconds
     since 1970, counts under 429 only: Procore sends it with every response, and it says nothing
-    about an outage. What cannot be read counts as absent.
+    about an outage. A value that cannot be parsed counts as absent.
 
     Args:
         response: As the transport received it.

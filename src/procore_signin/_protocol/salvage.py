@@ -1,9 +1,9 @@
-"""What can still be read of a response that cannot be asked for again (row T9).
+"""Read the tokens in a damaged response that cannot be requested again (row T9).
 
-`strict_json` refuses what two readers could understand differently, because refusing costs one more
-request. Here it would cost the tokens. So this reads what it can: another charset, a compressed
-body, a body that is cut off or damaged beside the tokens. It never guesses within a token: one
-counts only between its two quotes, under its own name.
+`strict_json` refuses JSON that two parsers could read differently, because refusing costs only one
+more request. Here it would cost the tokens. So this accepts another charset, a compressed body, and
+a body that is cut off or damaged outside the tokens. It never guesses within a token: a token must
+stand between its two quotes, under its own name.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from procore_signin._protocol.wire import LARGEST_KEPT
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What was found.
+    """The members that were found.
 
     Attributes:
-        members: By name; at least one of them is a token. Empty where none was found.
-        whole: True where they are the members of a JSON object that was read to its end, so that
-            a name that is not among them was not sent.
+        members: The members by name; at least one of them is a token. Empty if none was found.
+        whole: True if they come from a complete JSON object, so that a missing name was not sent.
     """
 
     members: dict[str, JsonValue] = field(repr=False)
@@ -35,9 +34,9 @@ class Salvaged:
 
 
 def salvage(body: bytes) -> Salvaged:
-    """Return what a token response has under the names that RFC 6749 §5.1 gives.
+    """Return the members of a token response that RFC 6749 §5.1 names.
 
-    Of a name that comes twice in an object the last counts, as for most readers (RFC 8259 §4).
+    If an object has a name twice, the last one counts, as in most parsers (RFC 8259 §4).
     """
     for text in _texts(body):
         found = _read(text)
@@ -49,21 +48,23 @@ def salvage(body: bytes) -> Salvaged:
 _TOKENS: Final = frozenset({"access_token", "refresh_token"})
 _ENCODINGS: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
-_DEFLATE: Final = -zlib.MAX_WBITS  # what some servers mean by `deflate`
+_DEFLATE: Final = -zlib.MAX_WBITS  # some servers send this as `deflate`
 
 
 def _texts(body: bytes) -> Iterator[str]:
-    """Yield what `body` could be meant as, the likeliest first, whatever the headers call it."""
+    """Yield each possible decoding of `body`, the likeliest first, whatever the headers say."""
     yield from _decoded(body)
     for format_ in (_GZIP_OR_ZLIB, _DEFLATE):
         yield from _decoded(_inflated(body, format_))
 
 
 def _decoded(body: bytes) -> Iterator[str]:
-    # Tokens are ASCII: in any other charset of bytes they read the same.
+    # Tokens are ASCII, which is the same in every single-byte charset.
     text = body.decode("utf-8", "replace")
     yield text
-    if text.lstrip("\ufeff \t\r\n").startswith('"'):  # JSON as a string of JSON, as gateways do
+    if text.lstrip("\ufeff \t\r\n").startswith(
+        '"'
+    ):  # JSON inside a JSON string, as some gateways send it
         with suppress(ValueError):
             yield str(_DECODER.raw_decode(text, text.index('"'))[0])
     if b"\0" in body:
@@ -72,11 +73,11 @@ def _decoded(body: bytes) -> Iterator[str]:
 
 
 def _inflated(body: bytes, format_: int) -> bytes:
-    """Return what `body` becomes up to the first fault or the cap."""
+    """Return `body` decompressed, up to the first error or the cap."""
     inflater = zlib.decompressobj(format_)
     inflated = bytearray()
     with suppress(zlib.error):
-        # Byte by byte: a fault takes away what the same call would have brought.
+        # Byte by byte: an error discards the output of its call.
         for index in range(len(body)):
             inflated += inflater.decompress(body[index : index + 1], LARGEST_KEPT - len(inflated))
             if inflater.eof or len(inflated) >= LARGEST_KEPT:
@@ -90,7 +91,7 @@ def _read(text: str) -> Salvaged:
         with suppress(ValueError, RecursionError):
             members, _ = _DECODER.raw_decode(text, start)
             if "access_token" in members:
-                if "refresh_token" not in members:  # behind a brace too many, or further inside
+                if "refresh_token" not in members:  # after an extra brace, or nested
                     members |= {k: v for k, v in _scan(text).items() if k == "refresh_token"}
                 return Salvaged(members, whole=True)
     return Salvaged(_scan(text), whole=False)
@@ -102,7 +103,7 @@ def _integer(digits: str) -> int | None:
 
 _DECODER: Final = json.JSONDecoder(parse_int=_integer, strict=False)
 
-# The value is looked at and not consumed: where a quote was lost, the value of one member seems to
+# The value is matched but not consumed: if a quote is missing, the value of one member seems to
 # reach into the next name.
 _MEMBER: Final = re.compile(
     r'"(access_token|refresh_token|token_type|expires_in|error)"\s*+:\s*+'
@@ -112,10 +113,10 @@ _MEMBER: Final = re.compile(
 
 
 def _scan(text: str) -> dict[str, JsonValue]:
-    """Return the members that can be told from the ruins around them; the first of a name."""
+    """Return the members that can be found in damaged JSON; the first of each name."""
     members: dict[str, JsonValue] = {}
     for name, spelled in _MEMBER.findall(text):
-        with suppress(ValueError):  # an escape or a word that JSON does not have
+        with suppress(ValueError):  # an invalid escape or literal
             value = _DECODER.decode(spelled)
             members.setdefault(name, value)
     return members

@@ -10,24 +10,23 @@ from procore_signin._public import public_in
 
 @public_in("procore_signin")
 class Secret:
-    """A text that must not be shown: a token, a code, a client secret, a key.
+    """A text that must not be shown, such as a token, a code, a client secret or a key.
 
     `str()`, `repr()` and f-strings show the label in angle brackets. It cannot be pickled, copied
-    or turned into JSON, and so neither can what has one in it, such as a `FreshToken`: a job in
-    another process asks for a token of its own. Only `reveal()` hands out the text, and only the
-    rooms that put it on the wire or under a seal call it. Comparison takes the same time wherever
-    the texts differ.
+    or turned into JSON, and neither can an object that contains one, such as a `FreshToken`: a job
+    in another process must fetch its own token. Only `reveal()` returns the text; only the code
+    that sends or seals it calls that. Comparison takes constant time.
 
     Args:
-        text: What is secret.
-        label: What it is, such as `client secret`.
+        text: The secret text.
+        label: Its name, such as `client secret`.
 
     Raises:
-        TypeError: `text` is no text. The message does not show it.
+        TypeError: `text` is not a string. The message does not show it.
     """
 
     __slots__ = ("_label", "_text")
-    __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key
+    __hash__ = None  # type: ignore[assignment]  # a secret is not a dictionary key
 
     def __init__(self, text: str, label: str = "secret") -> None:
         if not isinstance(text, str):
@@ -37,11 +36,12 @@ class Secret:
 
     @classmethod
     def of(cls, given: Self | str, *, argument: str) -> Self:
-        """Return the secret that a caller gave, as one or as plain text.
+        """Return an argument of a caller, a `Secret` or plain text, as a secret.
 
         Args:
             given: The secret.
-            argument: What the caller calls it, such as `client_secret`; its label, if it has none.
+            argument: The argument's name, such as `client_secret`; the label of a secret made from
+                plain text.
 
         Raises:
             TypeError: It is neither. The message names the argument and never shows the value.
@@ -69,7 +69,7 @@ class Secret:
 
 
 def _bytes(secret: Secret) -> bytes:
-    # An encoding error would carry the text, so the encoding must have none.
+    # An encoding error would contain the text, so encoding must never fail.
     return secret.reveal().encode("utf-8", "surrogatepass")
 
 

@@ -1,8 +1,8 @@
-"""JSON read strictly: what two readers could understand differently is refused.
+"""A strict JSON parser: it refuses JSON that two parsers could read differently.
 
 The standard library accepts more than RFC 8259: NaN, repeated names, half a surrogate pair, and
-numbers or nesting of any size. Each has been a way to make one program read what another did not
-check, or to end a program with an error no one expected (row T4).
+numbers or nesting of any size. Each of these has let one program read data that another did not
+check, or crashed a program (row T4).
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | flo
 
 MAX_DEPTH: Final = 32
 MAX_INTEGER_DIGITS: Final = 20
-"""Enough for every 64-bit number; more would only be work for the reader."""
+"""Enough for every 64-bit number; more would only cost time."""
 
 
 def parse(body: bytes, *, what: str) -> JsonValue:
-    """Return the JSON value that `body` spells.
+    """Return the JSON value in `body`.
 
     Args:
-        body: UTF-8 without a byte order mark. Its size is the transport's concern.
-        what: What is being read, for the error message, such as `token response`.
+        body: UTF-8 without a byte order mark. The transport limits its size.
+        what: The name of the input in error messages, such as `token response`.
 
     Raises:
-        UnexpectedResponse: `body` breaks a rule of this module; the message names the rule and
+        UnexpectedResponse: `body` breaks a rule of this module. The message names the rule and
             `what`, never the body. Report it.
     """
     try:
         return _decode(body)
     except _BrokenRuleError as broken:
         rule = str(broken)
-    # Raised outside the handler and without the body: neither the history of the error nor a
-    # traceback that prints local variables may show a token.
+    # Raised outside the handler and without the body: neither the error's context nor a traceback
+    # that prints local variables may show a token.
     del body
     raise UnexpectedResponse(f"The {what} {rule}")
 
 
 def parse_object(body: bytes, *, what: str) -> dict[str, JsonValue]:
-    """Return the members of the JSON object that `body` spells. Otherwise as `parse`."""
+    """Return the members of the JSON object in `body`. Otherwise as `parse`."""
     try:
         return _object(_decode(body))
     except _BrokenRuleError as broken:
@@ -54,7 +54,7 @@ def parse_object(body: bytes, *, what: str) -> dict[str, JsonValue]:
 
 
 class _BrokenRuleError(Exception):
-    """The predicate of a sentence whose subject is the body. Never leaves this module."""
+    """A broken rule, as the predicate of a sentence about the body. Never leaves this module."""
 
 
 def _decode(body: bytes) -> JsonValue:
@@ -71,7 +71,7 @@ def _decode(body: bytes) -> JsonValue:
         value: JsonValue = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _BrokenRuleError(f"is not JSON at character {error.pos}") from None
-    # Both can only be written as an escape: UTF-8 has no surrogates, and a raw NUL is not JSON.
+    # Both are possible only as an escape: UTF-8 has no surrogates, and a raw NUL is not JSON.
     if "\\u" in text:
         _check_strings(value)
     return value

@@ -1,4 +1,4 @@
-"""The token endpoint and its neighbours: grants go out, a token set comes back.
+"""The token, revocation and token info endpoints: their requests and responses.
 
 Sources: RFC 6749 §4.1.3, §4.4.2, §5 and §6; RFC 7009 (revocation); Procore's documentation,
 "OAuth 2.0 Endpoints" and "Authorization Code Grant Flow".
@@ -20,13 +20,14 @@ from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import GrantLost, ProcoreSignInError, UnexpectedResponse
 
 DEFAULT_LIFETIME: Final = 900
-"""Seconds, where `expires_in` is missing: the shortest that Procore has announced (row T5)."""
+"""Seconds, used if `expires_in` is missing: the shortest lifetime that Procore has announced (row
+T5)."""
 
 MAX_LIFETIME: Final = 100_000_000
 
 _VSCHARS: Final = re.compile(r"[\x20-\x7E]+")  # RFC 6749 §A
 TOKEN: Final = re.compile(r"[\x20-\x7E]{1,8192}")
-"""What a token may look like (RFC 6749 §A.12, §A.17), and as large as a header may be."""
+"""The syntax of a token (RFC 6749 §A.12, §A.17), limited to the size of a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationCodeGrant:
-    """A code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.5). May be sent once.
+    """Exchange a code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.5). Send it only once.
 
     Attributes:
         code: From the authorization response.
         redirect_uri: The same as in the authorization request.
-        code_verifier: Of the challenge in the authorization request; None where none was sent.
+        code_verifier: The verifier of the challenge in the authorization request, or None if none
+            was sent.
     """
 
     code: Secret
@@ -73,7 +75,7 @@ class AuthorizationCodeGrant:
 
 @dataclass(frozen=True, slots=True)
 class RefreshTokenGrant:
-    """A refresh token for tokens (RFC 6749 §6). Procore's are single use."""
+    """Exchange a refresh token for tokens (RFC 6749 §6). Procore's are single-use."""
 
     refresh_token: Secret
 
@@ -88,12 +90,12 @@ Grant: TypeAlias = AuthorizationCodeGrant | RefreshTokenGrant | ClientCredential
 
 @dataclass(frozen=True, slots=True)
 class TokenInfo:
-    """What Procore tells about an access token.
+    """Procore's information about an access token.
 
     Attributes:
-        resource_owner_id: Procore's id of the person, or None for a service account.
-        client_id: The client that the token was made for.
-        expires_in: Seconds left, or None when Procore does not say.
+        resource_owner_id: Procore's id of the user, or None for a service account.
+        client_id: The client that the token was issued to.
+        expires_in: Seconds left, or None if Procore does not say.
     """
 
     resource_owner_id: int | None
@@ -104,9 +106,9 @@ class TokenInfo:
 def token_request(login_origin: str, client: Client, grant: Grant) -> HttpRequest:
     """Return the request that exchanges `grant` for tokens.
 
-    The client authenticates in the body and nowhere else: servers of this kind refuse a request
-    that does it twice (row T1). A code and a refresh token are spent by the request; the client's
-    own credentials are not.
+    The client authenticates only in the body: servers of this kind refuse a request that
+    authenticates twice (row T1). The request spends a code or a refresh token, but not the client's
+    own credentials.
     """
     match grant:
         case AuthorizationCodeGrant():
@@ -133,20 +135,19 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
 def parse_token_response(response: HttpResponse, *, received_at: float) -> TokenSet:
     """Return the tokens that Procore granted, read strictly (RFC 6749 §5.1; rows T4 to T7).
 
-    For a response that can be asked for again. Where a code or a refresh token was spent for it, a
-    refusal here would lose the grant: see `granted.read_granted`.
+    For responses that can be requested again. If the request spent a code or a refresh token, an
+    error here would lose the grant: use `token_response.read_granted`.
 
-    The lifetime is counted from our own receipt: `created_at` is the server's clock and cannot
-    extend it.
+    The lifetime starts at `received_at`: `created_at` is the server's clock and cannot extend it.
 
     Args:
         response: As the transport received it.
         received_at: When it came: UTC, seconds since 1970, by our own clock.
 
     Raises:
-        GrantLost: The code or refresh token is dead. Ask the person to sign in again.
+        GrantLost: The code or refresh token is invalid. Ask the user to sign in again.
         ClientMisconfigured: Procore does not accept this client. Tell the operator.
-        ProcoreUnavailable: Not now; `ambiguous` tells whether the grant may be spent.
+        ProcoreUnavailable: Try again later; `ambiguous` tells whether the grant may be spent.
         UnexpectedResponse: The response breaks the protocol. Report it; the grant may be spent.
     """
     try:
@@ -158,9 +159,9 @@ def parse_token_response(response: HttpResponse, *, received_at: float) -> Token
 
 
 def revocation_request(login_origin: str, client: Client, token: Secret) -> HttpRequest:
-    """Return the request that ends a token (RFC 7009 §2.1).
+    """Return the request that revokes a token (RFC 7009 §2.1).
 
-    Procore ends the access token and the refresh token of the pair, whichever is sent.
+    Procore revokes both tokens of the pair, whichever is sent.
     """
     return _post(
         f"{login_origin}/oauth/revoke", [("token", token.reveal()), *_authentication(client)]
@@ -168,11 +169,11 @@ def revocation_request(login_origin: str, client: Client, token: Secret) -> Http
 
 
 def check_revocation_response(response: HttpResponse, received_at: float) -> None:
-    """Return if Procore says that the token is dead, which it also says of an unknown token.
+    """Return if Procore confirms that the token is revoked, as it also does for an unknown token.
 
     Under status 200 the body is not part of the protocol (RFC 7009 §2.2). An OAuth error counts all
-    the same, because the token may then be alive, and so does a page of HTML: it is the response of
-    a gateway, and not of an authorization server.
+    the same, because the token may then still be valid, and so does a page of HTML: it is the
+    response of a gateway, and not of an authorization server.
 
     Args:
         response: As the transport received it.
@@ -180,8 +181,9 @@ def check_revocation_response(response: HttpResponse, received_at: float) -> Non
 
     Raises:
         ClientMisconfigured: Procore does not let this client end this token.
-        ProcoreUnavailable: Not now; try again.
-        UnexpectedResponse: Anything else; the token may be alive.
+        ProcoreUnavailable: Try again later.
+        UnexpectedResponse: Anything else; the token may
+            still be valid.
     """
     error = oauth_error(response, what="revocation response", received_at=received_at)
     if error is not None:
@@ -200,11 +202,12 @@ def token_info_request(login_origin: str, access_token: Secret) -> HttpRequest:
 
 
 def parse_token_info_response(response: HttpResponse, received_at: float) -> TokenInfo:
-    """Return what Procore says about an access token, in either of its two spellings.
+    """Return Procore's information about an access token, from either of its two formats.
 
     Raises:
         GrantLost: The access token is expired, revoked or of another environment.
-        ProcoreUnavailable: Not now; try again.
+
+        ProcoreUnavailable: Try again later.
         UnexpectedResponse: The response breaks the protocol. Report it.
     """
     what = "token info response"

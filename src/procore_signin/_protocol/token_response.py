@@ -1,9 +1,9 @@
-"""The response to a grant that is spent: what is needed is kept, whatever else is odd (row T9).
+"""The response to a spent grant: the tokens are kept, whatever else is wrong with it (row T9).
 
-A code and a refresh token are used up by the request that carries them. Once Procore has granted
-tokens for one, to refuse its response helps no one: nothing can be asked again, the person has to
-sign in anew, and a pair that no one knows lives on. So what breaks a rule of `token_endpoint` and
-is not needed is replaced by a safe default, and told by its name.
+A request spends the code or the refresh token in it. Once Procore has granted tokens, refusing its
+response only does harm: the request cannot be repeated, the user has to sign in again, and an
+unknown pair stays valid. So a member that breaks a rule of `token_endpoint` and is not needed is
+replaced by a safe default, and reported by its name.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _SUCCESSES: Final = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What Procore granted.
+    """The tokens that Procore granted.
 
     Attributes:
-        tokens: To be committed before anything else is done with them. They are past their end
-            where the access token could not be read: the refresh token brings another.
-        odd: What of the response was replaced or passed over, as fixed words: names of members, and
-            `status`, `content_type`, `body`, `length`. No values. Empty for nearly every response.
+        tokens: Commit them before any other use. If the access token could not be read, they have
+            already expired: the refresh token gets a new one.
+        odd: The parts of the response that were replaced or ignored, as fixed words: names of
+            members, and `status`, `content_type`, `body`, `length`. No values. Usually empty.
     """
 
     tokens: TokenSet
@@ -56,12 +56,12 @@ def read_granted(
     Args:
         response: As the transport received it.
         received_at: When it came: UTC, seconds since 1970, by our own clock.
-        previous: The set that was refreshed. Its refresh token stays where no new one came.
+        previous: The set that was refreshed. Its refresh token is kept if no new one came.
 
     Raises:
-        GrantLost: The code or refresh token is dead. Ask the person to sign in again.
+        GrantLost: The code or refresh token is invalid. Ask the user to sign in again.
         ClientMisconfigured: Procore does not accept this client. Tell the operator.
-        ProcoreUnavailable: Not now; `ambiguous` tells whether the grant may be spent.
+        ProcoreUnavailable: Try again later; `ambiguous` tells whether the grant may be spent.
         UnexpectedResponse: No tokens can be found in the response. Report it; the grant may be
             spent.
     """
@@ -86,9 +86,9 @@ def read_granted(
 
 
 def tokens_within(response: HttpResponse, *, received_at: float) -> TokenSet | None:
-    """Return what can be revoked of a response that could not be used, or None.
+    """Return the tokens to revoke from a response that could not be used, or None.
 
-    Where only a refresh token was found, it stands in both places: to hand it in ends the pair.
+    If only a refresh token was found, it takes both places: revoking it ends the pair.
     """
     members = salvage(response.body).members
     access, refresh = (_token(members, name) for name in ("access_token", "refresh_token"))
@@ -100,15 +100,15 @@ _PERHAPS_SPENT: Final = "Procore may have spent the code or refresh token in the
 
 
 def _kept(response: HttpResponse, received_at: int, previous: TokenSet | None) -> Granted | None:
-    """Return the tokens that a strict reading refused, or None where that was right."""
+    """Return the tokens from a response that strict parsing refused, or None if it has none."""
     found = salvage(response.body)
     access, refresh = (_token(found.members, name) for name in ("access_token", "refresh_token"))
     odd = tuple(_oddities(response, found, access, refresh))
     if access is not None:
         if refresh is None:
             if not found.whole:
-                # It may be in what is missing. To ask again with the old one may save the grant,
-                # as long as no one has used the new access token.
+                # It may be in the missing part. Refreshing again with the old one may save the
+                # grant, as long as the new access token is unused.
                 return None
             refresh = None if previous is None else previous.refresh_token
         lifetime = _lifetime(found.members.get("expires_in"))
@@ -117,8 +117,8 @@ def _kept(response: HttpResponse, received_at: int, previous: TokenSet | None) -
         return None
     if "error" in found.members:
         return None
-    # The old refresh token is spent, and this one takes its place. The old access token is past
-    # its end from now on: no one is given it.
+    # The old refresh token is spent, and this one replaces it. The old access token counts as
+    # expired from now on, so no caller gets it.
     return Granted(TokenSet(previous.access_token, refresh, received_at), odd)
 
 
@@ -162,10 +162,10 @@ def _is_lifetime(value: JsonValue) -> bool:
 
 
 def _lifetime(value: JsonValue) -> int:
-    """Return the seconds that an access token is taken to live.
+    """Return the assumed lifetime of an access token, in seconds.
 
-    A number in another spelling is read. What is no number, or a number that no token lives, is as
-    good as absent: a default that is too short costs a refresh, one too long costs an error.
+    A number in another format is accepted. A value that is not a number, or out of range, counts as
+    absent: a default that is too short costs a refresh, one too long an error.
     """
     seconds = value if type(value) is int else 0
     if (isinstance(value, str) and _DIGITS.fullmatch(value.strip())) or (

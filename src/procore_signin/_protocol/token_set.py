@@ -1,4 +1,4 @@
-"""The tokens of one person, as one value that is replaced whole."""
+"""The tokens of one user, as one value that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from procore_signin._protocol.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """What the token endpoint granted (RFC 6749 §5.1).
+    """The tokens that the token endpoint granted (RFC 6749 §5.1).
 
     Attributes:
         access_token: For the API, in an `Authorization: Bearer` header only.
-        refresh_token: Single use; None where the grant has none, as with client credentials.
-        expires_at: When the access token ends: UTC, seconds since 1970, by the clock of the host
-            that received it; in a row of a database server, by that server's.
+        refresh_token: Single-use; None if the grant has none, as with client credentials.
+        expires_at: When the access token expires: UTC, seconds since 1970, by the clock of the host
+            that received it; in a row of a database server, by that server's clock.
     """
 
     access_token: Secret

@@ -1,4 +1,4 @@
-"""The only HTTP that the protocol knows: a request to send and the response that came."""
+"""HTTP as the protocol sees it: a request and a response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 LARGEST_KEPT: Final = 1024 * 1024
-"""Bytes that are kept of a response that cannot be asked for again, as it came and decompressed. A
+"""The most bytes kept of a response that cannot be requested again, both raw and decompressed. A
 token response has half a kilobyte."""
 
 
@@ -20,8 +20,8 @@ class HttpRequest:
         url: Absolute, with the query where there is one.
         headers: Names and values; names in lower case.
         body: The bytes to send.
-        repeatable: False where the response cannot be asked for again, because the request spends
-            what it carries. Of a success the transport then brings back whatever came.
+        repeatable: False if the response cannot be requested again, because the request spends its
+            grant. The transport then returns whatever it received of a success.
     """
 
     method: str
@@ -36,15 +36,15 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What Procore answered. Its repr shows the status and the size.
+    """A response from Procore. Its repr shows the status and the size.
 
     Attributes:
         status: The HTTP status code.
-        headers: Names in lower case; the last value of a repeated name. One that is not ASCII is
-            left out: HTTP allows the byte and gives it no meaning (RFC 9110 §5.5).
+        headers: Names in lower case; the last value of a repeated name. A header that is not ASCII
+            is left out: HTTP allows such bytes without a meaning (RFC 9110 §5.5).
         body: The whole body, already capped by the transport.
-        whole: False where the body is only what came of it, or the first `LARGEST_KEPT` bytes. This
-            happens to no request but one that is not repeatable.
+        whole: False if the body is incomplete, or cut after `LARGEST_KEPT` bytes. This happens only
+            with a request that is not repeatable.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""The settings of an application that people sign in to, wherever they are written."""
+"""The settings of an application that users sign in to, wherever they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file `.env`: read, completed without losing a line, and written so that no one else reads it.
+"""The file `.env`: read it, complete it without losing a line, and write it for its owner only.
 
 Nothing here needs the database library: `demo` reads the file before it decides what to start.
 """
@@ -23,7 +23,7 @@ from procore_signin.errors import Problem
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")
 _DRAFT_SECONDS: Final = 60
-"""How old a draft is that no one writes any more; writing takes an instant."""
+"""The age in seconds of an abandoned draft; writing takes an instant."""
 _SINGLE_QUOTED: Final = str.maketrans({"\\": "\\\\", "'": "\\'"})
 
 
@@ -45,12 +45,12 @@ class EnvFileUnusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What `complete` made of a file.
+    """The result of `complete`.
 
     Attributes:
         text: The whole new text. It holds secrets.
         written: Names that got a new value, in the order given.
-        kept: Names that had a value already and were left alone.
+        kept: Names that already had a value and were left unchanged.
     """
 
     text: str
@@ -59,23 +59,23 @@ class Completed:
 
 
 def read(path: Path) -> dict[str, str]:
-    """Return the names in the file at `path` that have a value; none when there is no such file.
+    """Return the names with a value in the file at `path`; none if there is no such file.
 
     Lines that cannot be read are left out: `read_and_check` names them.
 
     Raises:
         EnvFileUnusable: It is not UTF-8.
-        OSError: It may not be read.
+        OSError: The file cannot be read.
     """
     return values_of(text_of(path))
 
 
 def read_and_check(path: Path) -> tuple[dict[str, str], list[Problem]]:
-    """Read the file at `path`, and say what is wrong with it instead of raising it.
+    """Read the file at `path`, and return its problems instead of raising them.
 
     Returns:
         The values by name, and a problem for a file or line that cannot be read and for each
-        setting of ours that stands there twice. No problem quotes the file.
+        setting of ours that occurs twice. No problem quotes the file.
     """
     try:
         text = text_of(path)
@@ -90,7 +90,7 @@ def read_and_check(path: Path) -> tuple[dict[str, str], list[Problem]]:
 def _problems(text: str, file: str) -> Iterator[Problem]:
     lines: dict[str, int] = {}
     for binding in _bindings(text):
-        # The parser counts a statement from the end of the one before; blank lines belong to it.
+        # The parser starts a statement at the end of the previous one, including blank lines.
         blank = binding.original.string[: -len(binding.original.string.lstrip()) or None]
         line = binding.original.line + blank.count("\n")
         if binding.error:
@@ -98,17 +98,17 @@ def _problems(text: str, file: str) -> Iterator[Problem]:
             yield Problem(file, what, "Write NAME=value, and close every quote.")
         elif binding.key and binding.value:
             if binding.key in lines and binding.key.startswith(PREFIX):
-                what = f"stands in {file} twice, at lines {lines[binding.key]} and {line}"
+                what = f"occurs in {file} twice, at lines {lines[binding.key]} and {line}"
                 yield Problem(binding.key, what, "Keep one of them.")
             lines[binding.key] = line
 
 
 def text_of(path: Path) -> str:
-    """Return the text of the file at `path`, or an empty one when there is no such file.
+    """Return the text of the file at `path`, or empty text if there is no such file.
 
     Raises:
         EnvFileUnusable: It is not UTF-8.
-        OSError: It may not be read.
+        OSError: The file cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -121,14 +121,14 @@ def text_of(path: Path) -> str:
 
 
 def complete(text: str, values: Mapping[str, str], *, force: bool = False) -> Completed:
-    """Put `values` into the text of a `.env` file, keeping every other line as it is.
+    """Put `values` into the text of a `.env` file, keeping every other line unchanged.
 
-    A name that is there with an empty value counts as missing and is filled in where it stands.
+    A name with an empty value counts as missing and is filled in on its line.
 
     Args:
         text: The present text; empty for a new file.
         values: Names and values to put in.
-        force: Replace values that are already there.
+        force: Replace existing values.
 
     Raises:
         EnvFileUnusable: A value would be read back differently, such as one with a line break.
@@ -156,8 +156,8 @@ def complete(text: str, values: Mapping[str, str], *, force: bool = False) -> Co
 def write(path: Path, text: str) -> None:
     """Replace the file at `path` in one step. Only its owner may read it, from the first byte on.
 
-    Ctrl-C or an error leaves no draft: it would hold the secrets once more. What SIGTERM, a closed
-    terminal or SIGKILL leaves is removed by the next one that writes there.
+    Ctrl-C or an error leaves no draft, which would contain the secrets. The next write removes
+    drafts that SIGTERM, a closed terminal or SIGKILL left.
 
     Raises:
         OSError: The folder cannot be written to. The old file is then unchanged.
@@ -173,15 +173,15 @@ def write(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         draft.replace(target)
     finally:
-        draft.unlink(missing_ok=True)  # after `replace` there is none
+        draft.unlink(missing_ok=True)  # after `replace` it no longer exists
 
 
 def _remove_drafts(target: Path) -> None:
-    """Remove what writers of `target` left that were killed, but nothing that one still needs."""
+    """Remove drafts of `target` that killed writers left, but none that is still in use."""
     draft = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{16}}")
     for old in target.parent.iterdir():
         if draft.fullmatch(old.name):
-            with contextlib.suppress(OSError):  # someone else's, or gone meanwhile
+            with contextlib.suppress(OSError):  # another user's, or already gone
                 if time.time() - old.stat().st_mtime > _DRAFT_SECONDS:
                     old.unlink()
 
@@ -193,9 +193,9 @@ def _line(name: str, value: str) -> str:
 
 
 def values_of(text: str) -> dict[str, str]:
-    """Return the names in the text of a `.env` file that have a value.
+    """Return the names with a value in the text of a `.env` file.
 
-    Values are taken as they stand: `$` means nothing, because secrets may contain it.
+    Values are taken literally: `$` has no meaning, because secrets may contain it.
     """
     return {b.key: b.value for b in _bindings(text) if b.key and b.value}
 

@@ -1,7 +1,7 @@
-"""What each setting may be: a function for each, from its text to what it stands for.
+"""A parser for each setting, from its text to its value.
 
-Each takes the other settings too, to compare with. The store's own rules need the database library,
-which is slow to load: it is loaded here when it is used, so that `demo` can read the table at once.
+Each also gets the other settings, to compare with. The store's own rules need the database library,
+which is slow to load: it is imported on use, so that `demo` can read the table at once.
 
 No message shows a value: a secret may have been pasted into the wrong line.
 """
@@ -58,10 +58,10 @@ class WrongError(Exception):
 
 
 def check_edges(row: Row[Any], text: str) -> None:
-    """Make sure that a setting begins and ends where its text does.
+    """Refuse blanks, quotes and invisible characters around a setting.
 
-    An env file from Windows, or one that is read by a program that keeps quotes, adds what no one
-    sees: a file of SQLite then has another name, and a password is another one.
+    An env file from Windows, or a program that keeps quotes, adds invisible characters: the name of
+    a SQLite file or a password is then a different one.
 
     Raises:
         WrongError: There are blanks, line ends, invisible characters or quotes around it.
@@ -80,19 +80,19 @@ def check_edges(row: Row[Any], text: str) -> None:
 
 
 def is_emulator(values: Values) -> bool:
-    """Return whether the local Procore is meant."""
+    """Return whether the environment is the emulator."""
     return values.get("PROCORE_ENVIRONMENT", "").strip().lower() == "emulator"
 
 
 def environment(text: str, values: Values) -> Environment:
-    """Return which Procore."""
+    """Return the environment."""
     if text not in NAMES:
         near = difflib.get_close_matches(text.strip().lower(), NAMES, n=1)
         meant = f"Did you mean {near[0]}? " if near else ""
         raise WrongError("names no Procore environment", meant + CHOOSE_ENVIRONMENT)
     try:
         return by_name(text, emulator_url=values["PROCORE_EMULATOR_URL"])
-    except ValueError:  # the emulator's address is wrong: that setting says so
+    except ValueError:  # the emulator's address is wrong, which that setting reports
         return by_name(text)
 
 
@@ -127,17 +127,17 @@ def _split(text: str, cure: str) -> SplitResult:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise WrongError("is no web address", cure) from None
+        raise WrongError("is not a web address", cure) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        raise WrongError("is no whole web address", cure)
+        raise WrongError("is not a complete web address", cure)
     return parts
 
 
 def redirect_uri(text: str, values: Values) -> str:
-    """Return where Procore sends people back to."""
+    """Return the redirect URI."""
     like = "Write it as registered at Procore, such as https://app.example.com/callback."
     if not re.fullmatch(r"[\x21-\x7e]+", text) or set(text) & set("'\"<>\\"):
-        raise WrongError("has characters that no redirect URI has", like)
+        raise WrongError("has characters that a redirect URI cannot have", like)
     parts = _split(text, like)
     if parts.username is not None or "?" in text or "#" in text:
         raise WrongError("has a user name, a query or a fragment", f"Leave it out. {like}")
@@ -149,7 +149,7 @@ def redirect_uri(text: str, values: Values) -> str:
         return text
     if parts.scheme != "https":
         raise WrongError(
-            "uses plain http to another machine, where anyone on the way can read the sign-in",
+            "uses plain http to another machine, where anyone on the network can read the sign-in",
             "Use https. Plain http is for localhost only.",
         )
     if is_emulator(values):
@@ -168,16 +168,18 @@ def _check_redirect_host(parts: SplitResult) -> None:
     if host in {"0.0.0.0", "::"}:  # noqa: S104  # refused, not listened on
         raise WrongError("names a host that no browser can open", "Write localhost instead.")
     if host not in LOOPBACK_HOSTS and not _HOST.fullmatch(host):
-        raise WrongError("has a host that is no name", "Write a host such as app.example.com.")
+        raise WrongError(
+            "has a host that is not a valid name", "Write a host such as app.example.com."
+        )
     if parts.netloc.endswith({"http": ":80", "https": ":443"}[parts.scheme]):
-        raise WrongError("names the port that its scheme has anyway", "Leave the port out.")
+        raise WrongError("names the default port of its scheme", "Leave the port out.")
 
 
 def _check_redirect_path(path: str) -> None:
     if path.endswith("/"):
         raise WrongError(
             "ends with a slash",
-            "Remove the slash, here and at Procore: the application answers at /callback.",
+            "Remove the slash, here and at Procore: the application's page is at /callback.",
         )
     if not path.endswith(CALLBACK_ROUTE) or not _PATH.fullmatch(path):
         raise WrongError(
@@ -220,7 +222,7 @@ def keys(text: str, _: Values) -> Secret:
 
 
 def _unusable(error: ValueError) -> WrongError:
-    """Put the store's words, a rule and a cure in two sentences, into ours."""
+    """Turn the store's error, a rule and a cure in two sentences, into a problem."""
     rule, _, cure = str(error).removeprefix("PROCORE_KEYS: ").partition(". ")
     return WrongError(f"cannot be used: {rule.rstrip('.')}", cure)
 
@@ -232,35 +234,35 @@ def emulator_url(text: str, _: Values) -> str:
     try:
         return by_name("emulator", emulator_url=text).login_origin
     except ValueError:
-        raise WrongError("is no origin on this machine", like) from None
+        raise WrongError("is not an origin on this machine", like) from None
 
 
 def _whole(text: str, *, least: int, most: int, cure: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
-        raise WrongError(f"is no whole number from {least} to {most}", cure)
+        raise WrongError(f"is not a whole number from {least} to {most}", cure)
     return int(text)
 
 
 def rate_limit(text: str, _: Values) -> int:
-    """Return how many sign-ins one address may begin in a minute."""
+    """Return the most sign-ins that one address may begin in a minute."""
     cure = "Write how many sign-ins one address may begin in a minute; 0 switches the limit off."
     return _whole(text, least=0, most=1_000_000, cure=cure)
 
 
 def session_idle(text: str, values: Values) -> int:
-    """Return how many seconds a session lasts without use."""
+    """Return the seconds that a session lasts without use."""
     cure = "Write seconds, such as 43200 for 12 hours."
     idle = _whole(text, least=60, most=400 * _DAY, cure=cure)
     absolute = values["PROCORE_SESSION_ABSOLUTE_SECONDS"]
     if absolute.isdecimal() and idle > int(absolute):
         raise WrongError(
-            "is longer than PROCORE_SESSION_ABSOLUTE_SECONDS, so it would never count", cure
+            "is longer than PROCORE_SESSION_ABSOLUTE_SECONDS, so it would have no effect", cure
         )
     return idle
 
 
 def session_absolute(text: str, _: Values) -> int:
-    """Return how many seconds a session lasts at most."""
+    """Return the most seconds that a session lasts."""
     cure = "Write seconds, such as 1209600 for 14 days."
     return _whole(text, least=300, most=400 * _DAY, cure=cure)
 
@@ -268,12 +270,12 @@ def session_absolute(text: str, _: Values) -> int:
 def log_level(text: str, _: Values) -> str:
     """Return the lowest level that is logged."""
     if text not in _LOG_LEVELS:
-        raise WrongError("is no level", f"Choose one of: {', '.join(_LOG_LEVELS)}.")
+        raise WrongError("is not a level", f"Choose one of: {', '.join(_LOG_LEVELS)}.")
     return text
 
 
 def trusted_proxies(text: str, _: Values) -> TrustedProxies:
-    """Return whose word is taken for where a request came from."""
+    """Return the proxies that are trusted to name the client."""
     try:
         return TrustedProxies.parse(text)
     except ValueError as error:
@@ -282,27 +284,27 @@ def trusted_proxies(text: str, _: Values) -> TrustedProxies:
 
 
 def choose_company(text: str, _: Values) -> bool:
-    """Return whether people are asked for a company."""
+    """Return whether users are asked to choose a company."""
     if text not in {"yes", "no"}:
-        raise WrongError("is neither yes nor no", "Write yes to ask people for a company.")
+        raise WrongError("is neither yes nor no", "Write yes to ask users for a company.")
     return text == "yes"
 
 
 def metrics_token(text: str, _: Values) -> Secret | None:
-    """Return what `/metrics` asks for, or None."""
+    """Return the token for `/metrics`, or None."""
     if not text:
         return None
     if not re.fullmatch(r"[\x21-\x7e]{16,256}", text):
         raise WrongError(
-            "is no token that is hard to guess", "Write 16 to 256 characters without spaces."
+            "is not a token that is hard to guess", "Write 16 to 256 characters without spaces."
         )
     return Secret(text, "metrics token")
 
 
 def app_name(text: str, _: Values) -> str:
-    """Return what the application is called on the sign-in's pages."""
+    """Return the application's name on the sign-in's pages."""
     name = text.strip()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         cure = f"Write at most {_LONGEST_NAME} letters, such as Site Diary."
-        raise WrongError("is no name that fits on a page", cure)
+        raise WrongError("is not a name that fits on a page", cure)
     return name

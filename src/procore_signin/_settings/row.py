@@ -1,7 +1,7 @@
-"""What is known of one setting: a row of the table that `Settings` is.
+"""The description of one setting: a row of the table `Settings`.
 
-From the rows come the settings' defaults, their reading and their problems, `.env.example`, what
-`doctor` says, the names in Django's settings, and docs/reference/settings.md.
+The rows provide the settings' defaults, parsing and problems, `.env.example`, the findings of
+`doctor`, the names in Django's settings, and docs/reference/settings.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROW: Final = "row"
 
 T = TypeVar("T")
 Values = Mapping[str, str]
-"""The text of each setting that has one, by name."""
+"""The text of each setting that is set, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,20 +24,18 @@ class Row(Generic[T]):
 
     Attributes:
         name: Its name in the environment and in `.env`.
-        parse: Returns what its text stands for, or raises `WrongError`. The other settings are
-            there to be compared with. The text is empty where it is not set and need not be.
-        meaning: What it is for, in one sentence.
-        accepts: What may be written.
-        needed_by: Who has to think about it.
-        example: What may be written, to the letter. Empty where an example could be taken for a
-            secret to use.
-        default: What holds when it is not set. Empty for nothing.
-        emulators: What holds then with the local emulator. Empty for the same.
-        missing: The cure when it is not set and there is no default. Empty where it may be left
-            out.
+        parse: Returns its value, or raises `WrongError`. The other settings are passed for
+            comparison. The text is empty if an optional setting is not set.
+        meaning: Its purpose, in one sentence.
+        accepts: The accepted values.
+        needed_by: Who has to set it.
+        example: An exact example. Empty if it could be mistaken for a usable secret.
+        default: The value if it is not set. Empty for none.
+        emulators: The value in that case with the local emulator. Empty for the same.
+        missing: The cure if it is not set and there is no default. Empty if it may be left out.
         expected: Whether every `.env` is expected to have it.
         secret: Whether it is never shown.
-        outer_blanks: Whether blanks around it mean nothing, as around the parts of a list.
+        outer_blanks: Whether blanks around it are ignored, as around the parts of a list.
     """
 
     name: str

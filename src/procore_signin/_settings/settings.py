@@ -1,8 +1,8 @@
 """The table of settings, and how they are read from the environment and `.env`.
 
-The names and the rules are the same wherever the sign-in is part of: `procore-signin serve`, an
-application of FastAPI, Flask or Django, or a script. Every problem is named at once. No message and
-no repr shows a value: a secret may have been pasted into the wrong line.
+The names and the rules are the same everywhere: in `procore-signin serve`, in an application of
+FastAPI, Flask or Django, and in a script. All problems are reported at once. No message and no repr
+shows a value: a secret may have been pasted into the wrong line.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from procore_signin.environments import EMULATOR_URL, NAMES, Environment
 from procore_signin.errors import Problem, SettingsInvalid
 
 ENV_FILE: Final = Path(".env")
-# Switches of the project's own tools and tests; none of them is a setting of the application.
+# Switches of the project's own tools and tests, not settings of the application.
 _NOT_OURS: Final = "PROCORE_SIGNIN_"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the application has to be told, checked. The repr shows no secret.
+    """The settings of the application, checked. The repr shows no secret.
 
-    Each field is a row of the table. A new setting is one more of them, and the code that uses it.
+    Each field is a row of the table. A new setting needs only a row, and the code that uses it.
     """
 
     environment: Environment = setting(
         Row(
             name="PROCORE_ENVIRONMENT",
             parse=parsers.environment,
-            meaning="Which Procore people sign in with.",
+            meaning="The Procore environment that users sign in with.",
             accepts=f"One of: {', '.join(NAMES)} (the local one).",
             needed_by="Everyone.",
             example="sandbox",
@@ -77,7 +77,7 @@ class Settings:
         Row(
             name="PROCORE_REDIRECT_URI",
             parse=parsers.redirect_uri,
-            meaning="Where Procore sends people back to: exactly as registered on the same page.",
+            meaning="Where Procore sends browsers back: exactly as registered on the same page.",
             accepts="An address whose path ends with `/callback`; https, but for localhost.",
             needed_by="Everyone whose application has another address.",
             example="https://app.example.com/callback",
@@ -92,7 +92,7 @@ class Settings:
             meaning="The database of users, sessions and sealed tokens.",
             accepts="`sqlite:///<file>`, `postgresql://user:password@host/name` or "
             "`mariadb://user:password@host/name`.",
-            needed_by="Everyone who runs more than one process.",
+            needed_by="Applications with more than one process.",
             example="postgresql://db.example.com/procore",
             default="sqlite:///test.db",
             expected=True,
@@ -127,7 +127,7 @@ class Settings:
         Row(
             name="PROCORE_KEYS",
             parse=parsers.keys,
-            meaning="The keys that seal tokens; without its key a sealed token cannot be opened "
+            meaning="The keys that seal tokens; without its key, a sealed token cannot be opened "
             "any more.",
             accepts="`<id>:<32 bytes in base64url>`, the active key first, older ones behind it, "
             "separated by commas.",
@@ -197,7 +197,7 @@ class Settings:
         Row(
             name="PROCORE_METRICS_TOKEN",
             parse=parsers.metrics_token,
-            meaning="What a scraper has to send to read /metrics: `Authorization: Bearer <this>`.",
+            meaning="The token for reading /metrics: `Authorization: Bearer <this>`.",
             accepts="16 to 256 characters without spaces.",
             needed_by="Operators whose /metrics can be reached by others.",
             secret=True,
@@ -207,7 +207,7 @@ class Settings:
         Row(
             name="PROCORE_CHOOSE_COMPANY",
             parse=parsers.choose_company,
-            meaning="Whether a person with several companies is asked for one after signing in.",
+            meaning="Whether a user with several companies is asked for one after signing in.",
             accepts="One of: yes, no.",
             needed_by="Applications that work in one company at a time.",
             example="yes",
@@ -218,7 +218,7 @@ class Settings:
         Row(
             name="PROCORE_TRUSTED_PROXIES",
             parse=parsers.trusted_proxies,
-            meaning="Your own reverse proxies: from them alone is X-Forwarded-For believed, for "
+            meaning="Your own reverse proxies: X-Forwarded-For is trusted only from them, for "
             "limits and logs.",
             accepts="Addresses or networks, separated by commas; `unix` for a proxy on a unix "
             "socket.",
@@ -231,9 +231,9 @@ class Settings:
         Row(
             name="PROCORE_APP_NAME",
             parse=parsers.app_name,
-            meaning="What the application is called on the sign-in's pages.",
+            meaning="The application's name on the sign-in's pages.",
             accepts="At most 60 letters.",
-            needed_by="Every application that people see.",
+            needed_by="Every application with users.",
             example="Site Diary",
             default="Sample application",
             outer_blanks=True,
@@ -250,9 +250,9 @@ class Settings:
         """Read the settings.
 
         Args:
-            environ: The process environment. What it sets beats the file; what it sets to nothing
+            environ: The process environment. It takes precedence over the file; an empty value
                 counts as not set.
-            env_file: Where `.env` is, or None to read no file. A file that is not there is fine.
+            env_file: Where `.env` is, or None to read no file. The file may be missing.
 
         Raises:
             SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown,
@@ -289,7 +289,7 @@ class Settings:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port at which people reach the application, without a final slash."""
+        """The application's origin: scheme, host and port, without a final slash."""
         return self.redirect_uri.removesuffix(urlsplit(self.redirect_uri).path)
 
 
@@ -302,10 +302,11 @@ def read_settings(
     """Return the settings, checked.
 
     Args:
-        given: A framework's own: only names that begin with `PROCORE_` are looked at. They beat
-            the environment, which beats the file. A value may be a `Secret`.
-        environ: The process environment; None for the one that there is.
-        env_file: Where `.env` is, or None to read no file. A file that is not there is fine.
+        given: A framework's own settings: only names that begin with `PROCORE_` are used. They take
+            precedence over the environment, which takes precedence over the file. A value may be a
+            `Secret`.
+        environ: The process environment; None for the current one.
+        env_file: Where `.env` is, or None to read no file. The file may be missing.
 
     Raises:
         SettingsInvalid: Its `problems` name every setting that is missing, wrong or unknown.
@@ -325,7 +326,7 @@ def _merged(given: Mapping[str, object], environ: Values) -> Values:
 
 
 def default_of(name: str) -> str:
-    """Return what holds when the setting `name` is not set; empty for nothing.
+    """Return the default of the setting `name`; empty for none.
 
     Raises:
         KeyError: There is no such setting.
@@ -347,7 +348,7 @@ def _parse(row: Row[Any], values: Values) -> Any:
 
 
 def _unknown(given: Values, known: list[str]) -> list[Problem]:
-    """Return a problem for each name that looks like a setting and is none."""
+    """Return a problem for each name that looks like a setting but is not one."""
     found = []
     for name in sorted(given):
         shouted = name.upper()
@@ -355,5 +356,5 @@ def _unknown(given: Values, known: list[str]) -> list[Problem]:
             continue
         near = difflib.get_close_matches(shouted, known, n=1, cutoff=0.7)
         cure = f"Did you mean {near[0]}? If not, remove it." if near else "Remove it."
-        found.append(Problem(name, "is no setting of this application", cure))
+        found.append(Problem(name, "is not a setting of this application", cure))
     return found

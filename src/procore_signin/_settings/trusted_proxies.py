@@ -1,11 +1,11 @@
-"""Who the client is when proxies stand in front: `X-Forwarded-For`, as far as it can be believed.
+"""The client's address behind proxies: `X-Forwarded-For`, as far as it can be trusted.
 
-Anyone can send the header. Each proxy adds, at its right end, the address that it was asked from.
-So only what our own proxies added counts: read from the right, the first address that is none of
-them is the client (row O4).
+Anyone can send the header. Each proxy appends the address of its peer. So only the entries of our
+own proxies count: read from the right, the first address that is not one of them is the client (row
+O4).
 
-Nothing else is ever taken from a forwarding header: where this application is reached comes from
-the redirect URI in the settings (row A10).
+Nothing else is taken from a forwarding header: this application's origin comes from the redirect
+URI in the settings (row A10).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Network = IPv4Network | IPv6Network
 HEADER: Final = b"x-forwarded-for"
 UNIX: Final = "unix"
 MOST_HOPS: Final = 32
-"""A longer chain is no one's: no more of it is read."""
+"""The most entries that are read; no real chain is longer."""
 
 _WITH_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
@@ -57,7 +57,8 @@ class TrustedProxies:
                 unix socket, separated by commas; empty for none.
 
         Raises:
-            ValueError: One is neither, or a network of everyone. The message names the rule.
+            ValueError: An entry is neither, or a network of all addresses. The message names the
+                rule.
         """
         networks: list[Network] = []
         entries = [part.strip() for part in text.split(",")]
@@ -67,9 +68,9 @@ class TrustedProxies:
             try:
                 network = ip_network(entry)
             except ValueError:
-                raise ValueError("has an entry that is no address and no network") from None
+                raise ValueError("has an entry that is neither an address nor a network") from None
             if network.prefixlen == 0:
-                raise ValueError("trusts everyone, so that anyone could be anyone")
+                raise ValueError("trusts all addresses, so that anyone could claim any address")
             networks.append(network)
         return cls(networks, unix=UNIX in entries)
 
@@ -77,13 +78,13 @@ class TrustedProxies:
         """Return the address of the client.
 
         Args:
-            peer: Who is connected to us, as the server says.
+            peer: The address of the connection, from the server.
             forwarded: The values of the header `X-Forwarded-For`, in the order in which they came.
 
         Returns:
-            `peer`, unless it is one of ours: then the right-most address that is none of ours.
-            Where an entry cannot be read, no one can say what stands to its left: then the proxy
-            that passed it on.
+            `peer`, unless it is one of ours: then the right-most address that is not one of ours.
+            If an entry cannot be read, the entries to its left are unknown: then the proxy that
+            passed it on.
         """
         client = _address(peer)
         if not self.includes(peer):
@@ -99,7 +100,7 @@ class TrustedProxies:
         return peer if client is None else str(client)
 
     def includes(self, peer: str) -> bool:
-        """Whether `peer`, an address as the system says it, is one of ours."""
+        """Return whether `peer`, an address from the system, is one of ours."""
         address = _address(peer)
         if address is None:
             return self._unix and (not peer or peer.startswith(("/", "unix:")))
@@ -123,7 +124,7 @@ class TrustedProxies:
 
 
 def _address(text: str) -> Address | None:
-    """Return the address in `text`, which may carry a port, or None where it is none."""
+    """Return the address in `text`, which may have a port, or None if it is not an address."""
     found = _WITH_PORT.fullmatch(text)
     text = text if found is None else found[1] or found[2]
     try:

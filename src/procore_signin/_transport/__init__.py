@@ -1,1 +1,1 @@
-"""How a request reaches Procore and a response comes back, or why not."""
+"""Sends requests to Procore and returns the responses, or raises the reason."""

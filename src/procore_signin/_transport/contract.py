@@ -1,4 +1,4 @@
-"""What every transport promises, so that flows can run on any of them and tests bring their own."""
+"""The contract of a transport, so that flows run on any of them and tests can bring their own."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from procore_signin._protocol.wire import HttpRequest, HttpResponse
 
 
 class Transport(Protocol):
-    """Sends one request at a time for each calling thread, and waits.
+    """Sends one request at a time for each calling thread, and blocks.
 
-    A transport decides nothing: it never retries, follows a redirect or reads a body's meaning.
-    A header that is not ASCII is left out, and harms no response.
+    A transport decides nothing: it never retries, follows a redirect or interprets a body. A header
+    that is not ASCII is left out, and does not fail the response.
 
-    Of a request that is not `repeatable`, a success (2xx) is never refused: its response is brought
-    back as far as it came, encoded as it may be, cut at `LARGEST_KEPT`, with `whole` false where
-    something is missing (row T9).
+    The success (2xx) of a request that is not `repeatable` is never refused: the received part is
+    returned, in any encoding, cut at `LARGEST_KEPT`, with `whole` false if something is missing
+    (row T9).
     """
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Return the response to `request`, whatever its status.
 
         Raises:
-            ProcoreUnavailable: No response came, or not whole, before the deadline. `ambiguous` is
-                false only when it is certain that nothing was sent.
-            UnexpectedResponse: What came is not an HTTP response, too large or encoded.
+            ProcoreUnavailable: No complete response came before the deadline. `ambiguous` is false
+                only if it is certain that nothing was sent.
+            UnexpectedResponse: The response is not HTTP, is too large, or is encoded.
         """
 
     def close(self) -> None:
@@ -32,9 +32,9 @@ class Transport(Protocol):
 
 
 class AsyncTransport(Protocol):
-    """As `Transport`, for tasks of an event loop.
+    """The async `Transport`.
 
-    Cancelling the task ends the waiting, not the request: it may go on until its deadline.
+    Cancelling the task stops the wait, not the request, which may continue until its deadline.
     """
 
     async def send(self, request: HttpRequest) -> HttpResponse:

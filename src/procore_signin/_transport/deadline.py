@@ -1,11 +1,11 @@
-"""Connections for httpcore2 that keep to one deadline, and to the process that made them.
+"""Connections for httpcore2 with one deadline, usable only in the process that made them.
 
-The timeouts of httpx2 bound each wait by itself, so a server that sends a byte now and then, in a
-header or in the body, holds a caller for as long as it likes. Here each wait gets what is left.
+The timeouts of httpx2 limit each wait separately, so a server that sends a byte now and then can
+hold a caller as long as it likes. Here each wait gets the time that is left.
 
-A forked child shares its parent's sockets: what one of them reads is missing to the other. So a
-connection refuses to be used, and to be closed, by another process than the one that made it,
-its holder there: a pool, a response that is half read, a call that was under way.
+A forked child shares its parent's sockets: bytes that one reads are missing in the other. So a
+connection cannot be used or closed in another process than its own, whatever holds it there: a
+pool, a half-read response, or a call under way.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ import httpcore2
 from procore_signin._forks import Owned, abandon
 
 SLICE: Final = 64 * 1024
-"""Bytes that are handed to the system at once, so that a reader that crawls is noticed."""
+"""Bytes written at once, so that a slow reader is noticed."""
 
 FIRST: Final = 8
-"""Bytes of a response that tell whether it is HTTP."""
+"""The first bytes of a response that tell whether it is HTTP."""
 
 
 _INHERITED: Final = "The connection belongs to the process that this one was forked from"
 
 
 class Seen:
-    """What happened on the connection of one exchange.
+    """What happened on the connection during one exchange.
 
     Attributes:
-        sent: Whether a byte of the request may have left.
-        first: The first bytes of what came, at most `FIRST`.
-        ended: Whether the server has said that nothing more comes.
+        sent: Whether a byte of the request may have been sent.
+        first: The first bytes received, at most `FIRST`.
+        ended: Whether the server has closed its side.
     """
 
     __slots__ = ("ended", "first", "sent")
@@ -50,7 +50,7 @@ class Seen:
         self.ended = False
 
     def received(self, data: bytes) -> None:
-        """Note what was read; nothing is the end."""
+        """Note the bytes that were read; no bytes mean the end."""
         if not data:
             self.ended = True
         elif len(self.first) < FIRST:
@@ -58,10 +58,10 @@ class Seen:
 
 
 class Wait(float):
-    """How long a wait may take: a number of seconds that shrinks as the deadline comes closer.
+    """A timeout in seconds that shrinks as the deadline approaches.
 
-    httpcore2 hands the timeouts of a request through to each wait unseen, which is how this gets
-    there; to code that takes it for a plain number it is the longest wait.
+    httpcore2 passes the timeouts of a request on to each wait unchanged, so this object gets there;
+    as a plain number it is the longest wait.
     """
 
     _each: float | None
@@ -84,7 +84,7 @@ class Wait(float):
         return wait
 
     def left(self) -> float:
-        """Return the seconds that a wait may take that begins now; 0 or less when it is over."""
+        """Return the most seconds for a wait that starts now; 0 or less after the deadline."""
         left = self._until - self._clock()
         return left if self._each is None else min(self._each, left)
 
@@ -95,13 +95,13 @@ def waits(
     clock: Callable[[], float],
     seen: Seen | None = None,
 ) -> dict[str, Wait]:
-    """Return the timeouts of an exchange that begins now.
+    """Return the timeouts of an exchange that starts now.
 
     Args:
-        timeouts: Those of httpx2: `connect`, `read`, `write` and `pool`; None where there is none.
+        timeouts: Those of httpx2: `connect`, `read`, `write` and `pool`; None for no limit.
         deadline: Seconds for the whole exchange.
         clock: Returns seconds that never run backwards.
-        seen: Is told what happens.
+        seen: Records what happens.
     """
     until, seen = clock() + deadline, seen or Seen()
     return {
@@ -124,7 +124,7 @@ class DeadlineStream(Owned, httpcore2.NetworkStream):
 
     Args:
         stream: The connection.
-        strict_end: Whether an end of TLS without its goodbye is an error, as a cut is.
+        strict_end: Whether an end of TLS without `close_notify` is an error.
     """
 
     def __init__(self, stream: httpcore2.NetworkStream, *, strict_end: bool = False) -> None:
@@ -152,12 +152,13 @@ class DeadlineStream(Owned, httpcore2.NetworkStream):
             self._stream.write(buffer[start : start + SLICE], left)
 
     def close(self) -> None:
-        """End the connection, also for a thread that waits for it."""
+        """Close the connection, also for a thread that waits on it."""
         if self.inherited():
             abandon(self._stream)
             return
-        with contextlib.suppress(OSError):  # it may have ended by itself
-            # Not the method of an `SSLSocket`: a reader would take what is encrypted for the text.
+        with contextlib.suppress(OSError):  # the peer may have closed it
+            # Not `SSLSocket.shutdown`: a reading thread would take the encrypted bytes for plain
+            # text.
             socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
         self._stream.close()
 
@@ -178,7 +179,7 @@ class DeadlineStream(Owned, httpcore2.NetworkStream):
         return DeadlineStream(secured, strict_end=self._strict_end)
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore2 wants to know of the connection."""
+        """Return information about the connection for httpcore2."""
         return self._stream.get_extra_info(info)
 
 
@@ -201,7 +202,7 @@ class DeadlineBackend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """Return a connection to the first address of `host` that takes one."""
+        """Return a connection to the first address of `host` that accepts one."""
         failure: Exception = httpcore2.ConnectError("The name has no address")
         for address in _addresses(host, port, timeout):
             left = _left(timeout, httpcore2.ConnectTimeout)
@@ -219,8 +220,8 @@ class DeadlineBackend(httpcore2.NetworkBackend):
 def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
     """Return the addresses of `host`.
 
-    The system's own look-up takes as long as it likes, and cannot be stopped: a thread waits for
-    it, which is left behind when the time is up.
+    The system's look-up has no timeout and cannot be stopped: it runs on a thread, which is left
+    behind when the time is up.
     """
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
@@ -235,7 +236,7 @@ def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
 
     try:
         threading.Thread(target=look_up, name="procore-signin-resolver", daemon=True).start()
-    except RuntimeError:  # no thread can be started, as when the interpreter ends
+    except RuntimeError:  # no thread can be started, for example at interpreter shutdown
         look_up()
     try:
         return found.result(_left(timeout, httpcore2.ConnectTimeout))
@@ -243,12 +244,12 @@ def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
         if isinstance(error, TimeoutError):
             raise httpcore2.ConnectTimeout("The name was not resolved in time") from None
         raise httpcore2.ConnectError(str(error)) from error
-    except UnicodeError as error:  # of a label that is too long
+    except UnicodeError as error:  # from a label that is too long
         raise httpcore2.ConnectError(str(error)) from error
 
 
 class AsyncDeadlineStream(Owned, httpcore2.AsyncNetworkStream):
-    """As `DeadlineStream`, for tasks."""
+    """The async `DeadlineStream`."""
 
     def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
         super().__init__()
@@ -270,8 +271,10 @@ class AsyncDeadlineStream(Owned, httpcore2.AsyncNetworkStream):
         await self._stream.write(buffer, _left(timeout, httpcore2.WriteTimeout))
 
     async def aclose(self) -> None:
-        """End the connection."""
-        if self.inherited():  # closing would take it off the parent's event loop, which is shared
+        """Close the connection."""
+        if (
+            self.inherited()
+        ):  # closing would remove it from the parent's event loop, which is shared
             abandon(self._stream)
             return
         await self._stream.aclose()
@@ -287,12 +290,12 @@ class AsyncDeadlineStream(Owned, httpcore2.AsyncNetworkStream):
         return AsyncDeadlineStream(await self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
-        """Return what httpcore2 wants to know of the connection."""
+        """Return information about the connection for httpcore2."""
         return self._stream.get_extra_info(info)
 
 
 class AsyncDeadlineBackend(httpcore2.AsyncNetworkBackend):
-    """As `DeadlineBackend`, for tasks of an asyncio event loop."""
+    """The async `DeadlineBackend`, for asyncio."""
 
     def __init__(self) -> None:
         self._backend = httpcore2.AnyIOBackend()

@@ -1,8 +1,8 @@
-"""The transports of a process whose parent has used pyreqwest, over httpcore2 (decision 29).
+"""The transports for a process whose parent has used pyreqwest, over httpcore2 (decision 29).
 
-The runtime under pyreqwest does not survive a fork, and cannot be begun a second time. These keep
-the same promises (rows T2, T3) without one. They cost more of the processor, so `pyreqwest.py` is
-what any other process uses.
+The runtime of pyreqwest does not survive a fork and cannot be started a second time. These
+transports keep the same promises (rows T2, T3) without it. They use more CPU, so every other
+process uses `pyreqwest.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FAILURES: Final = (
 
 
 class HttpcoreTransport:
-    """A `Transport` for threads. Each request has a connection of its own.
+    """A sync `Transport`. Each request has its own connection.
 
     Args:
         deadline: As in `PyreqwestTransport`.
@@ -61,7 +61,7 @@ class HttpcoreTransport:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Open connections of this process's own at the next use."""
+        """Open this process's own connections at the next use."""
         abandon(self._pool)
         self._pool = None
 
@@ -69,12 +69,12 @@ class HttpcoreTransport:
         """Return the response to `request`: see `Transport.send`.
 
         Raises:
-            ValueError: The address of `request` is none.
+            ValueError: The URL of `request` is not http or https.
         """
         return self._send(request, *self._begin())
 
     def _begin(self) -> tuple[dict[str, Wait], Seen]:
-        """Have the deadline begin to run."""
+        """Start the deadline."""
         seen, clock = Seen(), time.monotonic
         timeout = waits({}, self._deadline, clock, seen)
         timeout["connect"] = Wait(None, clock() + self._deadline / 2, clock, seen)
@@ -115,8 +115,8 @@ class HttpcoreTransport:
                 self._pool = httpcore2.ConnectionPool(
                     ssl_context=_trust(self._root_certificates),
                     max_connections=MAX_CONNECTIONS,
-                    # Each request has a connection of its own. Bytes that come after a response
-                    # would otherwise be read as the beginning of the next one's.
+                    # No connection is reused. Otherwise, extra bytes after a response would be read
+                    # as the start of the next one.
                     max_keepalive_connections=0,
                     network_backend=DeadlineBackend(strict_end=True),
                 )
@@ -150,7 +150,7 @@ class HttpcoreTransport:
         )
 
     def _body(self, response: httpcore2.Response) -> bytes | None:
-        """Return the body, or None if it went on after the cap."""
+        """Return the body, or None if it is larger than the cap."""
         assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
         parts, size = [], 0
         for part in response.stream:
@@ -162,7 +162,7 @@ class HttpcoreTransport:
 
 
 class AsyncHttpcoreTransport:
-    """An `AsyncTransport`: a thread waits for each request. Shared by all event loops.
+    """An `AsyncTransport` with a thread for each request. Shared by all event loops.
 
     Args:
         more: As in `HttpcoreTransport`.
@@ -174,43 +174,43 @@ class AsyncHttpcoreTransport:
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Return the response to `request`: see `AsyncTransport.send`."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[HttpResponse] = loop.create_future()
+        outcome: asyncio.Future[HttpResponse] = loop.create_future()
         timeout, seen = self._inside._begin()  # noqa: SLF001  # of the same file
         thread = threading.Thread(
-            target=self._answer,
-            args=(request, timeout, seen, loop, answer),
+            target=self._send_on_thread,
+            args=(request, timeout, seen, loop, outcome),
             name="procore-signin-request",
             daemon=True,
         )
         thread.start()
-        return await answer
+        return await outcome
 
-    def _answer(
+    def _send_on_thread(
         self,
         request: HttpRequest,
         timeout: dict[str, Wait],
         seen: Seen,
         loop: asyncio.AbstractEventLoop,
-        answer: asyncio.Future[HttpResponse],
+        outcome: asyncio.Future[HttpResponse],
     ) -> None:
         response: HttpResponse | None = None
         failure: BaseException | None = None
         try:
             response = self._inside._send(request, timeout, seen)  # noqa: SLF001  # of the same file
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the one who waits must know
+        except BaseException as error:  # noqa: BLE001  # every error must reach the waiting task
             failure = error
 
         def tell() -> None:
-            if answer.done():  # no one waits any more
+            if outcome.done():  # the task was cancelled
                 return
             if response is None:
-                answer.set_exception(failure or RuntimeError("a request ended without an outcome"))
+                outcome.set_exception(failure or RuntimeError("a request ended without an outcome"))
             else:
-                answer.set_result(response)
+                outcome.set_result(response)
 
         try:
             loop.call_soon_threadsafe(tell)
-        except RuntimeError:  # the loop has ended, and with it who waited
+        except RuntimeError:  # the loop has ended, and the task with it
             return
 
     async def aclose(self) -> None:
@@ -219,11 +219,11 @@ class AsyncHttpcoreTransport:
 
 
 def _trust(root_certificates: bytes | None) -> ssl.SSLContext:
-    """Return a context that trusts this machine's authorities, and those of the PEM given."""
+    """Return a context that trusts this machine's authorities, and those in the given PEM."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # By default an end without TLS's goodbye counts as the end of a response, which anyone on the
-    # way can make.
+    # By default an end without `close_notify` counts as the end of a response, and anyone on the
+    # network path can cause one.
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if root_certificates is not None:
         context.load_verify_locations(cadata=root_certificates.decode())
@@ -231,7 +231,7 @@ def _trust(root_certificates: bytes | None) -> ssl.SSLContext:
 
 
 def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
-    """Return the response without its body, or refuse it before its body is read."""
+    """Return the response without its body, or raise before its body is read."""
     if len(response.headers) > MOST_HEADERS:
         raise UnexpectedResponse(
             f"The response to {request!r} is not HTTP: it has more than {MOST_HEADERS} headers",
@@ -239,7 +239,7 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
         )
     head = HttpResponse(
         response.status,
-        # One that is not ASCII says nothing that is asked here, and harms no response.
+        # A header that is not ASCII is never needed here, and must not fail the response.
         {
             name.decode().lower(): value.decode()
             for name, value in response.headers
@@ -257,7 +257,7 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
 
 
 def _keep(head: HttpResponse, response: httpcore2.Response) -> HttpResponse:
-    """Return the response with its body as far as it comes."""
+    """Return the response with as much of its body as comes."""
     assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
     kept, parts = Kept(head), iter(response.stream)
     try:
@@ -271,25 +271,25 @@ def _keep(head: HttpResponse, response: httpcore2.Response) -> HttpResponse:
 
 
 def _failure(request: HttpRequest, error: Exception, seen: Seen) -> ProcoreSignInError:
-    """Return the error that says what the caller may do now."""
+    """Return the error for the caller's decision."""
     if not seen.sent:
         return limits.not_sent(request, _reason(error))
     if isinstance(error, httpcore2.TimeoutException):
         return limits.not_in_time(request, "the time is up")
-    # A connection that ends early breaks the rules of HTTP too. If what came began as HTTP does,
-    # that is what happened, and the request may have been carried out.
+    # A connection that ends early is also a protocol error. If the received bytes start as HTTP
+    # does, that is what happened, and the request may have been carried out.
     cut = seen.ended and b"HTTP/"[: len(seen.first)] == seen.first[: len(b"HTTP/")]
     if isinstance(error, httpcore2.RemoteProtocolError) and not cut:
-        # The library's words show what came.
+        # The library's message shows the received bytes.
         return limits.not_http(request, "it breaks the rules of HTTP/1.1")
     return limits.cut_off(request, "the connection was lost")
 
 
 def _reason(error: Exception) -> str:
-    """Return what the system or the certificate's checks say, in words that can be shown."""
-    if isinstance(error, httpcore2.LocalProtocolError):  # its words show the header, or the token
-        return "a header has a character that none may have"
-    cause = error.__context__ or error  # the pool takes the cause away
+    """Return the message of the system or of the certificate check, if it is safe to show."""
+    if isinstance(error, httpcore2.LocalProtocolError):  # it would show the header or the token
+        return "a header has a character that headers may not have"
+    cause = error.__context__ or error  # the pool removes the cause
     words = getattr(cause, "strerror", None) or str(cause)
     if isinstance(error, httpcore2.TimeoutException):
         words = "the time is up"

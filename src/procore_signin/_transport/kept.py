@@ -1,4 +1,4 @@
-"""What a transport brings back of a success that cannot be asked for again: all that came (T9)."""
+"""A success that cannot be requested again: the transport returns everything it received (T9)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from procore_signin._protocol.wire import LARGEST_KEPT, HttpRequest, HttpRespons
 
 
 def is_kept(request: HttpRequest, head: HttpResponse) -> bool:
-    """Whether the response, of which `head` has come, is brought back however odd it is."""
+    """Return whether the response that `head` begins is returned whatever is wrong with it."""
     return not request.repeatable and HTTPStatus.OK <= head.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 class Kept:
-    """The body of a success that cannot be asked for again, as far as it came.
+    """The received part of the body of a success that cannot be requested again.
 
     Args:
         head: The response without its body.
@@ -29,11 +29,11 @@ class Kept:
 
     @property
     def goes_on(self) -> bool:
-        """Whether more may come. To ask for the end of a body whose length is known is a detour."""
+        """Whether more may come. A body of known length needs no extra read for its end."""
         return len(self.body) < self._most
 
     def response(self, *, broken_off: bool = False) -> HttpResponse:
-        """Return the response; a body of the cap counts as one that went on."""
+        """Return the response; a body that reached the cap counts as incomplete."""
         whole = not broken_off and len(self.body) < LARGEST_KEPT
         body = bytes(self.body[:LARGEST_KEPT])
         return HttpResponse(self._head.status, self._head.headers, body, whole)

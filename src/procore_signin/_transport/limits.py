@@ -1,4 +1,4 @@
-"""What every transport of ours keeps to, and the words for what went wrong."""
+"""The limits of all transports, and their error messages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ LONGEST_DEADLINE: Final = 10.0
 may take longer than this."""
 
 KEEP_IDLE: Final = timedelta(seconds=15)
-"""How long an unused connection is kept. Well below what servers keep theirs, because a request on
-a connection that the server is just closing fails, and no one knows whether it was carried out."""
+"""How long an unused connection is kept. Well below the keep-alive time of servers, because a
+request on a connection that the server is closing fails, and it is unknown whether it was carried
+out."""
 
 MAX_BODY: Final = 65_536
 
 NOT_PROCORE: Final = (
-    "Something between this program and Procore may answer instead of it, or change its responses."
+    "Something between this program and Procore may respond in its place, or change its responses."
 )
 _PERHAPS: Final = (
     "Procore may have carried out the request, and spent the code or refresh token in it."
@@ -29,17 +30,17 @@ _PERHAPS: Final = (
 
 
 def check_deadline(seconds: float) -> None:
-    """Refuse a deadline that a lease would not outlast.
+    """Refuse a deadline that could outlast a lease.
 
     Raises:
-        ValueError: It is none that a request may have.
+        ValueError: It is not more than 0, or too long.
     """
     if not 0 < seconds <= LONGEST_DEADLINE:
-        raise ValueError(f"A deadline is more than 0 and at most {LONGEST_DEADLINE} seconds")
+        raise ValueError(f"A deadline must be more than 0 and at most {LONGEST_DEADLINE} seconds")
 
 
 def not_sent(request: HttpRequest, reason: str) -> ProcoreUnavailable:
-    """Return the error of a request of which not a byte left."""
+    """Return the error for a request that was not sent."""
     return ProcoreUnavailable(
         f"Procore was not reached, and {request!r} was not sent: {reason}",
         ambiguous=False,
@@ -49,23 +50,23 @@ def not_sent(request: HttpRequest, reason: str) -> ProcoreUnavailable:
 
 
 def not_in_time(request: HttpRequest, reason: str) -> ProcoreUnavailable:
-    """Return the error of a request whose response was not whole at the deadline."""
+    """Return the error for a request whose response was incomplete at the deadline."""
     return ProcoreUnavailable(
-        f"Procore did not answer {request!r} in time: {reason}", ambiguous=True, hint=_PERHAPS
+        f"Procore did not respond to {request!r} in time: {reason}", ambiguous=True, hint=_PERHAPS
     )
 
 
 def cut_off(request: HttpRequest, reason: str) -> ProcoreUnavailable:
-    """Return the error of a request whose connection ended too early."""
+    """Return the error for a request whose connection ended too early."""
     return ProcoreUnavailable(
-        f"The connection ended before the response to {request!r} was whole: {reason}",
+        f"The connection ended before the response to {request!r} was complete: {reason}",
         ambiguous=True,
         hint=_PERHAPS,
     )
 
 
 def not_http(request: HttpRequest, reason: str) -> UnexpectedResponse:
-    """Return the error of a response that is not HTTP."""
+    """Return the error for a response that is not HTTP."""
     return UnexpectedResponse(
         f"The response to {request!r} is not HTTP: {reason}", hint=NOT_PROCORE
     )

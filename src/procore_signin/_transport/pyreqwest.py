@@ -1,14 +1,14 @@
 """The transports that talk to Procore, over pyreqwest (reqwest, rustls).
 
 Row T2: TLS 1.2 or later with verified certificates, no redirects, no proxy or `.netrc` from the
-environment, no cookies. Row T3: one deadline from connecting to the last byte, which a server that
-sends a byte now and then cannot stretch; a cap on the body; no decompression, hence no bombs.
-Row T9: of a success that cannot be asked for again, all is brought back that came.
+environment, no cookies. Row T3: one deadline from connecting to the last byte, which a slow server
+cannot extend; a cap on the body; no decompression, hence no bombs. Row T9: of a success that cannot
+be requested again, everything received is returned.
 
-Both classes only wait. What is asked for and what an outcome means is written once, below.
+The two classes differ only in being sync or async; `_Rules` below is shared.
 
-pyreqwest has one runtime in a process, which no forked child can use or begin again. A child of a
-process that has used it sends over `httpcore.py` (decision 29).
+pyreqwest has one runtime per process, which a forked child can neither use nor restart. A child of
+a process that has used it sends over `httpcore.py` (decision 29).
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ T = TypeVar("T")
 
 
 class _Runtime:
-    """The runtime under pyreqwest, of which a process has one.
+    """The runtime of pyreqwest; a process has only one.
 
-    A process without it touches nothing of the library, its allocator included (row T11).
+    A process that cannot have it uses nothing of the library, not even its allocator (row T11).
     """
 
     def __init__(self) -> None:
@@ -67,17 +67,17 @@ class _Runtime:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Know that it stayed behind in the parent, if it was there."""
+        """Note that the runtime, if there was one, stayed in the parent."""
         self._left_behind = self._left_behind or self._begun or ON_A_THREAD
 
     def use(self, build: Callable[[], T]) -> T | None:
-        """Return the client that `build` makes, or None in a process that can have no runtime."""
+        """Return the client that `build` makes, or None in a process that cannot have a runtime."""
         if self._left_behind:
             return None
-        self._begun = True  # before it begins: a fork in the middle of that leaves it behind too
+        self._begun = True  # set before it starts: a fork during the start leaves it behind too
         try:
             return build()
-        except RuntimeError:  # another part of the program used it before the fork
+        except RuntimeError:  # other code used it before the fork
             self._left_behind = True
             return None
 
@@ -86,14 +86,15 @@ _RUNTIME: Final = _Runtime()
 
 
 class PyreqwestTransport:
-    """A `Transport` for threads. Its connections are opened at first use and shared.
+    """A sync `Transport`. Its connections are opened on first use and shared.
 
     Args:
         deadline: Seconds for a whole exchange: waiting, connecting, sending and the last byte of
-            the response. Half of it at most goes into connecting.
-        max_body: The largest answer, in bytes.
-        user_agent: What to call ourselves.
-        root_certificates: PEM of certificate authorities to trust besides those of this machine.
+            the response. Connecting takes at most half of it.
+        max_body: The largest response, in bytes.
+        user_agent: The value of `User-Agent`.
+        root_certificates: PEM of certificate authorities to trust in addition to those of this
+            machine.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class PyreqwestTransport:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Have this process find its own way at the next use."""
+        """Choose this process's own connections at the next use."""
         abandon(self._client)
         self._client = None
 
@@ -130,7 +131,7 @@ class PyreqwestTransport:
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
-        raise failure  # outside the handler: the library's error shows the query of the address
+        raise failure  # outside the handler: the library's error shows the query of the URL
 
     def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
         kept = Kept(head)
@@ -166,7 +167,7 @@ class PyreqwestTransport:
 
 
 class AsyncPyreqwestTransport:
-    """An `AsyncTransport`. Its connections are opened at first use and shared by all event loops.
+    """An `AsyncTransport`. Its connections are opened on first use and shared by all event loops.
 
     Args:
         deadline: As in `PyreqwestTransport`.
@@ -189,7 +190,7 @@ class AsyncPyreqwestTransport:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Have this process find its own way at the next use."""
+        """Choose this process's own connections at the next use."""
         abandon(self._client)
         self._client = None
 
@@ -209,7 +210,7 @@ class AsyncPyreqwestTransport:
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
-        raise failure  # outside the handler: the library's error shows the query of the address
+        raise failure  # outside the handler: the library's error shows the query of the URL
 
     async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
         kept = Kept(head)
@@ -254,7 +255,7 @@ _AnyRequestBuilder = TypeVar("_AnyRequestBuilder", bound=BaseRequestBuilder)
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """What both transports ask of pyreqwest, and what they accept from a server."""
+    """The settings of pyreqwest for both transports, and what they accept from a server."""
 
     deadline: float
     max_body: int
@@ -265,7 +266,7 @@ class _Rules:
         limits.check_deadline(self.deadline)
 
     def arguments(self) -> dict[str, Any]:
-        """Return what makes another transport with these rules."""
+        """Return the arguments for another transport with these rules."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def configure(self, builder: _AnyClientBuilder) -> _AnyClientBuilder:
@@ -273,16 +274,16 @@ class _Rules:
             builder.user_agent(self.user_agent)
             .default_headers({"accept-encoding": "identity"})
             .timeout(timedelta(seconds=self.deadline))
-            # Shorter than the deadline: that a connection was never made is certain only when
-            # this one runs out first.
+            # Shorter than the deadline: only if this one runs out first is it certain that no
+            # connection was made.
             .connect_timeout(timedelta(seconds=self.deadline / 2))
             .pool_idle_timeout(limits.KEEP_IDLE)
             .min_tls_version("TLSv1.2")
             .no_proxy()
             .follow_redirects(enable=False)
             .referer(enable=False)
-            # A header that goes on in a second line is to be read (RFC 9112 §5.2), and costs no
-            # answer that cannot be asked for again (T9).
+            # A folded header must be read (RFC 9112 §5.2), and must not lose a response that cannot
+            # be requested again (T9).
             .http1_allow_obsolete_multiline_headers_in_responses(True)  # noqa: FBT003
             .gzip(enable=False)
             .brotli(enable=False)
@@ -297,12 +298,12 @@ class _Rules:
         for name, value in request.headers:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
         if not request.repeatable:
-            # What was read ahead is lost with a response that breaks off: no more than one part.
+            # Bytes read ahead are lost if a response breaks off: at most one part.
             builder = builder.streamed_read_buffer_limit(1)
         return builder.body_bytes(request.body) if request.body else builder
 
     def head(self, request: HttpRequest, response: BaseResponse) -> HttpResponse:
-        """Return the response without its body, or refuse it before its body is read."""
+        """Return the response without its body, or raise before its body is read."""
         head = HttpResponse(response.status, _headers(response.headers), b"")
         encoding = head.headers.get("content-encoding", "identity").lower()
         if encoding != "identity" and not is_kept(request, head):
@@ -313,7 +314,7 @@ class _Rules:
         return head
 
     def whole(self, request: HttpRequest, head: HttpResponse, body: Bytes | None) -> HttpResponse:
-        """Return the response with its body, unless the body went on after the cap."""
+        """Return the response with its body, unless the body is larger than the cap."""
         if body is None:
             return head
         if len(body) <= self.max_body:
@@ -325,7 +326,7 @@ class _Rules:
 
 
 def _headers(headers: HeaderMap) -> dict[str, str]:
-    """Return the headers; those that are not ASCII, which pyreqwest cannot read, are left out."""
+    """Return the headers without those that are not ASCII, which pyreqwest cannot read."""
     try:
         return dict(headers.items())
     except ValueError:
@@ -340,17 +341,17 @@ def _headers(headers: HeaderMap) -> dict[str, str]:
 _NOT_PROCORE: Final = limits.NOT_PROCORE
 
 
-# Words of hyper and rustls. pyreqwest gives one class, ConnectError, to a connection that was never
-# made and to one that was lost after sending; only the list of causes tells them apart. An unknown
-# wording counts as "perhaps sent", which is the safe mistake.
+# Messages of hyper and rustls. pyreqwest uses one class, ConnectError, both for a connection that
+# was never made and for one that was lost after sending; only the list of causes tells them apart.
+# An unknown message counts as "perhaps sent", which is the safe mistake.
 _NOT_CONNECTED: Final = "client error (Connect)"
 _CUT_OFF: Final = ("end of file before message length reached", "peer closed connection")
 
 
 def _failure(request: HttpRequest, error: DetailedPyreqwestError) -> ProcoreSignInError:
-    """Return the error that says what the caller may do now."""
+    """Return the error for the caller's decision."""
     causes = [cause["message"] for cause in error.details["causes"] or ()]
-    # A certificate can put words here.
+    # A certificate can contribute to this text.
     reason = "".join(filter(str.isprintable, (causes or [error.message])[-1]))[:200]
     if isinstance(error, DecodeError) and not reason.startswith(_CUT_OFF):
         return limits.not_http(request, reason)

@@ -21,18 +21,18 @@ from procore_signin._web.http.origin import may_set_cookies
 from procore_signin.errors import AttemptInvalid
 
 MOST: Final = 5
-"""More attempts than this at once, and the oldest is forgotten (row K4)."""
+"""The most attempts at once; beyond it, the oldest is forgotten (row K4)."""
 
 MOST_BYTES: Final = 2500
-"""What the other attempts may take together: with the new one and the session it stays < 4 KiB."""
+"""The most bytes for the other attempts; with the new one and the session, cookies stay < 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A sign-in attempt on its way.
+    """A sign-in attempt that has begun.
 
     Attributes:
-        url: What the button links to: Procore's authorization page.
+        url: The URL of the button: Procore's authorization page.
         cookies: `Set-Cookie` values that keep the attempt in this browser.
     """
 
@@ -57,16 +57,16 @@ def begin_attempt(context: Context, request: BrowserRequest, *, return_to: str) 
 
 
 def find_attempt(context: Context, request: BrowserRequest, state: str) -> SignInAttempt:
-    """Return the attempt that this browser holds for `state`.
+    """Return this browser's attempt for `state`.
 
     Raises:
-        AttemptInvalid: It holds none (`missing`), or one that has expired or belongs to another
+        AttemptInvalid: There is none (`missing`), or it has expired or belongs to another
             environment or client.
     """
     name = attempt_name(state)
     sealed = read_cookies(request.cookies, secure=context.secure).get(name)
     attempt = None if sealed is None else open_attempt(context, name, sealed)
-    # The name is a short hash: the state itself has to match as well.
+    # The name is only a short hash: the state itself must match as well.
     if attempt is None or not attempt.has_state(state):
         raise AttemptInvalid(
             "This browser holds no sign-in attempt for that state",

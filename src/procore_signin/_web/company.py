@@ -1,4 +1,4 @@
-"""The page where a person with several companies picks one. The first is never taken silently."""
+"""The page where a user with several companies chooses one. None is ever chosen silently."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from procore_signin._flow.steps import Flow
 from procore_signin._web import problems
 from procore_signin._web.endpoints import SignInEndpoints, whole_number
 from procore_signin._web.http.bodies import body_of
-from procore_signin._web.http.messages import Answer, BrowserRequest, see_other
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
 from procore_signin._web.router import Router
 from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused, StoreUnavailable
 
 
 class CompanyEndpoints:
-    """Show the person's companies, and remember the choice.
+    """Show the user's companies, and remember the choice.
 
     Args:
         router: Where the endpoints are added; it also knows the context and the paths.
-        sign_in: Knows whose session a request carries.
+        sign_in: Finds the session of a request.
     """
 
     def __init__(self, router: Router, sign_in: SignInEndpoints) -> None:
@@ -29,8 +29,8 @@ class CompanyEndpoints:
         router.add("GET", router.paths.company, self.show)
         router.add("POST", router.paths.company, self.choose)
 
-    def show(self, request: BrowserRequest) -> Flow[Answer]:
-        """Show the companies to choose from; with exactly one there is nothing to choose."""
+    def show(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """Show the companies to choose from; a single company is chosen without asking."""
         session = yield from self._sign_in.session(request)
         if session is None:
             return self._sign_in.to_sign_in(request)
@@ -51,8 +51,8 @@ class CompanyEndpoints:
             },
         )
 
-    def choose(self, request: BrowserRequest) -> Flow[Answer]:
-        """Remember the company that the person chose."""
+    def choose(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """Remember the company that the user chose."""
         session = yield from self._sign_in.session(request)
         if session is None:
             return self._sign_in.to_sign_in(request)
@@ -70,7 +70,7 @@ class CompanyEndpoints:
         wanted = dict(parse_qsl(form.decode("latin-1"))).get("return_to")
         return safe_return_to(wanted, default=self._router.paths.home)
 
-    def _problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
+    def _problem(self, request: BrowserRequest, error: ProcoreSignInError) -> BrowserResponse:
         if isinstance(error, StoreUnavailable):
             raise error
         if isinstance(error, SignInRefused):

@@ -1,7 +1,7 @@
 """The endpoints of a sign-in, from the browser's bytes to a response, for every framework.
 
-Each endpoint is a flow: it asks for store work and for requests to Procore, and the framework's
-mapping runs it, waiting or awaiting. `Router.answer` is the only way in.
+Each endpoint is a flow: it yields store work and requests to Procore, and the framework's mapping
+runs it, sync or async. `Router.respond` is the only entry point.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from procore_signin._web.attempts import begin_attempt, find_attempt, forget_att
 from procore_signin._web.http.bodies import body_of
 from procore_signin._web.http.cookies import clear_cookie, read_cookies, set_cookie
 from procore_signin._web.http.limits import RateLimit
-from procore_signin._web.http.messages import Answer, BrowserRequest, see_other
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
 from procore_signin._web.http.origin import is_navigation, may_set_cookies
 from procore_signin._web.router import Router, explain, note_failure
 from procore_signin.errors import AttemptInvalid, ProcoreSignInError, StoreUnavailable
@@ -36,13 +36,13 @@ CLEAR_SITE_DATA: Final = ("clear-site-data", '"cache"')
 
 
 class SignInEndpoints:
-    """Sign in, come back, look at one's sessions, and every way out.
+    """The endpoints for signing in, the callback, sessions, signing out and disconnecting.
 
     Args:
         router: Where the endpoints are added; it also knows the context and the paths.
         starts: How often an address may begin a sign-in.
-        callbacks: How often an address may come back from one.
-        choose_company: Whether someone who has chosen no company yet is asked for one.
+        callbacks: How often an address may call the callback.
+        choose_company: Whether a user without a chosen company is asked for one.
     """
 
     def __init__(
@@ -87,18 +87,19 @@ class SignInEndpoints:
         return_to: str,
         values: dict[str, object],
         session: Session | None = None,
-    ) -> Answer:
+    ) -> BrowserResponse:
         """Return a page with a button that begins a sign-in (tutorial, steps 1 and 6).
 
         Args:
             request: What came.
             name: The page.
-            url_name: The value of the page that takes the button's address.
-            return_to: A checked path where the person lands.
-            values: What else the page shows.
-            session: Whose page it is, if someone is signed in.
+            url_name: The name of the page's value for the button's URL.
+            return_to: The checked path where the user lands.
+            values: The page's other values.
+            session: The session, if a user is signed in.
         """
-        # What begins nothing does not count: another site can have a browser fetch this unseen.
+        # A request that begins no attempt does not count: another site can make a browser fetch
+        # this unseen.
         if may_set_cookies(request) and not self._starts.admits(request.client_address):
             emit(Event.RATE_LIMITED, request=request.request_id, address=request.client_address)
             retry = ("retry-after", "60")
@@ -107,7 +108,7 @@ class SignInEndpoints:
         page = self._router.page(name, session=session, values=values | {url_name: begun.url})
         return page.with_cookies(*begun.cookies)
 
-    def sign_in(self, request: BrowserRequest) -> Flow[Answer]:
+    def sign_in(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         """Show "Sign In with Procore"."""
         yield from ()
         wanted = dict(parse_qsl(request.query.decode("latin-1"))).get("return_to")
@@ -120,12 +121,14 @@ class SignInEndpoints:
             values={"return_to": return_to if wanted == return_to else None, "notice": None},
         )
 
-    def to_sign_in(self, request: BrowserRequest, *, return_to: str | None = None) -> Answer:
-        """Send someone who is not signed in to the sign-in page, and from there back.
+    def to_sign_in(
+        self, request: BrowserRequest, *, return_to: str | None = None
+    ) -> BrowserResponse:
+        """Redirect a browser without a session to the sign-in page, and then back.
 
         Args:
             request: What came.
-            return_to: The page to come back to, where the address of `request` is none.
+            return_to: The page to come back to, if the URL of `request` is not a page.
         """
         if request.wants_json:
             return self._router.problem(request, problems.NOT_SIGNED_IN)
@@ -133,11 +136,11 @@ class SignInEndpoints:
         return_to = safe_return_to(return_to or request.path + query, default=self._paths.home)
         return see_other(f"{self._paths.signin}?return_to={quote(return_to, safe='/')}")
 
-    def callback(self, request: BrowserRequest) -> Flow[Answer]:
+    def callback(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         """Take the authorization response from the address and finish the sign-in.
 
-        The tutorial speaks of a code in the fragment and of one in the query. A fragment does not
-        reach the server, so when the query says nothing, a small page moves it there.
+        The tutorial mentions a code in the fragment and one in the query. A fragment does not reach
+        the server, so if the query is empty, a small page moves the response there.
         """
         if not is_navigation(request):
             return self._router.problem(request, problems.NOT_A_NAVIGATION)
@@ -149,14 +152,14 @@ class SignInEndpoints:
         except AttemptInvalid as error:
             return self._invalid(request, error, None)
         if response is None:
-            # It begins nothing: with five attempts under way, another would push the oldest out,
+            # The page begins no attempt: with five under way, a new one would push out the oldest,
             # which may be the one whose response is in the fragment (row K4).
             return self._router.page("fragment", values={"sign_in_url": self._paths.signin})
         return (yield from self._finish(request, response))
 
     def _finish(
         self, request: BrowserRequest, response: CodeGranted | AuthorizationDenied
-    ) -> Flow[Answer]:
+    ) -> Flow[BrowserResponse]:
         return_to = None
         forget = forget_attempt(self._context, response.state)
         try:
@@ -167,7 +170,7 @@ class SignInEndpoints:
             )
             signed_in = yield from finish_sign_in(self._context, attempt, response, browser)
         except AttemptInvalid as error:
-            # The back button, or a second click that came late: who is signed in goes on.
+            # The back button, or a late second click: a signed-in user goes on.
             if (yield from self.session(request)) is not None:
                 return see_other(self._paths.home).with_cookies(forget)
             return self._invalid(request, error, return_to).with_cookies(forget)
@@ -195,12 +198,12 @@ class SignInEndpoints:
 
     def _invalid(
         self, request: BrowserRequest, error: AttemptInvalid, return_to: str | None
-    ) -> Answer:
+    ) -> BrowserResponse:
         emit(Event.ATTEMPT_INVALID, request=request.request_id, reason=error.reason)
         return self._router.problem(request, problems.of_sign_in(error), return_to=return_to)
 
-    def list_sessions(self, request: BrowserRequest) -> Flow[Answer]:
-        """Show where the person is signed in."""
+    def list_sessions(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """Show where the user is signed in."""
         session = yield from self.session(request)
         if session is None:
             return self.to_sign_in(request)
@@ -219,8 +222,8 @@ class SignInEndpoints:
         ]
         return self._router.page("sessions", session=session, values={"sessions": shown})
 
-    def end_session(self, request: BrowserRequest) -> Flow[Answer]:
-        """End one other session of the person."""
+    def end_session(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """End one other session of the user."""
         session = yield from self.session(request)
         if session is None:
             return self.to_sign_in(request, return_to=self._paths.sessions)
@@ -229,29 +232,31 @@ class SignInEndpoints:
             return self._router.problem(request, problems.NO_SUCH_SESSION)
         return see_other(self._paths.sessions)
 
-    def sign_out(self, request: BrowserRequest) -> Flow[Answer]:
-        """End this session. A browser that has none is signed out already, and told so."""
+    def sign_out(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """End this session. A browser without one gets the same page."""
         session = yield from self.session(request)
         if session is not None:
             yield from sessions.sign_out(self._context, session)
         return self._signed_out(request, "signed_out", {"everywhere": False})
 
-    def sign_out_everywhere(self, request: BrowserRequest) -> Flow[Answer]:
-        """End every session of the person, on every device, at once."""
+    def sign_out_everywhere(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """End all sessions of the user, on every device."""
         session = yield from self.session(request)
         if session is not None:
             yield from sessions.sign_out_everywhere(self._context, session)
         return self._signed_out(request, "signed_out", {"everywhere": session is not None})
 
-    def disconnect(self, request: BrowserRequest) -> Flow[Answer]:
-        """Revoke the person's tokens at Procore, forget them, and sign out everywhere."""
+    def disconnect(self, request: BrowserRequest) -> Flow[BrowserResponse]:
+        """Revoke the user's tokens at Procore, forget them, and sign out everywhere."""
         session = yield from self.session(request)
         if session is None:
             return self.to_sign_in(request, return_to=self._paths.sessions)
         outcome = yield from sessions.disconnect(self._context, session)
         return self._signed_out(request, "disconnected", {"revoked": outcome.revoked})
 
-    def _signed_out(self, request: BrowserRequest, name: str, values: dict[str, object]) -> Answer:
+    def _signed_out(
+        self, request: BrowserRequest, name: str, values: dict[str, object]
+    ) -> BrowserResponse:
         begun = begin_attempt(self._context, request, return_to=self._paths.home)
         page = self._router.page(name, values=values | {"sign_in_url": begun.url})
         gone = clear_cookie(SESSION_COOKIE, secure=self._context.secure)
@@ -259,6 +264,6 @@ class SignInEndpoints:
 
 
 def whole_number(form: bytes, name: str) -> int | None:
-    """Return the number that a form has under `name`, or None when it holds none."""
+    """Return the number in the form's field `name`, or None."""
     text = dict(parse_qsl(form.decode("latin-1"))).get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else None

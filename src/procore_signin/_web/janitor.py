@@ -1,4 +1,4 @@
-"""Clearing up beside an application: for event loops a task, for threads a thread."""
+"""Clean up in the background of an application: a task for async, a thread for sync."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THREAD_NAME: Final = "procore-signin-janitor"
 async def sweeping(
     procore: AsyncProcoreSignIn, *, seconds: float = SWEEP_SECONDS
 ) -> AsyncIterator[None]:
-    """Sweep at once and every so many seconds for as long as the block runs."""
+    """Sweep at once, then every `seconds`, while the block runs."""
     task = asyncio.create_task(_sweep_on_loop(procore, seconds))
     try:
         yield
@@ -44,11 +44,11 @@ async def _sweep_on_loop(procore: AsyncProcoreSignIn, seconds: float) -> None:
 
 
 class Janitor:
-    """Sweeps in a thread of its own, which ends when the front door is closed or gone.
+    """Sweeps in its own thread, which ends when the front door is closed or collected.
 
     Args:
         procore: The front door.
-        seconds: From one sweep to the next, and before the first.
+        seconds: Seconds from one sweep to the next, and before the first.
     """
 
     def __init__(self, procore: ProcoreSignIn, *, seconds: float = SWEEP_SECONDS) -> None:
@@ -59,13 +59,13 @@ class Janitor:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Start again with the next request: the thread stayed behind in the parent."""
+        """Start again at the next request: the thread exists only in the parent."""
         self._started = None
 
     def start(self) -> None:
         """Start sweeping in this process, unless it has been started since the front door opened.
 
-        Call it when a request comes, not when the application is made: a server may fork in
+        Call it when a request comes, not when the application is created: a server may fork in
         between, and threads do not survive that.
         """
         closed = self._procore.closed
@@ -91,9 +91,9 @@ def _sweep_in_thread(found: weakref.ref[ProcoreSignIn], closed: Event, seconds: 
         try:
             procore.run(sweep(procore.context))
         except ProcoreSignInError as error:
-            if not closed.is_set():  # it was closed in the middle of the sweep
+            if not closed.is_set():  # it was closed during the sweep
                 _log(error)
-        del procore  # so that it can go while this thread sleeps
+        del procore  # so that it can be collected while this thread sleeps
 
 
 def _log(error: ProcoreSignInError) -> None:

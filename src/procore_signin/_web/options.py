@@ -1,4 +1,4 @@
-"""What an application chooses about the sign-in's pages. It needs no template library."""
+"""The options of the sign-in's pages. This module needs no template library."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from procore_signin._web.http.messages import Render
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class Options:
-    """What an application may choose about the sign-in's pages.
+    """An application's options for the sign-in's pages.
 
     Attributes:
-        first_page: The application's own first page: where people land who signed in without a
-            page in mind, and where a problem page sends them.
-        root_path: What a proxy or server in front takes from the beginning of every path, such as
-            `/app`, where the framework cannot know it when it starts.
-        render: Turns the sign-in's pages into HTML; None for the ones that come with it.
-        starts_per_minute: How many sign-ins one address may begin in a minute, in each process; 0
-            for no limit. None takes PROCORE_RATE_LIMIT where the front door came from settings,
-            else 120.
-        choose_company: Whether a person with several companies is asked for one after signing in.
-            None takes PROCORE_CHOOSE_COMPANY where the front door came from settings, else no.
-        trusted_proxies: Whose word is taken for who the client is. None takes
-            PROCORE_TRUSTED_PROXIES where the front door came from settings, else no one's.
-        app_name: What the application is called on the sign-in's pages. None takes
-            PROCORE_APP_NAME where the front door came from settings, else "Sample application".
+        first_page: The application's first page: users land there after signing in without a
+            `return_to`, and problem pages link to it.
+        root_path: The prefix that a proxy or server in front removes from every path, such as
+            `/app`, if the framework cannot know it at startup.
+        render: Turns the sign-in's pages into HTML; None for the built-in design.
+        starts_per_minute: The most sign-ins that one address may begin in a minute, in each
+            process; 0 for no limit. None takes PROCORE_RATE_LIMIT if the front door came from
+            settings, else 120.
+        choose_company: Whether a user with several companies is asked to choose one after signing
+            in. None takes PROCORE_CHOOSE_COMPANY if the front door came from settings, else no.
+        trusted_proxies: The proxies that are trusted to name the client. None takes
+            PROCORE_TRUSTED_PROXIES if the front door came from settings, else none.
+        app_name: The application's name on the sign-in's pages. None takes PROCORE_APP_NAME if the
+            front door came from settings, else "Sample application".
 
     Raises:
-        ValueError: `first_page` is no path of this application.
+        ValueError: `first_page` is not a path of this application.
     """
 
     first_page: str = "/"

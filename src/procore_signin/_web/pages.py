@@ -1,8 +1,8 @@
-"""The application's pages: what a person sees, as text, from values.
+"""The application's pages, rendered as HTML from values.
 
-`render` knows nothing of HTTP, and the values it gets know nothing of HTML. Everything is escaped
-(row I6), a value that a page needs and does not get is an error, and nothing on a page is inline or
-comes from elsewhere, so that the strictest Content-Security-Policy fits (rows C7, K6).
+`render` knows nothing about HTTP, and its values contain no HTML. Everything is escaped (row I6), a
+missing value is an error, and pages have no inline code and load nothing from elsewhere, so that
+the strictest Content-Security-Policy works (rows C7, K6).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _MONTHS: Final = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
-# The first that is found names the browser: most of them also claim to be Chrome or Safari.
+# The first match names the browser: most of them also claim to be Chrome or Safari.
 _BROWSERS: Final = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -85,7 +85,7 @@ _ENCODE: Final = json.JSONEncoder(ensure_ascii=False).encode
 _DIRECTION_MARKS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-@lru_cache(maxsize=1024)  # one page shows the same second several times, and so do its neighbours
+@lru_cache(maxsize=1024)  # pages often show the same second several times
 def when(seconds: int) -> Markup:
     """Return UTC unix `seconds` as a `<time>` element that reads `3 May 2026, 14:02 UTC`."""
     moment = dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
@@ -95,7 +95,7 @@ def when(seconds: int) -> Markup:
 
 
 def browser_words(user_agent: str | None) -> str:
-    """Return short words for a `User-Agent`, such as `Chrome on Linux`; none of its own text."""
+    """Return a short name for a `User-Agent`, such as `Chrome on Linux`, in our own words."""
     text = user_agent or ""
     browser = next((name for mark, name in _BROWSERS if mark in text), "Unknown browser")
     system = next((name for mark, name in _SYSTEMS if mark in text), None)
@@ -103,7 +103,7 @@ def browser_words(user_agent: str | None) -> str:
 
 
 def environment_words(name: str) -> str:
-    """Return what a person calls the environment `name`: `Local emulator` for `emulator`."""
+    """Return the display name of the environment `name`: `Local emulator` for `emulator`."""
     return _ENVIRONMENTS.get(name, name)
 
 
@@ -131,7 +131,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
-        cache_size=-1,  # every template, without the bookkeeping of a bounded cache
+        cache_size=-1,  # no limit: a bounded cache would cost bookkeeping
     )
     environment.filters |= {
         "when": when,
@@ -140,7 +140,7 @@ def _environment() -> Environment:
         "pretty_json": pretty_json,
         "show_marks": show_marks,
     }
-    environment.globals.clear()  # Jinja's own, which no page uses
+    environment.globals.clear()  # Jinja's own globals, which no page uses
     return environment
 
 
@@ -152,14 +152,14 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
 
     Args:
         page_name: One of `PageName`.
-        values: Those of the page (see its template's first lines), and for every page `paths` (the
+        values: The page's values (see its template's first lines), and for every page `paths` (the
             application's absolute paths by name), `app_name`, `environment` (its name) and
             `signed_in` (None, or the user who is signed in, with `email` and `name`). Times are UTC
             unix seconds.
 
     Raises:
         jinja2.TemplateNotFound: There is no page of that name.
-        jinja2.UndefinedError, KeyError, TypeError: The page needs a value that is not there.
+        jinja2.UndefinedError, KeyError, TypeError: A value that the page needs is missing.
     """
     paths = values["paths"]
     frame = _frame(
@@ -169,14 +169,14 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
         values["environment"],
     )
     template = _JINJA.get_template(f"{page_name}.html")
-    # What `template.render` does, without going through the globals, of which there are none.
+    # As `template.render`, without the merging of globals, because there are none.
     context = Context(_JINJA, {**values, **frame}, page_name, template.blocks)
     return "".join(template.root_render_func(context))
 
 
-@lru_cache(maxsize=16)  # applications, of which a process has one
+@lru_cache(maxsize=16)  # a process has one application
 def _frame(app_name: str, static: str, landing: str, environment: str) -> Mapping[str, object]:
-    """Return the parts that every page of an application has alike."""
+    """Return the parts that all pages of an application share."""
     frame: Any = _JINJA.get_template("frame.html").make_module(
         {
             "app_name": app_name,
@@ -197,7 +197,7 @@ def _frame(app_name: str, static: str, landing: str, environment: str) -> Mappin
 def static_file(name: str) -> tuple[bytes, str] | None:
     """Return the content and media type of the static file `name`, or None if there is none.
 
-    Only the names known in advance exist, whatever `name` says. Pages ask for them with a hash of
-    the content in the query, so a response to such an address may be cached forever.
+    Only a fixed list of names exists. Pages request them with a hash of the content in the query,
+    so these responses can be cached forever.
     """
     return _STATIC.get(name)

@@ -1,6 +1,6 @@
-"""What a person reads when something did not work: what happened, why, and what to do.
+"""The problem pages: what happened, why, and what to do.
 
-Texts are ours, never the wire's: Procore's `error_description` is for the log (row C5).
+The texts are our own: Procore's `error_description` goes only to the log (row C5).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from procore_signin.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that can go wrong, in the words of the page.
+    """One problem, as the page shows it.
 
     Attributes:
         code: A fixed name for programs and for the log.
@@ -31,8 +31,8 @@ class Problem:
         title: The heading.
         what: What happened.
         why: The likely reason, or None.
-        cure: What the person can do.
-        sign_in: Whether the one click to go on is a new sign-in; otherwise it is the first page.
+        cure: What the user can do.
+        sign_in: Whether the page's button is a new sign-in; otherwise it leads to the first page.
     """
 
     code: str
@@ -166,7 +166,7 @@ NOT_FOUND: Final = Problem(
     "not_found",
     404,
     "There is no such page",
-    "Nothing here answers to that address.",
+    "This application has no page at that address.",
     None,
     "Go to the first page.",
     sign_in=False,
@@ -325,7 +325,7 @@ _SIGN_IN: Final[dict[type[ProcoreSignInError], Problem]] = {
 
 
 def of_sign_in(error: ProcoreSignInError) -> Problem:
-    """Return the problem that a failed sign-in shows."""
+    """Return the problem for a failed sign-in."""
     if isinstance(error, AttemptInvalid):
         return _ATTEMPTS[error.reason]
     if isinstance(error, SignInRefused):
@@ -336,5 +336,5 @@ def of_sign_in(error: ProcoreSignInError) -> Problem:
 
 
 def of_any(error: ProcoreSignInError) -> Problem:
-    """Return the problem that any other request shows."""
+    """Return the problem for any other request."""
     return STORE_UNAVAILABLE if isinstance(error, StoreUnavailable | VaultSealed) else FAILED

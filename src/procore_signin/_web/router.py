@@ -1,4 +1,4 @@
-"""Which endpoint answers, and what holds for all of them: host, method, origin, errors."""
+"""Route a request to its endpoint, and check host, method and origin for all of them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from procore_signin._web.attempts import begin_attempt
 from procore_signin._web.http.bodies import BodyRefused
 from procore_signin._web.http.headers import NO_REFERRER, security_headers
 from procore_signin._web.http.messages import (
-    Answer,
     BrowserRequest,
+    BrowserResponse,
     Page,
     RawHeaders,
     raw_headers,
@@ -34,19 +34,19 @@ from procore_signin.errors import ProcoreSignInError
 from procore_signin.events import Event, emit, lines
 
 _LOOPBACK: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-_IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and the escapes that are there already
+_IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and existing escapes
 
 LOGGER: Final = logging.getLogger("procore_signin")
 APP_NAME: Final = "Sample application"
 RETRY_SECONDS: Final = 10
-"""When to come back after a 503, where no one says."""
+"""Seconds for `Retry-After` with a 503, by default."""
 
-Endpoint = Callable[[BrowserRequest], Flow[Answer]]
+Endpoint = Callable[[BrowserRequest], Flow[BrowserResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where each page lives, under the prefix at which the routes are mounted."""
+    """The path of each page, under the prefix of the routes."""
 
     landing: str
     signin: str
@@ -81,12 +81,12 @@ class Paths:
 
 
 class Router:
-    """Finds the endpoint for a request and turns everything that goes wrong into a page.
+    """Finds the endpoint for a request and turns errors into pages.
 
     Args:
         context: The surroundings of every flow.
-        paths: Where the pages live.
-        app_name: What the application is called on them.
+        paths: The paths of the pages.
+        app_name: The application's name on the pages.
     """
 
     def __init__(self, context: Context, paths: Paths, *, app_name: str = APP_NAME) -> None:
@@ -111,15 +111,14 @@ class Router:
         any_host: bool = False,
         ahead: bool = False,
     ) -> None:
-        """Let `endpoint` answer `method` at `path`.
+        """Add `endpoint` for `method` at `path`.
 
         Args:
             method: In capitals.
             path: Matched exactly.
-            endpoint: A flow from request to answer.
-            any_host: Answer whatever the Host header says: for probes, which come by address.
-            ahead: Answer a browser that fetches ahead of the person's wish too, as a probe is
-                answered: for what sets and spends nothing.
+            endpoint: A flow from request to response.
+            any_host: Accept any Host header, for probes, which use the address.
+            ahead: Also respond to prefetches, for endpoints that set and spend nothing.
         """
         self._endpoints.setdefault(path, {})[method] = endpoint
         if any_host:
@@ -129,39 +128,41 @@ class Router:
 
     @property
     def known_paths(self) -> tuple[str, ...]:
-        """Every path that some endpoint answers at."""
+        """The paths of all endpoints."""
         return tuple(self._endpoints)
 
-    def answer(self, request: BrowserRequest) -> Flow[Answer]:
+    def respond(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         """Return the response to `request`."""
         try:
-            answer = yield from self._dispatch(request)
+            response = yield from self._dispatch(request)
         except ProcoreSignInError as error:
             note_failure(request, error)
-            answer = self.problem(request, problems.of_any(error))
-            if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
-                answer = answer.with_headers(("retry-after", str(RETRY_SECONDS)))
+            response = self.problem(request, problems.of_any(error))
+            if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                response = response.with_headers(("retry-after", str(RETRY_SECONDS)))
         except BodyRefused as refused:
-            answer = self._refuse(request, refused.problem)
-        return self._discreet(request, answer)
+            response = self._refuse(request, refused.problem)
+        return self._discreet(request, response)
 
-    def failure(self, request: BrowserRequest) -> Answer:
-        """Return the response to a request that broke the program. Nothing in it can fail."""
+    def failure(self, request: BrowserRequest) -> BrowserResponse:
+        """Return the response to a request that raised an unexpected error. It cannot fail."""
         return self._discreet(request, self.problem(request, problems.FAILED))
 
-    def _discreet(self, request: BrowserRequest, answer: Answer) -> Answer:
-        """Keep the callback's address, with code and state, out of every `Referer` (row C7)."""
-        return answer.with_headers(NO_REFERRER) if request.path == self.paths.callback else answer
+    def _discreet(self, request: BrowserRequest, response: BrowserResponse) -> BrowserResponse:
+        """Keep the callback's URL, with code and state, out of every `Referer` (row C7)."""
+        return (
+            response.with_headers(NO_REFERRER) if request.path == self.paths.callback else response
+        )
 
-    def headers(self, answer: Answer) -> RawHeaders:
-        """Return the headers of `answer`, and those that every response carries."""
-        if not answer.headers:
+    def headers(self, response: BrowserResponse) -> RawHeaders:
+        """Return the headers of `response`, and those that every response carries."""
+        if not response.headers:
             return self._headers
-        own = raw_headers(answer.headers)
+        own = raw_headers(response.headers)
         known = {name for name, _ in own}
         return (*own, *(pair for pair in self._headers if pair[0] not in known))
 
-    def _dispatch(self, request: BrowserRequest) -> Flow[Answer]:
+    def _dispatch(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         host = (request.header(b"host") or "").lower()
         if host not in self._hosts and request.path not in self._any_host:
             return self._wrong_host(request)
@@ -176,8 +177,8 @@ class Router:
             return self.problem(request, problems.METHOD_NOT_ALLOWED).with_headers(allowed)
         if request.is_read:
             if request.path not in self._ahead and is_prefetch(request):
-                # Any status but 2xx: the browser throws it away, and asks again once the person
-                # goes.
+                # Any status but 2xx: the browser discards it, and asks again when the user opens
+                # the page.
                 return self.problem(request, problems.NOT_A_NAVIGATION)
         elif not is_from_our_pages(request, self.origin):
             return self._refuse(request, problems.FOREIGN_FORM)
@@ -185,7 +186,7 @@ class Router:
             return self._refuse(request, problems.BODY_TOO_LONG)
         return (yield from endpoint(request))
 
-    def _refuse(self, request: BrowserRequest, problem: Problem) -> Answer:
+    def _refuse(self, request: BrowserRequest, problem: Problem) -> BrowserResponse:
         emit(
             Event.REQUEST_REFUSED,
             request=request.request_id,
@@ -194,7 +195,7 @@ class Router:
         )
         return self.problem(request, problem)
 
-    def _wrong_host(self, request: BrowserRequest) -> Answer:
+    def _wrong_host(self, request: BrowserRequest) -> BrowserResponse:
         """Send 127.0.0.1 to localhost, whose cookies the callback will see; refuse the rest."""
         named = _LOOPBACK.fullmatch(request.header(b"host") or "")
         if self._on_loopback and named and request.is_read and request.path in self._endpoints:
@@ -209,15 +210,15 @@ class Router:
         status: int = 200,
         session: Session | None = None,
         values: dict[str, object],
-    ) -> Answer:
-        """Return the page called `name`, for the person of `session` if there is one."""
+    ) -> BrowserResponse:
+        """Return the page `name`, for the user of `session` if there is one."""
         common = {
             "app_name": self._app_name,
             "environment": self.context.environment.name,
             "signed_in": None if session is None else session.user,
             "paths": self.paths,
         }
-        return Answer(status=status, page=Page(name, common | values))
+        return BrowserResponse(status=status, page=Page(name, common | values))
 
     def problem(
         self,
@@ -226,14 +227,14 @@ class Router:
         *,
         return_to: str | None = None,
         error: ProcoreSignInError | None = None,
-    ) -> Answer:
-        """Return the page, or for a program the JSON, that explains `problem`.
+    ) -> BrowserResponse:
+        """Return the page (for a program, the JSON) that explains `problem`.
 
         Args:
-            request: What the browser or program asked for.
-            problem: What to tell.
+            request: The request.
+            problem: The problem to show.
             return_to: Where a new sign-in leads back to, instead of home.
-            error: What ended a request of the application's own; a program is told its code.
+            error: The error that ended a request of the application's own; a program gets its code.
         """
         if request.wants_json:
             return _problem_json(problem, request.request_id, error)
@@ -244,7 +245,7 @@ class Router:
         if problem.sign_in:
             begun = begin_attempt(self.context, request, return_to=return_to or self.paths.home)
             action, second, cookies = ("Sign In with Procore", begun.url), first_page, begun.cookies
-        answer = self.page(
+        response = self.page(
             "problem",
             status=problem.status,
             values={
@@ -260,20 +261,20 @@ class Router:
                 "status": problem.status,
             },
         )
-        return answer.with_cookies(*cookies)
+        return response.with_cookies(*cookies)
 
 
 def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
-    """Record that `error` ended `request`, in words that tell an operator the cure."""
+    """Record that `error` ended `request`, with the cure for the operator."""
     number, reason = request.request_id, type(error).__name__
     emit(Event.REQUEST_FAILED, request=number, path=request.path, reason=reason)
     explain(request, error)
 
 
 def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
-    """Log what an error says. An event shows its name alone where no one looks at its fields.
+    """Log the message of an error: a log that ignores an event's fields shows only its name.
 
-    What is wrong with the database was told when it began, and would be told by every request.
+    A failing database is logged once, when it begins to fail, and not again by every request.
     """
     if is_told_by_state(error):
         return
@@ -283,8 +284,10 @@ def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
     LOGGER.warning("Request %s: %s", request.request_id, words)
 
 
-def _problem_json(problem: Problem, reference: str, error: ProcoreSignInError | None) -> Answer:
-    """Return `problem` as RFC 9457 has it."""
+def _problem_json(
+    problem: Problem, reference: str, error: ProcoreSignInError | None
+) -> BrowserResponse:
+    """Return `problem` as JSON of RFC 9457."""
     document = {
         "title": problem.title,
         "status": problem.status,
@@ -294,7 +297,7 @@ def _problem_json(problem: Problem, reference: str, error: ProcoreSignInError | 
     }
     if error is not None:
         document["error"] = error.code
-    return Answer(
+    return BrowserResponse(
         status=problem.status,
         body=json.dumps(document).encode(),
         content_type="application/problem+json",

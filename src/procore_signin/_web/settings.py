@@ -1,4 +1,4 @@
-"""What an application chooses, completed with the settings that its front door was made from."""
+"""An application's options, completed with the settings of its front door."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from procore_signin._web.options import Options
 
 
 def completed(door: ProcoreSignIn | AsyncProcoreSignIn, options: Options | None) -> Options:
-    """Return `options`, with the settings that `door` was made from where they say nothing."""
+    """Return `options`, with unset values taken from the settings of `door`."""
     options, settings = options or Options(), door.settings
     if settings is None:
         return options

@@ -1,6 +1,6 @@
-"""The sign-in as a part of someone's application: what every framework's mapping needs.
+"""The sign-in as a part of an application, for the mappings of all frameworks.
 
-A site is made once from a front door. It holds nothing of any one request or person.
+A site is made once from a front door. It holds no data of a request or a user.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from procore_signin._web.forward_auth import ForwardAuthEndpoint
 from procore_signin._web.http.bodies import Bodies
 from procore_signin._web.http.limits import RateLimit
 from procore_signin._web.http.messages import (
-    Answer,
     BrowserRequest,
+    BrowserResponse,
     Page,
     RawHeaders,
     rendered,
@@ -45,14 +45,14 @@ LOGGER: Final = logging.getLogger("procore_signin")
 CALLBACK: Final = "/callback"
 STARTS_PER_MINUTE: Final = 120
 NO_STORE: Final = "no-store"
-"""`Cache-Control` of whatever depends on who is signed in; see also `vary` (row K7)."""
+"""`Cache-Control` of responses that depend on the signed-in user; see also `vary` (row K7)."""
 
 # Pages name static files with a hash of their content, so a response never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class RawResponse:
     """A response as bytes, for any server.
 
     Attributes:
@@ -72,18 +72,18 @@ class Reply:
 
 
 class Site:
-    """The sign-in's pages below one place of an application, and who is signed in.
+    """The sign-in's pages under one prefix of an application, and the look-up of sessions.
 
     Args:
-        context: Of the front door. Its redirect URI says where the pages are.
-        options: What the application chose.
-        own_pages: Whether the application answers at `landing` and `home` of the router's paths,
-            instead of at a first page of its own.
+        context: The front door's context. Its redirect URI sets the path of the pages.
+        options: The application's options.
+        own_pages: Whether the application has the pages `landing` and `home` of the router's paths,
+            instead of its own first page.
 
     Attributes:
-        prefix: The path below which the pages are: empty, or such as `/procore`.
+        prefix: The prefix of the pages' paths: empty, or such as `/procore`.
         router: Finds the endpoint for a request.
-        sign_in: Knows whose session a request carries.
+        sign_in: Finds the session of a request.
         trusted: Our own proxies.
         bodies: Reads the bodies of requests.
 
@@ -123,25 +123,25 @@ class Site:
         """Return the live session of the browser that sent `request`, or None.
 
         Raises:
-            StoreUnavailable: No one can tell. Neither let in nor sign out (row S7).
+            StoreUnavailable: Unknown. Neither admit nor sign out (row S7).
         """
         return self.sign_in.session(request)
 
-    def not_signed_in(self, request: BrowserRequest) -> Answer:
-        """Send a browser to the sign-in page and from there back; tell a program, with 401."""
+    def not_signed_in(self, request: BrowserRequest) -> BrowserResponse:
+        """Redirect a browser to the sign-in page and then back; respond to a program with 401."""
         if not asks_for_page(request):
-            answer = self.router.problem(_by_program(request), problems.NOT_SIGNED_IN)
+            response = self.router.problem(_by_program(request), problems.NOT_SIGNED_IN)
         elif request.is_read:
-            answer = self.sign_in.to_sign_in(request)
+            response = self.sign_in.to_sign_in(request)
         else:  # what was posted is gone, and its address may have no page
-            answer = see_other(self.router.paths.signin)
-        return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
+            response = see_other(self.router.paths.signin)
+        return response.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
 
-    def problem(self, request: BrowserRequest, error: ProcoreSignInError) -> Answer:
-        """Return what to answer where `error` ended a request of the application's own.
+    def problem(self, request: BrowserRequest, error: ProcoreSignInError) -> BrowserResponse:
+        """Return the response to an error in a request of the application's own.
 
-        Where only a new sign-in helps, the page offers one that leads back here, and a program is
-        told with 401. Where waiting helps, `Retry-After` says how long.
+        If only a new sign-in helps, the page offers one that leads back here, and a program gets
+        401. If waiting helps, `Retry-After` says how long.
         """
         problem = view_problems.of_view(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -150,39 +150,41 @@ class Site:
             LOGGER.error("Request %s failed", request.request_id, exc_info=error)
         shown = request if asks_for_page(request) else _by_program(request)
         return_to = _address(request) if request.is_read else None
-        answer = self.router.problem(shown, problem, return_to=return_to, error=error)
+        response = self.router.problem(shown, problem, return_to=return_to, error=error)
         if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             named = error.retry_after if isinstance(error, ProcoreUnavailable) else None
             seconds = RETRY_SECONDS if named is None else ceil(named)
-            answer = answer.with_headers(("retry-after", str(max(seconds, 1))))
-        return answer.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
+            response = response.with_headers(("retry-after", str(max(seconds, 1))))
+        return response.with_headers(("cache-control", NO_STORE), ("vary", "Cookie"))
 
-    def reply(self, request: BrowserRequest, answer: Answer) -> Reply:
-        """Return `answer` as bytes."""
-        content, content_type = rendered(answer, self._render)
+    def raw_response(self, request: BrowserRequest, response: BrowserResponse) -> RawResponse:
+        """Return `response` as bytes."""
+        content, content_type = rendered(response, self._render)
         headers = (
             (b"content-type", content_type.encode()),
             (b"content-length", b"%d" % len(content)),
-            *self.router.headers(answer),
-            *[(b"set-cookie", cookie.encode("latin-1")) for cookie in answer.cookies],
+            *self.router.headers(response),
+            *[(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies],
         )
-        return Reply(answer.status, headers, b"" if request.method == "HEAD" else content)
+        return RawResponse(response.status, headers, b"" if request.method == "HEAD" else content)
 
-    def failure(self, request: BrowserRequest) -> Reply:
-        """Return the reply to a request that broke the program (row O3)."""
-        return self.reply(request, self.router.failure(request))
+    def failure(self, request: BrowserRequest) -> RawResponse:
+        """Return the response to a request that raised an unexpected error (row O3)."""
+        return self.raw_response(request, self.router.failure(request))
 
-    def _static_file(self, request: BrowserRequest) -> Flow[Answer]:
+    def _static_file(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         yield from ()
         found = pages.static_file(request.path.removeprefix(f"{self.router.paths.static}/"))
         if found is None:
             return self.router.problem(request, problems.NOT_FOUND)
         content, media_type = found
-        return Answer(status=200, body=content, content_type=media_type, headers=(_FOREVER,))
+        return BrowserResponse(
+            status=200, body=content, content_type=media_type, headers=(_FOREVER,)
+        )
 
 
 def prefix_of(redirect_uri: str) -> str:
-    """Return the path below which the sign-in's pages are: empty, or such as `/procore`.
+    """Return the prefix of the sign-in's pages: empty, or such as `/procore`.
 
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
@@ -197,15 +199,15 @@ def prefix_of(redirect_uri: str) -> str:
 
 
 def check_place(redirect_uri: str, callback: str | None, *, outside: str) -> None:
-    """Make sure that people who come back from Procore find the callback page.
+    """Check that browsers that come back from Procore reach the callback page.
 
     Args:
         redirect_uri: Where Procore sends them.
-        callback: The path at which the framework has the page, or None if it has none.
-        outside: Where that framework is told what a proxy takes from the beginning of every path.
+        callback: The path of the callback page in the framework, or None if it has none.
+        outside: The name of the framework's option for the prefix that a proxy removes.
 
     Raises:
-        SettingsInvalid: It is another path. The message names both.
+        SettingsInvalid: The paths differ. The message names both.
     """
     prefix, path = prefix_of(redirect_uri), urlsplit(redirect_uri).path
     if callback != path:
@@ -213,18 +215,18 @@ def check_place(redirect_uri: str, callback: str | None, *, outside: str) -> Non
         right = f"Mount them at {prefix}" if prefix else "Mount them without a prefix"
         raise _wrong_redirect_uri(
             f"leads to {path}, but the sign-in's routes {found}",
-            f"{right}, or register the other address at Procore. If a proxy in front takes the "
-            f"beginning of every path away, name that in {outside}.",
+            f"{right}, or register the other address at Procore. If a proxy in front removes the "
+            f"beginning of every path, set that in {outside}.",
         )
 
 
 def asks_for_page(request: BrowserRequest) -> bool:
-    """Whether a browser wants a page: whatever fills a window or a frame asks for HTML."""
+    """Return whether a browser wants a page: a window or a frame asks for HTML."""
     return "text/html" in (request.header(b"accept") or "")
 
 
 def vary(before: str | None) -> str:
-    """Return a `Vary` header that names what it did before, and cookies (row K7)."""
+    """Return a `Vary` header with the previous names and `Cookie` (row K7)."""
     names = [name.strip() for name in (before or "").split(",") if name.strip()]
     known = {name.lower() for name in names}
     return ", ".join(names if known & {"cookie", "*"} else [*names, "Cookie"])

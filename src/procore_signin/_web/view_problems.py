@@ -1,6 +1,6 @@
-"""What a person reads when a page of the application's own ended in an error of ours.
+"""The problem pages for errors of ours in a page of the application's own.
 
-The application asked Procore's API, and the response was no response, or no.
+The application called Procore's API, and the call failed.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ CONFLICT: Final = Problem(
     "conflict_in_procore",
     409,
     "It has changed meanwhile",
-    "Procore did not accept the change, because someone else was faster or it was made before.",
+    "Procore did not accept the change, because someone else was faster or it was already made.",
     None,
     "Look at it again, then decide.",
     sign_in=False,
 )
 
-# The first that fits counts: an error of the API may be a "not now" as well.
+# The first match counts: an `ApiError` may also be a `ProcoreUnavailable`.
 _IN_A_VIEW: Final[tuple[tuple[type[ProcoreSignInError], Problem], ...]] = (
     (GrantLost, problems.GRANT_LOST),
     (ProcoreUnavailable, API_UNAVAILABLE),
@@ -93,7 +93,7 @@ _IN_A_VIEW: Final[tuple[tuple[type[ProcoreSignInError], Problem], ...]] = (
 
 
 def of_view(error: ProcoreSignInError) -> Problem:
-    """Return the problem that `error` is where it ended a page of the application's own."""
+    """Return the problem for `error` in a page of the application's own."""
     if isinstance(error, SignInRefused):
         return problems.of_sign_in(error)
     fitting = (problem for kind, problem in _IN_A_VIEW if isinstance(error, kind))

@@ -1,1 +1,1 @@
-"""Browser to front door: one set of endpoints on raw bytes, and a thin mapping per framework."""
+"""The sign-in in web frameworks: shared endpoints on raw bytes, a thin mapping for each."""

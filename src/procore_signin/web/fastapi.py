@@ -1,4 +1,4 @@
-"""The mapping for FastAPI: routes to include, and who is signed in as a dependency.
+"""The mapping for FastAPI: routes to include, and the signed-in user as a dependency.
 
 ```python
 procore = AsyncProcoreSignIn.from_env()
@@ -39,12 +39,12 @@ __all__ = [
 
 
 def sign_in_routes(procore: AsyncProcoreSignIn, options: Options | None = None) -> APIRouter:
-    """Return the sign-in's pages, to include where the redirect URI says.
+    """Return the sign-in's pages as a router, to include at the path of the redirect URI.
 
     With the redirect URI `https://app.example.com/procore/callback` that is
     `app.include_router(sign_in_routes(procore), prefix="/procore")`. FastAPI adds the router's
-    lifespan to the application's own: it opens and closes the front door, and refuses to start
-    where prefix and redirect URI do not fit.
+    lifespan to the application's own: it opens and closes the front door, and refuses to start if
+    prefix and redirect URI do not match.
 
     Args:
         procore: The front door.
@@ -60,9 +60,9 @@ def sign_in_routes(procore: AsyncProcoreSignIn, options: Options | None = None) 
 
 
 class SessionCookie(SecurityBase):
-    """How OpenAPI names what signs a person in: our session cookie.
+    """The session cookie as a security scheme in OpenAPI.
 
-    It only describes. What the cookie is worth is asked of the database by `current_user`.
+    It only documents the cookie; `current_user` checks it in the database.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class SessionCookie(SecurityBase):
         )
 
     async def __call__(self) -> None:
-        """Ask nothing: see the class."""
+        """Check nothing; see the class."""
 
 
 _COOKIE: Final = SessionCookie()
@@ -87,22 +87,22 @@ _COOKIE: Final = SessionCookie()
 async def optional_user(
     connection: HTTPConnection, _: Annotated[None, Security(_COOKIE)] = None
 ) -> User | None:
-    """Return who is signed in, or None; see `web.starlette.optional_user`."""
+    """Return the signed-in user, or None; see `web.starlette.optional_user`."""
     return await starlette.optional_user(connection)
 
 
 async def current_user(
     connection: HTTPConnection, _: Annotated[None, Security(_COOKIE)] = None
 ) -> User:
-    """Return who is signed in, or turn the request away; see `web.starlette.current_user`."""
+    """Return the signed-in user, or refuse the request; see `web.starlette.current_user`."""
     return await starlette.current_user(connection)
 
 
 CurrentUser = Annotated[User, Security(current_user)]
-"""Who is signed in. No one else comes in: browsers are sent to sign in, programs get 401."""
+"""The signed-in user. Without one, browsers are redirected to sign in, and programs get 401."""
 
 OptionalUser = Annotated[User | None, Security(optional_user)]
-"""Who is signed in, or None."""
+"""The signed-in user, or None."""
 
 
 def __dir__() -> list[str]:

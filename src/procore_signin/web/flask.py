@@ -1,4 +1,4 @@
-"""The mapping for Flask: an extension, who is signed in, and `@signed_in`.
+"""The mapping for Flask: an extension, `current_user` and `@signed_in`.
 
 ```python
 app = Flask(__name__)
@@ -36,7 +36,7 @@ from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import NO_STORE, Reply, Site, check_place, prefix_of, vary
+from procore_signin._web.site import NO_STORE, RawResponse, Site, check_place, prefix_of, vary
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.gevent import GeventProcoreSignIn
 
@@ -52,7 +52,7 @@ __all__ = [
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NAME: Final = "procore_signin"
-"""Of the blueprint, and of what the application's `extensions` hold of ours."""
+"""The name of the blueprint, and our key in the application's `extensions`."""
 
 _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _SESSION: Final = "_procore_signin_session"
@@ -63,12 +63,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What an application has of the sign-in: nothing that belongs to one request.
+    """The parts of the sign-in in an application; none belongs to one request.
 
     Attributes:
         procore: The front door.
         site: The pages.
-        janitor: Clears up beside the application.
+        janitor: Cleans up in the background.
     """
 
     procore: ProcoreSignIn
@@ -77,16 +77,16 @@ class Installed:
 
 
 class SignIn:
-    """The extension: it makes the front door from the configuration and registers the blueprint.
+    """The extension. It makes the front door from the configuration and registers the blueprint.
 
-    The settings are the `PROCORE_…` of `app.config`, else of the environment, else of `.env`. The
-    blueprint goes where the redirect URI leads.
+    The `PROCORE_…` settings come from `app.config`, then the environment, then `.env`. The
+    blueprint is registered at the path of the redirect URI.
 
     Args:
         app: The application, or None to call `init_app` later.
-        procore: A front door of your own, instead of one from the settings. On gevent, make it a
+        procore: Your own front door, instead of one from the settings. On gevent, use a
             `web.gevent.GeventProcoreSignIn`.
-        hooks: Where the application has its say, when the front door is made here.
+        hooks: The application's own functions, for a front door made here.
         options: What the application chooses; see `procore_signin.Options`.
     """
 
@@ -120,10 +120,10 @@ class SignIn:
 
 
 def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) -> Blueprint:
-    """Return the sign-in's pages as a blueprint, for a front door of your own.
+    """Return the sign-in's pages as a blueprint, for your own front door.
 
-    Registering it refuses a `url_prefix` that does not fit the redirect URI. One application can
-    have one.
+    Registering it refuses a `url_prefix` that does not match the redirect URI. An application can
+    have only one.
 
     Args:
         procore: The sync front door.
@@ -159,15 +159,15 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
 
 
 def get_user() -> User | None:
-    """Return who sent this request, or None. The database is asked once for each request.
+    """Return the user of this request, or None. The database is queried once per request.
 
     Raises:
-        StoreUnavailable: No one can tell. Unhandled, it is answered with 503 (row S7).
+        StoreUnavailable: Unknown. If unhandled, the response is 503 (row S7).
         RuntimeError: There is no request, or the application has no sign-in.
     """
     installed = _installed()
-    # With the request, and not in `g`: that lives as long as the application context, which an
-    # application may have pushed once for all requests (row S8).
+    # On the request, not in `g`: `g` lives as long as the application context, which an application
+    # may have pushed once for all requests (row S8).
     known: tuple[Installed, Session | None] | None = request.environ.get(_SESSION)
     if known is None or known[0] is not installed:
         installed.janitor.start()
@@ -177,9 +177,9 @@ def get_user() -> User | None:
 
 
 def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Let only people in who are signed in: below `@app.get(…)`, above the view.
+    """Admit only signed-in users. Put it below `@app.get(…)`, above the view.
 
-    A browser is sent to the sign-in page, and from there back; a program gets 401.
+    A browser is redirected to the sign-in page and then back; a program gets 401.
     """
 
     @wraps(view)
@@ -187,20 +187,20 @@ def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseRet
         if get_user() is None:
             asked = _browser_request()
             site = _installed().site
-            return _response(site.reply(asked, site.not_signed_in(asked)))
+            return _response(site.raw_response(asked, site.not_signed_in(asked)))
         shown: ResponseReturnValue = current_app.ensure_sync(view)(*args, **kwargs)
         return shown
 
     return guarded
 
 
-# Looked up by name each time, so that a test can put someone in its place.
+# Looked up by name each time, so that a test can replace it.
 current_user: User = LocalProxy(lambda: get_user())  # type: ignore[assignment]  # noqa: PLW0108  # as above
-"""Who is signed in: use it below `@signed_in`. Elsewhere it may stand for no one: then it is false,
-though never `None` itself; `get_user()` returns a plain value."""
+"""The signed-in user; use it below `@signed_in`. Elsewhere it may be a proxy for None: then it is
+false, but not `None` itself; `get_user()` returns a plain value."""
 
 procore: ProcoreSignIn = LocalProxy(lambda: _installed().procore)  # type: ignore[assignment]  # as above
-"""The front door of the application that answers, as in `procore.api(current_user.id)`."""
+"""The front door of the current application, as in `procore.api(current_user.id)`."""
 
 
 def _page(installed: Installed, path: str) -> Callable[[], Response]:
@@ -211,23 +211,23 @@ def _page(installed: Installed, path: str) -> Callable[[], Response]:
         installed.janitor.start()
         asked = _browser_request(path)
         try:
-            reply = site.reply(asked, installed.procore.run(site.router.answer(asked)))
-        except Exception:  # the last resort (row O3): a page for the person, a trace for us
+            raw = site.raw_response(asked, installed.procore.run(site.router.respond(asked)))
+        except Exception:  # the last resort (row O3): a page for the user, a traceback for us
             LOGGER.exception("Request %s failed", asked.request_id)
-            reply = site.failure(asked)
-        return _response(reply)
+            raw = site.failure(asked)
+        return _response(raw)
 
     return view
 
 
 def _problem(error: ProcoreSignInError) -> Response:
-    """Answer an error of ours that ended a view of the application's own."""
+    """Return the response to an error of ours in a view of the application."""
     site, asked = _installed().site, _browser_request()
-    return _response(site.reply(asked, site.problem(asked, error)))
+    return _response(site.raw_response(asked, site.problem(asked, error)))
 
 
 def _mark_personal(response: Response) -> Response:
-    """Keep answers that depend on who is signed in out of every cache (row K7)."""
+    """Keep responses that depend on the signed-in user out of every cache (row K7)."""
     if _SESSION in request.environ:
         response.headers["Vary"] = vary(", ".join(response.headers.getlist("Vary")))
         # An application that says how long its responses may be kept knows why.
@@ -243,7 +243,7 @@ def _installed() -> Installed:
 
 
 def _browser_request(path: str | None = None) -> BrowserRequest:
-    """Return the request as it came; `path` is that of a page of ours."""
+    """Return the request as received; `path` is that of a page of ours."""
     place = path or f"{request.root_path.rstrip('/')}{request.path}"
     return of_environ(
         request.environ, path=place, read_body=_form, trusted=_installed().site.trusted
@@ -251,8 +251,8 @@ def _browser_request(path: str | None = None) -> BrowserRequest:
 
 
 def _form(asked: BrowserRequest) -> bytes:
-    """Return the form that `request` brings."""
-    if "form" in request.__dict__:  # someone looked at the form before us, and so read the body
+    """Return the form in the body of `asked`."""
+    if "form" in request.__dict__:  # the application has read the form before us
         return urlencode(list(request.form.items(multi=True))).encode()
     return _installed().site.bodies.read(_stream, asked, connection_of(request.environ))
 
@@ -260,19 +260,19 @@ def _form(asked: BrowserRequest) -> bytes:
 def _stream() -> bytes:
     try:
         return request.stream.read(LONGEST_BODY + 1)
-    except HTTPException as error:  # what Werkzeug makes of a client that goes away
+    except HTTPException as error:  # Werkzeug's error for a client that goes away
         raise ConnectionError from error
 
 
-def _response(reply: Reply) -> Response:
-    response = Response(reply.body, reply.status)
+def _response(raw: RawResponse) -> Response:
+    response = Response(raw.body, raw.status)
     response.headers.clear()
-    response.headers.extend(reply.text_headers)
+    response.headers.extend(raw.text_headers)
     return response
 
 
 def _root(app: App) -> str:
-    """Return the path below which a proxy or another application has put this one."""
+    """Return the path under which a proxy or another application mounts this one."""
     return str(app.config["APPLICATION_ROOT"]).rstrip("/")
 
 

@@ -1,4 +1,4 @@
-"""A front door for threads and for gevent: other greenlets run while Procore is asked."""
+"""A sync front door for gevent: other greenlets run during requests to Procore."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = [
 
 
 class GeventProcoreSignIn(ProcoreSignIn):
-    """As `ProcoreSignIn`, and as good where gevent has patched the process.
+    """A `ProcoreSignIn` that also works well where gevent has patched the process.
 
-    Requests to Procore are made by a library written in Rust, which gevent cannot patch: a request
-    would stop every greenlet of the process until Procore answers. So each is sent from a thread
-    of gevent's own pool, while the greenlet that asked waits as greenlets do. An async hook runs
-    there too, because a thread has one event loop at a time, whatever its greenlets do. Without
-    gevent each happens where it is asked for.
+    A library written in Rust sends the requests to Procore, and gevent cannot patch it: a request
+    would block every greenlet of the process until Procore responds. So each is sent from a thread
+    of gevent's own pool, while only the calling greenlet waits. Async hooks run there too, because
+    a thread has one event loop at a time, whatever its greenlets do. Without gevent, both run on
+    the calling thread.
     """
 
     def _new_transport(self) -> Any:
@@ -36,7 +36,7 @@ class GeventProcoreSignIn(ProcoreSignIn):
 
 
 class _OffTheHub:
-    """A transport whose requests wait in native threads, where there is a hub to keep free."""
+    """A transport that sends requests from native threads, if there is a hub to keep free."""
 
     def __init__(self, inside: Any) -> None:
         self._inside: Final = inside
@@ -49,7 +49,8 @@ class _OffTheHub:
 
 
 def _off_the_hub(function: Callable[[Any], Any], argument: Any) -> Any:
-    # Not imported, and not asked earlier: a server may load the application, and patch later.
+    # Not imported, and not checked earlier: a server may load the application first and patch
+    # later.
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("socket"):
         return function(argument)

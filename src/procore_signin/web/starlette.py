@@ -1,4 +1,4 @@
-"""The mapping for Starlette, and for any ASGI server: raw scope in, answer out.
+"""The mapping for Starlette, and for any ASGI server: raw scope in, response out.
 
 ```python
 sign_in = SignIn(procore)
@@ -32,11 +32,11 @@ from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._store.records import Session, User
 from procore_signin._web.http.asgi_wsgi import of_scope
 from procore_signin._web.http.bodies import Bodies
-from procore_signin._web.http.messages import Answer, BrowserRequest, no_body
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, no_body
 from procore_signin._web.janitor import sweeping
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import NO_STORE, Reply, Site, check_place, vary
+from procore_signin._web.site import NO_STORE, RawResponse, Site, check_place, vary
 from procore_signin.errors import ProcoreSignInError
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
 
 LOGGER: Final = logging.getLogger("procore_signin")
 VISIT: Final = "procore_signin.visit"
-"""Where in a scope the visit is, once the lifespan has begun."""
+"""The key of the visit in a scope, once the lifespan has begun."""
 
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD"})
 _CLOSE: Final = (b"connection", b"close")
@@ -58,7 +58,7 @@ _ROUTE_NAME: Final = "procore_signin{}"
 _POLICY_VIOLATION: Final = 1008  # RFC 6455 §7.4.1
 _NOT_STARTED: Final = (
     "The lifespan of the sign-in has not begun. FastAPI begins it with the routes that "
-    "`app.include_router(sign_in_routes(procore))` adds; Starlette when it is given "
+    "`app.include_router(sign_in_routes(procore))` adds; Starlette when you pass "
     "`lifespan=sign_in.lifespan`. In a test, write `with TestClient(app) as client:`."
 )
 
@@ -67,7 +67,7 @@ class SignIn:
     """The sign-in as routes and a lifespan for an application of Starlette's.
 
     Args:
-        procore: The front door. Its redirect URI says where the routes have to be mounted.
+        procore: The front door. The routes must be mounted at the path of its redirect URI.
         options: What the application chooses; see `procore_signin.Options`.
 
     Raises:
@@ -94,18 +94,18 @@ class SignIn:
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """Open the front door for as long as the application runs, and close it then.
+        """Open the front door while the application runs, then close it.
 
         Raises:
-            SettingsInvalid: The routes are mounted elsewhere than the redirect URI leads.
+            SettingsInvalid: The routes are not mounted at the path of the redirect URI.
         """
         callback = _callback_in(app)
         place = None if callback is None else f"{self._root_path}{callback}"
         check_place(self.procore.context.client.redirect_uri, place, outside="Options(root_path=…)")
         inside = app.middleware_stack or app.build_middleware_stack()
         _answer_problems(app, inside)
-        # Whichever response is sent in the end, it has to say that it is someone's (row K7); only
-        # around everything else can that be seen to.
+        # Every response must be marked as personal, whatever sends it (row K7); only the outermost
+        # middleware can do that.
         app.middleware_stack = _Visits(inside, self)
         try:
             async with self.procore, sweeping(self.procore):
@@ -114,37 +114,37 @@ class SignIn:
             app.middleware_stack = inside
 
     def lifespan_with(self, own: Lifespan[Starlette]) -> Lifespan[Starlette]:
-        """Return a lifespan that is both: the sign-in's around the application's `own`."""
+        """Return a lifespan that runs the application's `own` inside the sign-in's."""
 
         @asynccontextmanager
         async def both(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
             async with self.lifespan(app), own(app) as state:
-                yield cast("Mapping[str, Any]", state)  # or None, which Starlette takes as well
+                yield cast("Mapping[str, Any]", state)  # or None, which Starlette accepts as well
 
         return both
 
 
 async def current_session(connection: HTTPConnection) -> Session | None:
-    """Return the live session of the user who sent this request, or None. Asked once a request.
+    """Return the live session of this request's user, or None. Looked up once per request.
 
     Raises:
-        HTTPException: 503, when the database does not answer: no one is let in or signed out.
+        HTTPException: 503, if the database does not respond: no one is let in or signed out.
         RuntimeError: The lifespan has not begun.
     """
     return await _visit(connection).session()
 
 
 async def optional_user(connection: HTTPConnection) -> User | None:
-    """Return who is signed in, or None; raises as `current_session` does."""
+    """Return the signed-in user, or None; raises as `current_session` does."""
     session = await current_session(connection)
     return None if session is None else session.user
 
 
 async def current_user(connection: HTTPConnection) -> User:
-    """Return who is signed in.
+    """Return the signed-in user.
 
     Raises:
-        HTTPException: 303 to the sign-in page for a browser, which leads back here; 401 for a
+        HTTPException: 303 to the sign-in page for a browser, which then comes back here; 401 for a
             program; 503 as in `current_session`.
         WebSocketException: 1008, on a WebSocket.
         RuntimeError: The lifespan has not begun.
@@ -157,12 +157,12 @@ async def current_user(connection: HTTPConnection) -> User:
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """Answer an error of ours that ended a request of the application's own.
+    """Return the response to an error of ours in a request of the application.
 
-    The lifespan registers it, unless the application answers `ProcoreSignInError` itself.
+    The lifespan registers it, unless the application handles `ProcoreSignInError` itself.
     """
     if not isinstance(error, ProcoreSignInError) or request.scope["type"] != "http":
-        raise error  # on a WebSocket there is nothing to answer with
+        raise error  # a WebSocket has no HTTP response
     return _visit(request).problem(error)
 
 
@@ -170,9 +170,9 @@ class SignInApp:
     """The pages of a site, as an ASGI application.
 
     Args:
-        procore: The front door whose runner performs the endpoints' steps.
+        procore: The front door. Its runner performs the endpoints' steps.
         site: The pages.
-        path: Of the one page that this is, or None for whichever the request asks for.
+        path: The path of the one page to serve, or None for the path of the request.
     """
 
     def __init__(self, procore: AsyncProcoreSignIn, site: Site, path: str | None = None) -> None:
@@ -181,24 +181,24 @@ class SignInApp:
         self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request."""
+        """Handle one HTTP request."""
         path, site = self._path or scope["path"], self._site
         body = None if scope["method"] in _WITHOUT_BODY else _Body(site.bodies, receive)
         read_body = no_body if body is None else body.read
         request = of_scope(scope, path=path, read_body=read_body, trusted=site.trusted)
         try:
-            answer = await self._procore.run(site.router.answer(request))
-            reply = site.reply(request, answer)
-        except Exception:  # the last resort (row O3): a page for the person, a trace for us
+            response = await self._procore.run(site.router.respond(request))
+            raw = site.raw_response(request, response)
+        except Exception:  # the last resort (row O3): a page for the user, a traceback for us
             LOGGER.exception("Request %s failed", request.request_id)
-            reply = site.failure(request)
+            raw = site.failure(request)
         unread = request.has_body and (body is None or not body.is_read)
-        await _send(reply, send, last=unread and scope["http_version"] != "2")
+        await _send(raw, send, last=unread and scope["http_version"] != "2")
 
 
 @dataclass(slots=True)
 class _Visit:
-    """One request to the application, and whose it turned out to be."""
+    """One request to the application, and its session."""
 
     sign_in: SignIn
     scope: Scope
@@ -227,31 +227,35 @@ class _Visit:
         return self._exception(self.sign_in.site.not_signed_in(self.request), "Not signed in")
 
     def problem(self, error: ProcoreSignInError) -> Response:
-        reply = self.sign_in.site.reply(
+        raw = self.sign_in.site.raw_response(
             self.request, self.sign_in.site.problem(self.request, error)
         )
-        response = Response(reply.body, reply.status)
-        response.raw_headers = list(reply.headers)
+        response = Response(raw.body, raw.status)
+        response.raw_headers = list(raw.headers)
         return response
 
     def _unavailable(self, error: ProcoreSignInError) -> HTTPException | WebSocketException:
-        answer = self.sign_in.site.problem(self.request, error)
-        return self._exception(answer, "No one can tell who is signed in. Try again later.")
+        response = self.sign_in.site.problem(self.request, error)
+        return self._exception(
+            response, "The signed-in user cannot be looked up now. Try again later."
+        )
 
-    def _exception(self, answer: Answer, detail: str) -> HTTPException | WebSocketException:
+    def _exception(
+        self, response: BrowserResponse, detail: str
+    ) -> HTTPException | WebSocketException:
         if self.scope["type"] == "websocket":
             return WebSocketException(_POLICY_VIOLATION, detail)
-        return HTTPException(answer.status, detail, headers=dict(answer.headers))
+        return HTTPException(response.status, detail, headers=dict(response.headers))
 
     def _is_foreign_socket(self) -> bool:
-        """Whether a page of another origin opened this WebSocket: no CORS rule would stop it."""
+        """Return whether a page of another origin opened this WebSocket: CORS allows it."""
         if self.scope["type"] != "websocket":
             return False
         return self.request.header(b"origin") not in {None, self.sign_in.site.router.origin}
 
 
 class _Visits:
-    """Around the application: gives each request its visit, and marks what is personal."""
+    """The outermost middleware: gives each request its visit, and marks personal responses."""
 
     def __init__(self, inside: ASGIApp, sign_in: SignIn) -> None:
         self._inside = inside
@@ -287,7 +291,7 @@ def _visit(connection: HTTPConnection) -> _Visit:
 
 
 class _Body:
-    """The body of one request, which an endpoint may read."""
+    """The body of one request, read on demand."""
 
     __slots__ = ("_bodies", "_receive", "is_read")
 
@@ -302,17 +306,17 @@ class _Body:
         return body
 
 
-async def _send(reply: Reply, send: Send, *, last: bool) -> None:
-    """Send `reply`; as the `last` one of its connection, where a body was not read to its end."""
-    headers = list(reply.headers)  # other people's middleware may append to it
+async def _send(raw: RawResponse, send: Send, *, last: bool) -> None:
+    """Send `raw`; as the `last` response on its connection, if a body was not read to its end."""
+    headers = list(raw.headers)  # other middleware may append to it
     if last:
         headers.append(_CLOSE)
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    await send({"type": "http.response.start", "status": raw.status, "headers": headers})
+    await send({"type": "http.response.body", "body": raw.body})
 
 
 def _outside_path(scope: Scope) -> str:
-    """Return the path as the browser has it, where a proxy in front took its beginning away."""
+    """Return the path as the browser sent it, even if a proxy in front removed a prefix."""
     outside: str = scope.get("app_root_path", scope.get("root_path", ""))
     path: str = scope["path"]
     return path if path == outside or path.startswith(f"{outside}/") else outside + path
@@ -323,10 +327,10 @@ def _name(below: str) -> str:
 
 
 def _answer_problems(app: Starlette, stack: ASGIApp) -> None:
-    """Let `answer_problem` answer our errors, inside the stack that is built already."""
+    """Register `answer_problem` for our errors, inside the middleware stack already built."""
     layer: ASGIApp | None = stack
     while layer is not None and not isinstance(layer, ExceptionMiddleware):
-        layer = getattr(layer, "app", None)  # where a middleware keeps what is inside it
+        layer = getattr(layer, "app", None)  # where a middleware keeps the inner application
     if layer is not None and ProcoreSignInError not in app.exception_handlers:
         layer.add_exception_handler(ProcoreSignInError, answer_problem)
 

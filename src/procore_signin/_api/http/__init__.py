@@ -1,1 +1,1 @@
-"""A call of the API on its way: where it may go, and the bytes that come back."""
+"""One API request: where it may go, and the bytes of its response."""

@@ -1,4 +1,4 @@
-"""Bodies of responses: counted, and decompressed here, so that the count is of what it becomes."""
+"""Bodies of responses, decompressed here, so that the size limit applies to the result."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ import httpx2
 from procore_signin._api.errors import UnexpectedAnswer
 
 ENCODING: Final = "gzip"
-"""What we ask for and take. Lists shrink to a tenth; one format keeps the bound in one place."""
+"""The only encoding that is accepted. Lists shrink to a tenth; one format keeps the limit
+simple."""
 
 _PIECE: Final = 1024 * 1024
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
 class Gunzip:
-    """Decompresses a body in pieces of a megabyte at most, however little comes in."""
+    """Decompresses a body in pieces of at most a megabyte, whatever the input."""
 
     def __init__(self) -> None:
         self._inflater = zlib.decompressobj(_GZIP)
         self._began = False
 
     def take(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data`, the next part of the body, stands for. Raises `zlib.error`."""
+        """Decompress `data`, the next part of the body. Raises `zlib.error`."""
         self._began = True
         while data:
             if self._inflater.eof:  # RFC 1952 §2.2: several members are one body
@@ -36,20 +37,20 @@ class Gunzip:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing. No body at all, as after HEAD, is whole."""
+        """Whether the body is complete. No body at all, as after HEAD, is complete."""
         return self._inflater.eof or not self._began
 
 
 class Inflow:
-    """What becomes of the parts of one body as they come (row P5).
+    """Decompresses the parts of one body, and limits its size (row P5).
 
     Args:
-        response: The response, body unread.
-        request: What was asked.
+        response: The response, with its body unread.
+        request: The request.
         limit: The largest body, in bytes, after decompression.
 
     Raises:
-        UnexpectedAnswer: The response says itself that it is too large, or is encoded otherwise.
+        UnexpectedAnswer: The headers say that the body is too large, or has another encoding.
     """
 
     def __init__(self, response: httpx2.Response, request: httpx2.Request, limit: int) -> None:
@@ -63,17 +64,19 @@ class Inflow:
         self._count = 0
         encoding = response.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in {"identity", ENCODING}:
-            raise UnexpectedAnswer(f"{self._named} has an encoding no one asked for", **self._call)
+            raise UnexpectedAnswer(
+                f"{self._named} has an encoding that was not asked for", **self._call
+            )
         self._gunzip = Gunzip() if encoding == ENCODING else None
         length = response.headers.get("content-length", "")
         if request.method != "HEAD" and length.isdecimal() and int(length[:20]) > limit:
             raise self._too_large()
 
     def take(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data`, the next part from the network, stands for.
+        """Decompress `data`, the next part from the network.
 
         Raises:
-            UnexpectedAnswer: It is too large, or not gzip.
+            UnexpectedAnswer: The body is too large, or is not gzip.
         """
         try:
             for piece in (data,) if self._gunzip is None else self._gunzip.take(data):
@@ -85,10 +88,10 @@ class Inflow:
             raise UnexpectedAnswer(f"{self._named} is not gzip", **self._call) from None
 
     def end(self) -> None:
-        """Say that nothing more comes.
+        """Signal the end of the body.
 
         Raises:
-            UnexpectedAnswer: The compressed body is not whole.
+            UnexpectedAnswer: The compressed body is incomplete.
         """
         if self._gunzip is not None and not self._gunzip.whole:
             raise UnexpectedAnswer(f"{self._named} is cut off", **self._call)
@@ -102,7 +105,7 @@ class Inflow:
 
 
 class BoundedStream(httpx2.SyncByteStream):
-    """A body through an `Inflow`."""
+    """A body that is read through an `Inflow`."""
 
     def __init__(self, stream: Iterable[bytes], inflow: Inflow) -> None:
         self._stream = stream
@@ -114,13 +117,13 @@ class BoundedStream(httpx2.SyncByteStream):
         self._inflow.end()
 
     def close(self) -> None:
-        """Give the connection back, or end it if the body was not read to its end."""
+        """Release the connection, or close it if the body was not read to its end."""
         if isinstance(self._stream, httpx2.SyncByteStream):
             self._stream.close()
 
 
 class AsyncBoundedStream(httpx2.AsyncByteStream):
-    """As `BoundedStream`, for tasks."""
+    """The async `BoundedStream`."""
 
     def __init__(self, stream: AsyncIterable[bytes], inflow: Inflow) -> None:
         self._stream = stream
@@ -141,10 +144,10 @@ class AsyncBoundedStream(httpx2.AsyncByteStream):
 def bounded(
     response: httpx2.Response, stream: BoundedStream | AsyncBoundedStream
 ) -> httpx2.Response:
-    """Return `response` with `stream` as its body, which is not compressed any more."""
+    """Return `response` with `stream`, which is decompressed, as its body."""
     headers = response.headers.copy()
     if headers.pop("content-encoding", None) is not None:
-        headers.pop("content-length", None)  # it counted what came over the network
+        headers.pop("content-length", None)  # it counts compressed bytes
     return httpx2.Response(
         response.status_code, headers=headers, stream=stream, extensions=response.extensions
     )

@@ -1,4 +1,4 @@
-"""Where the bearer may go: to the API origin of its environment, and nowhere else (row P1)."""
+"""Where the token may go: only to the API origin of its environment (row P1)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def refuse_elsewhere(request: httpx2.Request, origin: httpx2.Origin) -> None:
     """Raise unless `request` goes to exactly the scheme, host and port of `origin`.
 
     Raises:
-        NotSent: It does not, or its address names a user.
+        NotSent: It goes elsewhere, or its URL names a user.
     """
     url = request.url
     if url.is_relative_url or url.origin != origin:
         raise NotSent(
             f"A request was not sent, because it does not go to {shown(origin)}",
             hint="Pass the path of the API only, such as /rest/v1.0/me. An address that came from"
-            " elsewhere, such as the body of a response, is not followed with the person's token.",
+            " elsewhere, such as the body of a response, is not followed with the user's token.",
             method=request.method,
             path=url.path,
         )
@@ -38,23 +38,24 @@ def refuse_elsewhere(request: httpx2.Request, origin: httpx2.Origin) -> None:
 
 
 def refuse_ambiguous(method: str, url: httpx2.URL | str) -> None:
-    """Raise when `url` has no scheme or no host, but is more than a path.
+    """Raise if `url` is neither a path nor an absolute URL.
 
-    httpx2 would read `//elsewhere/path` as `/path`. Nothing leaks, but it is not what was meant.
+    httpx2 would read `//elsewhere/path` as `/path`. Nothing leaks, but that is not what the caller
+    meant.
 
     Raises:
-        NotSent: It is neither a path nor a whole address.
+        NotSent: It is neither a path nor an absolute URL.
     """
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL:
         raise NotSent(
-            "A request was not sent, because its address is none", method=method
+            "A request was not sent, because its address is not a URL", method=method
         ) from None
     names_more = parsed.scheme or parsed.host or parsed.userinfo
     if parsed.is_relative_url and (names_more or _TWO_SLASHES.match(str(url))):
         raise NotSent(
-            "A request was not sent, because its address is neither a path nor whole",
+            "A request was not sent, because its address is neither a path nor an absolute URL",
             hint="Pass the path of the API only, such as /rest/v1.0/me.",
             method=method,
             path=parsed.path,
@@ -62,7 +63,7 @@ def refuse_ambiguous(method: str, url: httpx2.URL | str) -> None:
 
 
 def shown(origin: httpx2.Origin) -> str:
-    """Return `origin` as people write it."""
+    """Return `origin` as text, such as `https://api.procore.com`."""
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     default = {"http": 80, "https": 443}.get(origin.scheme)
     port = "" if origin.port in {None, default} else f":{origin.port}"

@@ -1,4 +1,4 @@
-"""What may be sent twice, and whether a refresh is worth another one."""
+"""Which requests may be sent twice, and when another refresh is futile."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ _REMEMBERED: Final = 4096
 
 
 def replay_safe(request: httpx2.Request) -> bool:
-    """Return whether sending `request` a second time cannot do anything a second time (row P5).
+    """Return whether `request` can be sent again without a second effect (row P5).
 
-    True for GET, HEAD and OPTIONS, which change nothing, and for requests whose
-    `Idempotency-Token` lets Procore recognise the second. PUT and DELETE are idempotent by
-    RFC 9110 §9.2.2, but Procore does not promise that theirs notify no one twice. A body that is
-    a stream is gone once it was sent.
+    True for GET, HEAD and OPTIONS, which change nothing, and for requests whose `Idempotency-Token`
+    lets Procore recognise the second one. PUT and DELETE are idempotent by RFC 9110 §9.2.2, but
+    Procore does not promise that theirs notify no one twice. A streamed body can be sent only once.
     """
     if not isinstance(request.stream, httpx2.ByteStream):
         return False
@@ -31,11 +30,11 @@ def replay_safe(request: httpx2.Request) -> bool:
 
 
 class Renewals:
-    """Which tokens were fetched because the API had refused the one before (row R9).
+    """Remembers tokens that were fetched because the API refused the previous one (row R9).
 
-    When such a token is refused as well, the token is not what is wrong: Procore's documentation
-    names 401 also for an app that is not installed. Without this memory each further call would
-    cost another refresh. Safe for threads and tasks.
+    If such a token is refused as well, the token is not the cause: Procore's documentation names
+    401 also for an app that is not installed. Without this memory, each further call would cost
+    another refresh. Safe for threads and for asyncio.
     """
 
     def __init__(self) -> None:
@@ -43,7 +42,7 @@ class Renewals:
         self._renewed: OrderedDict[Hashable, tuple[int, float]] = OrderedDict()
 
     def note(self, whose: Hashable, generation: int, now: float) -> None:
-        """Remember that token `generation` of `whose` is the response to a 401."""
+        """Remember that token `generation` of `whose` was fetched after a 401."""
         with self._lock:
             self._renewed.pop(whose, None)
             self._renewed[whose] = generation, now
@@ -51,13 +50,13 @@ class Renewals:
                 self._renewed.popitem(last=False)
 
     def succeeded(self, whose: Hashable) -> None:
-        """Forget it: the API takes the token, so a later 401 is a new matter."""
+        """Forget it: the API accepted the token, so a later 401 has another cause."""
         if whose in self._renewed:
             with self._lock:
                 self._renewed.pop(whose, None)
 
     def futile(self, whose: Hashable, generation: int, now: float) -> bool:
-        """Return whether a refresh after a 401 would be the second in a row, and too soon."""
+        """Return whether this would be the second refresh after a 401 within a short time."""
         with self._lock:
             known = self._renewed.get(whose)
         return known is not None and known[0] == generation and now - known[1] < FUTILE_SECONDS

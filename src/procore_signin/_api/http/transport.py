@@ -1,8 +1,8 @@
-"""The door through which requests to Procore's API leave, and the only one that knows the token.
+"""The transport of requests to Procore's API, and the only code that sends the token.
 
 The token is not in the headers of the `httpx2.Request` that callers, hooks and tracebacks see. It
-waits beside it, is put on the wire here, and is good for one sending: a request that httpx2 would
-make by itself, to follow a redirect, has none and is refused (rows P1, P3).
+is kept in an extension of the request, added to the headers here, and valid for one sending: a
+request that httpx2 makes itself, to follow a redirect, has no token and is refused (rows P1, P3).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._transport.deadline import waits
 
 BEARER: Final = "procore_signin.bearer"
-"""Extension of a request: the token that it may be sent with, once."""
+"""Extension of a request: the token to send it with, once."""
 
 ROUTE: Final = "procore_signin.route"
-"""Extension of a response: the `Route` that it came by, for `downloads.py`."""
+"""Extension of a response: its `Route`, for `downloads.py`."""
 
 _OURS: Final = {b"authorization", b"host", b"accept-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a response came.
+    """The origin, connections and options that a response came by.
 
     Attributes:
-        origin: From where its client may ask with a token.
-        wire: Over which connections.
-        options: By the rules of its client.
+        origin: The origin that its client may send a token to.
+        wire: The connections.
+        options: The options of its client.
     """
 
     origin: httpx2.Origin
@@ -52,12 +52,12 @@ class Route:
 
 
 class ApiTransport(httpx2.BaseTransport):
-    """Sends what may be sent, on connections that it does not own.
+    """Checks and sends requests, on connections that it does not own.
 
     Args:
         api_origin: The only place to send to, such as `https://api.procore.com`.
         wire: The connections.
-        options: Deadline and size.
+        options: Deadline and sizes.
     """
 
     def __init__(self, api_origin: str, wire: httpx2.BaseTransport, options: ApiOptions) -> None:
@@ -69,16 +69,16 @@ class ApiTransport(httpx2.BaseTransport):
         """Return the response to `request`, whatever its status.
 
         Raises:
-            NotSent: The request goes elsewhere, has no token or a bad header.
+            NotSent: The request goes to another origin, or has no token or a bad header.
             ApiUnreachable: No response came in time.
-            UnexpectedAnswer: It is too large or encoded otherwise than asked for.
+            UnexpectedAnswer: The response is too large or has another encoding.
         """
         response = self._wire.handle_request(outgoing(request, self._origin, self._options))
         return incoming(response, request, Route(self._origin, self._wire, self._options))
 
 
 class AsyncApiTransport(httpx2.AsyncBaseTransport):
-    """As `ApiTransport`, for tasks."""
+    """The async `ApiTransport`."""
 
     def __init__(
         self, api_origin: str, wire: httpx2.AsyncBaseTransport, options: ApiOptions
@@ -100,7 +100,7 @@ def incoming(response: httpx2.Response, request: httpx2.Request, route: Route) -
     """Return `response` with a bounded body, or close it and raise `UnexpectedAnswer`."""
     try:
         inflow = Inflow(response, request, route.options.max_body)
-    except BaseException:  # whatever ends it, the connection goes back
+    except BaseException:  # in every case, the connection is released
         response.close()
         raise
     assert isinstance(response.stream, httpx2.SyncByteStream)  # noqa: S101  # for the type checker
@@ -111,7 +111,7 @@ def incoming(response: httpx2.Response, request: httpx2.Request, route: Route) -
 async def async_incoming(
     response: httpx2.Response, request: httpx2.Request, route: Route
 ) -> httpx2.Response:
-    """As `incoming`, for tasks."""
+    """The async `incoming`."""
     try:
         inflow = Inflow(response, request, route.options.max_body)
     except BaseException:  # as above
@@ -123,10 +123,10 @@ async def async_incoming(
 
 
 def outgoing(request: httpx2.Request, origin: httpx2.Origin, options: ApiOptions) -> httpx2.Request:
-    """Return what is really sent for `request`: with its token, to `origin`, with a deadline.
+    """Return the request that is really sent: to `origin`, with its token and a deadline.
 
     Raises:
-        NotSent: It goes elsewhere, has no token, or names a company that cannot be.
+        NotSent: It goes to another origin, has no token, or has an invalid company id.
     """
     bearer = request.extensions.pop(BEARER, None)
     refuse_elsewhere(request, origin)
@@ -141,7 +141,7 @@ def outgoing(request: httpx2.Request, origin: httpx2.Origin, options: ApiOptions
     named = [value for name, value in request.headers.raw if name.lower() == _COMPANY]
     if len(named) > 1 or not all(map(company.is_company_header, named)):
         raise NotSent(
-            f"A request was not sent, because its {company.HEADER} is no company id", **call
+            f"A request was not sent, because its {company.HEADER} is not a company id", **call
         )
     headers = [(name, value) for name, value in request.headers.raw if name.lower() not in _OURS]
     headers += [
@@ -159,7 +159,7 @@ def outgoing(request: httpx2.Request, origin: httpx2.Origin, options: ApiOptions
 
 
 def deadline_of(timeouts: Mapping[str, float | None], options: ApiOptions) -> dict[str, Any]:
-    """Return the extensions of a request that begins now, with `timeouts` and the deadline."""
+    """Return the extensions of a request that starts now, with `timeouts` and the deadline."""
     return {"timeout": waits(timeouts, options.deadline, options.monotonic)}
 
 

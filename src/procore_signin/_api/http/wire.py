@@ -1,8 +1,8 @@
-"""Connections to Procore's API: HTTP/1.1 and TLS by httpcore2, with a deadline, and nothing more.
+"""Connections to Procore's API: HTTP/1.1 and TLS by httpcore2, with a deadline.
 
-Nothing here follows a redirect, retries, or reads the environment: no proxy, no `.netrc`, no other
-certificate authorities than those of this machine (rows P3, P5). A forked child has connections of
-its own, and leaves alone what it inherited (row F1).
+Nothing here follows a redirect, retries, or reads the environment: no proxy, no `.netrc`, only the
+certificate authorities of this machine (rows P3, P5). A forked child opens its own connections, and
+does not touch inherited ones (row F1).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from procore_signin._transport.deadline import AsyncDeadlineBackend, DeadlineBac
 MAX_CONNECTIONS: Final = 100
 MAX_IDLE_CONNECTIONS: Final = 20
 KEEP_IDLE: Final = 15.0
-"""Seconds. Well below what servers keep theirs, because a request on a connection that the server
-is just closing fails, and no one knows whether it was carried out."""
+"""Seconds. Well below the keep-alive time of servers, because a request on a connection that the
+server is closing fails, and it is unknown whether it was carried out."""
 
 FAILURES: Final = (
     httpcore2.TimeoutException,
@@ -42,7 +42,7 @@ _NEVER_SENT: Final = (
 
 @public_in("procore_signin.api")
 class Wire(httpx2.BaseTransport):
-    """Sends requests, each as it is, on connections that are kept and shared between threads.
+    """Sends requests unchanged, on connections that are kept and shared between threads.
 
     Args:
         ssl_context: For https; by default one that trusts this machine's certificate authorities.
@@ -55,7 +55,7 @@ class Wire(httpx2.BaseTransport):
         look_after(self)
 
     def after_fork(self) -> None:
-        """Open connections of this process's own at the next use."""
+        """Open this process's own connections at the next use."""
         abandon(self._pool)
         self._pool = None
 
@@ -68,18 +68,18 @@ class Wire(httpx2.BaseTransport):
             return self._pool
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Return the response, whose body is still to be read.
+        """Return the response, with its body unread.
 
         Raises:
-            ApiUnreachable: None came.
-            NotSent: The request is not HTTP.
+            ApiUnreachable: No response came.
+            NotSent: The request is not valid HTTP.
         """
         pool = self._pool or self._open()
         try:
             return self._handled(pool, request)
         except ApiError:
             raise
-        except BaseException:  # an interrupt: it may come between any two steps of the pool
+        except BaseException:  # an interrupt, which may come between any two steps of the pool
             self._replace(pool)
             raise
 
@@ -98,10 +98,11 @@ class Wire(httpx2.BaseTransport):
         raise failure  # outside the handler: httpcore2's errors may show headers
 
     def _replace(self, pool: httpcore2.ConnectionPool) -> None:
-        """Have later calls use another pool: an interrupt has met this one at work.
+        """Use another pool for later requests: an interrupt came while this one was at work.
 
-        It may have left a place taken or the lock held. Calls that are under way end on it, and its
-        connections end with the last of them; closing it here would wait for that lock.
+        The interrupt may have left a slot taken or the lock held. Requests under way finish on the
+        old pool, and its connections end with the last of them; closing it here would wait for that
+        lock.
         """
         with self._lock:
             if self._pool is pool:
@@ -115,7 +116,7 @@ class Wire(httpx2.BaseTransport):
 
 @public_in("procore_signin.api")
 class AsyncWire(httpx2.AsyncBaseTransport):
-    """As `Wire`, for tasks of one event loop.
+    """The async `Wire`, for one event loop.
 
     Args:
         ssl_context: As in `Wire`.
@@ -159,10 +160,10 @@ class AsyncWire(httpx2.AsyncBaseTransport):
 
 
 class _Body(Owned):
-    """A body that belongs to the process that asked for it.
+    """A body that belongs to the process that sent the request.
 
-    In a child nothing of it is used or closed: not the connection, and not the pool either, whose
-    lock another thread may have held.
+    A child uses and closes nothing of it: not the connection, and not the pool, whose lock another
+    thread may have held.
     """
 
     def __init__(self, stream: Any, request: httpx2.Request) -> None:
@@ -171,7 +172,7 @@ class _Body(Owned):
         self._request = request
 
     def _leave(self, *parts: object) -> ApiError:
-        """Leave it to the process that it belongs to; return what that means here."""
+        """Abandon the body in a child; return the error for the caller."""
         abandon(self._stream, *parts)
         return failed(self._request, httpcore2.ReadError(_INHERITED))
 
@@ -258,9 +259,9 @@ class _AsyncStream(_Body, httpx2.AsyncByteStream):
 
 
 class _Trust:
-    """A context that trusts this machine's authorities: to read them takes 20 ms.
+    """A context that trusts this machine's authorities, read once: reading takes 20 ms.
 
-    A child reads them again. OpenSSL reads some of them late, under a lock of its own that another
+    A child reads them again: OpenSSL loads some of them lazily, under its own lock that another
     thread may have held.
     """
 
@@ -299,15 +300,14 @@ def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:
     }
 
 
-_CAME_BEFORE: Final = "what came had come before it was asked for"
+_CAME_BEFORE: Final = "it was there before the request was sent"
 
 
 def _came_before(request: httpx2.Request) -> bool:
-    """Return whether the response to `request` was there before the request was.
+    """Return whether the response was there before `request` was sent.
 
-    A server or gateway that sends more than one response to a request would otherwise shift all
-    that follow on this connection by one: each caller would get the response of the one before (row
-    F1).
+    Otherwise a server or gateway that sends two responses to one request would shift all that
+    follow on this connection: each caller would get the response to the previous request (row F1).
     """
     wait = request.extensions.get("timeout", {}).get("read")
     return isinstance(wait, Wait) and not wait.seen.first
@@ -339,14 +339,14 @@ def _for_httpx(
 
 
 def failed(request: httpx2.Request, error: Exception) -> ApiError:
-    """Return what an error of httpcore2 means to the caller."""
+    """Return the error for the caller that an error of httpcore2 stands for."""
     call: dict[str, Any] = {"method": request.method, "path": request.url.path}
     named = f"{request.method} {request.url.path}"
     if isinstance(error, httpcore2.LocalProtocolError):
-        # Its text shows the offending header, which may be the one with the token.
+        # Its message shows the invalid header, which may be the one with the token.
         return NotSent(
             f"{named} was not sent: it is not HTTP",
-            hint="A header has a line break or another character that none may have.",
+            hint="A header has a line break or another character that headers may not have.",
             **call,
         )
     if isinstance(error, _NEVER_SENT):
@@ -358,7 +358,7 @@ def failed(request: httpx2.Request, error: Exception) -> ApiError:
             **call,
         )
     return ApiUnreachable(
-        f"The response to {named} did not come, or not whole: {_reason(error)}",
+        f"The response to {named} did not come, or only part of it: {_reason(error)}",
         ambiguous=True,
         hint="Procore may have carried out the request. Read before writing again.",
         **call,
@@ -368,5 +368,5 @@ def failed(request: httpx2.Request, error: Exception) -> ApiError:
 def _reason(error: Exception) -> str:
     if isinstance(error, httpcore2.TimeoutException):
         return "the time is up"
-    # A certificate can put words here.
+    # A certificate can contribute to this text.
     return "".join(filter(str.isprintable, str(error)))[:200] or "the connection ended"

@@ -1,1 +1,1 @@
-"""Commands for who operates an application: `users`, `sessions`, `keys`, `purge`, `db`."""
+"""Commands for the operator of an application: `users`, `sessions`, `keys`, `purge`, `db`."""

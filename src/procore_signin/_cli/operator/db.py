@@ -15,7 +15,7 @@ from procore_signin._store.engine.address import parse_address
 
 
 def upgrade(database_url: str | None, *, as_json: bool) -> None:
-    """Bring the tables up to date and tell."""
+    """Update the tables and print the result."""
     url, label = _database(database_url)
     before = migrate.current(url)
     migrate.upgrade(url)
@@ -23,13 +23,13 @@ def upgrade(database_url: str | None, *, as_json: bool) -> None:
     if as_json:
         _print_json(database=label, before=before, current=after)
     elif before == after:
-        typer.echo(f"{label} was up to date already, at version {after}.")
+        typer.echo(f"{label} was already up to date, at version {after}.")
     else:
         typer.echo(f"{label} is up to date, at version {after}.")
 
 
 def current(database_url: str | None, *, as_json: bool) -> bool:
-    """Tell which version the tables have; return whether it is the one that is needed."""
+    """Print the version of the tables; return whether it is the needed one."""
     url, label = _database(database_url)
     found, needed = migrate.current(url), migrate.head()
     if as_json:
@@ -47,7 +47,7 @@ def current(database_url: str | None, *, as_json: bool) -> bool:
 
 
 def downgrade(database_url: str | None, revision: str, *, as_json: bool) -> None:
-    """Take the tables back to `revision` and tell."""
+    """Downgrade the tables to `revision` and print the result."""
     url, label = _database(database_url)
     before = migrate.current(url)
     migrate.downgrade(url, revision)
@@ -59,9 +59,9 @@ def downgrade(database_url: str | None, revision: str, *, as_json: bool) -> None
 
 
 def _database(given: str | None) -> tuple[str, str]:
-    """Return the database's address, and its name for people, without a password.
+    """Return the database's address, and its display name, without a password.
 
-    Only this setting is read: the tables are needed before the other settings are right.
+    Only this setting is read: the tables may be needed before the other settings are valid.
     """
     url = (
         given

@@ -1,4 +1,4 @@
-"""`procore-signin keys`: the life of a key, from its making to its end (row V3)."""
+"""`procore-signin keys`: create, promote, rotate and retire keys (row V3)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class RingText:
-    """The setting as it stands, and where.
+    """The present value of the setting, and its place.
 
     Attributes:
         entries: `<id>:<key>` each, the active one first. Secret.
@@ -52,10 +52,10 @@ class RingText:
 
     @classmethod
     def read(cls) -> RingText:
-        """Read it where the application would.
+        """Read it from where the application reads it.
 
         Raises:
-            CommandFailed: It breaks a rule.
+            CommandFailed: The value is invalid.
         """
         outer = os.environ.get(SETTING)
         text = outer or env_file.read(_FILE).get(SETTING, "")
@@ -70,11 +70,11 @@ class RingText:
         return cls(entries, in_process=bool(outer))
 
     def store(self, entries: Sequence[str]) -> str | None:
-        """Put `entries` in place of the old ones.
+        """Replace the entries with `entries`.
 
         Returns:
-            None when the file was written; the new line, for a person to put where it belongs,
-            when the process environment holds the setting.
+            None if the file was written; the new line, for the operator to store, if the process
+            environment sets it.
         """
         text = ",".join(entries)
         if self.in_process:
@@ -85,14 +85,14 @@ class RingText:
 
 
 def generate(*, open_only: bool, as_json: bool) -> None:
-    """Make a key and put it in front: it seals from the next start on, the older ones only open.
+    """Make a key and put it first: it seals from the next start on, the older ones only open.
 
     Args:
-        open_only: Put it behind the others instead, so that it only opens until it is promoted.
+        open_only: Put it last instead, so that it only opens until it is promoted.
         as_json: Print JSON.
 
     Raises:
-        CommandFailed: The present setting breaks a rule.
+        CommandFailed: The present setting is invalid.
         OSError: The file cannot be written.
     """
     configure_logs()
@@ -116,17 +116,17 @@ def generate(*, open_only: bool, as_json: bool) -> None:
     else:
         typer.echo(
             "Now stop every process of the application, start them again, and then run: "
-            "procore-signin keys rotate. What a process seals with the new key, one that still "
-            "runs with the older setting cannot open. Where they do not all stop at once, make "
-            "the key with --open-only."
+            "procore-signin keys rotate. A process that still runs with the older "
+            "setting cannot open what is sealed with the new key. If you cannot stop all at "
+            "once, make the key with --open-only."
         )
 
 
 def promote(key_id: str, *, as_json: bool) -> None:
-    """Put a key of the ring in front: it seals from the next start on, the others only open.
+    """Put a key of the ring first: it seals from the next start on, the others only open.
 
     Raises:
-        CommandFailed: It is not in the ring, or the present setting breaks a rule.
+        CommandFailed: It is not in the ring, or the present setting is invalid.
         OSError: The file cannot be written.
     """
     configure_logs()
@@ -134,14 +134,14 @@ def promote(key_id: str, *, as_json: bool) -> None:
     if key_id not in ring.ids:
         raise CommandFailed(
             f"There is no key {key_id} in {SETTING}.",
-            why="Only a key that every process has already can be put in front.",
+            why="Only a key that every process already has can be promoted.",
             cure="Make one first: procore-signin keys generate --open-only",
         )
     if key_id == ring.ids[0]:
         if as_json:
             print_json({"key": key_id, "file": None, "line": None})
         else:
-            typer.echo(f"The key {key_id} is the active one already.")
+            typer.echo(f"The key {key_id} is already the active one.")
         return
     chosen = ring.entries[ring.ids.index(key_id)]
     line = ring.store((chosen, *(entry for entry in ring.entries if entry != chosen)))
@@ -149,7 +149,7 @@ def promote(key_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"key": key_id, "file": _written(line), "line": line})
         return
-    typer.echo(f"The key {key_id} is in front.")
+    typer.echo(f"The key {key_id} is now the active one.")
     _tell_where(line)
     typer.echo(
         "Start every process of the application again, one after the other if you like, and then "
@@ -158,14 +158,14 @@ def promote(key_id: str, *, as_json: bool) -> None:
 
 
 def _unused_id(taken: Sequence[str]) -> str:
-    """Return an id for a key made today. The suffix keeps it from ever meaning two keys."""
+    """Return an id for a key made today. The suffix makes it unique."""
     while (key_id := f"{new_key_id()}-{secrets.token_hex(2)}") in taken:
         continue
     return key_id
 
 
 def list_keys(*, as_json: bool) -> bool:
-    """Print each key and what it is needed for.
+    """Print each key and its uses.
 
     Returns:
         Whether the ring has every key that the database needs.
@@ -190,7 +190,7 @@ def list_keys(*, as_json: bool) -> bool:
         typer.secho(
             f"ALARM: {counted(use.total, 'value')} in the database need the key {use.key_id}, "
             f"which is not in {SETTING}. The application does not start like this. "
-            f"Put it back, behind the active one. If it is lost for good: procore-signin keys "
+            f"Put it back, after the active one. If it is lost for good: procore-signin keys "
             f"retire {use.key_id} --give-up",
             fg="red",
             err=True,
@@ -207,7 +207,7 @@ def _role(use: KeyUse, ids: Sequence[str]) -> str:
 
 
 def rotate(*, as_json: bool) -> bool:
-    """Seal everything anew with the active key, while the application runs.
+    """Seal everything again with the active key, while the application runs.
 
     Returns:
         Whether everything is sealed with it now.
@@ -222,7 +222,7 @@ def rotate(*, as_json: bool) -> bool:
     if as_json:
         print_json({"key": active, **asdict(rewrapped), "left": left})
         return left == 0
-    typer.echo(f"{counted(rewrapped.done, 'token set')} sealed anew with the key {active}.")
+    typer.echo(f"{counted(rewrapped.done, 'token set')} sealed again with the key {active}.")
     unopened = len(rewrapped.users) + len(rewrapped.attempts)
     if unopened:
         _tell_unopened(rewrapped)
@@ -239,12 +239,13 @@ def rotate(*, as_json: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Rewrapping:
-    """What a rewrap did in all.
+    """The totals of a rewrap.
 
     Attributes:
-        done: Token sets that were sealed anew.
-        users: Whose tokens cannot be opened.
-        attempts: Whose escrow cannot be opened, by the first digits of the state's hash.
+        done: Token sets that were sealed again.
+        users: The users whose tokens cannot be opened.
+        attempts: The attempts whose escrow cannot be opened, by the first digits of the state's
+            hash.
     """
 
     done: int
@@ -253,11 +254,11 @@ class Rewrapping:
 
 
 def _rewrap(store: Store) -> Rewrapping:
-    """Rewrap until nothing was overtaken by other work, a few times at most."""
+    """Rewrap until no other process interfered, a few times at most."""
     done = 0
     users: dict[int, None] = {}
     attempts: dict[str, None] = {}
-    with Progress("Sealing anew", store.older_token_sets()) as progress:
+    with Progress("Sealing again", store.older_token_sets()) as progress:
         for _ in range(_PASSES):
             overtaken = 0
             batches = store.rewrap()
@@ -287,16 +288,16 @@ def _tell_unopened(rewrapped: Rewrapping) -> None:
     hidden = count - len(rewrapped.users[:_MOST_NAMED]) - len(rewrapped.attempts[:_MOST_NAMED])
     if hidden:
         typer.echo(f"  and {hidden} more: --json names all")
-    typer.echo("A new sign-in of the person replaces them. No one else is affected.")
+    typer.echo("A new sign-in of the user replaces them. No other user is affected.")
 
 
 def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:
-    """Take a key out of the ring, once nothing needs it.
+    """Remove a key from the ring, once nothing needs it.
 
     Args:
-        key_id: Which one. With `give_up` it may be one that is lost.
-        give_up: Delete what only this key opens: those people have to sign in again.
-        yes: Do not ask.
+        key_id: The key's id. With `give_up` it may be a lost key.
+        give_up: Delete what only this key opens: those users have to sign in again.
+        yes: Do not ask for confirmation.
         as_json: Print JSON.
 
     Raises:
@@ -321,21 +322,21 @@ def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:
         print_json({"key": key_id, "given_up": given_up, "file": _written(line), "line": line})
         return
     if given_up:
-        typer.echo(f"{counted(given_up, 'token set')} given up: their people sign in again.")
+        typer.echo(f"{counted(given_up, 'token set')} given up: their users must sign in again.")
     if key_id in ring.ids:
         typer.echo(f"Retired the key {key_id}.")
         _tell_where(line)
-        typer.echo("It is out of use when every process of the application was started again.")
+        typer.echo("It is out of use once every process of the application has been restarted.")
 
 
 def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -> int:
-    """See to it that nothing needs a key; return how many token sets were given up for that."""
+    """Make sure that nothing needs a key; return how many token sets were given up."""
     use = next((use for use in store.key_use() if use.key_id == key_id), KeyUse(key_id))
     if not known and not use.total:
         raise CommandFailed(
             f"There is no key {key_id}.",
             why=f"It is neither in {SETTING} nor needed by the database.",
-            cure="See which there are: procore-signin keys list",
+            cure="List them: procore-signin keys list",
         )
     if not use.total:
         be_sure(f"Take the key {key_id} out of {SETTING}? Backups may still need it.", yes=yes)
@@ -344,12 +345,12 @@ def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -
         raise CommandFailed(
             f"The key {key_id} is in use by {counted(use.total, 'sealed value')}.",
             why="Without it they could never be opened again.",
-            cure="Seal them anew first: procore-signin keys rotate. What that cannot open is "
+            cure="Seal them again first: procore-signin keys rotate. What that cannot open is "
             f"deleted by: procore-signin keys retire {key_id} --give-up",
         )
     be_sure(
         f"Up to {use.total} sealed values need the key {key_id}. What another key does not open "
-        "will be DELETED, and those people have to sign in again. Go on?",
+        "will be DELETED, and those users have to sign in again. Go on?",
         yes=yes,
     )
     if known:

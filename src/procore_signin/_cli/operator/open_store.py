@@ -14,11 +14,11 @@ from procore_signin._store import KeyRing, Store
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
-    """Give the store for as long as a block runs, once its tables are known to be right.
+    """Open the store for a block, after checking its tables.
 
     Raises:
         CommandFailed: The database's driver is missing.
-        StoreUnavailable: The database does not answer or is not migrated.
+        StoreUnavailable: The database does not respond or is not migrated.
     """
     try:
         store = Store(
@@ -38,11 +38,11 @@ def open_store(settings: Settings) -> Iterator[Store]:
 
 @contextmanager
 def open_door(settings: Settings) -> Iterator[ProcoreSignIn]:
-    """Give the front door for as long as a block runs. What it does is logged.
+    """Open the front door for a block, with logging.
 
     Raises:
         CommandFailed: The database's driver is missing.
-        StoreUnavailable: The database does not answer or is not migrated.
+        StoreUnavailable: The database does not respond or is not migrated.
     """
     from procore_signin._app.logs import configure_logs  # noqa: PLC0415  # lists need no logs
 
@@ -66,7 +66,7 @@ def load_settings() -> Settings:
 
 
 def unusable(error: ValueError) -> CommandFailed:
-    """Return what to tell about a database that cannot be opened at all."""
+    """Return the error for a database that cannot be opened at all."""
     return CommandFailed(
         "The database cannot be used.",
         why=str(error),

@@ -1,4 +1,4 @@
-"""`procore-signin purge`: drop what has expired, a little at a time (row O6)."""
+"""`procore-signin purge`: delete what has expired, in batches (row O6)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DAY: Final = 86_400
 
 
 def run(*, grants_older_than: int | None, revoke_orphans: bool, as_json: bool) -> None:
-    """Delete expired sessions and ledger entries, and what else was asked for.
+    """Delete expired sessions and ledger entries, and what the options add.
 
     Args:
-        grants_older_than: Delete token sets that are `lost` or `revoked` and were last written
-            more than so many days ago, too.
-        revoke_orphans: Then revoke at Procore the tokens that no one uses.
+        grants_older_than: Also delete token sets that are `lost` or `revoked` and were last written
+            more than this many days ago.
+        revoke_orphans: Then revoke unused tokens at Procore.
         as_json: Print JSON.
     """
     now = int(time.time())
@@ -44,13 +44,15 @@ def run(*, grants_older_than: int | None, revoke_orphans: bool, as_json: bool) -
         f"{counted(counts['attempts'], 'sign-in attempt')} had expired and are deleted."
     )
     if "token_sets" in counts:
-        typer.echo(f"{counted(counts['token_sets'], 'token set')} of no use deleted.")
+        typer.echo(
+            f"{counted(counts['token_sets'], 'token set')} deleted that were lost or revoked."
+        )
     if revoke_orphans:
         typer.echo(f"{counted(counts['orphans_revoked'], 'orphaned token set')} revoked.")
         if counts["orphans_left"]:
             typer.echo(
                 f"{counts['orphans_left']} not: Procore did not confirm it, the environment is "
-                "another one, or they cannot be opened. The log above says which.",
+                "another one, or they cannot be opened. See the log above.",
                 err=True,
             )
 
@@ -81,7 +83,7 @@ def _expired(store: Store, now: int) -> dict[str, int]:
 
 def _grants(store: Store, before: int) -> int:
     deleted, after = 0, 0
-    with Progress("Deleting token sets of no use") as progress:
+    with Progress("Deleting lost and revoked token sets") as progress:
         while True:
             began = time.monotonic()
             count, after = store.purge_grants(before=before, after=after, limit=_BATCH)

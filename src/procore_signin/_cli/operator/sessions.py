@@ -1,4 +1,4 @@
-"""`procore-signin sessions`: who is signed in, and to sign them out."""
+"""`procore-signin sessions`: list open sessions, and end them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import asdict
 import typer
 
 from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.operator.named_user import Who, called, find_one
 from procore_signin._cli.operator.open_store import load_settings, open_door, open_store
-from procore_signin._cli.operator.people import Who, called, find_one
 from procore_signin._cli.output import be_sure, counted, moment, print_columns, print_json
 from procore_signin._cli.progress import Progress, give_way
 from procore_signin._client import ProcoreSignIn
@@ -21,7 +21,7 @@ _BATCH = 500
 
 
 def list_sessions(who: Who, *, after: int, limit: int, as_json: bool) -> None:
-    """Print the open sessions of one person, or of everyone."""
+    """Print the open sessions of one user, or of all users."""
     settings, now = load_settings(), int(time.time())
     with open_store(settings) as store:
         if who.is_named:
@@ -63,14 +63,14 @@ def _as_values(session: Session) -> dict[str, object]:
 
 
 def revoke(who: Who, *, session_id: int | None, everybody: bool, yes: bool, as_json: bool) -> None:
-    """End one session, those of one person, or all. The tokens stay.
+    """End one session, those of one user, or all. The tokens stay.
 
     Raises:
-        typer.BadParameter: It is not said which, or in several ways.
+        typer.BadParameter: The sessions are not named, or in several ways.
         CommandFailed: There is no such session.
     """
     if [session_id is not None, who.is_named, everybody].count(True) != 1:
-        raise typer.BadParameter("Say which: a session's id, one person, or --everybody.")
+        raise typer.BadParameter("Name a session's id, one user, or --everybody.")
     settings = load_settings()
     with open_door(settings) as door:
         if everybody:
@@ -94,8 +94,8 @@ def _end_one(door: ProcoreSignIn, session_id: int, *, yes: bool) -> int:
     if not found or found[0].id != session_id:
         raise CommandFailed(
             f"No open session has the id {session_id}.",
-            why="It has ended, or there never was one.",
-            cure="Look for it: procore-signin sessions list",
+            why="It has ended, or never existed.",
+            cure="List sessions: procore-signin sessions list",
         )
     user = found[0].user
     be_sure(f"End session {session_id} of {called(user)}?", yes=yes)

@@ -1,4 +1,4 @@
-"""`procore-signin users`: who is there, and to end or give back their access."""
+"""`procore-signin users`: list users, and end or restore their access."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import asdict
 
 import typer
 
+from procore_signin._cli.operator.named_user import Who, as_values, called, find_one, print_users
 from procore_signin._cli.operator.open_store import load_settings, open_door, open_store
-from procore_signin._cli.operator.people import Who, as_values, called, find_one, print_people
 from procore_signin._cli.output import (
     be_sure,
     counted,
@@ -31,34 +31,34 @@ _REVOCATION: dict[Revocation, str] = {
     "confirmed": "Procore confirmed that the tokens are revoked.",
     "pending": "Procore has NOT confirmed that the tokens are revoked. They are kept, sealed, and "
     "tried again by the application every minute, or now by: procore-signin purge --revoke-orphans",
-    "unsure": "A response of Procore was lost, so tokens may live that no one knows. The user can "
+    "unsure": "A response of Procore was lost, so unknown tokens may still be valid. The user can "
     "end them at Procore, under My Profile Settings > Connected Apps.",
     "sealed": "Tokens could NOT be opened, and so not revoked. Put the key that sealed them back "
-    "into PROCORE_KEYS and repeat this; or the person ends the access at Procore, under "
+    "into PROCORE_KEYS and repeat this; or the user ends the access at Procore, under "
     "My Profile Settings > Connected Apps.",
 }
 
 
-def list_people(
+def list_users(
     *, environment: str | None, email: str | None, after: int, limit: int, as_json: bool
 ) -> None:
-    """Print the people that fit, in the order of their first sign-in."""
+    """Print the matching users, in the order of their first sign-in."""
     with open_store(load_settings()) as store:
         found = store.find_users(environment=environment, email=email, after=after, limit=limit + 1)
-    people, more = found[:limit], len(found) > limit
+    users, more = found[:limit], len(found) > limit
     if as_json:
-        print_json({"users": [as_values(each) for each in people], "more": more})
+        print_json({"users": [as_values(each) for each in users], "more": more})
         return
-    if not people:
+    if not users:
         typer.echo("Nobody.")
         return
-    print_people(people)
+    print_users(users)
     if more:
-        typer.echo(f"There are more: add --after {people[-1].id}", err=True)
+        typer.echo(f"There are more: add --after {users[-1].id}", err=True)
 
 
 def show(who: Who, *, as_json: bool) -> None:
-    """Print all that is known of one person."""
+    """Print everything about one user."""
     settings = load_settings()
     with open_store(settings) as store:
         user = find_one(store, who, environment=settings.environment.name)
@@ -85,7 +85,7 @@ def show(who: Who, *, as_json: bool) -> None:
 
 
 def tokens(who: Who, *, as_json: bool) -> None:
-    """Print the state of a person's tokens, and never a token."""
+    """Print the state of a user's tokens, and never a token."""
     settings = load_settings()
     with open_store(settings) as store:
         user = find_one(store, who, environment=settings.environment.name)
@@ -123,10 +123,10 @@ def _token_cells(state: TokenState) -> tuple[object, ...]:
 
 
 def disable(who: Who, *, yes: bool, as_json: bool) -> bool:
-    """Disable a person, end all sessions and revoke the tokens.
+    """Disable a user, end all sessions and revoke the tokens.
 
     Returns:
-        Whether Procore certainly honours none of their tokens any more.
+        Whether Procore certainly accepts none of their tokens any more.
     """
 
     def run(door: ProcoreSignIn, user: User) -> AccessEnded | None:
@@ -137,10 +137,10 @@ def disable(who: Who, *, yes: bool, as_json: bool) -> bool:
 
 
 def delete(who: Who, *, unrevoked: bool, yes: bool, as_json: bool) -> bool:
-    """Disable a person, revoke the tokens, and erase everything that is kept of them.
+    """Disable a user, revoke the tokens, and erase all their data.
 
     Returns:
-        Whether Procore certainly honours none of their tokens any more.
+        Whether Procore certainly accepts none of their tokens any more.
     """
 
     def run(door: ProcoreSignIn, user: User) -> AccessEnded | None:
@@ -151,7 +151,7 @@ def delete(who: Who, *, unrevoked: bool, yes: bool, as_json: bool) -> bool:
 
 
 def enable(who: Who, *, as_json: bool) -> None:
-    """Let a person sign in again."""
+    """Let a user sign in again."""
     settings = load_settings()
     with open_door(settings) as door:
         user = find_one(door.store, who, environment=settings.environment.name)
@@ -159,7 +159,7 @@ def enable(who: Who, *, as_json: bool) -> None:
     if as_json:
         print_json(as_values(enabled))
     else:
-        typer.echo(f"Enabled {called(enabled)}. To go on, they have to sign in again.")
+        typer.echo(f"Enabled {called(enabled)}. They have to sign in again to continue.")
 
 
 def _end_access(
@@ -173,7 +173,7 @@ def _end_access(
     with open_door(settings) as door:
         user = find_one(door.store, who, environment=settings.environment.name)
         ended = run(door, user)
-    if ended is None:  # someone else deleted the person a moment ago
+    if ended is None:  # another process has just deleted the user
         ended = AccessEnded(user, sessions=0, revocation="none", refresh_under_way=False)
     if as_json:
         document = {"sessions": ended.sessions, "revocation": ended.revocation}
@@ -187,9 +187,9 @@ def _end_access(
     typer.echo(f"{verb} {called(user)}: {counted(ended.sessions, 'session')} ended.")
     typer.echo(_REVOCATION[ended.revocation])
     if ended.refresh_under_way:
-        typer.echo("Another process was just refreshing the tokens; it revokes what it gets.")
+        typer.echo("Another process is refreshing the tokens; it will revoke the new ones.")
     if ended.sign_in_under_way:
-        typer.echo("Someone is just signing in, perhaps this person. Ask again in a minute.")
+        typer.echo("A sign-in is under way, perhaps of this user. Check again in a minute.")
     return ended.certain
 
 

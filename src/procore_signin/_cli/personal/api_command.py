@@ -1,4 +1,4 @@
-"""`procore-signin api`: one call of Procore's API, or a whole list, as the person logged in."""
+"""`procore-signin api`: one request to Procore's API, or a whole list, as the logged-in user."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 JSON: Final = "application/json"
 _READS: Final = ("GET", "HEAD")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# What JSON need not escape may still move a cursor or turn the direction of writing.
+# Characters that JSON need not escape may still move a cursor or change the writing direction.
 _MOVING: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
 )
@@ -44,7 +44,7 @@ _VERSION_1: Final = re.compile(r"/rest/v1\.[0-9]+/")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command, as they were given."""
+    """The options of the command, as given."""
 
     company: int | None = None
     headers: Sequence[str] = ()
@@ -59,14 +59,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked of Procore.
+    """The request to Procore.
 
     Attributes:
         method: In capitals.
         path: Such as `/rest/v1.0/me`, without a query.
-        query: What comes after the question mark.
+        query: The part after the question mark.
         headers: More headers.
-        body: What is sent, or None.
+        body: The body, or None.
     """
 
     method: str
@@ -77,13 +77,13 @@ class Call:
 
 
 def run(profile: Profile, words: Sequence[str], options: Options) -> None:
-    """Make the call and print what came.
+    """Send the request and print the response.
 
     Raises:
-        typer.BadParameter: Options that make no call, or no query.
+        typer.BadParameter: The options do not form a request, or a query is invalid.
         NotSignedIn: The profile holds no grant.
-        ApiError: What Procore said no to. The body of its response is printed before.
-        ProcoreSignInError: As `client_for` says.
+        ApiError: Procore refused the request. The body of its response is printed first.
+        ProcoreSignInError: As in `client_for`.
         CommandFailed: The response does not fit `--query`, or a file cannot be read.
     """
     call = call_of(words, options)
@@ -114,10 +114,10 @@ def run(profile: Profile, words: Sequence[str], options: Options) -> None:
 
 
 def call_of(words: Sequence[str], options: Options) -> Call:
-    """Return what the command line asks of Procore.
+    """Return the request that the command line describes.
 
     Raises:
-        typer.BadParameter: It asks for nothing that can be sent.
+        typer.BadParameter: It describes no valid request.
         CommandFailed: The file of `--input` cannot be read.
     """
     method, path = _method_and_path(words)
@@ -159,7 +159,7 @@ def _parsed(query: str) -> list[Field]:
 
 
 def _wants_company(path: str, query: dict[str, list[str]]) -> bool:
-    """Whether the company has to stand in the query, too, as in Procore's lists of version 1."""
+    """Return whether the query must name the company too, as in Procore's lists of version 1."""
     named = "companies" in path.split("/") or "company_id" in query
     return bool(_VERSION_1.match(path)) and not named
 
@@ -173,7 +173,7 @@ def _read(name: str) -> bytes:
         raise CommandFailed(
             "The body cannot be read.",
             why=f"The system said: {os.strerror(error.errno or 0)} ({name}).",
-            cure="Name a file that is there, or - for standard input.",
+            cure="Name an existing file, or - for standard input.",
         ) from None
 
 
@@ -262,7 +262,7 @@ def _plain_lines(text: str) -> str:
 
 
 def _print_other(body: bytes, content_type: str) -> None:
-    """Print a body that is no JSON: into a file or pipe as it is, to a terminal if it is text."""
+    """Print a body that is not JSON: to a file or pipe unchanged, to a terminal only text."""
     if not sys.stdout.isatty():
         sys.stdout.flush()
         sys.stdout.buffer.write(body)

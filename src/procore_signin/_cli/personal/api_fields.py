@@ -1,4 +1,4 @@
-"""What `procore-signin api` sends: query parameters, headers and bodies, from options."""
+"""The query parameters, headers and bodies of `procore-signin api`, from options."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _WORDS: Final[dict[str, Value]] = {"true": True, "false": False, "null": None}
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]*)")
 _RESERVED: Final = {
-    "authorization": "The token is put in by itself",
-    "host": "It is Procore's, always",
-    "accept-encoding": "Answers are unpacked by themselves",
-    "content-length": "It is counted by itself",
-    "transfer-encoding": "It is chosen by itself",
+    "authorization": "The token is added automatically",
+    "host": "It is always Procore's",
+    "accept-encoding": "Responses are decompressed automatically",
+    "content-length": "It is set automatically",
+    "transfer-encoding": "It is chosen automatically",
     "procore-company-id": "Name the company with --company",
 }
 
@@ -30,8 +30,8 @@ def fields_of(typed: Sequence[str], raw: Sequence[str]) -> list[Field]:
     """Return names and values of `-F` and `-f` options.
 
     Args:
-        typed: `name=value`, where `true`, `false`, `null` and whole numbers are what they say.
-        raw: `name=value`, where every value is a text.
+        typed: `name=value`, where `true`, `false`, `null` and whole numbers become JSON values.
+        raw: `name=value`, where every value is text.
 
     Raises:
         typer.BadParameter: One has no name or no `=`.
@@ -46,7 +46,7 @@ def fields_of(typed: Sequence[str], raw: Sequence[str]) -> list[Field]:
 
 
 def query_of(fields: Sequence[Field]) -> dict[str, list[str]]:
-    """Return query parameters; a name that came several times has several values."""
+    """Return query parameters; a repeated name has several values."""
     query: dict[str, list[str]] = {}
     for name, value in fields:
         words = {True: "true", False: "false", None: ""}
@@ -56,12 +56,12 @@ def query_of(fields: Sequence[Field]) -> dict[str, list[str]]:
 
 
 def body_of(fields: Sequence[Field]) -> dict[str, Any]:
-    """Return the JSON object that the fields make.
+    """Return the JSON object of the fields.
 
-    `project[name]=x` makes an object inside, `ids[]=1` adds to a list.
+    `project[name]=x` makes a nested object, `ids[]=1` adds to a list.
 
     Raises:
-        typer.BadParameter: A name is none of these, or two do not fit together.
+        typer.BadParameter: A name has another form, or two fields conflict.
     """
     body: dict[str, Any] = {}
     for name, value in fields:
@@ -69,7 +69,7 @@ def body_of(fields: Sequence[Field]) -> dict[str, Any]:
         inner = re.findall(r"\[([^\[\]]*)\]", found[2]) if found else []
         if found is None or "" in inner[:-1]:
             raise typer.BadParameter(
-                f"{name!r} is no name of a field: write name, name[inner] or name[]. For any "
+                f"{name!r} is not a field name: write name, name[inner] or name[]. For any "
                 "other body use --input."
             )
         _put(body, [found[1], *inner], value, name)
@@ -80,7 +80,8 @@ def headers_of(options: Sequence[str]) -> dict[str, str]:
     """Return the headers of `-H` options.
 
     Raises:
-        typer.BadParameter: One is no header, or one that is not for the person to set (row P1).
+        typer.BadParameter: An option is not a header, or names one that the user may not set (row
+            P1).
     """
     headers: dict[str, str] = {}
     for text in options:
@@ -97,7 +98,7 @@ def headers_of(options: Sequence[str]) -> dict[str, str]:
 def _split(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise typer.BadParameter(f"{text!r} is no field: write name=value.")
+        raise typer.BadParameter(f"{text!r} is not a field: write name=value.")
     return name, value
 
 
@@ -107,10 +108,10 @@ def _put(body: dict[str, Any], keys: list[str], value: Value, name: str) -> None
         empty: Any = [] if following == "" else {}
         place = place.setdefault(key, empty)
         if type(place) is not type(empty):
-            raise typer.BadParameter(f"{name!r} does not fit a field before it.")
+            raise typer.BadParameter(f"{name!r} conflicts with an earlier field.")
     if isinstance(place, list):
         place.append(value)
     elif keys[-1] in place:
-        raise typer.BadParameter(f"{name!r} does not fit a field before it.")
+        raise typer.BadParameter(f"{name!r} conflicts with an earlier field.")
     else:
         place[keys[-1]] = value

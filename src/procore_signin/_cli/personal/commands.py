@@ -1,4 +1,4 @@
-"""The commands of a person without a web application: login, logout, whoami, api."""
+"""The commands for a user without a web application: login, logout, whoami, api."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ SIGNED_OUT: Final = 3
 REFUSED: Final = 4
 NOT_NOW: Final = 5
 
-ProfileName = Annotated[str, typer.Option("--profile", help="Whose grant: a name that you choose.")]
+ProfileName = Annotated[
+    str, typer.Option("--profile", help="A name of your choice for this grant.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -36,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command(short_help="Log in from a terminal.")(login)
     app.command(short_help="Revoke and delete the grant.")(logout)
-    app.command(short_help="Tell who is logged in.")(whoami)
+    app.command(short_help="Show who is logged in.")(whoami)
     app.command(short_help="Call Procore's API.")(api)
 
 
@@ -53,15 +55,15 @@ def login(
     redirect_uri: Annotated[
         str | None,
         typer.Option(
-            help="As registered: http://localhost:PORT/PATH, where the response is caught; or "
+            help="As registered: http://localhost:PORT/PATH, to receive the response; or "
             "urn:ietf:wg:oauth:2.0:oob, to paste the code."
         ),
     ] = None,
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
+        bool, typer.Option("--no-browser", help="Print the address; do not open a browser.")
     ] = False,
     timeout: Annotated[
-        int, typer.Option(min=1, max=1800, help="Seconds to wait for a response of the browser.")
+        int, typer.Option(min=1, max=1800, help="Seconds to wait for the browser's response.")
     ] = 600,
     profile: ProfileName = "default",
     as_json: AsJson = False,
@@ -70,7 +72,7 @@ def login(
 
     The client comes from the options, else from PROCORE_CLIENT_ID, PROCORE_CLIENT_SECRET and
     PROCORE_ENVIRONMENT (the environment or .env), else from the last login of this profile. The
-    emulator needs none. What is kept lies in $XDG_DATA_HOME/procore-signin, for your eyes only.
+    emulator needs none. The grant is kept in $XDG_DATA_HOME/procore-signin, readable only by you.
     """
     from procore_signin._cli.personal.login import Wishes, run  # noqa: PLC0415  # lazy: see the package
 
@@ -88,9 +90,9 @@ def logout(
     profile: ProfileName = "default",
     as_json: AsJson = False,
 ) -> None:
-    """Revoke the grant at Procore and delete all that is kept of it.
+    """Revoke the grant at Procore and delete it here.
 
-    Exit status 0 when Procore certainly honours it no more, 1 otherwise.
+    Exit status 0 if Procore certainly accepts it no more, 1 otherwise.
     """
     from procore_signin._cli.personal.logout import run  # noqa: PLC0415
 
@@ -102,7 +104,7 @@ def logout(
 def whoami(*, profile: ProfileName = "default", as_json: AsJson = False) -> None:
     """Ask Procore who is logged in.
 
-    Exit status 3 when no one is, any more.
+    Exit status 3 if no user is logged in any more.
     """
     from procore_signin._cli.personal.whoami import run  # noqa: PLC0415
 
@@ -138,11 +140,14 @@ def api(
     field: Annotated[
         list[str] | None,
         typer.Option(
-            "--field", "-F", help="As -f, where true, false, null and whole numbers are meant so."
+            "--field",
+            "-F",
+            help="As -f, but true, false, null and whole numbers become JSON values.",
         ),
     ] = None,
     body: Annotated[
-        str | None, typer.Option("--input", help="A file to send as the body; - is standard input.")
+        str | None,
+        typer.Option("--input", help="A file to send as the body; - for standard input."),
     ] = None,
     query: Annotated[
         str | None,
@@ -152,17 +157,17 @@ def api(
         bool, typer.Option("--paginate", help="Get all pages of a list, as one list.")
     ] = False,
     include: Annotated[
-        bool, typer.Option("--include", "-i", help="Print the status and headers, too.")
+        bool, typer.Option("--include", "-i", help="Also print the status and headers.")
     ] = False,
     profile: ProfileName = "default",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON for programs, on one line.")
     ] = False,
 ) -> None:
-    """Call Procore's API as the person who logged in. The token is kept fresh, and never shown.
+    """Call Procore's API as the logged-in user. The token is kept fresh, and never shown.
 
-    Exit status: 0 Procore did it; 1 it could not be asked; 2 wrong usage; 3 log in first; 4 Procore
-    refuses it; 5 not now, try again later.
+    Exit status: 0 success; 1 the request could not be sent; 2 wrong usage; 3 log in first; 4
+    Procore refused it; 5 try again later.
     """
     from procore_signin._cli.personal.api_command import Options, run  # noqa: PLC0415
 
@@ -189,8 +194,8 @@ def _profile(name: str) -> Profile:
 
 @contextmanager
 def _statuses(profile: str) -> Iterator[None]:
-    """End with the exit status that tells a script what to do, after saying it to the person."""
-    # The outcome is told by the command itself. The library's log would tell it twice.
+    """Print errors for the user, and end with the matching exit status for scripts."""
+    # The command itself prints the outcome. The library's log would repeat it.
     logging.getLogger("procore_signin").addHandler(logging.NullHandler())
     from procore_signin._cli.personal.profile_client import NotSignedIn  # noqa: PLC0415
 

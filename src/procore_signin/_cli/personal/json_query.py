@@ -1,4 +1,4 @@
-"""`--query`: JMESPath, as `aws` and `az` mean it."""
+"""`--query`: JMESPath, as in `aws` and `az`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Query = Callable[[Any], Any]
 
 
 class QueryInvalid(ValueError):
-    """The query is not JMESPath. The message says what is wrong, and where."""
+    """The query is not JMESPath. The message gives the error and its position."""
 
 
 class QueryFailed(Exception):
-    """The query does not fit the value: a function got what it does not take."""
+    """The query does not fit the value: a function got an argument of a wrong type."""
 
 
 def compile_query(text: str) -> Query:
-    """Return a function that gives what the query `text` finds in a JSON value.
+    """Return a function that returns what the query `text` finds in a JSON value.
 
-    What is not there is None. The function raises `QueryFailed` where the value does not fit.
+    A missing value is None. The function raises `QueryFailed` if the value does not fit.
 
     Raises:
         QueryInvalid: `text` is not JMESPath, or calls a function wrongly.
@@ -64,7 +64,7 @@ def _reason(error: ParseError) -> str:
 
 
 def _check_calls(node: dict[str, Any]) -> None:
-    """Refuse calls that must fail. The library notices them only when it comes to them."""
+    """Refuse calls that must fail, which the library notices only when it evaluates them."""
     arguments = node["children"]
     if node["type"] == "function_expression":
         name = node["value"]

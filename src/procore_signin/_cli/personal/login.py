@@ -1,7 +1,7 @@
-"""`procore-signin login`: sign a person in without a web application, and keep the grant.
+"""`procore-signin login`: sign a user in without a web application, and keep the grant.
 
-The sign-in is that of the web application: the same attempt, ledger, escrow and transaction. In
-place of the browser's cookie, this process holds the attempt.
+The sign-in is that of the web application, with the same attempt, ledger, escrow and transaction.
+This process holds the attempt, instead of the browser's cookie.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from procore_signin._cli.personal.loopback_page import Told
 from procore_signin._cli.personal.out_of_band import OUT_OF_BAND, pasted_code
 from procore_signin._cli.personal.profile import Profile, Registration
 from procore_signin._cli.personal.profile_client import (
-    PersonsSignIn,
+    ProfileSignIn,
     front_door,
     holds_grants,
     named,
-    people_of,
+    users_of,
 )
 from procore_signin._flow import users
 from procore_signin._flow.attempt import SignInAttempt, check_attempt, new_attempt
@@ -49,15 +49,15 @@ _CREDENTIAL: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the options say; None where they say nothing.
+    """The options; None if not given.
 
     Attributes:
         environment: Which Procore.
         client_id: The client.
         client_secret: Its secret.
-        redirect_uri: Where the code goes: out of band, or a port of this machine.
+        redirect_uri: Where the code goes: out of band, or a port on this machine.
         browser: Whether to open one.
-        timeout: Seconds that a loopback answer is waited for.
+        timeout: Seconds to wait for a loopback response.
     """
 
     environment: str | None = None
@@ -69,19 +69,19 @@ class Wishes:
 
 
 def run(profile: Profile, wishes: Wishes, *, as_json: bool) -> None:
-    """Sign a person in and keep the grant in `profile`.
+    """Sign a user in and keep the grant in `profile`.
 
     Raises:
-        CommandFailed: Something is missing or in the way, or the person did not sign in.
-        ProcoreSignInError: As `finish_sign_in` says. The profile is as it was before.
-        OSError: The person's own store cannot be written to.
+        CommandFailed: Something is missing or in the way, or the user did not sign in.
+        ProcoreSignInError: As in `finish_sign_in`. The profile is unchanged.
+        OSError: The user's own store cannot be written to.
     """
     profile.make()
     before = profile.registration()
     chosen = registration(wishes, _settings(), before)
     if before is not None and not before.same_client(chosen):
         _refuse_to_forget(profile, before)
-    # Before the exchange: whatever happens after it, logout knows the client that can revoke.
+    # Before the exchange, so that logout always knows the client that can revoke.
     user_id = None if before is None or not before.same_client(chosen) else before.user_id
     profile.keep(chosen.signed_in(user_id))
     with front_door(profile, chosen) as door:
@@ -108,13 +108,14 @@ def registration(
 ) -> Registration:
     """Return the client to sign in with: from the options, the settings, or the profile.
 
-    Settings and profile count only where they are for the same Procore: no client secret is ever
-    sent to another one. Settings that name none are for any but the emulator, which needs none.
+    Settings and profile count only if they are for the same environment: a client secret is never
+    sent to another one. Settings without an environment are for any but the emulator, which needs
+    no client.
 
     Args:
         wishes: The options.
         settings: The process environment, and `.env` below it.
-        before: What the profile had.
+        before: The client in the profile.
 
     Raises:
         CommandFailed: Something is missing or wrong.
@@ -156,7 +157,7 @@ def _environment(
         return before.environment
     if name is None:
         raise CommandFailed(
-            "No one said which Procore.",
+            "The environment is not set.",
             why="PROCORE_ENVIRONMENT is not set, and this profile was not used before.",
             cure=f"Add --environment with one of: {', '.join(NAMES)}.",
         )
@@ -164,16 +165,16 @@ def _environment(
         return by_name(name, emulator_url=settings.get("PROCORE_EMULATOR_URL", EMULATOR_URL))
     except ValueError as error:
         raise CommandFailed(
-            "There is no such Procore.",
+            "There is no such environment.",
             why=f"{str(error).rstrip('.')}.",
             cure="Correct --environment, PROCORE_ENVIRONMENT or PROCORE_EMULATOR_URL.",
         ) from None
 
 
 def _redirect_uri(wishes: Wishes, settings: Mapping[str, str], known: Registration | None) -> str:
-    """Return the wished one; else one of the settings or the profile that works here; else none.
+    """Return the one of the options; else a usable one of the settings or the profile; else none.
 
-    A web application's address in the settings is no mistake, and of no use here.
+    A web application's redirect URI in the settings is valid, but not usable here.
     """
     wished = wishes.redirect_uri
     if wished is not None:
@@ -213,16 +214,16 @@ def _ask(words: str, option: str) -> str:
 
 
 def _typed(words: str) -> str | None:
-    """Return the line that is typed or piped in, or None at the end of the input.
+    """Return the next line of input, or None at the end.
 
-    Not Typer's prompt: that writes to standard output, which is for the result.
+    Not Typer's prompt, which writes to standard output: that is for the result.
     """
     typer.echo(f"{words}: ", nl=False, err=True)
     return sys.stdin.readline() or None
 
 
 def _refuse_to_forget(profile: Profile, before: Registration) -> None:
-    """Return if nothing of another client's is left here that only that client can revoke."""
+    """Refuse to overwrite a client whose grants only that client can revoke."""
     with front_door(profile, before) as door:
         if not holds_grants(door):
             return
@@ -234,9 +235,9 @@ def _refuse_to_forget(profile: Profile, before: Registration) -> None:
     )
 
 
-def _sign_in(door: PersonsSignIn, chosen: Registration, wishes: Wishes) -> SignedIn:
-    for user_id in people_of(door):
-        door.run(users.enable(user_id))  # a logout that was not finished disabled them
+def _sign_in(door: ProfileSignIn, chosen: Registration, wishes: Wishes) -> SignedIn:
+    for user_id in users_of(door):
+        door.run(users.enable(user_id))  # an unfinished logout disabled them
     attempt = new_attempt(door.context, return_to="/")
     if chosen.redirect_uri == OUT_OF_BAND:
         _show(attempt.authorization_url(door.context), wishes)
@@ -261,7 +262,7 @@ def _sign_in(door: PersonsSignIn, chosen: Registration, wishes: Wishes) -> Signe
 
 @contextlib.contextmanager
 def _concluded(loopback: Loopback) -> Iterator[None]:
-    """Show in the browser, too, that the sign-in failed."""
+    """Also show in the browser that the sign-in failed."""
     try:
         yield
     except (CommandFailed, ProcoreSignInError):
@@ -269,7 +270,7 @@ def _concluded(loopback: Loopback) -> Iterator[None]:
             Told(
                 HTTPStatus.OK,
                 "You are not signed in",
-                "The terminal says why, and what to do. You can close this window.",
+                "See the terminal for the reason and the cure. You can close this window.",
             )
         )
         raise
@@ -291,7 +292,7 @@ def _pasted() -> Secret:
         code = pasted_code(text)
         if code is not None:
             return code
-        typer.echo("That is no code. Copy it whole from Procore's page.", err=True)
+        typer.echo("That is not a code. Copy the whole code from Procore's page.", err=True)
     raise CommandFailed(
         "No one signed in.",
         why="No authorization code was pasted.",
@@ -300,7 +301,7 @@ def _pasted() -> Secret:
 
 
 def _finish(
-    door: PersonsSignIn, attempt: SignInAttempt, response: CodeGranted | AuthorizationDenied
+    door: ProfileSignIn, attempt: SignInAttempt, response: CodeGranted | AuthorizationDenied
 ) -> SignedIn:
     check_attempt(door.context, attempt)
     browser = Browser(user_agent="procore-signin login", session_hash=None)
@@ -321,17 +322,17 @@ def _finish(
             cure="Run the command again. If it always ends like this, compare the redirect URI "
             "with the one registered at Procore, character for character.",
         ) from None
-    door.run(users.end_sessions(signed_in.user.id))  # there is no browser to hold one
+    door.run(users.end_sessions(signed_in.user.id))  # no browser holds the session
     return signed_in
 
 
-def _give_back_the_rest(door: PersonsSignIn, signed_in: SignedIn) -> None:
-    """Revoke what the profile does not need any more: one profile holds one person's grant."""
-    others = [user_id for user_id in people_of(door) if user_id != signed_in.user.id]
+def _give_back_the_rest(door: ProfileSignIn, signed_in: SignedIn) -> None:
+    """Revoke the profile's other grants: a profile holds the grant of one user."""
+    others = [user_id for user_id in users_of(door) if user_id != signed_in.user.id]
     try:
         for user_id in others:
             door.run(users.delete(door.context, user_id))
         door.run(sweep(door.context))
     except ProcoreSignInError as error:
-        # The sign-in stands. What is left is sealed in the store; the next login or logout goes on.
+        # The sign-in is complete. The rest stays sealed in the store for the next login or logout.
         typer.echo(f"An earlier grant could not be revoked yet: {error}", err=True)

@@ -1,7 +1,7 @@
-"""A web server for one response: it waits on the redirect URI's port, on this machine alone.
+"""A web server for one response, on the redirect URI's port, on this machine only.
 
-For a client with a loopback redirect URI (RFC 8252 §7.3). It takes one response, shows its browser
-one page, and is gone. Whatever else comes to the port in between is refused, and ends nothing.
+For a client with a loopback redirect URI (RFC 8252 §7.3). It takes one response, shows one page,
+and ends. It refuses all other requests and keeps waiting.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from procore_signin.errors import AttemptInvalid
 
 HTTP_PORT: Final = 80
 SILENT_SECONDS: Final = 10
-"""How long a connection may say nothing: browsers open some in advance and never use them."""
+"""Seconds that a connection may be idle: browsers open some in advance and never use them."""
 
 OUTCOME_SECONDS: Final = 60
-"""How long the browser that brought the response waits for the outcome."""
+"""Seconds that the browser with the response waits for the outcome."""
 
 SHOWN_SECONDS: Final = 3
-"""How long the end waits until the browser has its page."""
+"""Seconds to wait at the end until the browser has its page."""
 
 _WRONG_HOST: Final = Told(
     HTTPStatus.BAD_REQUEST, "Another address was meant", "This is not the address of a sign-in."
@@ -53,17 +53,17 @@ _NO_WINDOW: Final = Told(
 )
 _NOT_OURS: Final = Told(
     HTTPStatus.BAD_REQUEST,
-    "That answer belongs to no sign-in of this computer",
+    "That response belongs to no sign-in on this computer",
     "The sign-in that was begun in the terminal still waits: open the address that it shows.",
 )
 _TWICE: Final = Told(
-    HTTPStatus.GONE, "That was answered already", "Look at the terminal for the outcome."
+    HTTPStatus.GONE, "The response was already received", "Look at the terminal for the outcome."
 )
 _ARRIVED: Final = Told(HTTPStatus.OK, "The response has arrived", "Look at the terminal.")
 
 
 def is_loopback(redirect_uri: str) -> bool:
-    """Whether answers to this redirect URI can be caught here: plain http, on this machine."""
+    """Return whether this redirect URI can be served here: plain http, on this machine."""
     try:
         parts = urlsplit(redirect_uri)
         port = parts.port
@@ -78,10 +78,10 @@ class Loopback:
 
     Args:
         redirect_uri: One that `is_loopback`.
-        attempt: What has to come back.
+        attempt: The attempt that the response must belong to.
 
     Raises:
-        CommandFailed: The port cannot be had.
+        CommandFailed: The port cannot be used.
     """
 
     def __init__(self, redirect_uri: str, attempt: SignInAttempt) -> None:
@@ -131,12 +131,12 @@ class Loopback:
         return self._response
 
     def conclude(self, told: Told) -> None:
-        """Let the browser that brought the response show what became of it."""
+        """Show the outcome in the browser that brought the response."""
         self._outcome = told
         self._concluded.set()
 
     def answer(self, request: BrowserRequest) -> Told:
-        """Return what to tell the sender of `request`.
+        """Return the page for the sender of `request`.
 
         Takes the response if the request has it, and then waits for the outcome.
         """
@@ -160,7 +160,7 @@ class Loopback:
         return self._outcome
 
     def sent(self, told: Told) -> None:
-        """Note that a browser has been told something; the last thing ends the waiting for it."""
+        """Note that a page was sent; the last one ends the wait."""
         if told is self._outcome:
             self._shown.set()
 
@@ -174,7 +174,7 @@ class Loopback:
 
 
 class _Server(ThreadingTCPServer):
-    # Not `http.server`'s: that one asks the network for the machine's name.
+    # Not `http.server.HTTPServer`, which asks the network for the machine's name.
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = os.name == "posix"  # elsewhere it would let two servers share the port
@@ -191,7 +191,7 @@ class _Server(ThreadingTCPServer):
         super().server_bind()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a browser that went away is no news, and its request is not for a log."""
+        """Log nothing: browsers often go away, and their requests contain secrets."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -230,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _listen(redirect_uri: str, loopback: Loopback) -> list[_Server]:
     """Listen where a browser may look for the redirect URI.
 
-    It may try either address of `localhost` first. No one else may sit on the other one.
+    It may try either address of `localhost` first. No other program may listen on the other one.
     """
     parts = urlsplit(redirect_uri)
     hosts = {"localhost": ("127.0.0.1", "::1"), "::1": ("::1",)}.get(
@@ -242,7 +242,7 @@ def _listen(redirect_uri: str, loopback: Loopback) -> list[_Server]:
             servers.append(_Server(host, parts.port or HTTP_PORT, loopback))
         except OSError as error:
             if servers and not _is_taken(error):
-                continue  # a machine without IPv6: no one can be there
+                continue  # a machine without IPv6: no program can listen there
             for server in servers:
                 server.server_close()
             raise _no_port(redirect_uri, host, error) from None
@@ -262,7 +262,7 @@ def _no_port(redirect_uri: str, host: str, error: OSError) -> CommandFailed:
         else f"the system said: {os.strerror(error.errno or 0)}"
     )
     return CommandFailed(
-        "The response of the browser cannot be caught.",
+        "The browser's response cannot be received.",
         why=f"It would come to {redirect_uri}, and {reason}.",
         cure="Stop that program for a moment; or register urn:ietf:wg:oauth:2.0:oob at Procore, "
         "name it with --redirect-uri, and paste the code.",

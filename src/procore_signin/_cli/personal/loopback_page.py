@@ -1,4 +1,4 @@
-"""The one page of `procore-signin login`: what the browser shows when the response has come."""
+"""The page that the browser shows when the response of `procore-signin login` has come."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAGE: Final = """<!doctype html>
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the browser shows.
+    """The page in the browser.
 
     Attributes:
         status: The HTTP status.
@@ -50,12 +50,12 @@ MAYBE_IN_FRAGMENT: Final = Told(
     "Perhaps only a part of it was copied. The sign-in still waits: finish it in the browser that "
     "was opened, or open the address that the terminal shows.",
 )
-"""For an address without a response in its query. Its script looks into the fragment, which no
-server sees, and moves a response into the query (the tutorial, steps 8 and 9)."""
+"""For an address without a response in its query. Its script moves a response from the fragment,
+which no server sees, into the query (the tutorial, steps 8 and 9)."""
 
 
 def render(told: Told) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """Return the page as bytes, and its headers (rows C7, K6): nothing on it is from elsewhere."""
+    """Return the page as bytes, and its headers (rows C7, K6). It loads nothing from elsewhere."""
     style, script = _static("app.css"), ""
     allowed = [f"style-src {_hash_of(style)}"]
     if told is MAYBE_IN_FRAGMENT:

@@ -1,7 +1,7 @@
-"""An authorization code that the person copies from Procore's page: the out-of-band answer.
+"""An authorization code that the user copies from Procore's page: the out-of-band response.
 
-The redirect URI `urn:ietf:wg:oauth:2.0:oob` leads nowhere: Procore shows the code on a page of its
-own. No state comes back with it; the code verifier alone ties it to the attempt (RFC 7636).
+The redirect URI `urn:ietf:wg:oauth:2.0:oob` has no page here: Procore shows the code on its own
+page. No state comes back with it; only the code verifier ties it to the attempt (RFC 7636).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _PAGE: Final = "/oauth/authorize/"
 
 
 def pasted_code(text: str) -> Secret | None:
-    """Return the code in what was pasted, or None where there is none.
+    """Return the code in the pasted text, or None.
 
-    Some copy the address of the page in place of the code that it shows: that has it too, as
+    Some users copy the page's address instead of the code. It contains the code too, as
     `/oauth/authorize/<code>` or `/oauth/authorize/native?code=<code>`.
     """
     text = text.strip().strip("'\"")

@@ -1,14 +1,13 @@
-"""Where a person's own grant lives: one folder for each profile, which no one else may look into.
+"""The storage of a user's own grant: a folder for each profile, readable only by its owner.
 
 ```
 $XDG_DATA_HOME/procore-signin/<profile>/     0700
-  profile.json    which Procore, which client (its secret sealed), whose grant
-  grants.db       the store, as the application has one: tokens sealed
-  key             the key that seals
+  profile.json    the environment, the client (its secret sealed), the user's id grants.db       the
+  store, as the application has one: tokens sealed key             the key that seals
 ```
 
-The key lies beside what it seals, so the seal protects a copy of the database alone, such as one in
-a backup that leaves the key out. The permissions protect the rest: they are checked at every use.
+The key lies beside what it seals, so the seal protects only a copy of the database, such as a
+backup without the key. The permissions protect the rest; they are checked at every use.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ _FILE: Final = 0o600
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The client of this profile, as registered at Procore, and whose grant there is.
+    """The client of this profile, as registered at Procore, and the user of its grant.
 
     Attributes:
         environment: Which Procore.
         client_id: The client.
         client_secret: Its secret.
-        redirect_uri: Where its codes go.
-        user_id: Who is signed in, by the store's number; None where no one is, yet or any more.
+        redirect_uri: Where Procore sends its codes.
+        user_id: The signed-in user's id in the store, or None.
     """
 
     environment: Environment
@@ -57,34 +56,34 @@ class Registration:
     user_id: int | None = None
 
     def same_client(self, other: Registration) -> bool:
-        """Whether both name the same client of the same Procore, so that grants are of both."""
+        """Return whether both are the same client in the same environment, and share grants."""
         ours, theirs = (self.environment, self.client_id), (other.environment, other.client_id)
         return ours == theirs
 
     def signed_in(self, user_id: int | None) -> Registration:
-        """Return this registration with another person, or none, signed in."""
+        """Return this registration with another user, or none, signed in."""
         return replace(self, user_id=user_id)
 
 
 class Profile:
-    """A place for one person's grant.
+    """The folder for one user's grant.
 
     Args:
-        name: Letters, digits, `.`, `_` and `-`; chosen by the person.
-        environ: The process environment, which says where people's data is kept.
+        name: Letters, digits, `.`, `_` and `-`; chosen by the user.
+        environ: The process environment, which names the folder of user data.
 
     Attributes:
         name: As given.
-        folder: Where it is; perhaps not there yet.
+        folder: The folder, which may not exist yet.
 
     Raises:
-        CommandFailed: The name is none.
+        CommandFailed: The name is invalid.
     """
 
     def __init__(self, name: str, environ: Mapping[str, str]) -> None:
         if not _NAME.fullmatch(name):
             raise CommandFailed(
-                "That is no name for a profile.",
+                "That is not a valid profile name.",
                 why="A profile's name has 1 to 64 letters, digits, dots, underscores and hyphens.",
                 cure="Choose another, such as --profile sandbox.",
             )
@@ -97,19 +96,19 @@ class Profile:
 
     @property
     def database_url(self) -> str:
-        """The address of its store."""
+        """The URL of its store."""
         return f"sqlite:///{self._database}"
 
     def exists(self) -> bool:
-        """Whether anything is kept here."""
+        """Return whether the profile has any data."""
         return self.folder.is_dir()
 
     def make(self) -> None:
-        """Make the folder if need be.
+        """Create the folder if necessary.
 
         Raises:
-            CommandFailed: Others may look into it.
-            OSError: It cannot be made.
+            CommandFailed: Other users of the machine can read it.
+            OSError: It cannot be created.
         """
         self._root.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER)
         for folder in (self._root, self.folder):
@@ -117,24 +116,24 @@ class Profile:
         self.check()
 
     def check(self) -> None:
-        """Return if the folder and all that is in it are this person's alone.
+        """Check that only the owner can access the folder and its files.
 
         Raises:
-            CommandFailed: Others may read or change something, or own it.
+            CommandFailed: Other users of the machine can read or change something, or own it.
         """
         if os.name != "posix":
-            return  # the folder lies in the person's own, which the system keeps from others
+            return  # the folder is in the user's own, which the system protects
         for folder in (self._root, self.folder):
             _refuse_others(folder, stat.S_ISDIR, _FOLDER)
         for entry in sorted(self.folder.iterdir()):
             _refuse_others(entry, stat.S_ISREG, _FILE)
 
     def keys(self) -> KeyRing:
-        """Return the profile's key, made at the first use.
+        """Return the profile's key, made on first use.
 
         Raises:
-            CommandFailed: The file holds none.
-            OSError: It cannot be read or made.
+            CommandFailed: The file has no valid key.
+            OSError: It cannot be read or created.
         """
         if not self._key.exists():
             self._make_key()
@@ -149,7 +148,7 @@ class Profile:
             ) from None
 
     def _make_key(self) -> None:
-        """Write a new key down whole and give it its name; the one that was faster stays."""
+        """Write a new key to a draft and link it to its name; an existing key wins."""
         draft = self.folder / f".key.{secrets.token_hex(8)}"
         key = KeyRing.generate(secrets.token_bytes, key_id=_KEY_ID)
         try:
@@ -161,10 +160,10 @@ class Profile:
             draft.unlink(missing_ok=True)
 
     def registration(self) -> Registration | None:
-        """Return what is known of the profile's client, or None where no one logged in yet.
+        """Return the profile's client, or None before the first login.
 
         Raises:
-            CommandFailed: The file was damaged, or its key lost.
+            CommandFailed: The file is damaged, or its key is lost.
             OSError: It cannot be read.
         """
         try:
@@ -185,10 +184,10 @@ class Profile:
         return Registration(environment, client_id, secret, redirect_uri, user_id)
 
     def keep(self, registration: Registration) -> None:
-        """Write `registration` down, in place of what was there.
+        """Store `registration`, replacing the previous one.
 
         Raises:
-            OSError: The folder cannot be written to. What was there stays.
+            OSError: The folder cannot be written to. The previous one is unchanged.
         """
         environment, client_id = registration.environment, registration.client_id
         members = {
@@ -204,7 +203,7 @@ class Profile:
         env_file.write(self._details, json.dumps(members, indent=2) + "\n")
 
     def delete(self) -> None:
-        """Delete all that is kept here; the key last, so that a rest can still be opened.
+        """Delete the profile; the key last, so that leftovers can still be opened.
 
         Raises:
             OSError: Something cannot be deleted.
@@ -227,7 +226,7 @@ class Profile:
 
 
 def _data_home(environ: Mapping[str, str]) -> Path:
-    """Return where people's data is kept (XDG Base Directory Specification: absolute, or unset)."""
+    """Return the folder of user data (XDG Base Directory Specification: absolute, or unset)."""
     named = environ.get("XDG_DATA_HOME", "")
     return Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
 
@@ -243,19 +242,19 @@ def _refuse_others(path: Path, is_kind: Callable[[int], bool], mode: int) -> Non
         return
     if not is_kind(found.st_mode):
         raise CommandFailed(
-            "The person's own store is not used.",
-            why=f"{path} is not what it should be: a link, perhaps, that leads elsewhere.",
-            cure="Look where it came from, and remove it.",
+            "The profile's store was not opened.",
+            why=f"{path} is not of the expected kind: perhaps it is a link that leads elsewhere.",
+            cure="Find out where it came from, and remove it.",
         )
     if found.st_uid != os.geteuid():
         raise CommandFailed(
-            "The person's own store is not used.",
+            "The profile's store was not opened.",
             why=f"{path} belongs to another user of this machine.",
             cure="Run the command as that user, or set XDG_DATA_HOME to a folder of your own.",
         )
     if stat.S_IMODE(found.st_mode) & _OTHERS:
         raise CommandFailed(
-            "The person's own store is not used.",
+            "The profile's store was not opened.",
             why=f"Others may read or change {path}.",
             cure=f"Run: chmod {mode:o} {path}. If someone else may have read it, "
             "log out and log in again.",

@@ -1,4 +1,4 @@
-"""A profile opened: a front door on the person's own store, which Ctrl-C cannot rob of tokens."""
+"""An open profile: a front door on the user's own store, where Ctrl-C cannot lose tokens."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _AT_ONCE: Final = 1000
 
 
 class NotSignedIn(Exception):
-    """The profile holds no grant. The person has to log in."""
+    """The profile holds no grant. The user has to log in."""
 
 
-class PersonsSignIn(ProcoreSignIn):
+class ProfileSignIn(ProcoreSignIn):
     """A front door whose flows end before a signal ends the process.
 
     Ctrl-C between Procore's response and the commit would lose tokens that exist nowhere else. A
-    flow takes as long as its requests, which are bounded; a call of the API itself is ended at
+    flow takes as long as its requests, which have deadlines; an API request itself is ended at
     once.
     """
 
@@ -42,9 +42,9 @@ class PersonsSignIn(ProcoreSignIn):
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let signals that end the process wait until the block is over."""
+    """Delay signals that end the process until the block is over."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is interrupted
+        yield  # signals interrupt only the main thread
         return
     came: list[int] = []
 
@@ -63,15 +63,15 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def front_door(profile: Profile, registration: Registration) -> Iterator[PersonsSignIn]:
-    """Open the profile's store, brought up to date, with the client of `registration`.
+def front_door(profile: Profile, registration: Registration) -> Iterator[ProfileSignIn]:
+    """Open the profile's store, updated to this version, with the client of `registration`.
 
     Raises:
-        CommandFailed: The path of the store is one that no address can name.
+        CommandFailed: The path of the store cannot be written as a URL.
         StoreUnavailable: The store cannot be used.
     """
     try:
-        door = PersonsSignIn(
+        door = ProfileSignIn(
             environment=registration.environment,
             client_id=registration.client_id,
             client_secret=registration.client_secret,
@@ -91,12 +91,12 @@ def front_door(profile: Profile, registration: Registration) -> Iterator[Persons
 
 
 @contextmanager
-def signed_in(profile: Profile) -> Iterator[tuple[PersonsSignIn, int]]:
-    """Open a profile that holds a grant; gives the front door and the person's number.
+def signed_in(profile: Profile) -> Iterator[tuple[ProfileSignIn, int]]:
+    """Open a profile that holds a grant; yields the front door and the user's id.
 
     Raises:
-        NotSignedIn: It holds none.
-        CommandFailed: Others may look into it, or it is damaged.
+        NotSignedIn: It holds no grant.
+        CommandFailed: Other users of the machine can read it, or it is damaged.
         StoreUnavailable: The store cannot be used.
     """
     registration = None
@@ -110,32 +110,32 @@ def signed_in(profile: Profile) -> Iterator[tuple[PersonsSignIn, int]]:
 
 
 def named(name: str | None, email: str) -> str:
-    """Return how a person is called: other people's text, which moves no cursor."""
+    """Return a user's name and e-mail, without control characters."""
     return plain(email) if name is None else f"{plain(name)} <{plain(email)}>"
 
 
-def people_of(door: ProcoreSignIn) -> list[int]:
-    """Return the numbers of all who have, or had, tokens in the store. Usually it is one."""
+def users_of(door: ProcoreSignIn) -> list[int]:
+    """Return the ids of all users who have, or had, tokens in the store. Usually it is one."""
     return [user.id for user in door.store.find_users(limit=_AT_ONCE)]
 
 
 def holds_grants(door: ProcoreSignIn) -> bool:
-    """Whether the store holds tokens that Procore may still honour."""
+    """Return whether the store holds tokens that Procore may still accept."""
     now = door.context.now()
     alive = (
         state.status == "ok"
-        for user_id in people_of(door)
+        for user_id in users_of(door)
         for state in door.store.token_states(user_id, now=now)
     )
     return any(alive) or bool(door.store.escrowed(now + 1))
 
 
 def _bring_up_to_date(door: ProcoreSignIn, profile: Profile) -> None:
-    """Make or migrate the tables: no one else looks after a person's own store."""
+    """Create or migrate the tables: a user's own store has no operator."""
     try:
         door.store.probe()
     except StoreUnavailable:
-        # Only now: Alembic takes longer to import than everything else takes to start.
+        # Imported here: Alembic takes longer to import than everything else takes to start.
         from procore_signin._store.migrate import upgrade  # noqa: PLC0415
 
         upgrade(profile.database_url)

@@ -1,4 +1,4 @@
-"""`procore-signin whoami`: whom the command line acts for, as Procore says now."""
+"""`procore-signin whoami`: the user that the command line acts for, according to Procore."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from procore_signin.api import client_for, raise_for_procore
 
 
 def run(profile: Profile, *, as_json: bool) -> None:
-    """Ask Procore whose the profile's grant is, and print it.
+    """Ask Procore for the user of the profile's grant, and print it.
 
     Raises:
         NotSignedIn: The profile holds no grant.
-        GrantLost: Procore does not honour it any more.
-        ProcoreSignInError: As `client_for` says.
+        GrantLost: Procore no longer accepts it.
+        ProcoreSignInError: As in `client_for`.
     """
     with signed_in(profile) as (door, user_id):
         environment = door.context.environment.name

@@ -1,4 +1,4 @@
-"""Programs that the demo runs beside itself: started together, watched, stopped in time."""
+"""The child programs of the demo: started together, watched and stopped."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Program:
     """A `procore-signin` command to run as a child.
 
     Attributes:
-        name: What a person calls it, such as `application`.
-        arguments: Of `procore-signin`, such as `("serve", "--port", "4567")`.
-        environment: All of its environment. Holds secrets.
-        url: Where it answers once it is ready.
-        address: Where to knock: host and port. Differs from `url` where that names `localhost`.
+        name: Its name in messages, such as `application`.
+        arguments: The arguments of `procore-signin`, such as `("serve", "--port", "4567")`.
+        environment: Its whole environment. Contains secrets.
+        url: The URL where it responds once it is ready.
+        address: Host and port to check. Differs from `url` if that names `localhost`.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Program:
 
 
 class Children:
-    """The running programs. Use as a context manager: on the way out all of them are stopped."""
+    """The running programs. Use as a context manager: on exit all of them are stopped."""
 
     def __init__(self) -> None:
         self._running: list[tuple[Program, subprocess.Popen[bytes]]] = []
@@ -55,12 +55,11 @@ class Children:
     def start(self, program: Program) -> None:
         """Start `program` and return at once.
 
-        It is the leader of a session of its own, so that a Ctrl-C in the terminal reaches this
-        process only. Its standard input is a pipe whose end tells it to stop, even when this
-        process is killed.
+        It leads its own session, so that Ctrl-C in the terminal reaches only this process. Its
+        standard input is a pipe: when that closes, it stops, even if this process is killed.
         """
         child = subprocess.Popen(  # noqa: S603  # our own program, arguments as a list
-            # -P: modules in the person's present folder must not stand in for installed ones.
+            # -P: modules in the current folder must not replace installed ones.
             [sys.executable, "-P", "-m", "procore_signin", *program.arguments],
             env=dict(program.environment),
             stdin=subprocess.PIPE,
@@ -75,10 +74,10 @@ class Children:
         self._something_happened.set()
 
     def wait_until_ready(self) -> bool:
-        """Return True once every program answers HTTP, or False if told to stop before.
+        """Return True once every program responds to HTTP, or False if told to stop before.
 
         Raises:
-            CommandFailed: One of them ended, or does not answer in time.
+            CommandFailed: A program ended, or does not respond in time.
         """
         deadline = time.monotonic() + READY_SECONDS
         for program, _ in self._running:
@@ -88,9 +87,9 @@ class Children:
                     return False
                 if time.monotonic() > deadline:
                     raise CommandFailed(
-                        f"The {program.name} does not answer at {program.url}.",
+                        f"The {program.name} does not respond at {program.url}.",
                         why=f"It was started, but {READY_SECONDS:.0f} seconds were not enough.",
-                        cure="Look at its words above, then start again.",
+                        cure="See its output above, then start again.",
                     )
         return True
 
@@ -98,7 +97,7 @@ class Children:
         """Return when told to stop.
 
         Raises:
-            CommandFailed: A program ended by itself.
+            CommandFailed: A program ended unexpectedly.
         """
         self._something_happened.wait()
         self._fail_if_one_ended()
@@ -131,14 +130,14 @@ class Children:
             status = child.poll()
             if status is not None:
                 raise CommandFailed(
-                    f"The {program.name} ended by itself.",
-                    why=f"Its exit status is {status}; its own words, if any, are above.",
+                    f"The {program.name} ended unexpectedly.",
+                    why=f"Its exit status is {status}; its output, if any, is above.",
                     cure="Correct that and start again. The rest of the demo was stopped.",
                 )
 
 
 def _answers(program: Program) -> bool:
-    """Tell whether the program answers HTTP. An error page counts; a server error does not."""
+    """Return whether the program serves HTTP. An error page counts; a server error does not."""
     parts = urlsplit(program.url)
     connection = http.client.HTTPConnection(*program.address, timeout=1)
     try:
@@ -151,7 +150,7 @@ def _answers(program: Program) -> bool:
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-    """Send a signal to the program and to what it started itself."""
+    """Send a signal to the program and its children."""
     if child.poll() is None:
         try:
             os.killpg(child.pid, number)

@@ -1,7 +1,7 @@
-"""`procore-signin demo`: the whole thing on this machine, from one command.
+"""`procore-signin demo`: application and emulator on this machine, from one command.
 
-It decides what to start before importing anything slow, then starts the emulator and the
-application as two children at the same time, so that the first page is there within two seconds.
+It decides what to start before it imports anything slow, then starts the emulator and the
+application as two children at the same time, so that the first page is ready within two seconds.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "12
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the person asked for.
+    """The options of the command.
 
     Attributes:
         host: Where the application listens.
-        port: Its port, 0 for a free one, or None for the one that the settings name.
+        port: Its port, 0 for a free one, or None for the port in the settings.
         emulator_port: The emulator's port; 0 for a free one.
         offline: Use the emulator whatever the settings say.
     """
@@ -58,13 +58,13 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be started.
+    """The programs to start.
 
     Attributes:
-        headline: The first line that the person reads: which Procore this is.
+        headline: The first line of output: which Procore this is.
         programs: The children, the application first.
         emulator_url: Origin of the emulator, or None when a real Procore is used.
-        notes: Further lines that the person should read.
+        notes: Further lines of output.
     """
 
     headline: str
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def url(self) -> str:
-        """Where a browser finds the application."""
+        """The URL of the application."""
         return _origin(self.programs[0].url)
 
 
@@ -82,7 +82,7 @@ def run(wishes: Wishes, *, folder: Path) -> None:
     """Run the demo until Ctrl-C or SIGTERM.
 
     Args:
-        wishes: What the person asked for.
+        wishes: The options of the command.
         folder: Where `.env`, the database and its key are.
 
     Raises:
@@ -110,10 +110,10 @@ def make_plan(
     """Decide what to start.
 
     Args:
-        wishes: What the person asked for.
+        wishes: The options of the command.
         settings: `.env` and the environment, taken together.
         folder: Where the database and its key are.
-        environ: What the children's environment is made of.
+        environ: The base of the children's environment.
 
     Raises:
         CommandFailed: A port is taken, or the settings name no environment.
@@ -134,7 +134,7 @@ def make_plan(
     elif has_credentials and "PROCORE_ENVIRONMENT" not in settings:
         note = "There are credentials, but PROCORE_ENVIRONMENT does not say of which environment"
     notes = (f"  {note}: the local Procore is used.",) if note else ()
-    # A database that was set up for a real environment is none of the emulator's business.
+    # The emulator must not use a database that was set up for a real environment.
     database_url = settings.get("PROCORE_DATABASE_URL") if name == "emulator" else None
     return _plan_emulator(
         wishes, settings, folder=folder, environ=environ, database_url=database_url, notes=notes
@@ -248,7 +248,7 @@ def _application(
     own = {"PROCORE_DATABASE_URL": database_url}
     if keys is None:
         own["PROCORE_KEYS"] = kept_key(key_file(database_url, folder))
-    # A shared database is migrated by its operator, on purpose.
+    # Only the operator migrates a shared database.
     migrate = ["--migrate"] if database_url.startswith("sqlite") else []
     return Program(
         name="application",
@@ -260,7 +260,7 @@ def _application(
 
 
 def key_file(database_url: str, folder: Path) -> Path:
-    """Return where the demo keeps its key: beside the database that the key opens."""
+    """Return the path of the demo's key: beside its database."""
     scheme, _, path = database_url.partition(":///")
     if scheme.startswith("sqlite") and path:
         database = folder / path.partition("?")[0]
@@ -269,12 +269,12 @@ def key_file(database_url: str, folder: Path) -> Path:
 
 
 def kept_key(path: Path) -> str:
-    """Return the text for `PROCORE_KEYS` that is kept at `path`, made once.
+    """Return the text for `PROCORE_KEYS` from the file at `path`, made on first use.
 
-    A restart can thus still open what was sealed before. Only the owner may read the file.
+    So a restart can open what was sealed before. Only the owner may read the file.
 
     Raises:
-        OSError: The folder cannot be written to, or the file not be read.
+        OSError: The folder cannot be written to, or the file cannot be read.
     """
     try:
         return path.read_text(encoding="ascii").strip()

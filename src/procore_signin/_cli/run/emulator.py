@@ -26,10 +26,10 @@ _LAST_PORT: Final = 65_535
 
 
 def refuse_in_production() -> None:
-    """Return unless the settings say that this is a production machine (row E1).
+    """Refuse to run on a machine whose settings name production (row E1).
 
     Raises:
-        CommandFailed: They do. Anyone can log in to a local Procore.
+        CommandFailed: The settings name production, and anyone can log in to a local Procore.
     """
     named = os.environ.get("PROCORE_ENVIRONMENT") or env_file.read(Path(".env")).get(
         "PROCORE_ENVIRONMENT"
@@ -46,11 +46,11 @@ def options(*, redirect_uris: tuple[str, ...], **others: Any) -> EmulatorOptions
     """Return the emulator's options.
 
     Args:
-        redirect_uris: The registered ones; none for the emulator's own.
+        redirect_uris: The registered ones; empty for the emulator's default.
         others: The other fields of `EmulatorOptions`.
 
     Raises:
-        CommandFailed: One of them makes no sense.
+        CommandFailed: An option is invalid.
     """
     if redirect_uris:
         others["redirect_uris"] = redirect_uris
@@ -74,15 +74,15 @@ def run(
 
     Args:
         chosen: How it behaves.
-        host: An address of this machine only.
-        port: A port to be free; 0 finds one.
-        environments: Serve all four environments, at this port and the three that follow.
-        seed_file: Who and what exists, in YAML or JSON, or None for what is built in.
-        state_file: Where the state outlives a restart, or None.
-        as_child: Say nothing, and stop with the starter.
+        host: A loopback address of this machine.
+        port: The port; 0 finds a free one.
+        environments: Serve all four environments, at this port and the next three.
+        seed_file: People and data in YAML or JSON, or None for the built-in ones.
+        state_file: The file that keeps the state over a restart, or None.
+        as_child: Print nothing, and stop with the parent process.
 
     Raises:
-        CommandFailed: It cannot listen there, or one of the files does not work.
+        CommandFailed: It cannot listen there, or one of the files is invalid.
     """
     if as_child:
         stop_when_standard_input_ends()
@@ -106,7 +106,7 @@ def run(
 
 
 def _free_port(host: str, port: int, count: int) -> int:
-    """Return the first of so many ports in a row that are free, or 0 when each finds its own."""
+    """Return the first of `count` free ports in a row, or 0 if each finds its own."""
     if port == 0 and count > 1:
         return 0
     if port + count - 1 > _LAST_PORT:

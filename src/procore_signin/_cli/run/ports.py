@@ -15,22 +15,22 @@ _EVERY_IPV4 = "0.0.0.0"  # noqa: S104  # a name for it
 
 
 def addresses_of_localhost(host: str) -> tuple[str, ...]:
-    """Return the addresses to hold, so that no one else answers browsers that ask for `localhost`.
+    """Return the addresses to hold, so that no other program gets requests to `localhost`.
 
     Args:
-        host: The address that was asked for. It comes first.
+        host: The requested address. It comes first.
     """
     if host == _EVERY_IPV4:
         return (host, "::1")
-    return _both_loopbacks(host)  # `::` is both of them already
+    return _both_loopbacks(host)  # `::` already includes both
 
 
 def addresses_to_hold(host: str, named: str) -> tuple[str, ...]:
-    """Return the addresses to hold, so that no one else answers browsers that ask for `named`.
+    """Return the addresses to hold, so that no other program gets requests to `named`.
 
     Args:
-        host: The address that was asked for. It comes first.
-        named: The name of loopback in the redirect URI.
+        host: The requested address. It comes first.
+        named: The loopback name in the redirect URI.
     """
     if named == "localhost":
         return addresses_of_localhost(host)
@@ -41,7 +41,7 @@ def addresses_to_hold(host: str, named: str) -> tuple[str, ...]:
 
 
 def whoever_answers_at_localhost(host: str) -> str | None:
-    """Return what to say where listening at `host` holds neither address of `localhost`."""
+    """Return a warning if listening at `host` holds neither address of `localhost`."""
     if host in LOOPBACK_HOSTS or host in {_EVERY_IPV4, "::"}:
         return None
     return (
@@ -53,15 +53,15 @@ def whoever_answers_at_localhost(host: str) -> str | None:
 def choose_port(host: str, port: int, *, option: str, localhost: bool = False) -> int:
     """Return `port`, or a free port when it is 0.
 
-    A browser that is told `localhost` may try IPv6 first, and a server that shares its port
-    (`SO_REUSEPORT`) would not be stopped by another one already there: hence a look before the
-    start, at both loopback addresses.
+    A browser may try IPv6 first for `localhost`, and a server that shares its port (`SO_REUSEPORT`)
+    would start although another one is there. So this checks both loopback addresses before the
+    start.
 
     Args:
         host: The address to listen at.
-        port: The port wished for; 0 for any.
+        port: The requested port; 0 for any.
         option: The option that changes it, named in the cure.
-        localhost: Whether browsers are sent to `localhost`, whatever `host` is.
+        localhost: Whether browsers open `localhost`, whatever `host` is.
 
     Raises:
         CommandFailed: Another program listens there, or this one may not.
@@ -102,12 +102,12 @@ def _look(host: str, port: int, option: str) -> int:
         return _bind(host, port)
     except OSError as error:
         if error.errno in _NO_SUCH_ADDRESS and host == "::1" and port:
-            return port  # a machine without IPv6: no one can be there
+            return port  # a machine without IPv6: no program can listen there
         raise not_listening(error, host, port, option) from None
 
 
 def not_listening(error: OSError, host: str, port: int, option: str) -> CommandFailed:
-    """Return what to tell a person when the system refuses `port` at `host`."""
+    """Return the error for when the system refuses `port` at `host`."""
     if error.errno == errno.EADDRINUSE:
         shown = f"[{host}]" if ":" in host else host
         return CommandFailed(

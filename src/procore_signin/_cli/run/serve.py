@@ -1,4 +1,4 @@
-"""`procore-signin serve`: the application, once its settings and its database are right."""
+"""`procore-signin serve`: the application, after checking its settings and its database."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _PORT_OPTION: Final = "serve --port"
 
 
 def run(*, host: str, port: int, workers: int, migrate: bool, as_child: bool) -> int:
-    """Serve until told to stop.
+    """Serve until a signal.
 
     Args:
         host: The address to listen at.
         port: The port; 0 for a free one.
-        workers: How many processes answer.
-        migrate: Bring the database's tables up to date if they are not.
-        as_child: Say nothing, stop with the starter and stop soon.
+        workers: The number of processes.
+        migrate: Update the database's tables if necessary.
+        as_child: Print nothing, stop with the parent process, and stop soon.
 
     Returns:
         The number of the signal that ended it.
 
     Raises:
         SettingsInvalid: Names every setting that is missing or wrong.
-        StoreUnavailable: The database does not answer or is not migrated.
+        StoreUnavailable: The database does not respond or is not migrated.
         CommandFailed: The port is taken, or the database's driver is missing.
     """
     if as_child:
@@ -68,10 +68,10 @@ def run(*, host: str, port: int, workers: int, migrate: bool, as_child: bool) ->
 
 
 def _hold(settings: Settings, host: str, port: int) -> list[socket.socket]:
-    """Listen wherever browsers of this machine look for the application (row K9).
+    """Listen at every address where browsers on this machine look for the application (row K9).
 
-    Behind a name of its own there is nothing to hold: no other program can take that, and workers
-    that share their port are given work more evenly.
+    With another host name there is nothing to hold: no other program can take it, and workers that
+    share their port share the load more evenly.
     """
     named = urlsplit(settings.redirect_uri).hostname
     if named is None or named not in LOOPBACK_HOSTS:
@@ -83,10 +83,10 @@ def _hold(settings: Settings, host: str, port: int) -> list[socket.socket]:
 
 
 def prepare_database(settings: Settings, *, migrate: bool) -> None:
-    """Return if the database is reached and up to date, after migrating it if that is wished.
+    """Check that the database is reachable and up to date, and migrate it if wanted.
 
     Raises:
-        StoreUnavailable: It is not; the message says why and the cure.
+        StoreUnavailable: It is not. The message gives the reason and the cure.
         CommandFailed: Its driver is missing, or a key that it needs.
     """
     try:
@@ -110,7 +110,7 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
     except StoreUnavailable:
         if not migrate:
             raise
-        # In a process of its own, which ends: Alembic would stay in the server's memory for good.
+        # In a separate process: otherwise Alembic would stay in the server's memory.
         upgrading = multiprocessing.Process(target=_upgrade, args=(settings.database_url,))
         upgrading.start()
         upgrading.join()
@@ -120,19 +120,19 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
 def _upgrade(database_url: str) -> None:
     from procore_signin._store.migrate import upgrade  # noqa: PLC0415  # slow, and seldom needed
 
-    # The process that waits for this one asks the database again, and says what is still wrong.
+    # The parent process checks the database again, and reports what is still wrong.
     with contextlib.suppress(StoreUnavailable):
         upgrade(database_url)
 
 
 def _refuse_missing_keys(store: Store) -> None:
-    """Return if the ring has every key that sealed something (row V3)."""
+    """Refuse to start if the ring lacks a key that sealed something (row V3)."""
     missing = store.unknown_key_ids()
     if missing:
         raise CommandFailed(
             f"PROCORE_KEYS lacks a key that the database needs: {', '.join(missing)}.",
-            why="Tokens were sealed with it, and their people would be asked to sign in again.",
-            cure="Put it back, behind the active one. If it is lost for good: "
+            why="Tokens were sealed with it, and their users would have to sign in again.",
+            cure="Put it back, after the active one. If it is lost for good: "
             f"procore-signin keys retire {missing[0]} --give-up",
         )
 

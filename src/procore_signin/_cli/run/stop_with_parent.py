@@ -1,4 +1,4 @@
-"""Stop with the program that started us, however it ended."""
+"""Stop with the parent process, however it ended."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import threading
 def stop_when_standard_input_ends() -> None:
     """Ask this process to stop (SIGTERM) once its standard input is closed.
 
-    The starter holds the other end of a pipe. The system closes it even when the starter is
-    killed, so no child outlives it. The descriptor is read without Python's file object, whose lock
-    a forked worker would inherit.
+    The parent holds the other end of a pipe. The system closes it even if the parent is killed, so
+    no child outlives it. The descriptor is read without Python's file object, whose lock a forked
+    worker would inherit.
     """
     pipe = os.dup(sys.stdin.fileno())
 

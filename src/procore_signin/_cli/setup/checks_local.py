@@ -20,8 +20,8 @@ from procore_signin._store.schema import token_sets
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import SettingsInvalid, StoreUnavailable, VaultSealed
 
-# Hosts that people write where the name of an environment belongs. Some of them do not exist, but
-# are found in published instructions.
+# Hosts that are often written instead of the name of an environment. Some of them do not exist, but
+# appear in published instructions.
 _ENVIRONMENT_OF_HOST: Final = {
     "login.procore.com": "production",
     "api.procore.com": "production",
@@ -59,7 +59,7 @@ def check_settings(
                 "problem",
                 f"{problem.setting} {problem.what}.",
                 "The application does not start like this.",
-                f"A name is wanted, not a host: PROCORE_ENVIRONMENT={meant}"
+                f"Write a name, not a host: PROCORE_ENVIRONMENT={meant}"
                 if meant and problem.setting == "PROCORE_ENVIRONMENT"
                 else problem.cure,
             )
@@ -73,17 +73,17 @@ def check_settings(
 
 
 def _environment_of(text: str) -> str | None:
-    """Return the environment that a host or address belongs to, if it is one of Procore's."""
+    """Return the environment of a host or URL, if it is one of Procore's."""
     host = urlsplit(text if "//" in text else f"//{text}").hostname or ""
     zone_of_production = host.endswith(".procore.com") and host[:2] in {"us", "uk"}
     return _ENVIRONMENT_OF_HOST.get(host, "production" if zone_of_production else None)
 
 
 def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
-    """Check that a browser that comes back from Procore will find this application.
+    """Check that a browser that comes back from Procore reaches this application.
 
     Args:
-        settings: The settings; their form is right already.
+        settings: The settings, which are well formed.
         port: The port that `serve` will listen at.
     """
     uri = settings.redirect_uri
@@ -124,7 +124,7 @@ def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Check that the database is reached and its tables are those of this version."""
+    """Check that the database is reachable and its tables are those of this version."""
     try:
         label = parse_address(settings.database_url).label
         store = Store(settings.database_url, KeyRing.parse(settings.keys))
@@ -144,13 +144,13 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         why = str(error).removesuffix(cure).rstrip()
         yield Finding("database", "problem", "The database is not ready.", why, cure)
     else:
-        yield Finding("database", "ok", f"The database {label} is reached and up to date.")
+        yield Finding("database", "ok", f"The database {label} is reachable and up to date.")
     finally:
         store.close()
 
 
 def check_keys(settings: Settings, *, database_ready: bool) -> Iterator[Finding]:
-    """Check that the key ring seals and opens, and opens what is in the database already."""
+    """Check that the key ring seals and opens, and opens the values in the database."""
     ring = KeyRing.parse(settings.keys)
     seal = Seal(ring, purpose="doctor")
     sealed = seal.seal("round trip", context=("doctor",))
@@ -182,14 +182,14 @@ def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
             "Tokens in the database cannot be opened with these keys.",
             f"{error}",
             "Put the key back that sealed them, as a second entry of PROCORE_KEYS. Without it "
-            "those people have to sign in again.",
+            "those users have to sign in again.",
         )
     except (SQLAlchemyError, StoreUnavailable):
         yield Finding(
             "keys",
             "warning",
-            "Whether the keys open the tokens in the database is not known.",
-            "The database stopped answering.",
+            "It is unknown whether the keys open the tokens in the database.",
+            "The database stopped responding.",
             "Run doctor again.",
         )
     else:
@@ -201,7 +201,7 @@ def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
 
 
 def _first_and_last(engine: Engine) -> tuple[tuple[int, str], ...]:
-    """Return whose tokens were stored first and last: two look-ups, however many there are."""
+    """Return the first and the last stored tokens: two look-ups, however many there are."""
     columns = select(token_sets.c.user_id, token_sets.c.environment).limit(1)
     with engine.connect() as connection:
         found = [

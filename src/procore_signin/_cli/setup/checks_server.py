@@ -1,4 +1,4 @@
-"""The doctor's checks of the server: reached, trusted, in time, and accepting this client.
+"""The doctor's checks of the server: network, TLS, clock, and whether it accepts this client.
 
 Each check is a function that returns findings and prints nothing. Network and clock are passed in.
 """
@@ -41,7 +41,7 @@ CLOCK_WARNING_SECONDS: Final = 30
 CLOCK_PROBLEM_SECONDS: Final = 300
 CERTIFICATE_WARNING_DAYS: Final = 14
 
-# No server hands out a code like this: "-" stands at both ends and the text is a sentence.
+# No server issues such a code: it is a sentence with "-" at both ends.
 IMPOSSIBLE_CODE: Final = "-this-code-was-made-up-by-procore-signin-doctor-"
 IMPOSSIBLE_TOKEN: Final = "-this-token-was-made-up-by-procore-signin-doctor-"  # noqa: S105  # as it says
 
@@ -76,7 +76,7 @@ def check_tls(
                 f"The certificate of {origin} is not trusted.",
                 f"{error.verify_message[:200].capitalize()}.",
                 "If a proxy of your organisation opens TLS, add its authority to this machine's "
-                "certificates. Check this machine's clock. Do not go on without.",
+                "certificates. Check this machine's clock. Do not continue without.",
             )
         except OSError as error:
             yield _not_reached("tls", origin, str(error.strerror or error)[:200])
@@ -93,18 +93,18 @@ def _certificate(origin: str, agreed: Handshake, now: float) -> Finding:
         "tls",
         "warning",
         what,
-        "Servers usually renew earlier, so something may stand between.",
-        "Look whose certificate it is, and check this machine's clock.",
+        "Servers usually renew earlier, so something may be in between.",
+        "Check whose certificate it is, and this machine's clock.",
     )
 
 
 def check_token_endpoint(
     settings: Settings, transport: Transport, clock: Clock
 ) -> Iterator[Finding]:
-    """Send a code that cannot exist, and learn whether the client is accepted and the clock right.
+    """Send a code that cannot exist, to check the client credentials and the clock.
 
-    Procore answers `invalid_grant` to a client that it knows, and `invalid_client` to one that it
-    does not (RFC 6749 §5.2).
+    Procore responds with `invalid_grant` to a client that it knows, and with `invalid_client` to
+    others (RFC 6749 §5.2).
     """
     client = Client(settings.client_id, settings.client_secret, settings.redirect_uri)
     grant = AuthorizationCodeGrant(Secret(IMPOSSIBLE_CODE, "code"), settings.redirect_uri, None)
@@ -119,7 +119,7 @@ def check_token_endpoint(
         yield _strange("server", origin, error)
         return
     received_at = clock()
-    yield Finding("server", "ok", f"{origin} answers.")
+    yield Finding("server", "ok", f"{origin} responds.")
     yield _clock(response, (sent_at + received_at) / 2)
     yield _client(settings, response, received_at)
 
@@ -131,10 +131,10 @@ def _clock(response: HttpResponse, now: float) -> Finding:
             "clock",
             "warning",
             "The clocks could not be compared.",
-            "The server's response does not say when it was made.",
-            "Look yourself whether this machine's clock is right.",
+            "The server's response has no date.",
+            "Check yourself whether this machine's clock is right.",
         )
-    # The header has whole seconds, so half a second is the best guess of the rest.
+    # The header has whole seconds, so half a second is the best guess for the rest.
     skew = round(now - server_time - 0.5)
     if abs(skew) <= CLOCK_WARNING_SECONDS:
         return Finding("clock", "ok", "This machine's clock agrees with the server's.")
@@ -143,7 +143,7 @@ def _clock(response: HttpResponse, now: float) -> Finding:
         "clock",
         "problem" if abs(skew) > CLOCK_PROBLEM_SECONDS else "warning",
         f"This machine's clock is {abs(skew)} seconds {direction} the server's.",
-        "Sign-in attempts and tokens end by the clock, so they would end too early or too late.",
+        "Sign-in attempts and tokens would expire too early or too late.",
         "Set the clock, best by switching on time synchronisation (NTP).",
     )
 
@@ -161,21 +161,21 @@ def _client(settings: Settings, response: HttpResponse, received_at: float) -> F
                 "client",
                 "problem",
                 f"Procore ({name}) does not accept the client id with this client secret.",
-                "It answered invalid_client to a token request.",
+                "It responded with invalid_client to a token request.",
                 _CREDENTIALS_CURE,
             )
         return Finding(
             "client",
             "problem",
             f"Procore ({name}) refuses this client's token requests.",
-            f"It answered {error.error}.",
+            f"It responded with {error.error}.",
             error.hint or _CREDENTIALS_CURE,
         )
     except ProcoreUnavailable as error:
         return Finding(
             "client",
             "warning",
-            "It is not known yet whether Procore accepts the client.",
+            "It is unknown whether Procore accepts the client.",
             f"{error}.",
             "Run doctor again in a minute.",
         )
@@ -184,14 +184,14 @@ def _client(settings: Settings, response: HttpResponse, received_at: float) -> F
     return Finding(
         "client",
         "problem",
-        f"{settings.environment.login_origin} gave tokens for a code that was made up.",
+        f"{settings.environment.login_origin} issued tokens for a made-up code.",
         "No authorization server does that.",
-        "Find out what answers at that address. Do not sign in there.",
+        "Find out what responds at that address. Do not sign in there.",
     )
 
 
 def check_api(settings: Settings, transport: Transport) -> Iterator[Finding]:
-    """Ask the API who we are with a token that cannot exist: it has to refuse."""
+    """Call the API with a token that cannot exist: it must refuse."""
     origin = settings.environment.api_origin
     try:
         response = transport.send(me_request(origin, Secret(IMPOSSIBLE_TOKEN, "access token")))
@@ -202,12 +202,12 @@ def check_api(settings: Settings, transport: Transport) -> Iterator[Finding]:
         yield _strange("api", origin, error)
         return
     if response.status == HTTPStatus.UNAUTHORIZED:
-        yield Finding("api", "ok", f"{origin} answers, and refuses a token that was made up.")
+        yield Finding("api", "ok", f"{origin} responds, and refuses a made-up token.")
     elif response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus(500):
         yield Finding(
             "api",
             "warning",
-            f"{origin} cannot answer now (status {response.status}).",
+            f"{origin} cannot respond now (status {response.status}).",
             "Procore is busy, or limits requests from here.",
             "Run doctor again in a minute.",
         )
@@ -215,17 +215,17 @@ def check_api(settings: Settings, transport: Transport) -> Iterator[Finding]:
         yield Finding(
             "api",
             "problem",
-            f"{origin} did not refuse a token that was made up (status {response.status}).",
-            "Something else than Procore's API may answer at that address.",
-            "Find out what stands between this machine and Procore.",
+            f"{origin} did not refuse a made-up token (status {response.status}).",
+            "Something else than Procore's API may respond at that address.",
+            "Find out what is between this machine and Procore.",
         )
 
 
 def check_authorization_page(settings: Settings, transport: Transport) -> Iterator[Finding]:
     """Open the first page of a sign-in as a browser would, without following it.
 
-    Procore checks the client and the redirect URI there, for some requests only after the person
-    has logged in, so a log-in page is a good sign and no proof.
+    Procore checks the client and the redirect URI there, for some requests only after the user has
+    logged in, so a log-in page is a good sign but not a proof.
     """
     origin = settings.environment.login_origin
     request = AuthorizationRequest(
@@ -238,7 +238,7 @@ def check_authorization_page(settings: Settings, transport: Transport) -> Iterat
     try:
         response = transport.send(HttpRequest("GET", request.url(), (("accept", "text/html"),)))
     except ProcoreSignInError as error:
-        # The token endpoint is on the same server and says more when that is down.
+        # The token endpoint is on the same server, and its check says more if that is down.
         yield Finding(
             "authorization-page",
             "warning",
@@ -258,7 +258,7 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
         return Finding(
             "authorization-page",
             "problem",
-            "Procore refuses the sign-in before anyone can log in.",
+            "Procore refuses the sign-in before users can log in.",
             f"It sends browsers straight back with the error {refused[1] if refused else '?'}.",
             "Check the app's settings in Procore's developer portal.",
         )
@@ -267,7 +267,7 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
             "authorization-page",
             "problem",
             f"Procore does not accept the redirect URI {settings.redirect_uri}.",
-            "It shows people an error page: the redirect URI is not one of those registered.",
+            "It shows an error page: the redirect URI is not one of those registered.",
             "Register exactly this one for the app in Procore's developer portal, or set "
             "PROCORE_REDIRECT_URI to the one registered there. Every character counts.",
         )
@@ -276,7 +276,7 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
             "authorization-page",
             "problem",
             f"Procore ({settings.environment.name}) does not know the client id.",
-            "It shows people an error page instead of the log-in panel.",
+            "It shows an error page instead of the log-in panel.",
             _CREDENTIALS_CURE,
         )
     if response.status < HTTPStatus.BAD_REQUEST:
@@ -289,13 +289,13 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
         "authorization-page",
         "warning",
         f"The first page of a sign-in has status {response.status}.",
-        "Procore did not say why in words that are known here.",
+        "The page has none of the known error messages.",
         "Open the application and press its button, to read the page in a browser.",
     )
 
 
 def _visible_text(body: bytes) -> str:
-    """Return the words of a page in lower case, for comparison only."""
+    """Return the text of a page in lower case, for comparison only."""
     text = re.sub(r"<[^>]{0,2000}>", " ", body.decode("utf-8", errors="replace"))
     return re.sub(r"\s+", " ", unescape(text)).lower()
 
@@ -318,7 +318,7 @@ def _strange(check: str, origin: str, error: ProcoreSignInError) -> Finding:
     return Finding(
         check,
         "problem",
-        f"{origin} does not answer as Procore does.",
+        f"{origin} does not respond as Procore does.",
         f"{str(error).rstrip('.')}.",
-        error.hint or "Find out what stands between this machine and Procore.",
+        error.hint or "Find out what is between this machine and Procore.",
     )

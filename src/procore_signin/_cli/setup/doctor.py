@@ -1,4 +1,4 @@
-"""`procore-signin doctor`: all checks, in the order in which one makes sense of the next."""
+"""`procore-signin doctor`: all checks, ordered so that each can rely on the earlier ones."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _COLOURS: Final[dict[Level, str]] = {"ok": "green", "warning": "yellow", "proble
 
 
 def run(environ: Mapping[str, str], env_file: Path, *, port: int, as_json: bool) -> bool:
-    """Check everything and print what was found.
+    """Run all checks and print the findings.
 
     Returns:
-        True if nothing is a problem.
+        True if there are no problems.
     """
     findings: list[Finding] = []
     for finding in examine(environ, env_file, port=port):
@@ -50,15 +50,15 @@ def examine(
     shake_hands: Callable[[str], Handshake] = handshake,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[Finding]:
-    """Yield what each check finds, as soon as it finds it.
+    """Yield the findings of each check as they come.
 
-    Nothing is changed, here or at Procore: the code and the token that are sent cannot exist.
+    Nothing changes, here or at Procore: the code and the token that are sent cannot exist.
 
     Args:
         environ: The process environment.
         env_file: Where `.env` is.
         port: The port that `serve` will listen at.
-        transport: Sends requests to Procore; made here unless given.
+        transport: Sends requests to Procore; by default, a new one.
         shake_hands: Connects to an https origin.
         clock: UTC, seconds since 1970.
     """
@@ -98,7 +98,7 @@ def _show(finding: Finding) -> None:
 
 def _sum_up(problems: int, warnings: int) -> str:
     if problems:
-        return f"\n{_count(problems, 'problem')} to cure before anyone can sign in."
+        return f"\n{_count(problems, 'problem')} to fix before users can sign in."
     if warnings:
         return f"\nReady to sign in, with {_count(warnings, 'warning')}."
     return "\nReady to sign in. Next: procore-signin serve"

@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found. No part of it is secret.
+    """A result of a check. It contains no secrets.
 
     Attributes:
         check: Name of the check, fixed for scripts, such as `clock`.

@@ -1,4 +1,4 @@
-"""`procore-signin init`: a `.env` that the application can start with."""
+"""`procore-signin init`: write a `.env` that the application can start with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SECRET: Final = "PROCORE_CLIENT_SECRET"  # noqa: S105  # the name of the settin
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What came by options; None where nothing did."""
+    """The values of the options; None if not given."""
 
     environment: str | None = None
     client_id: str | None = None
@@ -43,9 +43,9 @@ class Question:
     """A setting to ask for.
 
     Attributes:
-        option: The option that answers it.
+        option: The option that sets it.
         words: What to ask at a terminal.
-        default: The response to an empty line, or None if one is needed.
+        default: The value for an empty line, or None if a value is required.
     """
 
     option: str
@@ -54,13 +54,13 @@ class Question:
 
 
 Ask = Callable[[str, Question, Callable[[str], None]], str]
-"""Asks a person for a setting: its name, the question, and a check that raises `BadParameter`."""
+"""Asks for a setting: its name, the question, and a check that raises `BadParameter`."""
 
 
 def run(given: Given, *, path: Path, force: bool, as_json: bool) -> None:
     """Write or complete the file at `path`.
 
-    A key that is there is never replaced, forced or not: what it sealed would be lost.
+    An existing key is never replaced, even with `force`: what it sealed would be lost.
 
     Raises:
         CommandFailed: Something is missing and there is no terminal to ask at.
@@ -87,16 +87,16 @@ def run(given: Given, *, path: Path, force: bool, as_json: bool) -> None:
 def answers(
     given: Given, present: Mapping[str, str], ask: Ask | None, *, force: bool = False
 ) -> dict[str, str]:
-    """Return a value for each setting that `init` cares for and that has to be written.
+    """Return a value for each setting that `init` has to write.
 
     Args:
-        given: What came by options.
-        present: What the file has already.
-        ask: Asks a person; None where no one is there to ask.
-        force: Ask again for what is present, too.
+        given: The values of the options.
+        present: The values in the file.
+        ask: Asks for a value; None without a terminal.
+        force: Also ask for settings that are present.
 
     Raises:
-        CommandFailed: Something is missing and no one can be asked.
+        CommandFailed: Something is missing and there is no terminal to ask at.
     """
     found: dict[str, str] = {}
     missing: list[str] = []
@@ -150,7 +150,7 @@ def answers(
     if missing:
         raise CommandFailed(
             "Something is missing.",
-            why="There is no terminal to ask at, and these options are not there: "
+            why="There is no terminal to ask at, and these options are missing: "
             f"{', '.join(missing)}.",
             cure="Give them, or start procore-signin init at a terminal.",
         )
@@ -179,7 +179,7 @@ def _ask(name: str, question: Question, check: Callable[[str], None]) -> str:
 
 
 def _problems(values: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Return what the application would say at its start about `values`."""
+    """Return the problems that the application would report at startup."""
     try:
         Settings.load(values, None)
     except SettingsInvalid as invalid:
@@ -194,9 +194,9 @@ def _tell(written: tuple[str, ...], kept: tuple[str, ...], path: Path, *, as_jso
     if written:
         typer.echo(f"Wrote {', '.join(written)} to {path}.")
     else:
-        typer.echo(f"{path} has everything already; nothing was changed.")
+        typer.echo(f"{path} already has everything; nothing was changed.")
     if kept:
-        typer.echo(f"Kept what was there: {', '.join(kept)}.")
+        typer.echo(f"Kept: {', '.join(kept)}.")
     typer.echo(
         f"\nOnly you can read {path}. It holds secrets: keep it out of version control.\n"
         "Next:\n"

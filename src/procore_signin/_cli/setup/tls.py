@@ -1,4 +1,4 @@
-"""A look at the TLS of a server: does its certificate verify, until when, which version."""
+"""The TLS of a server: whether its certificate verifies, until when, and the version."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Handshake:
 
     Attributes:
         version: Such as `TLSv1.3`.
-        expires_at: When the certificate ends: UTC, seconds since 1970.
+        expires_at: When the certificate expires: UTC, seconds since 1970.
     """
 
     version: str
@@ -22,15 +22,14 @@ class Handshake:
 
 
 def handshake(origin: str, *, context: ssl.SSLContext | None = None) -> Handshake:
-    """Connect to `origin` and return what was agreed.
+    """Connect to `origin` and return the handshake's result.
 
     Args:
         origin: Such as `https://login.procore.com`.
-        context: Whom to trust and which versions; by default what this Python trusts, from
-            TLS 1.2 on.
+        context: The trusted authorities and versions; by default Python's own, from TLS 1.2 on.
 
     Raises:
-        OSError: No connection was made; `ssl.SSLError` when the handshake failed.
+        OSError: No connection was made; `ssl.SSLError` if the handshake failed.
     """
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or 443

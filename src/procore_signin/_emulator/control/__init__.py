@@ -1,1 +1,1 @@
-"""What a test may do to the emulator, from Python and over HTTP."""
+"""The controls of the emulator for tests, from Python and over HTTP."""

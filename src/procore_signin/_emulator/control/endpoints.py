@@ -14,7 +14,7 @@
     POST /_emulator/reset
     GET  /_emulator/openapi.json, /_emulator/openapi-procore.json
 
-A wrong request is answered with 400 and `{"error": "what is wrong and the cure"}`.
+The response to a wrong request is 400 with `{"error": "what is wrong and the cure"}`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from procore_signin._emulator.world.seed import DEMO_LOGIN
 
 _NOT_STORED: Final = ("cache-control", "no-store")
 _TOO_LONG: Final = 20
-"""Digits that no number of an exchange has."""
+"""More digits than the number of an exchange can have."""
 
 
 class Control:
-    """Answers the control API of one emulated Procore."""
+    """The control API of one emulated Procore."""
 
     __slots__ = ("_procore", "_routes", "_verbs")
 
@@ -82,11 +82,11 @@ class Control:
         }
 
     def reads_body(self, request: Request) -> bool:
-        """Say whether a request's body is looked at."""
+        """Return whether a request's body is read."""
         return request.method == "POST" and ("POST", _name(request.path)) in self._routes
 
     def answer(self, request: Request) -> Reply:
-        """Answer one request."""
+        """Return the response to one request."""
         name = _name(request.path)
         if not name:
             return Reply(308, (("location", f"{request.root}/_emulator/"), _NOT_STORED))
@@ -103,7 +103,7 @@ class Control:
     def _unknown(self, method: str, name: str) -> Reply:
         allowed = sorted(known for known, path in self._routes if path == name)
         if allowed:
-            error = f"{method} is none of its methods. There are: {', '.join(allowed)}"
+            error = f"{method} is not one of its methods. There are: {', '.join(allowed)}"
             return json_reply(405, {"error": error}, ("allow", ", ".join(allowed)), _NOT_STORED)
         known = ", ".join(f"{method} /_emulator/{path}" for method, path in self._routes)
         error = f"There is no such control. There are: {known}"

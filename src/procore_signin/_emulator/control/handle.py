@@ -1,4 +1,4 @@
-"""The emulator in a test's hands."""
+"""The handle of an emulator for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from procore_signin._emulator.world.seed import DEMO_LOGIN, Population
 
 
 class Emulator:
-    """A local Procore on a real socket, and everything a test may do to it.
+    """A local Procore on a real socket, with all controls for a test.
 
     ```python
     with Emulator.started(redirect_uris=("http://localhost:8000/callback",)) as emulator:
@@ -34,7 +34,7 @@ class Emulator:
     Every method may be called from any thread.
 
     Attributes:
-        url: Its origin: login and API in one.
+        url: Its origin, for both login and API.
         app: The same as an ASGI application, for clients in this process.
         options: How it behaves.
     """
@@ -59,18 +59,18 @@ class Emulator:
         population: Population | None = None,
         **options: Any,
     ) -> Iterator[Emulator]:
-        """Run an emulator in a thread of its own for as long as the block runs.
+        """Run an emulator in its own thread while the block runs.
 
         Args:
             host: This machine, by one of its loopback names.
             port: 0 picks a free one.
-            now: Where the time comes from, UTC unix seconds.
+            now: Returns the time, UTC unix seconds.
             log: Takes one line for each request, or None for silence.
-            population: Who and what exists at the start, such as `read_population` returns.
+            population: The people and data at the start, such as `read_population` returns.
             options: Fields of `EmulatorOptions`.
 
         Raises:
-            EmulatorRefused: The host is not this machine, or the port cannot be had.
+            EmulatorRefused: The host is not this machine, or the port cannot be used.
             ValueError: An option is wrong.
         """
         procore = LocalProcore(EmulatorOptions(**options), now=now, population=population)
@@ -89,10 +89,10 @@ class Emulator:
         population: Population | None = None,
         **options: Any,
     ) -> Iterator[Mapping[str, Emulator]]:
-        """Run all four of Procore's environments, each at an origin of its own, by their names.
+        """Run all four of Procore's environments, each at its own origin, by name.
 
-        Who shares what with whom: see `four_environments`. Takes the arguments of `started`, except
-        the port: each finds a free one.
+        For what they share, see `four_environments`. Takes the arguments of `started`, except the
+        port: each finds a free one.
 
         Raises:
             EmulatorRefused: The host is not this machine.
@@ -186,16 +186,16 @@ class Emulator:
 
     @property
     def requests(self) -> list[Exchange]:
-        """What came to `/oauth/*`, `/rest/*`, `/login` and `/logout`, oldest first."""
+        """The requests to `/oauth/*`, `/rest/*`, `/login` and `/logout`, oldest first."""
         return self._procore.journal.exchanges()
 
     @property
     def token_requests(self) -> list[TokenRequest]:
-        """What came to the token endpoint, oldest first."""
+        """The requests to the token endpoint, oldest first."""
         return self._verbs.token_requests()
 
     def fault(self, route: str, kind: str, /, **settings: Any) -> Fault:
-        """Make something go wrong: `times` (1), `probability` (1.0), `seed`, and the kind's own.
+        """Add a fault; settings: `times` (1), `probability` (1.0), `seed`, and the kind's own.
 
         Raises:
             BadFault: The route, the kind or a setting is wrong.
@@ -203,19 +203,19 @@ class Emulator:
         return self._verbs.fault(route, kind, **settings)
 
     def faults(self) -> Iterable[Fault]:
-        """Return every fault and how often it happened."""
+        """Return every fault, with how often it happened."""
         return self._verbs.faults()
 
     def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         self._verbs.clear_faults()
 
     def refusing(self) -> AbstractContextManager[None]:
-        """Refuse every connection for as long as a block runs, as a server does that is down."""
+        """Refuse every connection while the block runs, as if the server were down."""
         return self._server.refusing()
 
     def reset(self) -> None:
-        """Return to how it was at the start: seed, real time, no grant, no fault, empty journal."""
+        """Return to the initial state: seed, real time, no grant, no fault, empty journal."""
         self._verbs.reset()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a test may do to the emulator. The Python handle and the control API offer these alike."""
+"""The controls of the emulator, shared by the Python handle and the control API."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class LiveGrant:
     """A token that was issued and not revoked.
 
     Attributes:
-        client_id: Whose it is.
-        login: For whom it acts, or None for the client itself.
+        client_id: The client that it was issued to.
+        login: The person it acts for, or None for the client itself.
         created_at: UTC unix seconds.
         access_token_expires_at: UTC unix seconds.
-        refreshable: Its refresh token would still be accepted.
+        refreshable: Whether its refresh token would still be accepted.
     """
 
     client_id: str
@@ -52,7 +52,7 @@ class TokenRequest:
         grant_type: As sent, or None.
         parameters: Everything in the body, secrets included: not in the repr.
         headers: Names in lower case.
-        status: What was answered; 0 when the connection was closed instead.
+        status: The response's status; 0 if the connection was closed instead.
     """
 
     grant_type: str | None
@@ -68,12 +68,12 @@ class Verbs:
         self.procore = procore
 
     def approve(self, authorize_url: str, *, base: str, login: str = DEMO_LOGIN) -> str:
-        """Do what a person does who logs in and presses Allow.
+        """Log in and press Allow, as a person would.
 
         Args:
             authorize_url: The authorization request, absolute or from its path on.
             base: The emulator's own origin, and path prefix, which the request must be for.
-            login: Who the person is.
+            login: The person's login.
 
         Returns:
             Where the browser would be sent: the redirect URI with code and state, or the path of
@@ -89,7 +89,7 @@ class Verbs:
             return authorization.allow(self.procore.state, asked, person, base)
 
     def deny(self, authorize_url: str, *, base: str) -> str:
-        """Do what a person does who presses Deny; returns where the browser would be sent.
+        """Press Deny, as a person would; return where the browser would be sent.
 
         Raises:
             EmulatorRefused: The request would have ended on an error page, or has no callback.
@@ -192,7 +192,7 @@ class Verbs:
         return self.procore.state.clock()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass.
+        """Advance the clock.
 
         Raises:
             ValueError: `seconds` is negative, or the time would be a hundred years away.
@@ -206,7 +206,7 @@ class Verbs:
         client_id: str | None = None,
         token: str | None = None,
     ) -> int:
-        """Revoke every live grant that fits all that is given: as a person does in Procore.
+        """Revoke every live grant that matches all arguments, as a person can do in Procore.
 
         Args:
             login: Of this person.
@@ -253,7 +253,7 @@ class Verbs:
         return found
 
     def fault(self, route: str, kind: str, /, **settings: Any) -> Fault:
-        """Make something go wrong: see `Faults.add`.
+        """Add a fault; see `Faults.add`.
 
         Raises:
             BadFault: The route, the kind or a setting is wrong.
@@ -262,29 +262,31 @@ class Verbs:
             return self.procore.faults.add(route, kind, **settings)
 
     def faults(self) -> Iterable[Fault]:
-        """Return every fault and how often it happened."""
+        """Return every fault, with how often it happened."""
         with self.procore.lock:
             return self.procore.faults.all()
 
     def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         with self.procore.lock:
             self.procore.faults.clear()
 
     def reset(self) -> None:
-        """Return to how it was at the start."""
+        """Return to the initial state."""
         self.procore.reset()
 
     def _read(self, authorize_url: str, base: str) -> AuthorizationRequest:
         parts, ours = urlsplit(authorize_url), urlsplit(base)
-        # Under whatever name the machine is called, the port tells whose request it is.
+        # The machine has several names, so only the port identifies the emulator.
         if parts.netloc and parts.port != ours.port:
             raise EmulatorRefused(
                 f"That authorization request is for {parts.scheme}://{parts.netloc}, "
                 f"this emulator is {base}"
             )
         if parts.path.removeprefix(ours.path).rstrip("/") != AUTHORIZE:
-            raise EmulatorRefused(f"That is no authorization request: its path is not {AUTHORIZE}")
+            raise EmulatorRefused(
+                f"That is not an authorization request: its path is not {AUTHORIZE}"
+            )
         asked = authorization.read(self.procore.state, parts.query)
         if isinstance(asked, OAuthError):
             cure = f" {asked.cure}" if asked.cure else ""

@@ -1,1 +1,1 @@
-"""Misbehaviour on command: which faults wait, and what each does."""
+"""Faults: misbehaviour of the emulator on command."""

@@ -1,4 +1,4 @@
-"""Faults waiting to happen: which route, how often, by what chance."""
+"""The list of faults: their route, number and probability."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Fault:
     """One fault.
 
     Attributes:
-        number: To name it by, from 1.
+        number: Its number, from 1.
         route: Such as `POST /oauth/token`, `/rest/*` for any method, or `*`.
         kind: One of `effects.KINDS`.
-        settings: What the kind takes.
+        settings: The settings of the kind.
         times: How often it may still happen, or None for always.
         probability: From 0 to 1.
-        happened: How often it did.
+        happened: How often it has happened.
     """
 
     number: int
@@ -72,15 +72,15 @@ class Faults:
         seed: int | None = None,
         **settings: Any,
     ) -> Fault:
-        """Make a fault happen from now on.
+        """Add a fault.
 
         Args:
             route: Such as `POST /oauth/token`; `*` in the path stands for anything.
             kind: One of `effects.KINDS`.
             times: How often, or None for always.
             probability: Of each request on the route, from 0 to 1.
-            seed: Makes the chance repeat; by default the emulator's own.
-            settings: What the kind takes.
+            seed: The seed of its random numbers; by default the emulator's.
+            settings: The settings of the kind.
 
         Raises:
             BadFault: Any of these is wrong.
@@ -138,7 +138,7 @@ class Faults:
         return list(self._faults)
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         self._faults.clear()
 
 

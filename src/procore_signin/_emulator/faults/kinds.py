@@ -1,4 +1,4 @@
-"""What a fault does to one exchange: before the work, to its reply, and on the wire."""
+"""The effects of a fault on one exchange: before the work, on its reply, and on the wire."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Settings = Mapping[str, Any]
 
 
 class BadFault(ValueError):
-    """A fault's kind or settings are wrong. The text says which and what to write instead."""
+    """A fault's kind or settings are wrong. The message gives the cure."""
 
     __module__ = "procore_signin.emulator"
     code = "emulator_bad_fault"
@@ -32,8 +32,9 @@ class Effect:
         delay: Seconds to wait before the work is done.
         delay_after: Seconds to wait between the work and its response.
         commit: False when the work must not be done.
-        stubs: It stands for an endpoint, so that one of the API asks for a good token first.
-        change: Makes another reply of the work's, given the time; without work, of a bare 200.
+        stubs: Whether it replaces an endpoint: an endpoint of the API then still requires a valid
+            token.
+        change: Changes the reply of the work, given the time; without work, a bare 200.
         delivery: `whole`; `drip`: `amount` bytes every `interval` seconds; `truncate`: `amount`
             bytes of the body, then the connection closes; `drop`: it closes at once.
         amount: Bytes, for `drip` and `truncate`.
@@ -74,7 +75,7 @@ def effect(kind: str, settings: Settings) -> Effect:
 
 
 class _Reader:
-    """Takes settings one by one, so that a misspelt one cannot pass unnoticed."""
+    """Takes settings one by one, so that a misspelt one is refused."""
 
     def __init__(self, kind: str, settings: Settings) -> None:
         self._kind = kind
@@ -207,7 +208,7 @@ def _malformed_json(read: _Reader) -> Effect:
 def _override(read: _Reader) -> Effect:
     """Replace `members` of the reply's JSON object, and take away those named in `remove`.
 
-    Of a redirect the parameters of the address are meant: a wrong `iss`, a missing `state`.
+    For a redirect, it changes the parameters of the URL: a wrong `iss`, a missing `state`.
     """
     members = read.members("members")
     removed = read.names("remove")
@@ -271,7 +272,7 @@ def _drop_after(read: _Reader) -> Effect:
 
 
 def _refuse(read: _Reader) -> Effect:
-    """A server that is down: this connection is reset, and for a while no one can connect."""
+    """A server that is down: this connection is reset, and new ones are refused for a while."""
     return Effect(
         commit=False, delivery="drop", reset=True, refuse_for=read.seconds("seconds", 1.0)
     )

@@ -42,7 +42,7 @@ def only(members: object, *known: str) -> Members:
     """Return the object when it is one and has no member beside the `known` ones.
 
     Raises:
-        EmulatorRefused: It is no object, or a name is unknown: a misspelt one must not pass
+        EmulatorRefused: It is not an object, or a name is unknown: a misspelt one must not pass
             unnoticed.
     """
     if not isinstance(members, dict):

@@ -16,8 +16,8 @@ from procore_signin._emulator.procore import LocalProcore
 
 _FORMAT: Final = 1
 _SHARE: Final = 20
-"""How many times longer than the last saving the pause after it is: of a large state the emulator
-saves more rarely, so that answering comes first."""
+"""The pause after a save, as a multiple of its duration: the emulator saves a large state less
+often, so that requests come first."""
 
 
 class StateFile:

@@ -30,11 +30,11 @@ _ERROR_PAGE: Final = (
     "The authorization request is wrong, so nothing is sent to your app: the address to send it to "
     "cannot be trusted. The page says what to mend."
 )
-_NOT_AN_ANSWER: Final = "A success by its status, but not the JSON of a token response."
+_NOT_THE_JSON: Final = "A success by its status, but not the JSON of a token response."
 _LOG_IN_PANEL: Final = 4
 _CODE_EXTRACTED: Final = 9
 _API_CALLED: Final = 13
-_API_ANSWERS: Final = 14
+_API_RESPONDS: Final = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +90,19 @@ def arrows_of_others(exchanges: Iterable[Exchange]) -> list[Arrow]:
     arrows: list[Arrow] = []
     for exchange in exchanges:
         words = _other_words(exchange)
-        arrows += [_request(exchange, words), _response(exchange, _plain_answer(exchange))]
+        arrows += [_request(exchange, words), _response(exchange, _plain_response(exchange))]
     return arrows
 
 
 def standing(arrows: Sequence[Arrow]) -> tuple[str, Outcome]:
     """Return how a sign-in stands, in words and as a colour."""
-    answers = [arrow for arrow in arrows if arrow.side == "response"]
-    if any(_API_ANSWERS in arrow.steps and arrow.outcome == "good" for arrow in answers):
+    responses = [arrow for arrow in arrows if arrow.side == "response"]
+    if any(_API_RESPONDS in arrow.steps and arrow.outcome == "good" for arrow in responses):
         return "Signed in", "good"
-    if answers and answers[-1].outcome == "denied":
+    if responses and responses[-1].outcome == "denied":
         return "Denied by the user", "denied"
-    if answers and answers[-1].outcome == "bad" and _LOG_IN_PANEL not in answers[-1].steps:
-        return f"Stopped: {answers[-1].line}", "bad"
+    if responses and responses[-1].outcome == "bad" and _LOG_IN_PANEL not in responses[-1].steps:
+        return f"Stopped: {responses[-1].line}", "bad"
     coming = next((arrow for arrow in arrows if arrow.state == "waiting"), None)
     if coming is None:
         return "Left unfinished", "asked"
@@ -126,7 +126,7 @@ class _Drawing:
         elif exchange.lane == "api":
             self._api(exchange)
         else:
-            self._draw(exchange, _other_words(exchange), _plain_answer(exchange))
+            self._draw(exchange, _other_words(exchange), _plain_response(exchange))
 
     def _authorization(self, exchange: Exchange) -> None:
         if exchange.method == "POST":
@@ -142,15 +142,15 @@ class _Drawing:
         if exchange.status == reading.NO_RESPONSE:
             self.arrows.append(_no_response(exchange))
             return
-        answered = self._authorization_answer(exchange)
+        answered = self._authorization_response(exchange)
         if answered is None:
             self.arrows.append(_error_page(exchange))
         else:
-            self._answer(exchange, answered)
+            self._respond(exchange, answered)
         if story.granted_code(exchange) is not None or story.refusal(exchange) is not None:
             self._browser_goes_to_app(exchange)
 
-    def _authorization_answer(self, exchange: Exchange) -> Step | str | None:
+    def _authorization_response(self, exchange: Exchange) -> Step | str | None:
         if story.refusal(exchange) == "access_denied":
             return replace(step(8), words="Procore redirects back to your app: access denied")
         if story.refusal(exchange) is not None:
@@ -197,44 +197,44 @@ class _Drawing:
     def _token(self, exchange: Exchange) -> None:
         grant_type = reading.request_fields(exchange).get("grant_type")
         if grant_type == "refresh_token":
-            answer = "Procore returns new tokens; the old refresh token is spent"
+            response = "Procore returns new tokens; the old refresh token is spent"
             good = not reading.failed(exchange)
-            words = answer if good else "Procore refuses to refresh"
+            words = response if good else "Procore refuses to refresh"
             self._draw(exchange, _other_words(exchange), words)
             return
         self._infer(_CODE_EXTRACTED)
         self._ask(exchange, step(10))
         if reading.failed(exchange):
-            self._answer(exchange, replace(step(11), words="Procore refuses: no tokens"))
+            self._respond(exchange, replace(step(11), words="Procore refuses: no tokens"))
         elif story.issued_tokens(exchange):
-            self._answer(exchange, step(11))
+            self._respond(exchange, step(11))
         else:
             answered = _response(exchange, replace(step(11), words="Procore returns no token"))
-            self.arrows.append(replace(answered, outcome="bad", meaning=_NOT_AN_ANSWER))
+            self.arrows.append(replace(answered, outcome="bad", meaning=_NOT_THE_JSON))
 
     def _api(self, exchange: Exchange) -> None:
-        if self.reached >= _API_ANSWERS:  # the tutorial's call; this is another
-            self._draw(exchange, _other_words(exchange), _plain_answer(exchange))
+        if self.reached >= _API_RESPONDS:  # the tutorial's call; this is another
+            self._draw(exchange, _other_words(exchange), _plain_response(exchange))
             return
         self._infer(12)
-        answer = step(14)
+        response = step(14)
         if reading.failed(exchange):
-            answer = replace(answer, words=_plain_answer(exchange))
-            self._draw(exchange, step(13), answer)
+            response = replace(response, words=_plain_response(exchange))
+            self._draw(exchange, step(13), response)
             self.reached = _API_CALLED
             return
-        self._draw(exchange, step(13), answer)
+        self._draw(exchange, step(13), response)
         self._infer(15, 16)
 
     def _draw(self, exchange: Exchange, asked: Step | str, answered: Step | str) -> None:
         self._ask(exchange, asked)
-        self._answer(exchange, answered)
+        self._respond(exchange, answered)
 
     def _ask(self, exchange: Exchange, asked: Step | str) -> None:
         self.arrows.append(_request(exchange, asked))
         self._reach(asked)
 
-    def _answer(self, exchange: Exchange, answered: Step | str) -> None:
+    def _respond(self, exchange: Exchange, answered: Step | str) -> None:
         self.arrows.append(_response(exchange, answered))
         self._reach(answered)
 
@@ -394,7 +394,7 @@ def _other_words(exchange: Exchange) -> str:
     return "The browser asks for a page" if exchange.caller == "user" else "Your app asks"
 
 
-def _plain_answer(exchange: Exchange) -> str:
+def _plain_response(exchange: Exchange) -> str:
     if story.is_unserved(exchange):
         return "The emulator does not serve this call"
     who = "The API" if exchange.lane == "api" else "Procore"

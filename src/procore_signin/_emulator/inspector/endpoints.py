@@ -106,8 +106,7 @@ class Inspector:
 
         Args:
             after: The mark up to which the receiver knows the story: the page's, or the id of the
-                last event. An unknown one, as of an emulator that was restarted, is answered with
-                `cleared`.
+                last event. An unknown one, as of a restarted emulator, gets `cleared`.
             root: Path prefix under which the emulator is mounted, or nothing.
         """
         subscription = self._journal.subscribe()

@@ -129,7 +129,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "expires_in_seconds": "how many more seconds the access token is good for",
     "grant_type": "what is given in exchange for the tokens",
     "id": "the user's Procore id: never changes, so your app finds its user by it",
-    "iss": "which authorization server answered",
+    "iss": "which authorization server responded",
     "login": "the user's e-mail address at Procore; it can change",
     "name": "the user's name",
     "password": "goes from the browser to Procore only: your app never sees it",

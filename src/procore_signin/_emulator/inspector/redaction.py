@@ -30,7 +30,7 @@ _LONG: Final = 16
 wherever it occurs, and from which six of its characters may be shown."""
 
 _MOST_MET: Final = 500
-"""Long secrets of one exchange, each of which is looked for in all of it."""
+"""The most long secrets of one exchange; each is searched for in all of it."""
 
 _PAIR: Final = re.compile(r"(?<![^=&?#])([^=&?#]++)=([^&#]*+)")
 _PAIR_IN_FORM: Final = re.compile(r"(?<![^=&?#])([^=&?#]++)=([^&]*+)")
@@ -56,7 +56,7 @@ _CODE_ON_PAGE: Final = re.compile(r"(<code id=\"authorization_code\">)([^<]*)(</
 def shorten_secrets(exchange: Exchange) -> Exchange:
     """Return `exchange` as it may be shown: its secrets shortened or hidden, all else untouched.
 
-    Bodies come back as UTF-8; one that is no text is replaced by a line that says so.
+    Bodies come back as UTF-8; one that is not text is replaced by a line that says so.
     """
     shortener = _Shortener()
     shown = replace(

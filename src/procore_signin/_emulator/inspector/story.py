@@ -1,8 +1,8 @@
-"""Which exchange belongs to which sign-in.
+"""Assign each exchange to its sign-in.
 
-A sign-in begins with an authorization request. What follows is recognised by what it carries: the
-same authorization request (log-in and consent), the code that was granted, then the tokens that
-the code or a refresh token brought. Whatever carries none of these is told apart as `Others`.
+A sign-in begins with an authorization request. Later exchanges are recognised by their content: the
+same authorization request (log-in and consent), the code that was granted, then the tokens that the
+code or a refresh token brought. Exchanges without any of these go to `Others`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class SignIn(Chapter):
 
     Attributes:
         request: The authorization request's fields, sorted: the same for its whole log-in.
-        answered: The browser has been sent back to the app, or was shown why not.
+        answered: Whether the browser was sent back to the app, or shown an error.
         secrets: Codes and tokens that belong to it.
     """
 
@@ -159,8 +159,8 @@ def issued_tokens(exchange: Exchange) -> set[str]:
     """Return the tokens in this response."""
     if reading.path(exchange.target) != "/oauth/token":
         return set()
-    answer = reading.json_fields(exchange.response_body)
-    return {answer[name] for name in ("access_token", "refresh_token") if answer.get(name)}
+    members = reading.json_fields(exchange.response_body)
+    return {members[name] for name in ("access_token", "refresh_token") if members.get(name)}
 
 
 def _authorization_request(exchange: Exchange) -> tuple[tuple[str, str], ...] | None:

@@ -101,10 +101,10 @@ def _location(
         members["state"] = request.state
     if state.options.iss:
         members["iss"] = issuer
-    answer = urlencode(members, quote_via=quote_plus)
+    response = urlencode(members, quote_via=quote_plus)
     if state.options.fragment:
-        return f"{request.redirect_uri}#{answer}"
-    return f"{request.redirect_uri}{'&' if '?' in request.redirect_uri else '?'}{answer}"
+        return f"{request.redirect_uri}#{response}"
+    return f"{request.redirect_uri}{'&' if '?' in request.redirect_uri else '?'}{response}"
 
 
 def _check_early(state: State, parameters: Mapping[str, str]) -> OAuthError | None:

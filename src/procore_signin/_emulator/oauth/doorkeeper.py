@@ -1,7 +1,7 @@
 """The two generations of server software that Procore may run, side by side.
 
 Procore's error texts, where developers recorded them, are Doorkeeper's word for word, so the
-emulator speaks as Doorkeeper does. Which version Procore runs is not known: `Dialect(4)` is 4.2,
+emulator speaks as Doorkeeper does. It is unknown which version Procore runs: `Dialect(4)` is 4.2,
 whose forms Procore's documentation and OpenAPI show, `Dialect(5)` is 5.8. Whatever differs between
 the two is in this file and nowhere else.
 """
@@ -67,7 +67,7 @@ class Dialect:
         early: True for generation 4.
         token_type: As in a token response; RFC 6749 §5.1 makes its case meaningless.
         foreign_revocation_is_refused: Whether revoking without the right client is an error, or
-            answered `{}` like a success while nothing is revoked.
+            gets `{}` like a success while nothing is revoked.
         spent_access_token_saves_refresh_token: Whether revoking by refresh token does nothing when
             the access token beside it has expired.
     """

@@ -22,7 +22,7 @@ _NO_CODE_CURE: Final = (
 
 
 class LoginPages:
-    """Everything of the authorization server that a person sees."""
+    """The pages of the authorization server."""
 
     __slots__ = ("_pages", "_state")
 
@@ -31,7 +31,7 @@ class LoginPages:
         self._pages = pages
 
     def authorize(self, request: Request) -> Reply:
-        """Answer the authorization request (RFC 6749 §4.1.1).
+        """Respond to the authorization request (RFC 6749 §4.1.1).
 
         The request is checked before the person logs in, so that a mistake in it shows at once;
         Procore seems to ask for the log-in first.
@@ -47,7 +47,7 @@ class LoginPages:
         return self._consent(request, asked, person)
 
     def decide(self, request: Request) -> Reply:
-        """Answer the consent dialog."""
+        """Handle the form of the consent dialog."""
         form = self._form(request)
         if isinstance(form, Reply):
             return form
@@ -87,7 +87,7 @@ class LoginPages:
         person = self._state.directory.person_by_login(form.get("login", "").strip())
         if person is None or person.password != form.get("password"):
             return self._panel(request, continue_to, error="Invalid email or password.")
-        # A new value at every log-in: one that was planted before is worth nothing after.
+        # A new value at every log-in: a value that was planted before becomes useless.
         self._state.logins.close(request.cookie(COOKIE))
         cookie = self._state.logins.open(person.id)
         return redirect_reply(

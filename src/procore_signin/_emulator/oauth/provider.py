@@ -36,11 +36,11 @@ class Provider:
         self._paths = frozenset(path for _, path in self._routes)
 
     def reads_body(self, request: Request) -> bool:
-        """Say whether a request's body is looked at."""
+        """Return whether a request's body is read."""
         return request.method == "POST" and ("POST", request.path) in self._routes
 
     def answer(self, request: Request) -> Reply:
-        """Answer one request."""
+        """Return the response to one request."""
         method = "GET" if request.method == "HEAD" else request.method
         route = self._routes.get((method, request.path))
         if route is not None:
@@ -52,7 +52,7 @@ class Provider:
         return text_reply(404, "Not Found", note=f"there is no {request.method} {request.path}")
 
     def _is_known(self, path: str) -> bool:
-        """Say whether a path is answered under another method."""
+        """Return whether a path exists under another method."""
         return path in self._paths or path.startswith(f"{AUTHORIZE}/")
 
     def _token_info(self, request: Request) -> Reply:

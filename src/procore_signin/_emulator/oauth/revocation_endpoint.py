@@ -26,7 +26,7 @@ class RevocationEndpoint:
         self._state = state
 
     def answer(self, request: Request) -> Reply:
-        """Answer one revocation request: 200 and `{}` also for a token that does not exist."""
+        """Respond to a revocation request: 200 and `{}` also for a token that does not exist."""
         dialect = self._state.dialect
         try:
             parameters = request_parameters(request)

@@ -29,7 +29,7 @@ class TokenEndpoint:
         self._state = state
 
     def answer(self, request: Request) -> Reply:
-        """Answer one token request."""
+        """Respond to a token request."""
         dialect = self._state.dialect
         try:
             parameters = request_parameters(request)
@@ -50,7 +50,7 @@ class TokenEndpoint:
             return self._state.dialect.missing("grant_type")
         grant = _GRANTS.get(grant_type)
         if grant is None:
-            note = "grant_type is none that Procore offers"
+            note = "grant_type is not one that Procore offers"
             return self._state.dialect.error("unsupported_grant_type", note)
         return grant(self, parameters, client)
 

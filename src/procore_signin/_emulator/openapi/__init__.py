@@ -1,7 +1,7 @@
 """OpenAPI documents of the emulator: of the emulated Procore and of the control API.
 
-They are for people who write in other languages, for generators of clients, and for the test that
-sends what they allow and what they forbid. Another test compares their paths with what is answered.
+They are for developers in other languages, for generators of clients, and for the test that sends
+what they allow and what they forbid. Another test compares their paths with the served ones.
 """
 
 from __future__ import annotations

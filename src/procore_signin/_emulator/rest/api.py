@@ -1,4 +1,4 @@
-"""The resource server: `/rest/*`, and `/vapid/*`, of which nothing is served."""
+"""The resource server: `/rest/*`, and `/vapid/*`, which is not served."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Endpoint = Callable[["Api", _Call, "re.Match[str]"], Reply]
 
 
 class Api:
-    """Answers the part of Procore's REST API that a sign-in and a first look around need."""
+    """The part of Procore's REST API that a sign-in and first API requests need."""
 
     __slots__ = ("_limits", "_state")
 
@@ -48,7 +48,7 @@ class Api:
         )
 
     def answer(self, request: Request) -> Reply:
-        """Answer one call. Only the `Authorization` header may carry the token (RFC 6750 §2.1)."""
+        """Respond to a call. Only the `Authorization` header may have the token (RFC 6750 §2.1)."""
         now = self._state.clock()
         known = self._known(request, now)
         if isinstance(known, Reply):
@@ -71,7 +71,7 @@ class Api:
         if token is None or not token.accessible(now):
             return api_errors.invalid_token(token, now).with_headers(_NOT_STORED)
         person = self._state.acting(token)
-        if person is None:  # the person was removed: their token means nothing any more
+        if person is None:  # the person was removed, so their token is no longer valid
             return api_errors.invalid_token(None, now).with_headers(_NOT_STORED)
         return token, person
 

@@ -11,7 +11,7 @@ from procore_signin._emulator.world.clock import Clock
 HOUR: Final = 3600
 SPIKE: Final = 10
 REPORTED_LIMIT: Final = 3600
-"""What the headers say while no limit is set: no one is ever refused then."""
+"""The limit in the headers while none is set: then nothing is refused."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Verdict:
 
 
 class RateLimits:
-    """Counts API requests for each client. Procore does not say whom it counts for.
+    """Counts API requests for each client. Procore does not say what it counts by.
 
     Args:
         clock: UTC unix seconds.

@@ -13,10 +13,10 @@ _UPDATED_AT: Final = "2025-02-21T17:28:35Z"
 
 def me(person: Person, *, with_name: bool) -> dict[str, Any]:
     """Return `/me`: who the token acts for."""
-    answer: dict[str, Any] = {"id": person.id, "login": person.login}
+    members: dict[str, Any] = {"id": person.id, "login": person.login}
     if with_name and person.name is not None:
-        answer["name"] = person.name
-    return answer
+        members["name"] = person.name
+    return members
 
 
 def company(shown: Company, *, my_company: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What Procore serves, or may serve, and the emulator does not: it says so.
+"""Requests that Procore serves, or may serve, and the emulator does not: it says so.
 
 A 404 there would pass for Procore's response about a thing that does not exist, and a test that
 expects "not found" would pass without having tested anything.
@@ -17,7 +17,7 @@ _LONGEST_SHOWN: Final = 200
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-"""What Procore's API is called with; no endpoint anywhere answers to another."""
+"""The methods of Procore's API; no endpoint has others."""
 
 
 def may_be_procores(request: Request) -> bool:
@@ -45,7 +45,7 @@ def not_served(request: Request) -> Reply:
     }
     body = {
         "code": "NOT_IMPLEMENTED",
-        "message": f"The procore-signin emulator does not serve {route}. This is no response of "
+        "message": f"The procore-signin emulator does not serve {route}. This is not a response of "
         "Procore's, which may well serve it.",
         "fields": None,
         "reason": "Say what it answers in your test: send a fault that does to "

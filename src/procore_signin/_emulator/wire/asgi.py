@@ -35,10 +35,10 @@ _ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class EmulatorApp:
-    """The whole emulator as an ASGI application: to be served, or mounted under any path prefix.
+    """The whole emulator as an ASGI application, to serve or to mount under any path prefix.
 
     Args:
-        procore: What answers.
+        procore: The emulated Procore.
     """
 
     def __init__(self, procore: LocalProcore) -> None:
@@ -48,7 +48,7 @@ class EmulatorApp:
         self._inspector = Inspector(procore.journal, app_url=procore.app_url, version=VERSION)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request, or the server's start and stop."""
+        """Handle one HTTP request, or the server's start and stop."""
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
             return
@@ -92,7 +92,7 @@ class EmulatorApp:
     async def _exchange(
         self, request: Request, pairs: Headers, receive: Receive, send: Send
     ) -> None:
-        """Answer a request of the emulated Procore, with whatever fault is due."""
+        """Respond to a request to the emulated Procore, with the fault that is due, if any."""
         procore = self.procore
         started_at = procore.state.clock()
         refused: Reply | None = None
@@ -174,7 +174,7 @@ def _refuse_stranger(scope: Message, headers: dict[str, str]) -> Reply | None:
     if not is_this_machine(name):
         return text_reply(
             421,
-            "The emulator answers under localhost, names that end in .localhost, 127.0.0.1 and "
+            "The emulator accepts only localhost, names that end in .localhost, 127.0.0.1 and "
             "[::1] only, not this host.\n",
         )
     if scope["method"] in {"GET", "HEAD"} or "/_emulator" not in scope["path"]:

@@ -10,10 +10,10 @@ from typing import Any, Final
 from procore_signin._emulator.wire.messages import Reply, text_reply
 
 MAX_BODY: Final = 1_048_576
-"""Bytes of a request's body; more is answered with 413."""
+"""The longest body of a request, in bytes; the response to a longer one is 413."""
 
 BODY_DEADLINE: Final = 10.0
-"""Seconds from a request's head to the end of its body; later is answered with 408."""
+"""Seconds from a request's head to the end of its body; the response to a later one is 408."""
 
 _ORDINARY: Final = 65_536
 _MOST_HELD: Final = 64 * MAX_BODY
@@ -23,7 +23,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class ClientLeft(Exception):
-    """The client broke off its request: there is no one to answer."""
+    """The client broke off its request: there is no connection to respond on."""
 
 
 class BodyRefused(Exception):

@@ -19,11 +19,11 @@ from procore_signin._emulator.wire.exchange import STATUS_LINES, Incoming, Outgo
 from procore_signin._emulator.wire.responses import ConnectionDropped
 
 MAX_HEAD: Final = 65_536
-"""Bytes of a request line and its headers; more is answered with 431."""
+"""The longest request line with headers, in bytes; the response to a longer one is 431."""
 
 HEAD_DEADLINE: Final = 10.0
-"""Seconds from a head's first byte to its last; later is answered with 408. Bodies have the same:
-see `body.py`."""
+"""Seconds from a head's first byte to its last; the response to a later one is 408. Bodies have the
+same: see `body.py`."""
 
 _MAX_RAW: Final = MAX_HEAD + 8 * MAX_BODY
 """Bytes on the wire of a whole request: a body in chunks of one byte is six times as long."""
@@ -78,10 +78,10 @@ class Host(Protocol):
 class Connection(asyncio.Protocol):
     """Reads requests one after the other and runs the application for each.
 
-    The application begins when a head is complete, so that it can refuse a request before its
-    body. It is not cancelled when the client goes away: a real server would finish the work too,
-    and that is exactly what a client that gave up has to reckon with. The socket is closed all the
-    same: work that no one waits for holds no descriptor.
+    The application begins when a head is complete, so that it can refuse a request before its body.
+    It is not cancelled when the client goes away: a real server would finish the work too, and that
+    is exactly what a client that gave up has to reckon with. The socket is closed all the same:
+    abandoned work holds no descriptor.
 
     Args:
         app: The ASGI application.
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         self._host.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Tell a running application that no one listens any more."""
+        """Tell a running application that the client has gone."""
         self._host.connections.discard(self)
         self._host.waiting.pop(self, None)
         self._left = True
@@ -155,9 +155,9 @@ class Connection(asyncio.Protocol):
             self._refuse(413)
 
     def eof_received(self) -> bool:
-        """Give answers under way a moment, then close this end too.
+        """Give responses under way a moment, then close this end too.
 
-        The client left, or closed its half and still reads: no one can tell which.
+        The client left, or closed its half and still reads: the two look the same.
         """
         self._left = True
         self.arrived.set()
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._incoming.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, or let the request wait for those before it."""
+        """Start the application, or let the request wait for those before it."""
         self._in_head = False
         self._keep_deadline(None)
         incoming = self._incoming
@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
         self._requests.append(incoming)
         if self._task is None and self._refusal is None:
             self.has_work()
-            self._task = self._loop.create_task(self._answer_requests())
+            self._task = self._loop.create_task(self._serve_requests())
             self._task.add_done_callback(self._ended)
 
     def on_body(self, body: bytes) -> None:
@@ -236,7 +236,7 @@ class Connection(asyncio.Protocol):
     # What the server calls.
 
     def refuse_newcomer(self) -> None:
-        """Answer that there are too many, and close."""
+        """Respond that there are too many, and close."""
         self._refuse(503)
 
     def stop(self) -> asyncio.Task[None] | None:
@@ -264,7 +264,7 @@ class Connection(asyncio.Protocol):
         self._host.waiting.pop(self, None)
         self.transport.abort()
 
-    async def _answer_requests(self) -> None:
+    async def _serve_requests(self) -> None:
         while self._requests:
             incoming = self._requests.popleft()
             outgoing = self._outgoing = Outgoing(self, incoming)
@@ -336,7 +336,7 @@ class Connection(asyncio.Protocol):
             self._keep_deadline(self._host.head_deadline)
 
     def _refuse(self, status: int) -> None:
-        """Read no further, and answer so after the responses that are due before."""
+        """Read no further, and send the refusal after the responses that are due before."""
         if self._refusal is not None:
             return
         self._refusal = status
@@ -346,7 +346,7 @@ class Connection(asyncio.Protocol):
             self._say_refusal()
 
     def _say_refusal(self) -> None:
-        """Answer without the application, and close."""
+        """Send the refusal without the application, and close."""
         if self.transport.is_closing():
             return
         status = self._refusal or HTTPStatus.INTERNAL_SERVER_ERROR

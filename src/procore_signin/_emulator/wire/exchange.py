@@ -190,7 +190,7 @@ class Outgoing:
         if _CLOSE in headers:
             self._incoming.keep_alive = False
         elif not self._incoming.keep_alive or not self._incoming.complete:
-            # What is answered before its body was read is the last one too.
+            # A response sent before the body was read is also the last one.
             self._incoming.keep_alive = False
             lines.append(b"%b: %b\r\n" % _CLOSE)
         lines.append(b"\r\n")

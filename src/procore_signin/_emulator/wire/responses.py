@@ -19,7 +19,7 @@ class ConnectionDropped(Exception):
     """Tells the emulator's server to close the connection without finishing the response.
 
     Under another ASGI server it is an ordinary failure: that server closes the connection too, or
-    answers 500 when nothing was sent yet.
+    responds with 500 if nothing was sent yet.
 
     Attributes:
         reset: Close with a TCP reset instead of an orderly end.

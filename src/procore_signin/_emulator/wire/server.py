@@ -103,9 +103,10 @@ class Server:
 
     Attributes:
         url: The emulator's origin, with the real port.
-        app: What answers: the emulator, or until it runs any ASGI application that mounts it.
+        app: The application: the emulator, or, set before it runs, any ASGI application that mounts
+            it.
         most: How many connections may be open. Beyond them the one that has waited longest for its
-            client is closed; where all of them are being answered, the newcomer is told so.
+            client is closed; if all of them have requests under way, the newcomer is refused.
         head_deadline: See `connection.HEAD_DEADLINE`.
 
     Raises:
@@ -143,7 +144,7 @@ class Server:
 
         Args:
             stop: Set by the caller to end it.
-            ready: Called once requests are answered.
+            ready: Called once the server accepts requests.
         """
         self._loop = asyncio.get_running_loop()
         try:
@@ -243,7 +244,9 @@ class Server:
         self._stay_away()
         if self._listening:
             self._close_listener()
-            self._listener = _bound(*self._address)  # so that no one else takes the port meanwhile
+            self._listener = _bound(
+                *self._address
+            )  # so that no other program takes the port meanwhile
         for connection in tuple(self.connections):
             connection.kill()
 

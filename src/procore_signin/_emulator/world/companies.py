@@ -1,4 +1,4 @@
-"""The companies and projects that the emulator's API answers with."""
+"""The companies and projects in the emulator's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Company:
         id: Up to 63 bits: in newer zones ids exceed 32 bits.
         name: As shown.
         zone: Where its data lives, such as `us01`.
-        connected: False when the application is not installed in it: its resources answer 403.
+        connected: False when the application is not installed in it: its resources return 403.
         is_active: As in the list of companies.
         members: Ids of the people in its directory, or None for everyone.
     """

@@ -18,8 +18,8 @@ class Token:
     """One row of Procore's token table: an access token and the refresh token beside it.
 
     Attributes:
-        client_id: Whom it was issued to.
-        person_id: For whom it acts, or None: for the client itself (client credentials).
+        client_id: The client that it was issued to.
+        person_id: The person it acts for, or None for the client itself (client credentials).
         created_at: UTC unix seconds.
         expires_in: Seconds from then, of the access token. A refresh token has no fixed end.
         revoked: Both halves are dead.
@@ -83,7 +83,7 @@ class Grants:
         clock: UTC unix seconds.
         mint: Makes codes and tokens.
         rotation: When a used refresh token dies.
-        reuse: Give who signs in again the token that is still good.
+        reuse: On a new sign-in, return the token that is still valid.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Which browsers are logged in to the emulator, and as whom."""
+"""The browsers that are logged in to the emulator, and their persons."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class Mint:
     def access_token(self, client_id: str) -> str:
         """Return an access token in Procore's form: a JWT header, a payload that begins with `aid`.
 
-        The payload says that it is not Procore's, and the signature is random bytes: no one may
-        mistake it for a real one, and no client can verify it, which is why it stays opaque.
+        The payload says that it is not Procore's, and the signature is random bytes: it cannot be
+        mistaken for a real one, and no client can verify it, so it stays opaque.
         """
         payload = json.dumps(
             {"aid": client_id, "iss": "local-emulator", "jti": self._random_bytes(16).hex()},

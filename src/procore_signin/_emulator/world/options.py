@@ -1,4 +1,4 @@
-"""What can be chosen about an emulator before it starts."""
+"""The options of an emulator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ACCESS_TOKEN_LIFETIME: Final = 5400
 
 @dataclass(frozen=True, slots=True)
 class EmulatorOptions:
-    """How this emulator behaves where Procore's documentation leaves a question open.
+    """The emulator's behaviour where Procore's documentation leaves a question open.
 
-    The defaults are what the evidence about Procore supports best. What is inferred is a switch.
+    The defaults follow the best evidence about Procore. Inferred behaviour is an option.
 
     Attributes:
-        client_id: Of the client that is registered at the start.
-        client_secret: Of the same client.
+        client_id: The id of the client that is registered at the start.
+        client_secret: Its secret.
         redirect_uris: Its registered redirect URIs, on this machine (security row E1).
         client_name: Its name on the consent dialog.
         pkce: `ignore`: parameters of RFC 7636 have no effect (Procore documents none);
@@ -41,7 +41,8 @@ class EmulatorOptions:
             band; 5: RFC 6749's statuses, `scope`/`expires_in`, `/oauth/authorize/native?code=…`.
             4 is the default because Procore's documentation and OpenAPI show its forms.
         iss: Send `iss` (RFC 9207) with the authorization response. Procore does not.
-        fragment: Answer in the fragment, not the query, as steps 8 and 9 of the tutorial say.
+        fragment: Send the response in the fragment, not the query, as steps 8 and 9 of the tutorial
+            say.
         code_reuse_revokes: A code sent twice revokes the tokens it brought (RFC 6749 §4.1.2).
         failed_refresh_burns: A refusal for any other reason also spends the refresh token, as
             Procore's FAQ says ("successful or not"). Applies to `immediate` rotation.
@@ -53,8 +54,8 @@ class EmulatorOptions:
             shows calls without it: `/me`, `/companies`, and the projects of a company that the
             query names; `always`: the projects need it too, as the page on regions says of every
             call. A service account needs it at `/me` and `/companies` in either case.
-        reuse_access_token: Who signs in again is given the token that is still good, as Doorkeeper
-            does when its option of that name is set.
+        reuse_access_token: A new sign-in returns the token that is still valid, as Doorkeeper does
+            with its option of that name.
         link_keeps_query: Keep the other query parameters in the URLs of `Link`. Procore's
             documentation shows them lost.
         seed: Makes every code, token and id repeat from run to run, or None for real randomness.

@@ -17,7 +17,7 @@ class Person:
         id: Unique across companies, up to 63 bits.
         login: The e-mail address they log in with; it can change, `id` cannot.
         name: Full name, or None: `/me` then has no `name`.
-        password: What the log-in panel asks for.
+        password: The password for the log-in panel.
         job_title: Shown by `/companies/{id}/me`, or None.
     """
 

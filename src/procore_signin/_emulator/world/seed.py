@@ -1,4 +1,4 @@
-"""What is there when the emulator starts: the tutorial's person and the sandbox's seed data."""
+"""The data at the start of the emulator: the tutorial's person and the sandbox's seed data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROJECTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Who and what exists before anything happened, and again after a reset.
+    """The people and data at the start, and after a reset.
 
     Attributes:
         people: No one may have the id or login of another.

@@ -1,14 +1,13 @@
-"""A request's raw bytes, as the two gateways of Python servers hand them on: ASGI and WSGI.
+"""A request's raw bytes, from ASGI and from WSGI.
 
-Both come out alike, so that all frameworks give the same verdict on the same bytes (rows C2, K3).
-A header that came several times is one value with commas (RFC 9110 §5.3), as every WSGI server
-makes it; only cookies stay apart where the server keeps them apart.
+Both give the same result, so that all frameworks judge the same bytes alike (rows C2, K3). A
+repeated header becomes one value with commas (RFC 9110 §5.3), as every WSGI server does; only
+cookies stay separate if the server keeps them so.
 
-A WSGI server (PEP 3333) cannot show three things. The path comes decoded: `%63allback` is
-`callback`. Several `Cookie` lines come as one, joined by a comma: a cookie of ours next to that
-comma cannot be told from a forged one, and is not read. And of the query there is a copy that
-Python's `urlsplit` has cleaned of tabs; where the server also hands on the request's target as it
-came (`RAW_URI`: gunicorn, Werkzeug), the query is taken from there.
+WSGI (PEP 3333) hides three things. The path is decoded: `%63allback` becomes `callback`. Several
+`Cookie` lines are joined by a comma: a cookie of ours next to that comma cannot be told from a
+forged one, and is ignored. And Python's `urlsplit` removes tabs from the query; if the server also
+passes on the raw target (`RAW_URI`: gunicorn, Werkzeug), the query is taken from there.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ def of_scope(
     """Return the request of an ASGI HTTP or WebSocket scope.
 
     Args:
-        scope: As the server made it.
-        path: Where it is, seen from outside: a mount or a proxy may have changed the scope's own.
-        read_body: Reads the body, when someone wants it.
-        trusted: Our own proxies, whose word is taken for who the client is (row O4).
+        scope: The server's scope.
+        path: The path that the browser requested: a mount or a proxy may have changed the scope's.
+        read_body: Reads the body on demand.
+        trusted: Our own proxies, which are trusted to name the client (row O4).
     """
     client = scope.get("client")
     return _request(
@@ -83,7 +82,7 @@ def of_environ(
 
 
 def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
-    """Return the client's connection, where the WSGI server tells: gunicorn and Werkzeug do."""
+    """Return the client's connection, if the WSGI server provides it: gunicorn and Werkzeug do."""
     found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return found if hasattr(found, "shutdown") else None
 
@@ -107,13 +106,13 @@ def _request(
         headers=headers,
         cookies=cookies,
         client_address=trusted.client_address(peer, forwarded) if trusted else peer,
-        request_id=f"{random.getrandbits(48):012x}",  # it names, and guards nothing
+        request_id=f"{random.getrandbits(48):012x}",  # a name, not a secret
         read_body=read_body,
     )
 
 
 def folded(sent: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
-    """Return the headers, one that came several times as one value with commas, and the cookies."""
+    """Return the headers, repeated ones joined by commas, and the cookies."""
     headers: dict[bytes, bytes] = {}
     cookies: list[bytes] = []
     again: dict[bytes, list[bytes]] = {}
@@ -124,7 +123,7 @@ def folded(sent: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:
             again.setdefault(name, []).append(value)
         else:
             headers[name] = value
-    for name, values in again.items():  # at once: thousands of one name are no more work than bytes
+    for name, values in again.items():  # once for each name: linear time
         headers[name] = b",".join((headers[name], *values))
     return headers, tuple(cookies)
 
@@ -134,5 +133,5 @@ def _query(target: str) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    # PEP 3333: each character stands for one byte. What does not was made by a test or a proxy.
+    # PEP 3333: each character stands for one byte. Only a test or a proxy makes others.
     return text.encode("latin-1", "replace")

@@ -1,9 +1,9 @@
-"""The body of a request: read by the endpoint that needs it, and not for long (row O8).
+"""The body of a request: read by the endpoint that needs it, with a deadline (row O8).
 
-A mapping hands a request on as soon as its headers are there. Host, path, method, origin and
-length are judged first, and the endpoint asks for the body when it knows whose session it is. So a
-stranger who sends half of a form makes no one wait. Who may send one has a deadline for the whole
-of it, and one client can have a few of them under way.
+A mapping passes a request on as soon as its headers are there. Host, path, method, origin and
+length are checked first, and the endpoint reads the body after it has found the session. So a
+client without a session cannot block anything with half a form. A client that may send a form has a
+deadline for it, and can have only a few under way.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
 from procore_signin._web.problems import Problem
 
 BODY_SECONDS: Final = 10.0
-"""How long a whole body may take. Ours fit into one packet."""
+"""Seconds for a whole body. Our forms fit into one packet."""
 
 BODIES_AT_ONCE: Final = 8
-"""How many bodies of one client may be under way, in each process."""
+"""The most bodies of one client under way, in each process."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class BodyRefused(Exception):
-    """The body was not taken.
+    """The body was refused.
 
     Args:
-        problem: What the client is told.
+        problem: The problem to show to the client.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -45,10 +45,10 @@ class BodyRefused(Exception):
 
 
 def body_of(request: BrowserRequest) -> Flow[bytes]:
-    """Return the body of `request`, read now.
+    """Read and return the body of `request`.
 
     Raises:
-        BodyRefused: It is too long, too slow, or broke off. The router answers it.
+        BodyRefused: It is too long, too slow, or broke off. The router handles this.
     """
     body: bytes = yield from call(request.read_body, request)
     return body
@@ -58,8 +58,9 @@ class Bodies:
     """Reads bodies for one site.
 
     Args:
-        seconds: How long a whole body may take.
-        at_once: How many of one client, whose IPv6 addresses count as one, may be under way.
+        seconds: Seconds for a whole body.
+        at_once: The most bodies of one client under way. The IPv6 addresses of one client count as
+            one.
     """
 
     def __init__(self, *, seconds: float = BODY_SECONDS, at_once: int = BODIES_AT_ONCE) -> None:
@@ -69,12 +70,12 @@ class Bodies:
         look_after(self)
 
     def after_fork(self) -> None:
-        """Begin anew in a child: what is under way is the parent's."""
+        """Start again from zero in a child: the bodies under way are the parent's."""
         self._under_way: dict[str, int] = {}
         self._lock = threading.Lock()
 
     async def receive(self, receive: Receive, request: BrowserRequest) -> bytes:
-        """Return the body that an ASGI server hands on in parts.
+        """Return the body from an ASGI server.
 
         Raises:
             BodyRefused: It is too long, too slow, or broke off, or too many are under way.
@@ -92,13 +93,13 @@ class Bodies:
         request: BrowserRequest,
         connection: socket.socket | None,
     ) -> bytes:
-        """Return the body that a WSGI server lets us read, which blocks until it is there.
+        """Return the body from a WSGI server; blocks until it is complete.
 
         Args:
-            read: Returns all of it, or at most one byte more than is allowed.
-            request: Which brings it.
-            connection: Of the client, where the server tells. Where it does not, the server's own
-                time limit holds.
+            read: Returns the body, at most one byte more than is allowed.
+            request: The request.
+            connection: The client's connection, if the server provides it. Otherwise the server's
+                own time limit applies.
 
         Raises:
             BodyRefused: As in `receive`.
@@ -106,7 +107,7 @@ class Bodies:
         with self._one_more(request), self._hurried(connection) as is_late:
             try:
                 body = read()
-            except OSError:  # what the servers raise when the client goes away, or is sent away
+            except OSError:  # the servers' errors for a client that went away or was cut off
                 body = None
         if is_late():
             raise BodyRefused(problems.BODY_TOO_SLOW)
@@ -136,7 +137,7 @@ class Bodies:
 
     @contextmanager
     def _hurried(self, connection: socket.socket | None) -> Iterator[Callable[[], bool]]:
-        """End a read that blocks for too long, by telling the system that nothing more comes."""
+        """End a read that blocks for too long, by shutting down the socket's reading side."""
         late = threading.Event()
         if connection is None:
             yield late.is_set
@@ -144,7 +145,7 @@ class Bodies:
 
         def end() -> None:
             late.set()
-            with contextlib.suppress(OSError):  # it is closed already
+            with contextlib.suppress(OSError):  # it is already closed
                 connection.shutdown(socket.SHUT_RD)
 
         timer = threading.Timer(self._seconds, end)
@@ -171,4 +172,4 @@ async def _received(receive: Receive) -> bytes:
 
 def _promised(request: BrowserRequest) -> int:
     length = request.headers.get(b"content-length", b"")
-    return int(length) if length.isdigit() else 0  # the router has looked how long it is
+    return int(length) if length.isdigit() else 0  # the router has checked its length

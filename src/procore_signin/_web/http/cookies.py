@@ -1,4 +1,4 @@
-"""Our cookies: read from the raw header, written with every attribute said (rows K1 to K4)."""
+"""Our cookies: read from the raw header, written with all attributes (rows K1 to K4)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 PREFIX: Final = "procore_signin"
 
-# RFC 6265 §4.1.1 cookie-octet, without the quotes that let one framework hide what another sees.
+# RFC 6265 §4.1.1 cookie-octet, without quotes, which frameworks parse differently.
 _VALUE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{1,4000}", re.ASCII)
 
 
@@ -24,8 +24,8 @@ def cookie_name(name: str, *, secure: bool) -> str:
 def read_cookies(headers: Iterable[bytes], *, secure: bool) -> dict[str, str]:
     """Return our cookies by short name, from the raw values of the `Cookie` headers.
 
-    A cookie that came twice is left out: someone planted one of the two, and no one can say
-    which (row K3). One with characters that we never write is left out too.
+    A cookie that came twice is left out: one of the two was planted, and it is unknown which (row
+    K3). A cookie with characters that we never write is left out too.
     """
     start = cookie_name("", secure=secure)
     found: dict[str, str | None] = {}
@@ -44,7 +44,7 @@ def read_cookies(headers: Iterable[bytes], *, secure: bool) -> dict[str, str]:
 def set_cookie(name: str, value: str, *, max_age: int, secure: bool) -> str:
     """Return the `Set-Cookie` value that keeps `value` for `max_age` seconds.
 
-    SameSite is Lax: with Strict, the browser would hold the cookie back on the way home from
+    SameSite is Lax: with Strict, the browser would not send the cookie when it comes back from
     Procore (row K1).
     """
     text = f"{cookie_name(name, secure=secure)}={value}; Path=/; Max-Age={max_age}; HttpOnly"

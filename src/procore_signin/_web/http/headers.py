@@ -1,4 +1,4 @@
-"""The headers that every response carries, errors included (rows C7, K6, K7)."""
+"""The headers of every response, including errors (rows C7, K6, K7)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from procore_signin._flow.context import Context
 
 NO_REFERRER: Final = ("referrer-policy", "no-referrer")
-"""For answers at an address that is no one else's business. Pages with a form cannot have it: their
-browser would send the form with `Origin: null`, which is no one's."""
+"""For responses at a URL that no other site may learn. Pages with a form cannot have it: the
+browser would send the form with `Origin: null`."""
 
 SAME_ORIGIN: Final = ("referrer-policy", "same-origin")
-"""Nothing for other sites, and forms of ours say where they come from (decision 26)."""
+"""Other sites get no referrer, and our own forms send their origin (decision 26)."""
 
 
 def security_headers(context: Context) -> tuple[tuple[str, str], ...]:

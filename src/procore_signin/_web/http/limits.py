@@ -1,4 +1,4 @@
-"""How often one address may begin a sign-in: a bucket that refills, in bounded memory (A11)."""
+"""A rate limit for each address: a bucket that refills, in bounded memory (A11)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 ADDRESSES: Final = 4096
-"""How many addresses are remembered. The one unseen for longest is forgotten first."""
+"""The most addresses remembered. The least recently seen is forgotten first."""
 
-_SUBSCRIBER_BITS: Final = 64  # RFC 6177: no one gets less, and every subscriber has all of it
+_SUBSCRIBER_BITS: Final = 64  # RFC 6177: a subscriber has at least this much
 _NAT64: Final = 0x64FF9B << 96  # RFC 6052 §2.1: 64:ff9b::/96, an IPv4 address in the last 32 bits
 _IPV4_BITS: Final = 32
 
@@ -18,9 +18,9 @@ _IPV4_BITS: Final = 32
 def network_of(address: str) -> str:
     """Return what `address` counts as: an IPv4 address itself, an IPv6 one its /64.
 
-    One subscriber has a whole /64, so that the addresses in it are as good as one. An IPv4 address
-    that is written as IPv6 (RFC 4291 §2.5.5.2, RFC 6052) counts as IPv4. What is no address, such
-    as the name of a socket, counts as itself.
+    One subscriber has a whole /64, so its addresses count as one. An IPv4 address that is written
+    as IPv6 (RFC 4291 §2.5.5.2, RFC 6052) counts as IPv4. Other text, such as the name of a socket,
+    counts as itself.
     """
     if ":" not in address:
         return address
@@ -37,15 +37,15 @@ def network_of(address: str) -> str:
 
 
 class RateLimit:
-    """Admits `per_minute` calls a minute for each address, with that many at once at most.
+    """Admits `per_minute` requests a minute for each address, and at most that many at once.
 
-    Addresses count as `network_of` says.
+    Addresses are grouped by `network_of`.
 
-    It counts in this process alone: it keeps one address from filling logs and ledger, and is no
-    replacement for what a proxy in front can do.
+    It counts only in this process: it keeps one address from filling logs and ledger, and does not
+    replace the limits of a proxy in front.
 
     Args:
-        per_minute: Calls; 0 admits everything.
+        per_minute: Requests; 0 admits everything.
         clock: Returns seconds; only differences matter.
     """
 
@@ -55,7 +55,7 @@ class RateLimit:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def admits(self, address: str) -> bool:
-        """Count a call from `address` and say whether it is within the limit."""
+        """Count a request from `address` and return whether it is within the limit."""
         if self._per_minute == 0:
             return True
         address = network_of(address)

@@ -1,7 +1,7 @@
-"""A browser's request and our response, in no framework's terms.
+"""A browser's request and our response, independent of any framework.
 
-Frameworks disagree on what a duplicated parameter or cookie means. The endpoints therefore read
-the bytes that came, and every framework gives the same verdict on them (rows C2, K3).
+Frameworks disagree on what a duplicated parameter or cookie means. So the endpoints read the raw
+bytes, and the result is the same in every framework (rows C2, K3).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, Final, TypeAlias
 
 LONGEST_USER_AGENT: Final = 255
 LONGEST_BODY: Final = 16 * 1024
-"""Bytes of a form. Ours hold one number; a request that says it brings more is refused unread."""
+"""The longest form, in bytes. Ours hold one number; a request that announces more is refused
+unread."""
 
 
 def no_body(_request: BrowserRequest) -> bytes:
@@ -22,20 +23,20 @@ def no_body(_request: BrowserRequest) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class BrowserRequest:
-    """What came from the browser.
+    """A request from a browser.
 
     Attributes:
         method: Such as `GET`, in capitals.
-        path: Without the query, as the framework routed it.
+        path: The path without the query, as the framework routed it.
         query: The raw bytes after the question mark.
-        headers: Raw values by raw name, in lower case. One that came several times is one value
-            with commas (RFC 9110 §5.3). Cookies are not among them.
-        cookies: The raw values of the `Cookie` headers, as many as the server keeps apart.
-        client_address: The address of the peer, or the one that our own proxies name
-            asked by; never what anyone else claims in a header (row O4).
-        request_id: Names this request in the log and on a problem page.
-        read_body: Reads the body, plain or `async`. An endpoint that needs it asks for it with
-            `web.bodies.body_of`, once it knows who asks: until then no one waits for a client.
+        headers: Raw values by raw name, in lower case. Repeated headers are joined by commas (RFC
+            9110 §5.3). Cookies are not included.
+        cookies: The raw values of the `Cookie` headers, as separate as the server keeps them.
+        client_address: The address of the peer, or of the client that our own proxies name; never
+            what others claim in a header (row O4).
+        request_id: The id of this request in the log and on a problem page.
+        read_body: Reads the body, sync or async. An endpoint that needs it calls `bodies.body_of`,
+            after it has found the session: until then nothing waits for the client.
     """
 
     method: str
@@ -54,30 +55,30 @@ class BrowserRequest:
 
     @property
     def is_read(self) -> bool:
-        """Whether the method only asks to see something."""
+        """Whether the method only reads (GET or HEAD)."""
         return self.method in {"GET", "HEAD"}
 
     @property
     def has_body(self) -> bool:
-        """Whether something comes after the headers (RFC 9112 §6)."""
+        """Whether a body follows the headers (RFC 9112 §6)."""
         length = self.headers.get(b"content-length", b"0")
         return length != b"0" or b"transfer-encoding" in self.headers
 
     @property
     def has_too_long_body(self) -> bool:
-        """Whether the body says that it is longer than any form of ours."""
+        """Whether the announced length exceeds that of any form of ours."""
         length = self.headers.get(b"content-length", b"0").lstrip(b"0")
         return len(length) > _MOST_DIGITS or (length.isdigit() and int(length) > LONGEST_BODY)
 
     @property
     def wants_json(self) -> bool:
-        """Whether the caller is a program: it asks for JSON and not for a page."""
+        """Whether the client is a program: it accepts JSON and not HTML."""
         accept = self.header(b"accept") or ""
         return "application/json" in accept and "text/html" not in accept
 
     @property
     def user_agent(self) -> str | None:
-        """What the browser calls itself, in printable characters, at most 255."""
+        """The `User-Agent`, printable characters only, at most 255."""
         raw = self.header(b"user-agent")
         if raw is None:
             return None
@@ -94,8 +95,8 @@ class Page:
     """A page for the host to render.
 
     Attributes:
-        name: Which page, such as `signin`.
-        values: What it shows.
+        name: The page's name, such as `signin`.
+        values: The page's values.
     """
 
     name: str
@@ -103,13 +104,13 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: a page to render, or a body that is ready.
+class BrowserResponse:
+    """A response to a browser: a page to render, or a finished body.
 
     Attributes:
         status: The HTTP status code.
         page: The page to render as the body, or None.
-        body: The body when there is no page.
+        body: The body, if there is no page.
         content_type: The media type of `body`.
         headers: More headers; names in lower case.
         cookies: Values of `Set-Cookie` headers.
@@ -122,15 +123,19 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     cookies: tuple[str, ...] = field(default=(), repr=False)
 
-    def with_cookies(self, *cookies: str) -> Answer:
-        """Return this response with `cookies` set as well."""
+    def with_cookies(self, *cookies: str) -> BrowserResponse:
+        """Return this response with `cookies` added."""
         together = (*self.cookies, *cookies)
-        return Answer(self.status, self.page, self.body, self.content_type, self.headers, together)
+        return BrowserResponse(
+            self.status, self.page, self.body, self.content_type, self.headers, together
+        )
 
-    def with_headers(self, *headers: tuple[str, str]) -> Answer:
+    def with_headers(self, *headers: tuple[str, str]) -> BrowserResponse:
         """Return this response with more headers."""
         together = (*self.headers, *headers)
-        return Answer(self.status, self.page, self.body, self.content_type, together, self.cookies)
+        return BrowserResponse(
+            self.status, self.page, self.body, self.content_type, together, self.cookies
+        )
 
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
@@ -141,17 +146,17 @@ def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     return tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
 
 
-def see_other(location: str) -> Answer:
-    """Return the response that makes a browser GET `location`, whatever it did before."""
-    return Answer(status=303, headers=(("location", location),))
+def see_other(location: str) -> BrowserResponse:
+    """Return a redirect (303) that makes a browser GET `location`."""
+    return BrowserResponse(status=303, headers=(("location", location),))
 
 
 Render = Callable[[Page], str]
-"""Turns a page into HTML: the host application's look."""
+"""Turns a page into HTML, in the application's own design."""
 
 
-def rendered(answer: Answer, render: Render) -> tuple[bytes, str]:
-    """Return the body of `answer` and its media type."""
-    if answer.page is None:
-        return answer.body, answer.content_type
-    return render(answer.page).encode(), "text/html; charset=utf-8"
+def rendered(response: BrowserResponse, render: Render) -> tuple[bytes, str]:
+    """Return the body of `response` and its media type."""
+    if response.page is None:
+        return response.body, response.content_type
+    return render(response.page).encode(), "text/html; charset=utf-8"

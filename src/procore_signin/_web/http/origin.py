@@ -1,6 +1,6 @@
-"""Who made this request: a person on our pages, or another site through their browser?
+"""Tell requests of our own pages from those that another site made a browser send.
 
-What each browser sends, and what we answer, is one table: docs/explanation/browsers.md (row K10).
+docs/explanation/browsers.md has a table of what each browser sends and our response (row K10).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _AHEAD: Final = (b"prefetch", b"prerender", b"preview")
 
 
 def origin_of(address: str) -> str:
-    """Return the origin of an address as browsers write it (RFC 6454 §6.2): no default port."""
+    """Return the origin of a URL as browsers write it (RFC 6454 §6.2): no default port."""
     parts = urlsplit(address)
     return f"{parts.scheme}://{_hosts(address)[0]}"
 
@@ -41,20 +41,20 @@ def _hosts(address: str) -> tuple[str, ...]:
 
 
 def is_navigation(request: BrowserRequest) -> bool:
-    """Whether the request fills a browser's window, as far as the browser says (row C8).
+    """Return whether the request fills a browser's window, as far as the browser says (row C8).
 
     An image, a frame or a prefetch must neither consume an attempt nor begin one. A browser that
-    sends no `Sec-Fetch-Dest` is taken at its word: state and cookie still have to match.
+    sends no `Sec-Fetch-Dest` is trusted: state and cookie still have to match.
     """
     return _fills_a_window(request) and not is_prefetch(request)
 
 
 def _fills_a_window(request: BrowserRequest) -> bool:
-    """Whether a window shows the response, or a service worker of ours that passes it on to one.
+    """Return whether a window shows the response, or a service worker of ours passes it on to one.
 
-    What a worker asks for has no destination any more. If it passes the browser's own request on,
-    the mode is still `navigate`, which no page can ask for. If it makes another one of it, as with
-    more headers, that one is like any of a script of ours: from the same origin.
+    A worker's requests have no destination. If it passes the browser's own request on, the mode is
+    still `navigate`, which no page can set. If it makes a new request, for example to add headers,
+    that one looks like any request of our scripts: from the same origin.
     """
     destination = request.header(b"sec-fetch-dest")
     if destination != "empty":
@@ -66,7 +66,7 @@ def _fills_a_window(request: BrowserRequest) -> bool:
 
 
 def is_prefetch(request: BrowserRequest) -> bool:
-    """Whether the browser fetches ahead of the person's wish (row C8).
+    """Return whether the browser prefetches the page (row C8).
 
     It says so in `Sec-Purpose` (Fetch, HTML): `prefetch`, with `;prerender` where it also draws the
     page unseen. Before that, Chromium and Safari said `Purpose: prefetch`, Safari's previews
@@ -80,16 +80,16 @@ def is_prefetch(request: BrowserRequest) -> bool:
 
 
 def is_from_our_pages(request: BrowserRequest, origin: str) -> bool:
-    """Whether a form was sent from a page of this application (rows A2, K8).
+    """Return whether a form was sent from a page of this application (rows A2, K8).
 
-    Browsers say so in `Sec-Fetch-Site`, which no page can forge. Older ones send `Origin`. When
-    neither is there, or they disagree with us, the response is no. An `Origin` of "null" is no
-    one's: any page can have it sent, from a sandboxed frame or through a redirect. Our own pages
-    must therefore have a `Referrer-Policy` that lets their forms name their origin (`web.headers`).
+    Browsers send `Sec-Fetch-Site`, which no page can forge. Older ones send `Origin`. Without
+    either, or if one names another site, the result is False. An `Origin` of "null" proves nothing:
+    any page can cause it, from a sandboxed frame or through a redirect. Our own pages must
+    therefore have a `Referrer-Policy` that lets their forms name their origin (`web.headers`).
 
     Args:
         request: The POST that came.
-        origin: Where this application is reached, as `origin_of` writes it.
+        origin: This application's origin, as `origin_of` writes it.
     """
     site = request.header(b"sec-fetch-site")
     if site is not None:
@@ -98,9 +98,9 @@ def is_from_our_pages(request: BrowserRequest, origin: str) -> bool:
 
 
 def may_set_cookies(request: BrowserRequest) -> bool:
-    """Whether a page asked for like this may begin an attempt in the browser.
+    """Return whether the page of this request may begin an attempt in the browser.
 
-    Another site can make a browser fetch our pages unseen; that must not push a person's own
+    Another site can make a browser fetch our pages unseen; that must not push the user's own
     attempts out of the browser.
     """
     if request.method != "GET" or is_prefetch(request):

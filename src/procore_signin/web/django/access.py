@@ -1,4 +1,4 @@
-"""Letting in only people who are signed in."""
+"""Views for signed-in users only."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def signed_in(view: View) -> View:
-    """Let only people in who are signed in. For views that are functions, plain or async.
+    """Admit only signed-in users. For function views, sync or async.
 
-    A browser is sent to the sign-in page, and from there back; a program gets 401. For a class, use
+    A browser is redirected to the sign-in page and then back; a program gets 401. For a class, use
     Django's `method_decorator(signed_in, name="dispatch")`.
     """
     if iscoroutinefunction(view):
@@ -41,6 +41,6 @@ def signed_in(view: View) -> View:
 
 
 def turned_away(request: HttpRequest) -> HttpResponse:
-    """Return what someone gets who is not signed in."""
+    """Return the response to a request that is not signed in."""
     site, asked = installed().site, requests.browser_request(request)
-    return requests.response_to(site.reply(asked, site.not_signed_in(asked)))
+    return requests.response_to(site.raw_response(asked, site.not_signed_in(asked)))

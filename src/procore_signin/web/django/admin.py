@@ -1,8 +1,8 @@
-"""People and sessions in Django's admin: to look at, to end sessions, and to disable someone.
+"""Users and sessions in Django's admin: view them, end sessions, disable users.
 
-The pages ask the sign-in's own store, so that they work wherever its tables are, and disabling
-someone revokes their tokens, as everywhere else. `view_person` lets a member of staff look, and
-`change_person` act. What was done stands in the admin's history.
+The pages use the sign-in's own store, so that they work wherever its tables are, and disabling a
+user revokes their tokens, as everywhere else. `view_person` lets a member of staff view, and
+`change_person` act. The admin's history records each action.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _ONE: Final = "procore_signin_person_change"
 
 @admin.register(Person)
 class PersonAdmin(admin.ModelAdmin):
-    """The list of people, and a page for each of them."""
+    """The list of users, and a page for each of them."""
 
     def has_add_permission(self, _request: HttpRequest) -> bool:
-        """Return False: people come by signing in."""
+        """Return False: users are created by signing in."""
         return False
 
     def has_delete_permission(self, _request: HttpRequest, _obj: object = None) -> bool:
-        """Return False: `procore-signin users delete` erases someone."""
+        """Return False: `procore-signin users delete` erases a user."""
         return False
 
     def get_urls(self) -> list[Any]:
@@ -54,7 +54,7 @@ class PersonAdmin(admin.ModelAdmin):
         ]
 
     def people(self, request: HttpRequest) -> HttpResponse:
-        """Show people in the order of their first sign-in; `q` is an e-mail or Procore's id."""
+        """Show users in the order of their first sign-in; `q` is an e-mail or Procore's id."""
         self._may_look(request)
         wanted, after = request.GET.get("q", "").strip(), _number(request.GET.get("after"))
         search: dict[str, Any] = {}
@@ -70,12 +70,12 @@ class PersonAdmin(admin.ModelAdmin):
             "people": [_with_times(user) for user in shown],
             "wanted": wanted,
             "after": shown[-1].id if len(found) > PAGE else None,
-            "title": "People who signed in with Procore",
+            "title": "Users who signed in with Procore",
         }
         return self._page(request, "people", values)
 
     def person(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        """Show one person and their sessions, or do to them what was posted."""
+        """Show one user and their sessions, or perform the posted action."""
         self._may_look(request)
         here = installed()
         user = here.procore.run(read(lambda store: store.user(user_id)))
@@ -123,22 +123,22 @@ Act = Callable[[Installed, User, int | None], tuple[str, bool]]
 def _disable(here: Installed, user: User, _: int | None) -> tuple[str, bool]:
     ended = here.procore.run(users.disable(here.procore.context, user.id))
     if ended is None:
-        return "There was no one to disable.", False
+        return "There was no user to disable.", False
     return f"Disabled. {ended.sessions} session(s) ended. {_of_tokens(ended)}", ended.certain
 
 
 def _of_tokens(ended: AccessEnded) -> str:
     if ended.certain:
-        return "Procore honours no token of this person any more."
+        return "Procore accepts no token of this user any more."
     return (
-        "It is not certain yet that Procore honours no token of this person any more "
+        "It is not certain yet that Procore accepts no token of this user any more "
         f"({ended.revocation}): disable again to see."
     )
 
 
 def _enable(here: Installed, user: User, _: int | None) -> tuple[str, bool]:
     here.procore.run(users.enable(user.id))
-    return "Enabled. The person can sign in again.", True
+    return "Enabled. The user can sign in again.", True
 
 
 def _end_sessions(here: Installed, user: User, _: int | None) -> tuple[str, bool]:
@@ -148,7 +148,7 @@ def _end_sessions(here: Installed, user: User, _: int | None) -> tuple[str, bool
 def _end_session(here: Installed, user: User, session_id: int | None) -> tuple[str, bool]:
     store = here.procore.store
     ended = session_id is not None and store.end_session_of(user.id, session_id)
-    return ("The session has ended.", True) if ended else ("That session was over.", False)
+    return ("The session has ended.", True) if ended else ("That session had already ended.", False)
 
 
 _ACTS: Final[dict[str, Act]] = {

@@ -1,4 +1,4 @@
-"""The system checks: everything that is missing or wrong, at once, in `manage.py check`."""
+"""The system checks: `manage.py check` reports everything that is missing or wrong at once."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from procore_signin.web.django import middleware
 from procore_signin.web.django.installed import OURS_ALONE, SETTING, check_urls, installed
 
 _AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
-_LOOPBACK: Final = (".localhost", "127.0.0.1", "[::1]")  # what DEBUG admits when nothing is listed
+_LOOPBACK: Final = (".localhost", "127.0.0.1", "[::1]")  # Django's default under DEBUG
 
 
 @register(Tags.security)
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Check what `settings.py`, the environment and `.env` say, and that they fit together."""
-    del app_configs  # the settings are one whole, whichever apps are asked about
+    """Check that the settings from `settings.py`, the environment and `.env` fit together."""
+    del app_configs  # the settings belong to no single app
     try:
         installed()
     except SettingsInvalid as error:
@@ -35,14 +35,14 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
 def check_tables(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **_: Any
 ) -> list[CheckMessage]:
-    """Check, in `manage.py check --database default` and `migrate`, that our tables are there."""
+    """Check, in `manage.py check --database default` and `migrate`, that the tables exist."""
     del app_configs
     if not databases:
         return []
     try:
         installed().procore.store.probe()
     except SettingsInvalid:
-        return []  # `check_settings` says so
+        return []  # `check_settings` reports it
     except StoreUnavailable as error:
         hint = "Run: python manage.py procore_signin_upgrade"
         return [Warning(str(error), hint=hint, id=_id("W002"))]
@@ -61,13 +61,15 @@ def _check_middleware() -> list[CheckMessage]:
     order = list(settings.MIDDLEWARE)
     if middleware.NAME not in order:
         hint = f'Add "{middleware.NAME}". Without it there is no request.procore_user.'
-        return [Warning("MIDDLEWARE does not have the sign-in's.", hint=hint, id=_id("W001"))]
+        return [
+            Warning("MIDDLEWARE does not have the sign-in's middleware.", hint=hint, id=_id("W001"))
+        ]
     if installed().django_user is None:
         return []
     before = order[: order.index(middleware.NAME)]
     if _AUTHENTICATION not in before:
         hint = f'Put "{_AUTHENTICATION}" before "{middleware.NAME}".'
-        what = "DJANGO_USER is set, but Django's users are not known where the sign-in runs."
+        what = "DJANGO_USER is set, but the sign-in runs before Django's authentication."
         return [Error(what, hint=hint, id=_id("E003"))]
     return []
 
@@ -77,7 +79,7 @@ def _check_hosts() -> list[CheckMessage]:
     allowed = settings.ALLOWED_HOSTS or (_LOOPBACK if settings.DEBUG else ())
     if validate_host(f"[{host}]" if ":" in host else host, allowed):
         return []
-    hint = f'Add "{host}", or people who come back from Procore get 400.'
+    hint = f'Add "{host}", or browsers that come back from Procore get 400.'
     what = f"ALLOWED_HOSTS does not admit {host}, the host of PROCORE_REDIRECT_URI."
     return [Error(what, hint=hint, id=_id("E004"))]
 

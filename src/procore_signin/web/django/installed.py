@@ -27,20 +27,20 @@ from procore_signin.web.gevent import GeventProcoreSignIn
 
 SETTING: Final = "PROCORE_SIGNIN"
 OURS_ALONE: Final = ("FIRST_PAGE", "HOOKS", "RENDER", "DJANGO_USER")
-"""What only Django's settings have: a path, and dotted names of the project's own things."""
+"""Settings that only Django has: a path, and dotted names of the project's own objects."""
 
 DjangoUserFor = Callable[[User], Any]
-"""Returns the `django.contrib.auth` user of someone who signed in, or None."""
+"""Returns the `django.contrib.auth` user for a user who signed in, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What a process has of the sign-in: nothing that belongs to one request.
+    """The parts of the sign-in in this process; none belongs to one request.
 
     Attributes:
         procore: The front door.
         site: The pages.
-        janitor: Clears up beside the application.
+        janitor: Cleans up in the background.
         django_user: Finds the `django.contrib.auth` user to log in, or None to log no one in.
     """
 
@@ -80,7 +80,7 @@ def check_urls() -> None:
     """Make sure that `urls.py` has the callback page where the redirect URI leads.
 
     Raises:
-        SettingsInvalid: It is elsewhere, or nowhere.
+        SettingsInvalid: The callback page is elsewhere, or missing.
     """
     try:
         place = reverse("procore_signin:callback")
@@ -93,18 +93,18 @@ def check_urls() -> None:
 def _setting() -> Mapping[str, Any]:
     setting = getattr(django_settings, SETTING, {})
     if not isinstance(setting, Mapping) or not all(isinstance(name, str) for name in setting):
-        what, cure = "is no dictionary of names", 'Write PROCORE_SIGNIN = {"ENVIRONMENT": …}.'
+        what, cure = "is not a dictionary of names", 'Write PROCORE_SIGNIN = {"ENVIRONMENT": …}.'
         raise SettingsInvalid((Problem(SETTING, what, cure),))
     return setting
 
 
 def _given() -> dict[str, object]:
-    """Return the settings under the names that the environment has for them."""
+    """Return the settings under their environment names."""
     return {f"{PREFIX}{key}": value for key, value in _setting().items() if key not in OURS_ALONE}
 
 
 def _own() -> dict[str, Any]:
-    """Return what only Django's settings have; a dotted name stands for what it names."""
+    """Return the settings that only Django has, with dotted names imported."""
     own = {key: value for key, value in _setting().items() if key in OURS_ALONE}
     problems = []
     for key, value in own.items():

@@ -1,8 +1,7 @@
-"""The bridge to `django.contrib.auth`: who signs in with Procore is logged in there as well.
+"""The bridge to `django.contrib.auth`: a user who signs in with Procore is logged in there as well.
 
-Which Django user that is, the project says, with the function that `DJANGO_USER` names. No one is
-matched by e-mail here: a person who can change an address at Procore could choose whose account to
-enter (row I2).
+The project's function in `DJANGO_USER` finds the Django user. Users are never matched by e-mail: a
+user who can change an address at Procore could otherwise enter another user's account (row I2).
 """
 
 from __future__ import annotations
@@ -13,19 +12,21 @@ from django.conf import settings
 from django.contrib.auth import login, logout
 from django.http import HttpRequest
 
-from procore_signin._web.http.messages import Answer, BrowserRequest
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin.web.django.installed import Installed
 from procore_signin.web.django.requests import user_of
 
 WHOSE: Final = "procore_signin_user"
-"""Where Django's session remembers which of our users it belongs to."""
+"""The key in Django's session for the id of our user."""
 
 
-def log_in(here: Installed, request: HttpRequest, asked: BrowserRequest, answer: Answer) -> None:
-    """Log in the Django user of the person whose session `answer` opens, if there are both."""
+def log_in(
+    here: Installed, request: HttpRequest, asked: BrowserRequest, response: BrowserResponse
+) -> None:
+    """Log in the Django user of the user whose session `response` opens, if both exist."""
     if here.django_user is None:
         return
-    opened = "; ".join(cookie.partition(";")[0] for cookie in answer.cookies)
+    opened = "; ".join(cookie.partition(";")[0] for cookie in response.cookies)
     came_back = BrowserRequest(
         method="GET",
         path=asked.path,
@@ -45,10 +46,10 @@ def log_in(here: Installed, request: HttpRequest, asked: BrowserRequest, answer:
 
 
 def log_out_if_over(request: HttpRequest) -> None:
-    """Log the Django user out when the sign-in that logged them in has ended, wherever it did.
+    """Log the Django user out if the session that logged them in has ended.
 
-    A session that was ended from another device, or a person who was disabled, must not live on in
-    Django's session (rows S3, I5).
+    A session that was ended from another device, or a disabled user, must not live on in Django's
+    session (rows S3, I5).
     """
     whose = request.session.get(WHOSE)
     if whose is None:

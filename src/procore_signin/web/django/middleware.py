@@ -1,4 +1,4 @@
-"""Who is signed in, on every request: `request.procore_user`."""
+"""The signed-in user of every request: `request.procore_user`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ NAME: Final = "procore_signin.web.django.middleware.SignInMiddleware"
 
 
 class SignInMiddleware(MiddlewareMixin):
-    """Sets `request.procore_user`, looked up when it is first used, and `request.aprocore_user`.
+    """Sets `request.procore_user`, looked up on first use, and `request.aprocore_user`.
 
-    `procore_user` stands for a `User`, or for no one: then it is false, though never `None` itself.
-    In an async view, write `user = await request.aprocore_user()`.
+    `procore_user` is a proxy for a `User`, or for None: then it is false, but not `None` itself. In
+    an async view, write `user = await request.aprocore_user()`.
 
     It needs to come after `AuthenticationMiddleware` when `DJANGO_USER` is set.
 
     Raises:
-        SettingsInvalid: When the server starts, with all that is missing or wrong.
+        SettingsInvalid: When the server starts. Names every setting that is missing or wrong.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
@@ -37,10 +37,10 @@ class SignInMiddleware(MiddlewareMixin):
         check_urls()
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
-        """Attach the person, and end Django's own session where ours has ended.
+        """Attach the user, and end Django's own session if ours has ended.
 
-        Where no one can tell whether it has, the request ends here (row S7): Django asks
-        `process_exception` about views only.
+        If that is unknown, the request ends here (row S7): Django calls `process_exception` only
+        for views.
         """
         request.procore_user = SimpleLazyObject(partial(requests.user_of, request))
         request.aprocore_user = partial(requests.auser_of, request)
@@ -53,7 +53,7 @@ class SignInMiddleware(MiddlewareMixin):
         return None
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Keep answers that depend on who is signed in out of every cache (row K7)."""
+        """Keep responses that depend on the signed-in user out of every cache (row K7)."""
         if hasattr(request, requests.SESSION):
             response["Vary"] = vary(response.get("Vary"))
             # An application that says how long its responses may be kept knows why.
@@ -61,5 +61,5 @@ class SignInMiddleware(MiddlewareMixin):
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer an error of ours that ended a view of the project's own."""
+        """Return the response to an error of ours in a view of the project."""
         return requests.problem(request, error) if isinstance(error, ProcoreSignInError) else None

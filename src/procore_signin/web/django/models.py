@@ -1,4 +1,4 @@
-"""A stand-in that gives the admin page its permissions. The people are in the sign-in's tables."""
+"""A stand-in that gives the admin page its permissions. The users are in the sign-in's tables."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.db import models
 
 
 class Person(models.Model):
-    """Someone who signed in with Procore. No table of Django's: see `admin.py`."""
+    """A user who signed in with Procore. It has no table in Django; see `admin.py`."""
 
     class Meta:
-        """No table, and the two permissions that there are."""
+        """No table, and the two permissions."""
 
         managed = False
         default_permissions = ("view", "change")

@@ -1,4 +1,4 @@
-"""Django's requests and responses, and ours."""
+"""Conversion between Django's requests and responses and ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.asyncio import async_unsafe
 from procore_signin._store.records import Session, User
 from procore_signin._web.http.asgi_wsgi import connection_of, of_environ, of_scope
 from procore_signin._web.http.messages import BrowserRequest
-from procore_signin._web.site import Reply
+from procore_signin._web.site import RawResponse
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import installed
 
@@ -22,10 +22,10 @@ SESSION: Final = "_procore_signin_session"
 
 @async_unsafe("In an async view, write `await request.aprocore_user()`.")
 def user_of(request: HttpRequest) -> User | None:
-    """Return who sent this request, or None. The database is asked once for each request.
+    """Return the user of this request, or None. The database is queried once per request.
 
     Raises:
-        StoreUnavailable: No one can tell. Unhandled, it is answered with 503 (row S7).
+        StoreUnavailable: Unknown. If unhandled, the response is 503 (row S7).
     """
     if not hasattr(request, SESSION):
         here = installed()
@@ -36,13 +36,13 @@ def user_of(request: HttpRequest) -> User | None:
 
 
 async def auser_of(request: HttpRequest) -> User | None:
-    """As `user_of`, for async views: it runs on the request's own thread, as Django's ORM does."""
+    """The async `user_of`: it runs on the request's own thread, as Django's ORM does."""
     user: User | None = await sync_to_async(user_of, thread_sensitive=True)(request)
     return user
 
 
 def browser_request(request: HttpRequest, path: str | None = None) -> BrowserRequest:
-    """Return the request as it came; `path` is that of a page of ours."""
+    """Return the request as received; `path` is that of a page of ours."""
     read_body = partial(_form, request)
     place, trusted = path or request.path, installed().site.trusted
     scope: dict[str, Any] | None = getattr(request, "scope", None)
@@ -52,25 +52,25 @@ def browser_request(request: HttpRequest, path: str | None = None) -> BrowserReq
 
 
 def problem(request: HttpRequest, error: ProcoreSignInError) -> HttpResponse:
-    """Return the response to a request of the project's own that ended in an error of ours."""
+    """Return the response to an error of ours in a request of the project."""
     site, asked = installed().site, browser_request(request)
-    return response_to(site.reply(asked, site.problem(asked, error)))
+    return response_to(site.raw_response(asked, site.problem(asked, error)))
 
 
 def _form(request: HttpRequest, asked: BrowserRequest) -> bytes:
-    """Return the form that `request` brings."""
+    """Return the form in the body of `request`."""
     try:
         return installed().site.bodies.read(
             lambda: bytes(request.body), asked, connection_of(request.META)
         )
-    except RawPostDataException:  # a middleware looked at the form before us
+    except RawPostDataException:  # a middleware has read the form before us
         return bytes(request.POST.urlencode().encode())
 
 
-def response_to(reply: Reply) -> HttpResponse:
-    """Return `reply` as Django sends it."""
-    response = HttpResponse(reply.body, status=reply.status)
-    for name, value in reply.text_headers:
+def response_to(raw: RawResponse) -> HttpResponse:
+    """Return `raw` as a response of Django."""
+    response = HttpResponse(raw.body, status=raw.status)
+    for name, value in raw.text_headers:
         if name == "set-cookie":
             # Django's own jar would write other attributes, or none at all for a name like ours.
             response.cookies.load(value)

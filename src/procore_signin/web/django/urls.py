@@ -1,6 +1,6 @@
 """The sign-in's pages: `path("procore/", include("procore_signin.web.django.urls"))`.
 
-The place has to be the one that the redirect URI names: `/procore/callback` needs `procore/`.
+The path must match the redirect URI: `/procore/callback` needs `procore/`.
 """
 
 from __future__ import annotations

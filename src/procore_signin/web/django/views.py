@@ -17,21 +17,21 @@ from procore_signin.web.django.requests import browser_request, response_to
 LOGGER: Final = logging.getLogger("procore_signin")
 
 
-# The sign-in refuses forms of other origins by itself (row K8), and alike in every framework.
+# The sign-in itself refuses forms from other origins, in every framework (row K8).
 @csrf_exempt
 def page(request: HttpRequest, *, below: str) -> HttpResponse:
-    """Answer with the page that is at `below`, under the place of `urls.py`."""
+    """Return the page at `below`, the path under that of `urls.py`."""
     here = installed()
     here.janitor.start()
     asked = browser_request(request, f"{here.site.prefix}{below}")
     try:
-        answer = here.procore.run(here.site.router.answer(asked))
+        response = here.procore.run(here.site.router.respond(asked))
         if below == CALLBACK:
-            log_in(here, request, asked, answer)
-        reply = here.site.reply(asked, answer)
-    except ProcoreSignInError as error:  # the bridge could not ask whose session it is
-        reply = here.site.reply(asked, here.site.problem(asked, error))
-    except Exception:  # the last resort (row O3): a page for the person, a trace for us
+            log_in(here, request, asked, response)
+        raw = here.site.raw_response(asked, response)
+    except ProcoreSignInError as error:  # the bridge could not look up the session
+        raw = here.site.raw_response(asked, here.site.problem(asked, error))
+    except Exception:  # the last resort (row O3): a page for the user, a traceback for us
         LOGGER.exception("Request %s failed", asked.request_id)
-        reply = here.site.failure(asked)
-    return response_to(reply)
+        raw = here.site.failure(asked)
+    return response_to(raw)

@@ -1,4 +1,4 @@
-"""`manage.py procore_signin_upgrade`: make the sign-in's tables, or bring them up to date."""
+"""`manage.py procore_signin_upgrade`: create or update the sign-in's tables."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from procore_signin.web.django.installed import database_url
 
 
 class Command(BaseCommand):
-    """Brings the tables to this version's. Safe to repeat, and to run in several places at once."""
+    """Updates the tables to this version. Safe to repeat, and to run in several places at once."""
 
-    help = "Make the tables of the sign-in with Procore, or bring them up to date."
+    help = "Create or update the tables of the sign-in with Procore."
     requires_system_checks = ()
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Do it."""
+        """Update the tables."""
         try:
             upgrade(database_url())
         except (SettingsInvalid, StoreUnavailable, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Finding the person that a command is about."""
+"""Find the user of a command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _MOST_MATCHES = 20
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """How a person was named on the command line: in one of three ways.
+    """How the command line names a user: in one of three ways.
 
     Attributes:
-        user_id: Our own number.
-        procore_id: Procore's number, in the environment of the settings.
-        email: What Procore called the login last. It may fit several people.
+        user_id: Our own id.
+        procore_id: Procore's id, in the environment of the settings.
+        email: The login that Procore reported last. Several users may have it.
     """
 
     user_id: int | None = None
@@ -30,19 +30,19 @@ class Who:
 
     @property
     def is_named(self) -> bool:
-        """Whether anyone was named at all."""
+        """Whether a user was named at all."""
         return (self.user_id, self.procore_id, self.email) != (None, None, None)
 
 
 def find_one(store: Store, who: Who, *, environment: str) -> User:
-    """Return the one person who is meant.
+    """Return the named user.
 
     Raises:
-        typer.BadParameter: No one was named, or in several ways.
-        CommandFailed: There is no one, or there are several: they are listed, and nothing is done.
+        typer.BadParameter: No user was named, or in several ways.
+        CommandFailed: No user matches, or several do: they are listed, and nothing is done.
     """
     if sum(each is not None for each in (who.user_id, who.procore_id, who.email)) != 1:
-        raise typer.BadParameter("Name one person: by id, by --procore-id or by --email.")
+        raise typer.BadParameter("Name one user: by id, by --procore-id or by --email.")
     if who.user_id is not None:
         user = store.user(who.user_id)
         found = [] if user is None else [user]
@@ -55,22 +55,22 @@ def find_one(store: Store, who: Who, *, environment: str) -> User:
         wanted = f"the e-mail address {plain(who.email)}"
     if not found:
         raise CommandFailed(
-            f"No one has {wanted}.",
+            f"No user has {wanted}.",
             why="A user who never signed in here is not known here.",
-            cure="Look for them: procore-signin users list",
+            cure="List users: procore-signin users list",
         )
     if len(found) > 1:
-        print_people(found, err=True)
+        print_users(found, err=True)
         raise CommandFailed(
-            f"Several people have {wanted}. Nothing was done.",
-            why="An e-mail address proves nothing; Procore's people may share or change it.",
+            f"Several users have {wanted}. Nothing was done.",
+            why="An e-mail address proves nothing; users of Procore may share or change it.",
             cure="Name one of them by the id in the first column.",
         )
     return found[0]
 
 
-def print_people(people: Sequence[User], *, err: bool = False) -> None:
-    """Print one line for each of `people`."""
+def print_users(users: Sequence[User], *, err: bool = False) -> None:
+    """Print one line for each of `users`."""
     print_columns(
         ("ID", "PROCORE ID", "ENVIRONMENT", "LAST SIGN-IN", "STATE", "E-MAIL", "NAME"),
         [
@@ -83,17 +83,17 @@ def print_people(people: Sequence[User], *, err: bool = False) -> None:
                 each.email,
                 each.name,
             )
-            for each in people
+            for each in users
         ],
         err=err,
     )
 
 
 def called(user: User) -> str:
-    """Return how a person is called in a sentence."""
+    """Return a user's name for messages."""
     return f"user {user.id} ({plain(user.email)}, {user.environment})"
 
 
 def as_values(user: User) -> dict[str, object]:
-    """Return a person for JSON; times are UTC unix seconds."""
+    """Return a user for JSON; times are UTC unix seconds."""
     return asdict(user)
