@@ -394,6 +394,9 @@ ALLOWED = {
     "_transport/loading.py::_load_and_stay": "that thread",
     "_transport/httpcore.py::_trust": "makes what a pool keeps",
     "_store/engine/server.py::_engine": "makes what a ServerDatabase keeps",
+    "_store/engine/deadline.py::<module>": "a moment, which a child may keep to as well",
+    "_store/engine/postgresql.py::LimitedConnection": "a thread for one connection that was given"
+    " up, and which the parent closes",
     "_store/sqlite/database.py::connect": "makes what a SqliteDatabase keeps",
     "_store/sqlite/group.py::SqliteGroup": "kept by a SqliteDatabase, which drops it after a fork",
     "_api/clients.py::ApiClient": "sends over a Wire, which begins anew, and keeps nothing itself",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import Settings, env_file, read_settings
 from procore_signin._store.keys.keyring import KeyRing
+from procore_signin._store.store import DATABASE_CONNECTIONS, DATABASE_TIMEOUT
 from procore_signin.environments import PRODUCTION, emulator
 from procore_signin.errors import Problem, SettingsInvalid
 
@@ -325,6 +326,8 @@ LISTS = ("PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME")
 VALUES = GOOD | {
     "PROCORE_DATABASE_URL": "sqlite:///test.db",
     "PROCORE_EMULATOR_URL": "http://127.0.0.1:4568",
+    "PROCORE_DATABASE_TIMEOUT_SECONDS": "5",
+    "PROCORE_DATABASE_CONNECTIONS": "8",
     "PROCORE_RATE_LIMIT": "5",
     "PROCORE_SESSION_IDLE_SECONDS": "600",
     "PROCORE_SESSION_ABSOLUTE_SECONDS": "6000",
@@ -334,6 +337,25 @@ VALUES = GOOD | {
     "PROCORE_TRUSTED_PROXIES": "127.0.0.1",
     "PROCORE_APP_NAME": "Site Diary",
 }
+
+
+def test_the_front_door_and_the_settings_have_the_same_defaults_for_the_database() -> None:
+    settings = Settings.load(GOOD, None)
+    limits = (settings.database_timeout, settings.database_connections)
+    assert (DATABASE_TIMEOUT, DATABASE_CONNECTIONS) == limits == (4, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PROCORE_DATABASE_TIMEOUT_SECONDS", "0"),
+        ("PROCORE_DATABASE_TIMEOUT_SECONDS", "61"),
+        ("PROCORE_DATABASE_CONNECTIONS", "1"),
+        ("PROCORE_DATABASE_CONNECTIONS", "many"),
+    ],
+)
+def test_a_limit_for_the_database_is_a_number_within_bounds(name: str, text: str) -> None:
+    assert problem_of(**{name: text}).what.startswith("is no whole number from ")
 
 
 class TestEdges:

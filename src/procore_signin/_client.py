@@ -31,6 +31,7 @@ from procore_signin._store import Store
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin._store.records import User
+from procore_signin._store.store import DATABASE_CONNECTIONS, DATABASE_TIMEOUT
 from procore_signin._store.users import FindUsers
 from procore_signin._transport.contract import AsyncTransport, Transport
 from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
@@ -67,6 +68,8 @@ class _FrontDoor(Generic[TransportT]):
             origin of this application; request headers never do (row A10).
         keys: The key ring, or the text of `PROCORE_KEYS` that makes one, plain or as a `Secret`.
         database_url: Such as `sqlite:///test.db`, `postgresql://…` or `mysql://…`.
+        database_timeout: Seconds after which a call of the database is given up.
+        database_connections: The most connections to a database server, half of them for reads.
         pkce: Whether to send a code challenge (RFC 7636). Leave it on.
         session_idle: Seconds after which an unused session ends.
         session_absolute: Seconds after which every session ends.
@@ -90,6 +93,8 @@ class _FrontDoor(Generic[TransportT]):
         redirect_uri: str,
         keys: KeyRing | Secret | str,
         database_url: str = "sqlite:///test.db",
+        database_timeout: float = DATABASE_TIMEOUT,
+        database_connections: int = DATABASE_CONNECTIONS,
         pkce: bool = True,
         session_idle: int = SESSION_IDLE_SECONDS,
         session_absolute: int = SESSION_ABSOLUTE_SECONDS,
@@ -117,7 +122,9 @@ class _FrontDoor(Generic[TransportT]):
         )
 
         def new_store() -> Store:  # no `partial`, whose repr would show the address's password
-            return Store(database_url, ring)
+            return Store(
+                database_url, ring, timeout=database_timeout, connections=database_connections
+            )
 
         self._new_store: Final = new_store
         self.store = self._new_store()
@@ -161,6 +168,8 @@ class _FrontDoor(Generic[TransportT]):
             redirect_uri=settings.redirect_uri,
             keys=settings.keys,
             database_url=settings.database_url,
+            database_timeout=settings.database_timeout,
+            database_connections=settings.database_connections,
             session_idle=settings.session_idle,
             session_absolute=settings.session_absolute,
             **more,

@@ -263,9 +263,33 @@ class UnexpectedResponse(ProcoreSignInError):
 
 
 class StoreUnavailable(ProcoreSignInError):
-    """The database did not respond or refused the work. Nothing was half done. Try again later."""
+    """The database did not respond or refused the work. Nothing was half done. Try again later.
+
+    Attributes:
+        reason: A word for the cause, such as `silent`, `read_only`, `full`, `refused` or `locked`,
+            or None where it has no name.
+    """
 
     code = "store_unavailable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        error: str | None = None,
+        error_description: str | None = None,
+        hint: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            error=error,
+            error_description=error_description,
+            hint=hint,
+            request_id=request_id,
+        )
+        self.reason = reason
 
 
 class VaultSealed(ProcoreSignInError):

@@ -71,6 +71,8 @@ class Event(StrEnum):
     RATE_LIMITED = "request.rate_limited"
     API_RATE_LIMITED = "api.rate_limited"
     API_RENEWED = "api.token_renewed"
+    DATABASE_FAILED = "database.failed"
+    DATABASE_BACK = "database.back"
     LEFT_OUT = "log.left_out"
     CONNECTIONS_CLOSED = "connections.closed"
 
@@ -92,6 +94,7 @@ _LEVELS: Final = {
     Event.API_RATE_LIMITED: logging.WARNING,
     Event.LEFT_OUT: logging.WARNING,
     Event.CONNECTIONS_CLOSED: logging.WARNING,
+    Event.DATABASE_FAILED: logging.ERROR,
     Event.REQUEST_FAILED: logging.ERROR,
 }
 

@@ -131,3 +131,13 @@ def test_O4_nobody_is_believed_where_no_proxy_is_named() -> None:
     scope = {"client": ("127.0.0.1", 1), "headers": [(b"x-forwarded-for", b"198.51.100.7")]}
 
     assert of_scope(scope, path="/").client_address == "127.0.0.1"
+
+
+@pytest.mark.parametrize("peer", ["", "unix:", "/run/app.sock"])
+def test_O4_a_proxy_on_a_unix_socket_is_believed_where_it_is_named(peer: str) -> None:
+    trusted = TrustedProxies.parse("unix, 10.0.0.0/8")
+    assert trusted.client_address(peer, [b"198.51.100.7, 10.0.0.1"]) == "198.51.100.7"
+    assert trusted.client_address(peer, [b"no address"]) == peer
+    assert trusted.client_address("203.0.113.9", [b"198.51.100.7"]) == "203.0.113.9"
+    assert TrustedProxies.parse("10.0.0.0/8").client_address(peer, [b"198.51.100.7"]) == peer
+    assert TrustedProxies.parse("unix") != TrustedProxies()

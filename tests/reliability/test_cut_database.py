@@ -23,7 +23,6 @@ from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.ledger import FailAttempt
-from procore_signin._store.probe import Probe
 from procore_signin.errors import GrantLost, StoreUnavailable
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
@@ -43,7 +42,7 @@ def door_through(world: World, proxy: Proxy, points: Points) -> ProcoreSignIn:
     behind = address._replace(netloc=address.netloc.replace(str(address.port), str(proxy.port)))
     door = world.another_door(behind.geturl(), lambda sends: WatchedTransport(sends, points))
     # Each connection begins with commits of its own: let them be over.
-    door.store.ask(Probe())
+    door.store.probe()
     door.store.do(FailAttempt("0" * 64, "none", now=0))
     return door
 

@@ -87,7 +87,7 @@ def test_C3_of_twenty_that_join_at_once_one_is_let_in(
     sql: Sql,
     at_once: Callable[..., list[Any]],
 ) -> None:
-    store = new_store(pool_size=10, lock_timeout=30.0)
+    store = new_store(lock_timeout=30.0)
     sign_in()
 
     def act(number: int) -> bool:

@@ -23,7 +23,6 @@ from sqlalchemy.exc import DBAPIError
 from procore_signin._store import KeyRing, Store, migrate
 from procore_signin._store.engine.address import parse_address
 from procore_signin._store.ledger import TakeAttempt
-from procore_signin._store.probe import Probe
 from procore_signin._store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
 from procore_signin._store.tokens import TokenStates
 from procore_signin.errors import StoreUnavailable
@@ -222,7 +221,7 @@ def test_an_upgrade_is_finished_wherever_it_was_cut_short(empty_url: str, statem
     assert (migrate.head(), TABLES) == (migrate.current(empty_url), tables(empty_url))
 
 
-def test_tables_of_a_newer_version_are_left_alone(empty_url: str, keys: KeyRing) -> None:
+def test_tables_of_a_newer_version_are_left_alone(empty_url: str) -> None:
     migrate.upgrade(empty_url)
     with connected(empty_url) as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
@@ -230,11 +229,25 @@ def test_tables_of_a_newer_version_are_left_alone(empty_url: str, keys: KeyRing)
         migrate.upgrade(empty_url)
     with pytest.raises(StoreUnavailable, match="migrated to 9999 by a newer version"):
         migrate.downgrade(empty_url, "base")
-    store = Store(empty_url, keys)
-    with pytest.raises(StoreUnavailable, match="revision 9999, and this version needs"):
-        store.ask(Probe())
-    store.close()
     assert migrate.current(empty_url) == "9999"
+
+
+def test_O14_a_newer_version_that_only_added_leaves_this_one_ready(
+    empty_url: str, keys: KeyRing
+) -> None:
+    """So that replicas can be replaced one by one after the upgrade."""
+    migrate.upgrade(empty_url)
+    with connected(empty_url) as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+        connection.execute(text("ALTER TABLE users ADD COLUMN added_later INTEGER"))
+    store = Store(empty_url, keys)
+    store.probe()
+    with connected(empty_url) as connection:
+        connection.execute(text("ALTER TABLE users DROP COLUMN company_id"))
+    with pytest.raises(StoreUnavailable, match="`users` lacks what this version needs") as refused:
+        store.probe()
+    store.close()
+    assert refused.value.reason == "unmigrated"
 
 
 def test_a_revision_that_does_not_exist_is_refused_by_name(migrated_url: str) -> None:
@@ -300,7 +313,7 @@ class TestSqliteFile:
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
         store.close()
-        assert pragmas == ["wal", 2, 1, 5000]
+        assert pragmas == ["wal", 2, 1, 3000]
 
     def test_a_missing_folder_is_named_and_nothing_is_made(self, tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="does not exist or cannot be opened"):
@@ -312,7 +325,7 @@ class TestSqliteFile:
         assert migrate.current(url) is None
         store = Store(url, keys)
         with pytest.raises(StoreUnavailable, match="Create it: procore-signin db upgrade"):
-            store.ask(Probe())
+            store.probe()
         with pytest.raises(StoreUnavailable, match="does not exist"):
             migrate.downgrade(url, "base")
         store.close()
@@ -328,7 +341,7 @@ class TestSqliteFile:
         with pytest.raises(StoreUnavailable, match="is damaged, or is no database"):
             migrate.upgrade(url)
         with pytest.raises(StoreUnavailable, match="is damaged, or is no database"):
-            store.ask(Probe())
+            store.probe()
         store.close()
         assert path.read_bytes() == b"not a database, " * 100
 

@@ -119,7 +119,7 @@ def test_I4_fifty_first_sign_ins_at_once_make_one_person(
     sql: Sql,
     at_once: Callable[..., list[Any]],
 ) -> None:
-    store = new_store(pool_size=10, lock_timeout=30.0)
+    store = new_store(lock_timeout=30.0)
     done = at_once(
         lambda number: sign_in(11_111, cookie=f"c{number}", tag=f"t{number}", through=store),
         list(range(50)),
@@ -136,7 +136,7 @@ def test_I4_fifty_different_people_at_once_all_get_in(
     sql: Sql,
     at_once: Callable[..., list[Any]],
 ) -> None:
-    store = new_store(pool_size=10, lock_timeout=30.0)
+    store = new_store(lock_timeout=30.0)
     at_once(lambda number: sign_in(number, cookie=f"c{number}", through=store), list(range(1, 51)))
     assert counts(sql) == [50, 50, 50]
 

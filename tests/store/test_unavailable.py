@@ -39,7 +39,7 @@ from procore_signin._store.ledger import (
     PutOff,
     TakeAttempt,
 )
-from procore_signin._store.probe import Probe
+from procore_signin._store.probe import ColumnsOf, Revision
 from procore_signin._store.records import Escrow, TokenRow
 from procore_signin._store.refresh import (
     CommitRefresh,
@@ -167,7 +167,8 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     WriteEscrows: lambda _t, _n: WriteEscrows([dict.fromkeys(ESCROW, "1")]),
     LostTo: lambda _t, _n: LostTo("old", limit=1),
     GiveUpLost: lambda _t, _n: GiveUpLost(Lost([(1, 1, "emulator", 1, "sealed")], [], [])),
-    Probe: lambda _t, _n: Probe(),
+    Revision: lambda _t, _n: Revision(),
+    ColumnsOf: lambda _t, _n: ColumnsOf("users"),
 }
 
 
@@ -266,13 +267,13 @@ def test_a_server_that_refuses_is_told_from_one_that_is_down(
     assert migrated_url.startswith(kind)  # and so the server is there
     store = Store(url, keys)
     with pytest.raises(StoreUnavailable, match=cure) as refusal:
-        store.ask(Probe())
+        store.probe()
     store.close()
     assert "S3cret" not in str(refusal.value)
 
 
 def test_a_migrated_database_answers_the_probe(store: Store) -> None:
-    store.ask(Probe())
+    store.probe()
 
 
 def test_a_store_is_of_no_use_once_it_is_closed(

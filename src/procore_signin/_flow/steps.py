@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.engine.command import Command, Query
+from procore_signin.errors import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -38,6 +39,11 @@ class Ask:
     """Ask the store this query; the outcome is what it finds."""
 
     query: Query[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask whether sign-ins can be stored now; the outcome is why not, or None. Takes a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ class Call:
     arguments: tuple[Any, ...]
 
 
-Step = Send | Do | Ask | Wait | Shield | Later | Once | Dismiss | Call
+Step = Send | Do | Ask | Probe | Wait | Shield | Later | Once | Dismiss | Call
 Flow = Generator[Step, Any, T]
 
 
@@ -126,6 +132,12 @@ def do(command: Command[T]) -> Flow[T]:
 def ask(query: Query[T]) -> Flow[T]:
     """Return what `query` finds in the store."""
     outcome: T = yield Ask(query)
+    return outcome
+
+
+def probe() -> Flow[StoreUnavailable | None]:
+    """Return why nothing can be stored now, or None where it can; within a second in any case."""
+    outcome: StoreUnavailable | None = yield Probe()
     return outcome
 
 

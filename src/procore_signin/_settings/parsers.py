@@ -199,6 +199,16 @@ def database_url(text: str, _: Values) -> str:
     return text
 
 
+def database_timeout(text: str, _: Values) -> int:
+    """Return after how many seconds the database is given up."""
+    return _whole(text, least=1, most=60, cure="Write seconds, such as 4.")
+
+
+def database_connections(text: str, _: Values) -> int:
+    """Return how many connections one process opens at most."""
+    return _whole(text, least=2, most=200, cure="Write a number of connections, such as 20.")
+
+
 def keys(text: str, _: Values) -> Secret:
     """Return the text of the key ring."""
     from procore_signin._store.keys.keyring import KeyRing  # noqa: PLC0415  # slow to load

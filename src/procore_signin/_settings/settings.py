@@ -101,6 +101,30 @@ class Settings:
             secret=True,
         )
     )
+    database_timeout: int = setting(
+        Row(
+            name="PROCORE_DATABASE_TIMEOUT_SECONDS",
+            parse=parsers.database_timeout,
+            meaning="Seconds after which a database is given up that has not done what was asked.",
+            accepts="A whole number from 1 to 60. Pages that need the database are answered a "
+            "second later at the latest.",
+            needed_by="No one, as a rule.",
+            example="10",
+            default="4",
+        )
+    )
+    database_connections: int = setting(
+        Row(
+            name="PROCORE_DATABASE_CONNECTIONS",
+            parse=parsers.database_connections,
+            meaning="The most connections that one process opens to PostgreSQL or MariaDB, half of "
+            "them for reads and half for writes.",
+            accepts="A whole number from 2 to 200.",
+            needed_by="Operators of many processes, whose database admits few connections.",
+            example="8",
+            default="20",
+        )
+    )
     keys: Secret = setting(
         Row(
             name="PROCORE_KEYS",
@@ -198,7 +222,8 @@ class Settings:
             parse=parsers.trusted_proxies,
             meaning="Your own reverse proxies: X-Forwarded-For is trusted only from them, for "
             "limits and logs.",
-            accepts="Addresses or networks, separated by commas.",
+            accepts="Addresses or networks, separated by commas; `unix` for a proxy on a unix "
+            "socket.",
             needed_by="Applications behind a reverse proxy.",
             example="127.0.0.1, 10.0.0.0/8",
             outer_blanks=True,

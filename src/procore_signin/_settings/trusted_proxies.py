@@ -26,6 +26,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 HEADER: Final = b"x-forwarded-for"
+UNIX: Final = "unix"
 MOST_HOPS: Final = 32
 """The most entries that are read; no real chain is longer."""
 
@@ -37,27 +38,33 @@ class TrustedProxies:
 
     Args:
         networks: Single addresses are networks of one.
+        unix: Whether a peer without an address is one of them: it came over a unix socket, which
+            only those can open whom the file system lets.
     """
 
-    __slots__ = ("_networks",)
+    __slots__ = ("_networks", "_unix")
 
-    def __init__(self, networks: Sequence[Network] = ()) -> None:
+    def __init__(self, networks: Sequence[Network] = (), *, unix: bool = False) -> None:
         self._networks: Final = tuple(networks)
+        self._unix: Final = unix
 
     @classmethod
     def parse(cls, text: str) -> TrustedProxies:
         """Read the setting `PROCORE_TRUSTED_PROXIES`.
 
         Args:
-            text: Addresses and networks such as `10.0.0.0/8` or `::1`, separated by commas; empty
-                for none.
+            text: Addresses and networks such as `10.0.0.0/8` or `::1`, and the word `unix` for a
+                unix socket, separated by commas; empty for none.
 
         Raises:
             ValueError: An entry is neither, or a network of all addresses. The message names the
                 rule.
         """
-        networks = []
-        for entry in filter(None, (part.strip() for part in text.split(","))):
+        networks: list[Network] = []
+        entries = [part.strip() for part in text.split(",")]
+        for entry in entries:
+            if entry in {"", UNIX}:
+                continue
             try:
                 network = ip_network(entry)
             except ValueError:
@@ -65,7 +72,7 @@ class TrustedProxies:
             if network.prefixlen == 0:
                 raise ValueError("trusts all addresses, so that anyone could claim any address")
             networks.append(network)
-        return cls(networks)
+        return cls(networks, unix=UNIX in entries)
 
     def client_address(self, peer: str, forwarded: Iterable[bytes]) -> str:
         """Return the address of the client.
@@ -80,7 +87,7 @@ class TrustedProxies:
             passed it on.
         """
         client = _address(peer)
-        if client is None or not self._trusts(client):
+        if not self.includes(peer):
             return peer
         hops = b",".join(forwarded).decode("latin-1").split(",")
         for hop in reversed(hops[-MOST_HOPS:]):
@@ -90,27 +97,30 @@ class TrustedProxies:
             client = before
             if not self._trusts(client):
                 break
-        return str(client)
+        return peer if client is None else str(client)
 
     def includes(self, peer: str) -> bool:
         """Return whether `peer`, an address from the system, is one of ours."""
         address = _address(peer)
-        return address is not None and self._trusts(address)
+        if address is None:
+            return self._unix and (not peer or peer.startswith(("/", "unix:")))
+        return self._trusts(address)
 
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 
     def __bool__(self) -> bool:
-        return bool(self._networks)
+        return bool(self._networks) or self._unix
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, TrustedProxies) and self._networks == other._networks
+        return isinstance(other, TrustedProxies) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
-        return hash(self._networks)
+        return hash((self._networks, self._unix))
 
     def __repr__(self) -> str:
-        return f"<trusted proxies: {', '.join(map(str, self._networks)) or 'none'}>"
+        names = [*map(str, self._networks), *([UNIX] if self._unix else [])]
+        return f"<trusted proxies: {', '.join(names) or 'none'}>"
 
 
 def _address(text: str) -> Address | None:

@@ -20,8 +20,14 @@ from procore_signin._store.engine.server import ServerDatabase
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin._store.keys.token_seal import TokenSeal
+from procore_signin._store.probe import check_tables
 
 T = TypeVar("T")
+
+DATABASE_TIMEOUT: Final = 4.0
+DATABASE_CONNECTIONS: Final = 20
+_LOCK_SHARE: Final = 0.75
+"""How much of the time may go by waiting for others' locks: then the server says so in time."""
 
 
 class Store:
@@ -33,15 +39,21 @@ class Store:
     Args:
         url: As `PROCORE_DATABASE_URL`: `sqlite:///…`, `postgresql://…`, `mysql://…`, `mariadb://…`.
         keys: Seal and open the tokens.
-        lock_timeout: The longest wait for others' work, in seconds.
-        pool_size: Connections kept to a server, for reads and for writes each; twice as many at
-            most. SQLite opens one for writing and one for each thread that reads at the same time.
+        timeout: The longest that a call may take, in seconds; the time for connecting and for a
+            server that says nothing is in it.
+        lock_timeout: The longest wait for others' work, in seconds; None for three quarters of
+            `timeout`, which is never less than that asks for.
+        connections: The most connections to a server, half for reads and half for writes. SQLite
+            opens one for writing and one for each thread that reads at the same time.
         random_bytes: A cryptographic source, for nonces.
         clock: Seconds of a monotonic clock, to bound repetitions.
         sleep: Waits some seconds between repetitions.
 
     Raises:
         ValueError: `url` is none, or its driver is not installed; the message says what to do.
+
+    Attributes:
+        timeout: Seconds that one call may take, SQLite's disk left aside.
     """
 
     def __init__(
@@ -49,17 +61,27 @@ class Store:
         url: str,
         keys: KeyRing,
         *,
-        lock_timeout: float = 5.0,
-        pool_size: int = 5,
+        timeout: float = DATABASE_TIMEOUT,
+        lock_timeout: float | None = None,
+        connections: int = DATABASE_CONNECTIONS,
         random_bytes: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         address = parse_address(url)
-        patience = Patience(lock_timeout, clock, sleep)
-        self._database: Final = _open(address, patience, pool_size)
+        locks = timeout * _LOCK_SHARE if lock_timeout is None else lock_timeout
+        whole = max(timeout, locks / _LOCK_SHARE)
+        self._database: Final = _open(
+            address, Patience(locks, clock, sleep), timeout=whole, connections=connections
+        )
+        self.timeout: Final = whole
         self._on_file: Final = address.path is not None
         self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
+
+    @property
+    def label(self) -> str:
+        """The database's name for messages, without a password."""
+        return self._database.label
 
     @property
     def reads_inline(self) -> bool:
@@ -94,6 +116,15 @@ class Store:
             raised = failed.raised(self._database.label)
         raise raised
 
+    def probe(self) -> None:
+        """Ask whether the database responds, can be written to, and has this version's tables.
+
+        Raises:
+            StoreUnavailable: It does not, or its tables are older or newer.
+        """
+        self._database.check_writable()
+        check_tables(self.ask, self.label)
+
     def group(self) -> Group | None:
         """Begin a transaction for commands of several callers: see `Database.group`."""
         return self._database.group(self._seal)
@@ -103,9 +134,9 @@ class Store:
         self._database.close()
 
 
-def _open(address: Address, patience: Patience, pool_size: int) -> Database:
+def _open(address: Address, patience: Patience, *, timeout: float, connections: int) -> Database:
     if address.path is None:
-        return ServerDatabase(address, patience, pool_size=pool_size)
+        return ServerDatabase(address, patience, timeout=timeout, connections=connections)
     # Here, because importing procore_signin imports no database driver, sqlite3 included.
     from procore_signin._store.sqlite.database import SqliteDatabase  # noqa: PLC0415 - see above
 

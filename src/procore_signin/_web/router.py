@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from procore_signin._flow.context import Context
+from procore_signin._flow.running.database_state import is_told_by_state
 from procore_signin._flow.steps import Flow
 from procore_signin._store.records import Session
 from procore_signin._web import problems
@@ -271,7 +272,12 @@ def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
 
 
 def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
-    """Log the message of an error: a log that ignores an event's fields shows only its name."""
+    """Log the message of an error: a log that ignores an event's fields shows only its name.
+
+    A failing database is logged once, when it begins to fail, and not again by every request.
+    """
+    if is_told_by_state(error):
+        return
     if not lines.admits(f"{Event.REQUEST_FAILED} {type(error).__name__} (explained)"):
         return
     words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()

@@ -284,7 +284,8 @@ class _Trust:
             return self._context
 
 
-_TRUST: Final = _Trust(lambda: httpx2.create_ssl_context(trust_env=False))
+# As the transport of the sign-in: SSL_CERT_FILE and SSL_CERT_DIR name a company's own authority.
+_TRUST: Final = _Trust(lambda: httpx2.create_ssl_context(trust_env=True))
 
 
 def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:

@@ -39,7 +39,10 @@ def current(database_url: str | None, *, as_json: bool) -> bool:
     else:
         has = "has no tables of ours yet" if found is None else f"is at version {found}"
         typer.echo(f"{label} {has}; version {needed} is needed.")
-        typer.echo("Run: procore-signin db upgrade")
+        if found is not None and found > needed:
+            typer.echo("A newer version has migrated it. This one goes on where that only added.")
+        else:
+            typer.echo("Run: procore-signin db upgrade")
     return found == needed
 
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.running.async_runner import LONG_SECONDS
 from procore_signin._settings import Settings, read_settings
 from procore_signin._store import KeyRing, Store
-from procore_signin._store.probe import Probe
 
 
 @contextmanager
@@ -21,11 +21,16 @@ def open_store(settings: Settings) -> Iterator[Store]:
         StoreUnavailable: The database does not respond or is not migrated.
     """
     try:
-        store = Store(settings.database_url, KeyRing.parse(settings.keys))
+        store = Store(
+            settings.database_url,
+            KeyRing.parse(settings.keys),
+            # No browser waits for a command, and some of them look at every row.
+            timeout=max(settings.database_timeout, LONG_SECONDS),
+        )
     except ValueError as error:
         raise unusable(error) from None
     try:
-        store.ask(Probe())
+        store.probe()
         yield store
     finally:
         store.close()
@@ -47,7 +52,7 @@ def open_door(settings: Settings) -> Iterator[ProcoreSignIn]:
     except ValueError as error:
         raise unusable(error) from None
     with door:
-        door.store.ask(Probe())
+        door.store.probe()
         yield door
 
 

@@ -15,7 +15,6 @@ from procore_signin._cli.personal.profile import Profile, Registration
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.steps import Flow
 from procore_signin._store.ledger import Escrowed
-from procore_signin._store.probe import Probe
 from procore_signin._store.tokens import TokenStates
 from procore_signin._store.users import FindUsers
 from procore_signin.errors import StoreUnavailable
@@ -137,10 +136,10 @@ def holds_grants(door: ProcoreSignIn) -> bool:
 def _bring_up_to_date(door: ProcoreSignIn, profile: Profile) -> None:
     """Create or migrate the tables: a user's own store has no operator."""
     try:
-        door.store.ask(Probe())
+        door.store.probe()
     except StoreUnavailable:
         # Imported here: Alembic takes longer to import than everything else takes to start.
         from procore_signin._store.migrate import upgrade  # noqa: PLC0415
 
         upgrade(profile.database_url)
-        door.store.ask(Probe())
+        door.store.probe()

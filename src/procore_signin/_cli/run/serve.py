@@ -24,7 +24,6 @@ from procore_signin._cli.run.ports import (
 from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
 from procore_signin._settings import Settings
 from procore_signin._store import KeyRing, Store
-from procore_signin._store.probe import Probe
 from procore_signin._store.rotation.rewrap import UnknownKeyIds
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import StoreUnavailable
@@ -108,7 +107,7 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
 
 def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> None:
     try:
-        store.ask(Probe())
+        store.probe()
     except StoreUnavailable:
         if not migrate:
             raise
@@ -116,7 +115,7 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
         upgrading = multiprocessing.Process(target=_upgrade, args=(settings.database_url,))
         upgrading.start()
         upgrading.join()
-        store.ask(Probe())
+        store.probe()
 
 
 def _upgrade(database_url: str) -> None:

@@ -14,8 +14,8 @@ from procore_signin._cli.setup.finding import Finding
 from procore_signin._settings import Settings, env_file
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.engine.address import parse_address
+from procore_signin._store.engine.server import writer_engine
 from procore_signin._store.keys.seal import Seal
-from procore_signin._store.probe import Probe
 from procore_signin._store.schema import token_sets
 from procore_signin._store.tokens import TokensOf
 from procore_signin.environments import LOOPBACK_HOSTS
@@ -36,6 +36,7 @@ _ENVIRONMENT_OF_HOST: Final = {
     "login.procoregov.com": "federal",
     "api.procoregov.com": "federal",
 }
+_SECONDS: Final = 5
 _PROCORE_DOMAINS: Final = ("procore.com", "procoregov.com")
 
 
@@ -138,7 +139,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         )
         return
     try:
-        store.ask(Probe())
+        store.probe()
     except StoreUnavailable as error:
         cure = error.hint or "Start it, or correct PROCORE_DATABASE_URL."
         why = str(error).removesuffix(cure).rstrip()
@@ -165,7 +166,12 @@ def check_keys(settings: Settings, *, database_ready: bool) -> Iterator[Finding]
 
 def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
     store = Store(settings.database_url, ring)
-    engine = create_engine(parse_address(settings.database_url).url)
+    address = parse_address(settings.database_url)
+    engine = (
+        writer_engine(address, timeout=_SECONDS, longest_statement=_SECONDS)
+        if address.path is None
+        else create_engine(address.url)
+    )
     try:
         people = _first_and_last(engine)
         for user_id, environment in people:

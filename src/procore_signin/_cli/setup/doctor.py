@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from procore_signin._cli.setup import checks_local, checks_server
+from procore_signin._cli.setup import checks_connections, checks_local, checks_server
 from procore_signin._cli.setup.finding import Finding, Level
 from procore_signin._cli.setup.tls import Handshake, handshake
 from procore_signin._transport.contract import Transport
@@ -70,6 +70,8 @@ def examine(
     database = list(checks_local.check_database(settings))
     yield from database
     ready = all(finding.level == "ok" for finding in database)
+    if ready:
+        yield from checks_connections.check_connections(settings)
     yield from checks_local.check_keys(settings, database_ready=ready)
     own = transport if transport is not None else PyreqwestTransport()
     try:

@@ -13,19 +13,42 @@ from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
-from procore_signin._flow.steps import Ask, Call, Dismiss, Do, Flow, Later, Once, Send, Shield, Step
+from procore_signin._flow.running.database_state import DatabaseState, is_told_by_state
+from procore_signin._flow.running.probing import Probing
+from procore_signin._flow.steps import (
+    Ask,
+    Call,
+    Dismiss,
+    Do,
+    Flow,
+    Later,
+    Once,
+    Probe,
+    Send,
+    Shield,
+    Step,
+)
 from procore_signin._forks import abandon, look_after
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
+from procore_signin._store.engine.deadline import until
+from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.waiters import for_another, tell
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
+from procore_signin.errors import StoreUnavailable
 
 T = TypeVar("T")
 W = TypeVar("W")
 
 LOGGER: Final = logging.getLogger("procore_signin")
 NETWORK_DATABASE_THREADS: Final = 8
+LONG_SECONDS: Final = 30.0
+"""How long work may take that nothing else waits for."""
+
+_LATE_SECONDS: Final = 1.0
+"""How much longer a thread is waited for. It ends by itself, unless something blocks it that knows
+no deadline, such as the system's look-up of a name."""
 
 
 class AsyncRunner:
@@ -52,6 +75,8 @@ class AsyncRunner:
         self._transport = transport
         self._sleep = sleep
         self._reads_inline: Final = store.reads_inline
+        self._probing: Final = Probing(store)
+        self._database: Final = DatabaseState()
         self._begin()
         look_after(self)
 
@@ -92,17 +117,23 @@ class AsyncRunner:
                             loop = asyncio.get_running_loop()
                         outcome = await self._perform(step, loop)
                 except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
+                    if isinstance(error, StoreUnavailable):
+                        self._database.failed(error)
                     step = flow.throw(error)
                 else:
+                    if self._database.failing is not None and isinstance(step, (Do, Ask)):
+                        self._database.worked(wrote=isinstance(step, Do))
                     step = flow.send(outcome)
         except StopIteration as end:
             value: T = end.value
             return value
 
-    async def _perform(self, step: Step, loop: asyncio.AbstractEventLoop) -> Any:
+    async def _perform(  # noqa: C901, PLR0911  # one for each step
+        self, step: Step, loop: asyncio.AbstractEventLoop
+    ) -> Any:
         match step:
             case Ask(query=query):
-                return await self._elsewhere(self._store.ask, query, loop)
+                return await self._elsewhere(self._store.ask, query, loop, long=query.long)
             case Do(command=command):
                 return await self._do(command, loop)
             case Send(request=request):
@@ -112,6 +143,8 @@ class AsyncRunner:
                 return await self._start(flow, loop).outcome
             case Once(key=key, flow=flow):
                 return await self._share(key, flow, loop)
+            case Probe():
+                return await self._probe()
             case Call():
                 return await self._call(step, loop)
             case Later(flow=flow, key=key):
@@ -135,22 +168,49 @@ class AsyncRunner:
         return await outcome if inspect.isawaitable(outcome) else outcome
 
     async def _elsewhere(
-        self, use: Callable[[W], T], wanted: W, loop: asyncio.AbstractEventLoop
+        self, use: Callable[[W], T], wanted: W, loop: asyncio.AbstractEventLoop, *, long: bool
     ) -> T:
+        """Use the store on a thread; with a server the wait for a thread is part of the time."""
+        if self._store.single_writer:
+            try:
+                return await loop.run_in_executor(self._threads, use, wanted)
+            except RuntimeError:  # the main thread has ended: there are no new threads
+                return use(wanted)
+        seconds = LONG_SECONDS if long else self._store.timeout
+
+        def work(moment: float = time.monotonic() + seconds) -> T:
+            with until(moment):
+                return use(wanted)
+
         try:
-            done = loop.run_in_executor(self._threads, use, wanted)
-        except RuntimeError:  # the main thread has ended: there are no new threads
-            return use(wanted)
-        return await done
+            done = loop.run_in_executor(self._threads, work)
+        except RuntimeError:  # as above
+            return work()
+        try:
+            # No `asyncio.timeout`: it cancels the task, and a flow that is carried on takes no
+            # notice.
+            await asyncio.wait({done}, timeout=seconds + _LATE_SECONDS)
+        except asyncio.CancelledError:
+            done.cancel()
+            raise
+        if not done.done():
+            done.cancel()
+            raise Failed("silent").unavailable(self._store.label)
+        return done.result()
 
     async def _do(self, command: Command[T], loop: asyncio.AbstractEventLoop) -> T:
         if command.long or not self._store.single_writer:
-            return await self._elsewhere(self._store.do, command, loop)
+            return await self._elsewhere(self._store.do, command, loop, long=command.long)
         group_commit = self._groups.get(loop)
         if group_commit is None:
             group_commit = GroupCommit(self._store, loop, self._threads, self._flusher)
             self._groups[loop] = group_commit
         return await group_commit.do(command)
+
+    async def _probe(self) -> StoreUnavailable | None:
+        error = await self._probing.ask()
+        self._database.note(error)
+        return error
 
     async def _share(self, key: Hashable, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> Any:
         """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
@@ -203,6 +263,7 @@ class AsyncRunner:
         writes = self._groups.get(loop)
         if writes is not None:
             await writes.drained()
+        self._probing.close()
         self._threads.shutdown()
         self._flusher.shutdown()
 
@@ -258,5 +319,5 @@ def _dismiss(error: Exception) -> None:
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
-    if error is not None:
+    if error is not None and not is_told_by_state(error):
         LOGGER.warning("Postponed work failed: %s", error)

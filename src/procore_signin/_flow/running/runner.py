@@ -12,13 +12,27 @@ from typing import Any, Final, TypeVar
 
 from procore_signin._flow.running.background import Asked, Background, stayed_in_the_parent
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
+from procore_signin._flow.running.database_state import DatabaseState, is_told_by_state
 from procore_signin._flow.running.outcome import Outcome
-from procore_signin._flow.steps import Ask, Call, Dismiss, Do, Flow, Later, Once, Send, Shield, Step
+from procore_signin._flow.running.probing import probe
+from procore_signin._flow.steps import (
+    Ask,
+    Call,
+    Dismiss,
+    Do,
+    Flow,
+    Later,
+    Once,
+    Probe,
+    Send,
+    Shield,
+    Step,
+)
 from procore_signin._forks import look_after
 from procore_signin._store import Store
 from procore_signin._store.engine.waiters import for_another
 from procore_signin._transport.contract import Transport
-from procore_signin.errors import ProcoreSignInError
+from procore_signin.errors import ProcoreSignInError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -48,6 +62,7 @@ class Runner:
         self._sleep = sleep
         self._complete = complete
         self._background = Background()
+        self._database: Final = DatabaseState()
         self.after_fork()
         look_after(self)
 
@@ -73,14 +88,18 @@ class Runner:
                 try:
                     outcome = self._perform(step, asked)
                 except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
+                    if isinstance(error, StoreUnavailable):
+                        self._database.failed(error)
                     step = flow.throw(error)
                 else:
+                    if self._database.failing is not None and isinstance(step, (Do, Ask)):
+                        self._database.worked(wrote=isinstance(step, Do))
                     step = flow.send(outcome)
         except StopIteration as end:
             value: T = end.value
             return value
 
-    def _perform(self, step: Step, asked: Asked | None) -> Any:
+    def _perform(self, step: Step, asked: Asked | None) -> Any:  # noqa: PLR0911  # one a step
         match step:
             case Ask(query=query):
                 return self._store.ask(query)
@@ -96,6 +115,8 @@ class Runner:
                 return self._share(key, flow)
             case Dismiss(error=error):
                 return None if asked is None else asked.tell(None, error)
+            case Probe():
+                return self._probe()
             case Call():
                 return self._call(step) if asked is None else asked.call(step)
             case _:
@@ -106,6 +127,11 @@ class Runner:
     def _call(self, step: Call) -> Any:
         outcome = step.function(*step.arguments)
         return self._complete(outcome) if inspect.iscoroutine(outcome) else outcome
+
+    def _probe(self) -> StoreUnavailable | None:
+        error = probe(self._store)
+        self._database.note(error)
+        return error
 
     def _carried(self, flow: Flow[Any]) -> Any:
         """Have `flow` carried to its end whatever happens here, and wait for its outcome."""
@@ -155,7 +181,8 @@ class Runner:
         try:
             self._drive(flow, Asked(self._call, listening=False))
         except ProcoreSignInError as error:
-            LOGGER.warning("Postponed work failed: %s", error)
+            if not is_told_by_state(error):
+                LOGGER.warning("Postponed work failed: %s", error)
         except Exception:  # a defect of ours, or of what the application brought
             LOGGER.exception("Postponed work failed")
 

@@ -31,7 +31,9 @@ Ts = TypeVarTuple("Ts")
 _ATTEMPTS: Final = 8
 _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.1
-_WORTH_REPEATING: Final[frozenset[Failure]] = frozenset({"collision", "locked", "disconnected"})
+_WORTH_REPEATING: Final[frozenset[Failure]] = frozenset(
+    {"collision", "locked", "crowded", "disconnected"}
+)
 
 
 class NotTogetherError(Exception):
@@ -76,6 +78,13 @@ class Database(Protocol):
 
     def do(self, command: Command[T], seal: TokenSeal) -> T:
         """Run a command in one durable transaction and return what it returned."""
+
+    def check_writable(self) -> None:
+        """Find out, without leaving a trace, whether rows can be written.
+
+        Raises:
+            StoreUnavailable: They cannot, or the database does not respond.
+        """
 
     def group(self, seal: TokenSeal) -> Group | None:
         """Begin a transaction for commands of several callers, without waiting for anyone.

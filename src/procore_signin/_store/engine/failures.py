@@ -21,13 +21,28 @@ Failure = Literal[
     "unmigrated",
     "absent",
     "refused",
+    "not_admitted",
+    "no_encryption",
+    "no_tls_there",
+    "no_certificate",
+    "untrusted",
+    "parameter",
+    "unresolved",
+    "crowded",
+    "starting",
+    "pooler",
+    "silent",
     "full",
     "read_only",
     "damaged",
     "closed",
     "unavailable",
+    "trouble",
     "defect",
 ]
+PASSING: Final[frozenset[str]] = frozenset({"collision", "locked", "uncertain", "closed"})
+"""What one piece of work met; it says nothing about the next one."""
+
 DUPLICATE_KEY: Final = "1062"
 """MariaDB's and MySQL's code for a row that is there already."""
 
@@ -51,7 +66,8 @@ _BY_CODE: Final[dict[str, Failure]] = {
     "08006": "disconnected",
     "57P01": "disconnected",
     "57P02": "disconnected",
-    "57P03": "disconnected",
+    "57P03": "starting",
+    "53300": "crowded",
     "42P01": "unmigrated",
     "42703": "unmigrated",
     "3F000": "unmigrated",
@@ -61,18 +77,20 @@ _BY_CODE: Final[dict[str, Failure]] = {
     "42501": "refused",
     "53100": "full",
     "25006": "read_only",
+    "26000": "pooler",
+    "42P05": "pooler",
     # MariaDB's and MySQL's error numbers
     "1213": "collision",
     "1020": "collision",
-    "1040": "locked",
-    "1203": "locked",
+    "1040": "crowded",
+    "1203": "crowded",
+    "1226": "crowded",
     "1205": "locked",
     "1969": "locked",
     "3024": "locked",
     "1053": "disconnected",
     "1927": "disconnected",
     "2006": "disconnected",
-    "2013": "disconnected",
     "1146": "unmigrated",
     "1054": "unmigrated",
     "1049": "absent",
@@ -80,22 +98,75 @@ _BY_CODE: Final[dict[str, Failure]] = {
     "1045": "refused",
     "1142": "refused",
     "1698": "refused",
+    "1129": "not_admitted",
+    "1130": "not_admitted",
+    "3159": "no_encryption",
+    "2026": "no_tls_there",
+    "2005": "unresolved",
+    "1047": "starting",
     "1021": "full",
     "1114": "full",
     "1290": "read_only",
     "1792": "read_only",
 }
 _BY_TEXT: Final[tuple[tuple[str, Failure], ...]] = (
-    # psycopg tells no SQLSTATE when it cannot connect, and SQLite none for a missing table
+    # SQLite tells no code for a missing table
     ("no such table", "unmigrated"),
     ("no such column", "unmigrated"),
     ("has no column named", "unmigrated"),
+    # psycopg tells no SQLSTATE when it cannot connect. It tells of every address and, where TLS is
+    # a matter of taste, of every way that it tried: what comes first here is nearest to the cure.
+    ("valid client certificate", "no_certificate"),
+    ("certificate authentication failed", "no_certificate"),
+    ("alert certificate required", "no_certificate"),
+    ("alert unknown ca", "no_certificate"),
+    ("root certificate", "untrusted"),
+    ("certificate file", "no_certificate"),
+    ("private key file", "no_certificate"),
+    ("certificate verify failed", "untrusted"),
+    ("CERTIFICATE_VERIFY_FAILED", "untrusted"),
+    ("does not match host name", "untrusted"),
+    ("server does not support SSL", "no_tls_there"),
+    ("SSL connection is required", "no_encryption"),
+    ("SSL required", "no_encryption"),
     ("authentication failed", "refused"),
     ("no password supplied", "refused"),
+    ("SSL encryption", "not_admitted"),
+    ("no encryption", "no_encryption"),
+    ("pg_hba.conf", "not_admitted"),
+    ("invalid connection option", "parameter"),
+    ("unrecognized configuration parameter", "parameter"),
+    ("unsupported startup parameter", "parameter"),
+    ("invalid sslmode value", "parameter"),
+    ("invalid integer value", "parameter"),
+    ("too many clients", "crowded"),
+    ("too many connections", "crowded"),
+    ("remaining connection slots", "crowded"),
+    ("no more connections allowed", "crowded"),
+    ("query_wait_timeout", "crowded"),
+    ('role "', "refused"),
+    ("is starting up", "starting"),
+    ("is shutting down", "starting"),
+    ("in recovery mode", "starting"),
+    ("not yet accepting connections", "starting"),
+    ("not currently accepting connections", "starting"),
+    ("session is read-only", "read_only"),
+    ("server is in hot standby mode", "read_only"),
+    ("server login has been failing", "pooler"),
+    ("server_login_retry", "pooler"),
+    ("pgbouncer cannot connect", "pooler"),
+    ("no such database", "absent"),
+    ("no such user", "refused"),
     ('" does not exist', "absent"),
-    ("too many clients", "locked"),
-    ("remaining connection slots", "locked"),
+    ("failed to resolve host", "unresolved"),
+    ("could not translate host name", "unresolved"),
+    ("Name or service not known", "unresolved"),
+    ("name resolution", "unresolved"),
 )
+_SILENT: Final = ("timed out", "timeout expired")
+_NO_RESPONSE: Final = frozenset({"", "2002", "2003", "2013"})
+"""Codes of which only the text says what happened: none, and MariaDB's of a failing connection."""
+
 _OPERATIONAL: Final = frozenset({"OperationalError", "InterfaceError"})
 _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "collision": ("kept colliding with other work", "Try again."),
@@ -104,12 +175,78 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "uncertain": ("closed the connection during a commit", "Look what happened, then try again."),
     "unmigrated": ("lacks this version's tables", "Run: procore-signin db upgrade"),
     "absent": ("does not exist or cannot be opened", "Create it: procore-signin db upgrade"),
+    "not_admitted": (
+        "lets no one in from this machine as this user",
+        "Admit it there: in pg_hba.conf, or with the user's host in MariaDB.",
+    ),
+    "no_encryption": (
+        "lets no one in from this machine as this user, or not without TLS",
+        (
+            "If it wants TLS (hostssl in pg_hba.conf), ask for it in PROCORE_DATABASE_URL: "
+            "?sslmode=verify-full, for MariaDB ?ssl_ca=<file>. Otherwise admit this machine there."
+        ),
+    ),
+    "no_tls_there": (
+        "does not speak TLS, which the address asks for, or not as this machine does",
+        "Switch TLS on at the server, or correct the options of PROCORE_DATABASE_URL.",
+    ),
+    "no_certificate": (
+        "wants a client certificate that it trusts, and got none that can be used",
+        (
+            "Name one in PROCORE_DATABASE_URL: ?sslcert=<file>&sslkey=<file>, for MariaDB "
+            "?ssl_cert=<file>&ssl_key=<file>. The key's file may be readable by its owner alone."
+        ),
+    ),
+    "untrusted": (
+        "has a certificate that is not trusted here",
+        (
+            "Name its authority in PROCORE_DATABASE_URL: ?sslrootcert=<file>, for MariaDB "
+            "?ssl_ca=<file>; and the host as it stands in the certificate."
+        ),
+    ),
+    "parameter": (
+        "cannot be opened: its address, or what stands in between, knows a parameter not",
+        "Correct what stands behind the ? in PROCORE_DATABASE_URL.",
+    ),
+    "unresolved": (
+        "has a host name that cannot be resolved",
+        "Correct the host in PROCORE_DATABASE_URL, or this machine's name service.",
+    ),
+    "crowded": (
+        "has no connection left for this process",
+        (
+            "Let it, the user's limit and the pooler allow more, or lower "
+            "PROCORE_DATABASE_CONNECTIONS; procore-signin doctor counts them."
+        ),
+    ),
+    "starting": (
+        "takes no one in: it is starting, shutting down, closed or without a quorum",
+        "Wait until it is up; if that takes long, look at its own log.",
+    ),
+    "pooler": (
+        "is not reached through the pooler in front of it",
+        "Look at the pooler's log; in PgBouncer, at server_login_retry and prepared statements.",
+    ),
+    "silent": (
+        "did not answer in time",
+        "Look whether it, its disk and the network in between stand still.",
+    ),
+    "trouble": ("reported an error of its own", "Look at its log for the code in brackets."),
     "refused": (
         "refused the user, the password or the right",
-        "Correct PROCORE_DATABASE_URL, where % and @ in a password are written %25 and %40.",
+        (
+            "Correct PROCORE_DATABASE_URL, where % and @ in a password are written %25 and %40. "
+            "MariaDB refuses a user that has to use TLS, and does not, in the same way."
+        ),
     ),
     "full": ("has no room left", "Make room on its disk."),
-    "read_only": ("cannot be written to", "Give this process the right to write, or its primary."),
+    "read_only": (
+        "cannot be written to",
+        (
+            "Give this process the right to write, or name the primary: a standby, and a server "
+            "after a failover, may only read."
+        ),
+    ),
     "damaged": ("is damaged, or is no database", "Name another one, or restore it."),
     "closed": (
         "was closed by this application",
@@ -133,14 +270,20 @@ class Failed(Exception):
         Args:
             label: The database's name without a password.
         """
-        suffix = f" [{self.code}]" if self.code else ""
         if self.failure == "defect":
+            suffix = f" [{self.code}]" if self.code else ""
             return RuntimeError(
                 f"The database {label} refused a statement{suffix}. This is a defect of "
                 "procore-signin, or its tables were changed by hand. Values are left out."
             )
+        return self.unavailable(label)
+
+    def unavailable(self, label: str) -> StoreUnavailable:
+        """Return the error for callers, where it is known to be no defect."""
+        suffix = f" [{self.code}]" if self.code else ""
         what, cure = _WORDS[self.failure]
-        return StoreUnavailable(f"The database {label} {what}{suffix}. {cure}", hint=cure)
+        words = f"The database {label} {what}{suffix}. {cure}"
+        return StoreUnavailable(words, hint=cure, reason=self.failure)
 
 
 def code_of(error: BaseException) -> str:
@@ -162,12 +305,20 @@ def failed_by(error: BaseException, *, lost: bool = False) -> Failed:
         lost: Whether the connection broke.
     """
     code, original = code_of(error), _original(error)
-    by_text = next((failure for words, failure in _BY_TEXT if words in str(original)), None)
-    names = {kind.__name__ for kind in type(original).__mro__}
-    by_class: Failure = "unavailable" if names & _OPERATIONAL else "defect"
+    text = str(original)
+    is_operational = any(kind.__name__ in _OPERATIONAL for kind in type(original).__mro__)
     if isinstance(error, exc.TimeoutError):  # every connection of the pool is in use
-        by_class = "locked"
-    return Failed(_BY_CODE.get(code) or ("disconnected" if lost else by_text or by_class), code)
+        return Failed("locked", code)
+    if is_operational and code in _NO_RESPONSE and any(words in text for words in _SILENT):
+        return Failed("silent", code)
+    by_class: Failure = "defect"
+    if is_operational:
+        by_class = "unavailable" if code in _NO_RESPONSE else "trouble"
+    by_text = next((failure for words, failure in _BY_TEXT if words in text), None)
+    return Failed(
+        _BY_CODE.get(code) or by_text or ("disconnected" if lost else by_class),
+        code,
+    )
 
 
 def _original(error: BaseException) -> BaseException:

@@ -125,6 +125,11 @@ class SqliteDatabase:
         """See `Database.do`."""
         return self._patience.repeat(self._once, command, seal, label=self.label)
 
+    def check_writable(self) -> None:
+        """See `Database.check_writable`: nothing but the right to write is looked at."""
+        if self._path.exists() and not os.access(self._path, os.W_OK):
+            raise Failed("read_only").raised(self.label)
+
     def _once(self, command: Command[T], seal: TokenSeal) -> T:
         """Run a command between BEGIN IMMEDIATE and COMMIT.
 

@@ -12,7 +12,6 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.http.request import validate_host
 
 from procore_signin._settings.row import PREFIX
-from procore_signin._store.probe import Probe
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
 from procore_signin.web.django import middleware
 from procore_signin.web.django.installed import OURS_ALONE, SETTING, check_urls, installed
@@ -41,7 +40,7 @@ def check_tables(
     if not databases:
         return []
     try:
-        installed().procore.store.ask(Probe())
+        installed().procore.store.probe()
     except SettingsInvalid:
         return []  # `check_settings` reports it
     except StoreUnavailable as error:
