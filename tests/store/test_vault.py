@@ -206,4 +206,4 @@ def test_V2_whoever_writes_to_the_database_is_anybody_but_has_no_token_as_securi
     assert "canary" not in repr(cells)
     page = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
     (row,) = [line for line in page.splitlines() if line.startswith("| A writer to the")]
-    assert "**be anyone in this application**" in row
+    assert "**act as any user of this application**" in row
