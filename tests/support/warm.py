@@ -6,9 +6,9 @@ that runs `python -m procore_signin` with them. The child is a process like any 
 takes signals and ends with the status of the interpreter, and whatever it changes ends with it.
 
 What differs from a process that is started afresh: the modules are there already, and what the
-interpreter reads at its start (`PYTHON…`, the encoding of the streams) is that of the waiting
-process. Tests of these use `Command.process` and `Command.start_process`, and so does one test of
-each command.
+interpreter reads at its start (`PYTHON…`) is that of the waiting process, except for
+`PYTHONIOENCODING`, which is read again. Tests of these use `Command.process` and
+`Command.start_process`, and so does one test of each command.
 """
 
 from __future__ import annotations
@@ -233,6 +233,10 @@ def main() -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if encoding := environment.get("PYTHONIOENCODING"):
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            errors = "backslashreplace" if stream is sys.stderr else "strict"
+            stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
     sys.argv[1:] = arguments
     runpy.run_module("procore_signin", run_name="__main__", alter_sys=True)
 
