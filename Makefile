@@ -13,7 +13,15 @@ QUICK = tests/protocol tests/flow tests/web/test_endpoints.py tests/web/test_pag
 	tests/web/test_cookies.py tests/test_errors.py tests/test_events.py \
 	tests/test_forks.py tests/test_front_doors.py tests/test_rooms.py tests/test_settings.py
 
-.PHONY: help demo test quick lint reference docs lock soak bench clean
+PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+# Types are checked beside the tests: what mypy says comes after what they say, and each can fail it.
+define beside_types
+@.venv/bin/python -m mypy >.venv/mypy.log 2>&1 & types=$$!; \
+	$(1); tests=$$?; \
+	wait $$types; types=$$?; cat .venv/mypy.log; exit $$((tests + types))
+endef
+
+.PHONY: help demo test quick lint style reference docs lock soak bench clean
 
 help:
 	@echo "make demo    run the application and the local Procore, then open a browser"
@@ -32,17 +40,19 @@ help:
 demo:
 	@sh scripts/environment app && exec .venv/bin/python -m procore_signin demo $(ARGS)
 
-test: lint
-	@exec .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+test: style
+	$(call beside_types,$(PYTEST) $(ARGS))
 
-quick: lint
-	@exec .venv/bin/python -m pytest -q -n auto --maxprocesses 4 $(QUICK) $(ARGS)
+quick: style
+	$(call beside_types,$(PYTEST) -q $(QUICK) $(ARGS))
 
-lint:
+lint: style
+	@.venv/bin/python -m mypy
+
+style:
 	@sh scripts/environment test
 	@.venv/bin/python -m ruff check --quiet .
 	@.venv/bin/python -m ruff format --check --quiet .
-	@.venv/bin/python -m mypy
 
 reference:
 	@sh scripts/environment test && exec .venv/bin/python tests/support/reference.py

@@ -2,40 +2,19 @@ from __future__ import annotations
 
 import http.client
 import socket
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from commands import PROGRAM, Command, Page
+from commands import Command, Page
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[Command]:
     """`command("doctor", "--json", PROCORE_ENVIRONMENT="sandbox")` in an empty folder."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(
-        arguments: tuple[str, ...], environment: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [*PROGRAM, *arguments],
-            cwd=tmp_path,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        started.append(process)
-        return process
-
-    yield Command(tmp_path, start)
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    with ExitStack() as started:
+        yield Command(tmp_path, started)
 
 
 @pytest.fixture

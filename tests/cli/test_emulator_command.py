@@ -13,7 +13,7 @@ from procore_signin.emulator import EmulatorOptions
 def test_it_prints_its_address_and_answers_there(
     command: Command, get: Callable[[str], Page]
 ) -> None:
-    running = command.start("emulator", "--port", "0")
+    running = command.start_process("emulator", "--port", "0")
     url = running.read_until(r"Listening at +(http://127\.0\.0\.1:\d+)\n")[1]
 
     assert get(f"{url}/_emulator/").status == 200
@@ -48,7 +48,7 @@ def test_E1_it_refuses_to_run_in_production(command: Command, place: str) -> Non
         (command.folder / ".env").write_text("PROCORE_ENVIRONMENT=production\n")
         settings = {}
 
-    done = command.process("emulator", "--port", "0", **settings)
+    done = command("emulator", "--port", "0", **settings)
 
     assert (done.status, done.out) == (1, "")
     assert "PROCORE_ENVIRONMENT is production" in done.err
@@ -62,7 +62,7 @@ def test_E1_it_refuses_to_run_in_production(command: Command, place: str) -> Non
     ],
 )
 def test_E1_it_stays_on_this_machine(command: Command, options: tuple[str, str]) -> None:
-    done = command.process("emulator", "--port", "0", *options)
+    done = command("emulator", "--port", "0", *options)
 
     assert (done.status, "this machine" in done.err or "localhost" in done.err) == (1, True)
 

@@ -51,7 +51,7 @@ def test_K2_plain_http_to_another_machine_is_refused(command: Command) -> None:
 
 
 def test_a_database_without_tables_stops_the_start_with_the_cure(command: Command) -> None:
-    done = command.process("serve", "--port", "0", **SETTINGS)
+    done = command("serve", "--port", "0", **SETTINGS)
 
     assert (done.status, "procore-signin db upgrade" in done.err) == (1, True)
     assert not (command.folder / "test.db").exists()
@@ -71,13 +71,13 @@ def test_a_taken_port_stops_the_start_although_the_server_could_share_it(
     _, url = start(command, free_port, "--migrate")
     wait_for(get, f"{url}/")
 
-    done = command.process("serve", "--port", url.rpartition(":")[2], **SETTINGS)
+    done = command("serve", "--port", url.rpartition(":")[2], **SETTINGS)
 
     assert (done.status, "is taken" in done.err) == (1, True)
 
 
 def test_port_0_finds_a_free_port_and_says_that_procore_will_not_know_it(command: Command) -> None:
-    running = command.start("serve", "--port", "0", "--migrate", **SETTINGS)
+    running = command.start_process("serve", "--port", "0", "--migrate", **SETTINGS)
     running.read_until(r"Ctrl-C stops it\.\n")
 
     port = running.read_until(r"Listening at 127\.0\.0\.1:(\d+);")[1]

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Done:
 class Running:
     """A command that runs, with its words as they come."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | warm.Process) -> None:
         self.process = process
         self.said = ""
 
@@ -64,6 +65,7 @@ class Running:
     def wait(self) -> int:
         out, _ = self.process.communicate(timeout=DEADLINE)
         self.said += out.decode()
+        assert self.process.returncode is not None
         return self.process.returncode
 
 
@@ -71,12 +73,13 @@ class Running:
 class Command:
     """Runs `procore-signin` in a folder.
 
-    Called, it runs in a fork of a warm Python (`warm.py`), which is quick. `process` starts a
-    Python of its own, as a person does, and `start` lets that go on running.
+    Called, it runs in a fork of a warm Python (`warm.py`), which is quick; `start` lets that go on
+    running. `process` and `start_process` do the same in a Python of its own, as a person does.
     """
 
     folder: Path
-    start_process: Callable[[tuple[str, ...], Mapping[str, str]], subprocess.Popen[bytes]]
+    started: ExitStack
+    """Ends what was started, with the test."""
 
     def __call__(self, *arguments: str, stdin: str = "", **settings: str) -> Done:
         started = warm.interpreter().start(arguments, clean_environment(**settings), self.folder)
@@ -97,7 +100,25 @@ class Command:
         return Done(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **settings: str) -> Running:
-        return Running(self.start_process(arguments, clean_environment(**settings)))
+        environment = clean_environment(**settings)
+        process = warm.interpreter().start(arguments, environment, self.folder, together=True)
+        self.started.callback(process.close)
+        process.stdin.close()
+        return Running(process)
+
+    def start_process(self, *arguments: str, **settings: str) -> Running:
+        process = self.started.enter_context(
+            subprocess.Popen(
+                [*PROGRAM, *arguments],
+                cwd=self.folder,
+                env=clean_environment(**settings),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
+        self.started.callback(process.kill)
+        return Running(process)
 
 
 @dataclass(frozen=True)

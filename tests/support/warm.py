@@ -6,8 +6,9 @@ that runs `python -m procore_signin` with them. The child is a process like any 
 takes signals and ends with the status of the interpreter, and whatever it changes ends with it.
 
 What differs from a process that is started afresh: the modules are there already, and what the
-interpreter reads at its start (`PYTHON…`, the encoding of the streams) is that of the waiting
-process. Tests of these, of servers, locks and crashes use `Command.process` and `Command.start`.
+interpreter reads at its start (`PYTHON…`) is that of the waiting process, except for
+`PYTHONIOENCODING`, which is read again. Tests of these use `Command.process` and
+`Command.start_process`, and so does one test of each command.
 """
 
 from __future__ import annotations
@@ -80,8 +81,9 @@ class Process:
         One after the other: `words` and what it prints beside its output fill no pipe (64 KiB).
         """
         with contextlib.suppress(BrokenPipeError):  # it ended without reading all
-            self.stdin.write(words)
-            self.stdin.flush()
+            if words:
+                self.stdin.write(words)
+                self.stdin.flush()
         with contextlib.suppress(BrokenPipeError):
             self.stdin.close()
         out, err = self.stdout.read(), self.stderr.read()
@@ -122,20 +124,32 @@ class Interpreter:
         atexit.register(self.close)
 
     def start(
-        self, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path
+        self,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        together: bool = False,
     ) -> Process:
-        """Run `procore-signin` with these arguments and nothing but these settings."""
+        """Run `procore-signin` with these arguments and nothing but these settings.
+
+        Args:
+            arguments: Its own.
+            environment: All of it.
+            folder: Where it runs.
+            together: Whether it prints its errors where it prints everything else.
+        """
         os.umask(mask := os.umask(0o077))
         order = [arguments, dict(environment), str(folder), mask]
         ours, life = socket.socketpair()
         pipes = [os.pipe() for _ in range(3)]
         (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
-        theirs = (theirs_in, theirs_out, theirs_err)
+        shown = (theirs_in, theirs_out, theirs_out if together else theirs_err)
         words = json.dumps(order).encode()
-        socket.send_fds(self._channel, [SIZE.pack(len(words))], [*theirs, life.fileno()])
+        socket.send_fds(self._channel, [SIZE.pack(len(words))], [*shown, life.fileno()])
         self._channel.sendall(words)
         life.close()
-        for descriptor in theirs:
+        for descriptor in (theirs_in, theirs_out, theirs_err):
             os.close(descriptor)
         streams = (os.fdopen(ours_in, "wb"), os.fdopen(ours_out, "rb"), os.fdopen(ours_err, "rb"))
         try:
@@ -219,6 +233,10 @@ def main() -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    if encoding := environment.get("PYTHONIOENCODING"):
+        for stream in (sys.stdin, sys.stdout, sys.stderr):
+            errors = "backslashreplace" if stream is sys.stderr else "strict"
+            stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
     sys.argv[1:] = arguments
     runpy.run_module("procore_signin", run_name="__main__", alter_sys=True)
 
