@@ -74,6 +74,9 @@ class Background:
         """Begin anew in a child: the threads, and what they were doing, stay in the parent."""
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        # One thread waits at a time: `SimpleQueue.get` of CPython 3.11 waits forever if its time is
+        # over while another thread takes the job that woke it.
+        self._turn = threading.Lock()
         self._idle = 0
         self._busy: set[int] = set()
         self._postponed: deque[tuple[Hashable | None, Callable[[], None]]] = deque()
@@ -149,9 +152,7 @@ class Background:
             self._idle += 1
         quiet = 0.0
         while True:
-            job = None
-            with contextlib.suppress(queue.Empty):
-                job = self._jobs.get(timeout=LOOK_SECONDS)
+            job = self._next_job()
             quiet = 0.0 if job is not None else quiet + LOOK_SECONDS
             with self._lock:
                 self._idle -= 1
@@ -173,6 +174,18 @@ class Background:
                 with self._lock:
                     self._busy.discard(threading.get_ident())
                     self._idle += 1
+
+    def _next_job(self) -> _Job | None:
+        """Return a job, or None where none comes within `LOOK_SECONDS` or little more."""
+        turn = self._turn
+        if not turn.acquire(timeout=LOOK_SECONDS):
+            return None
+        try:
+            return self._jobs.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            return None
+        finally:
+            turn.release()
 
     def _is_kept(self, quiet: float) -> bool:
         return quiet < KEPT_SECONDS and not self._closed and threading.main_thread().is_alive()

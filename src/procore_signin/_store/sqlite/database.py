@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -21,6 +23,7 @@ from procore_signin._store.engine.failures import Failed, failed_by
 from procore_signin._store.engine.statement import Row, Sql, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.sqlite.group import SqliteGroup
+from procore_signin._store.sqlite.line import Line, Place
 
 T = TypeVar("T")
 
@@ -82,13 +85,13 @@ class SqliteDatabase:
         self._texts: Final = texts_for(self.dialect)
         self._path = path
         self._patience = patience
-        self._writers = threading.Lock()
+        self._line = Line()
         self._writer: sqlite3.Connection | None = None
         self._idle: deque[sqlite3.Connection] = deque()
         self._together: sqlite3.Connection | None = None
         self._group: SqliteGroup | None = None
         self._closed = False
-        self._held = False
+        self._at_fork = Place()
         self._reading: dict[int, None] = {}
         self._forking = False
         look_after(self)
@@ -112,8 +115,9 @@ class SqliteDatabase:
         except Failed as error:
             failed = error
         else:
-            self._give_back(connection)
-            connection = None
+            # Ours no more before it is everyone's: after an interrupt here the collector closes it.
+            back, connection = connection, None
+            self._give_back(back)
             return rows
         finally:
             if connection is not None:
@@ -136,12 +140,15 @@ class SqliteDatabase:
         A transaction that began by reading cannot always become a writing one: SQLite then says
         "database is locked" without waiting.
         """
-        writers = self._writers  # a fork in the middle of a command gives the child another one
-        if not writers.acquire(timeout=self._patience.seconds):
-            raise Failed("locked")
+        line = self._line  # a fork in the middle of a command gives the child another one
+        place = Place()
         try:
+            if not line.take(place, self._patience.seconds):
+                raise Failed("locked")
             if self._writer is None:
                 self._writer = self._open()
+            elif self._writer.in_transaction:  # of a command that was interrupted at its end
+                self._writer.rollback()
             with self._writer:  # commits, or rolls back what raised
                 cursor = self._writer.execute("BEGIN IMMEDIATE")
                 transaction = Transaction(cursor, self._texts, sqlite3.IntegrityError)
@@ -152,21 +159,24 @@ class SqliteDatabase:
                 self._writer.close()
                 self._writer = None
         finally:
-            writers.release()
+            try:
+                line.leave(place)
+            finally:  # once more: the first time may have been interrupted
+                line.leave(place)
         raise failed
 
     def group(self, seal: TokenSeal) -> SqliteGroup | None:
         """See `Database.group`."""
-        if not self._writers.acquire(blocking=False):
-            return None
+        place, begun = Place(), None
         try:
-            self._group = self._begun(seal)
+            if self._line.take(place, 0):
+                begun = self._group = self._begun(seal, place)
         finally:
-            if self._group is None:
-                self._writers.release()
-        return self._group
+            if begun is None:
+                self._line.leave(place)
+        return begun
 
-    def _begun(self, seal: TokenSeal) -> SqliteGroup | None:
+    def _begun(self, seal: TokenSeal, place: Place) -> SqliteGroup | None:
         try:
             if self._together is None:
                 # The caller that begins a group has no time to wait for another process's lock.
@@ -179,15 +189,16 @@ class SqliteDatabase:
             return None
         except Failed:
             return None
-        return SqliteGroup(self._together, self._texts, seal, self.label, self._end_group)
+        end = partial(self._end_group, place)
+        return SqliteGroup(self._together, self._texts, seal, self.label, end)
 
-    def _end_group(self, usable: bool) -> None:  # noqa: FBT001  # a callback, of one argument
+    def _end_group(self, place: Place, usable: bool) -> None:  # noqa: FBT001  # a callback's
         self._group = None
         try:
             if not usable:
                 self._drop_together()
         finally:
-            self._writers.release()
+            self._line.leave(place)
 
     def _drop_together(self) -> None:
         dropped, self._together = self._together, None
@@ -201,8 +212,8 @@ class SqliteDatabase:
         of a transaction would take its parent's lock for its own, and forever. And it has locks
         of its own for what its threads share, which also those hold for moments that only read.
         """
-        self._held = False
-        self._held = self._writers.acquire(timeout=self._patience.seconds)
+        self._at_fork = Place()
+        self._line.take(self._at_fork, self._patience.seconds)
         self._forking = True
         ours, until = {threading.get_ident()}, self._patience.clock() + self._patience.seconds
         while self._reading.keys() - ours and self._patience.clock() < until:
@@ -211,9 +222,7 @@ class SqliteDatabase:
     def after_fork_in_parent(self) -> None:
         """See `Database.after_fork_in_parent`."""
         self._forking = False
-        if self._held:
-            self._held = False
-            self._writers.release()
+        self._line.leave(self._at_fork)
 
     def _wait_for_the_fork(self, thread: int) -> None:
         """Let the process fork before `thread` reads."""
@@ -224,13 +233,13 @@ class SqliteDatabase:
 
     def after_fork(self) -> None:
         """See `Database.after_fork`."""
-        self._forking = self._held = False
+        self._forking = False
         self._reading = {}
         abandon(*self._idle, self._writer, self._together)
         self._idle = deque()
         self._writer = self._together = None
         self._group = None
-        self._writers = threading.Lock()
+        self._line = Line()
 
     def close(self) -> None:
         """See `Database.close`."""
@@ -245,11 +254,15 @@ class SqliteDatabase:
                 self._idle.pop().close()
         finally:
             self._reading.pop(thread, None)
-        with self._writers:
+        place = Place()
+        try:
+            self._line.take(place, math.inf)
             for connection in (self._writer, self._together):
                 if connection is not None:
                     connection.close()
             self._writer = self._together = None
+        finally:
+            self._line.leave(place)
 
     def _open(self, *, timeout: float | None = None) -> sqlite3.Connection:
         if self._closed:
