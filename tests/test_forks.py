@@ -398,7 +398,7 @@ ALLOWED = {
     "_store/engine/postgresql.py::LimitedConnection": "a thread for one connection that was given"
     " up, and which the parent closes",
     "_store/sqlite/database.py::connect": "makes what a SqliteDatabase keeps",
-    "_store/sqlite/line.py::Place": "kept by a Line, which a SqliteDatabase makes anew after a fork",
+    "_store/sqlite/line.py::Place": "kept by a Line, which a child makes anew",
     "_store/sqlite/group.py::SqliteGroup": "kept by a SqliteDatabase, which drops it after a fork",
     "_api/clients.py::ApiClient": "sends over a Wire, which begins anew, and keeps nothing itself",
     "_api/clients.py::AsyncApiClient": "as ApiClient",
