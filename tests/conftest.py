@@ -99,19 +99,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the browser tests and move them to the end (the sort keeps all other order).
+    """Mark the browser tests and have them come first (the sort keeps all other order).
 
     With `--dist loadgroup` a group stays in one process: the tests of one file, which share what
-    it takes long to start. The tests of `SPREAD` go to any process, one by one.
+    it takes long to start. The tests of `SPREAD` go to any process, one by one. The browser tests
+    are one group, which begins at once: four Chromiums at the end would get in each other's way.
     """
     for item in items:
+        group = item.path.relative_to(TESTS).as_posix()
         if "real_browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-        else:
-            group = item.path.relative_to(TESTS).as_posix()
-            if not group.startswith(SPREAD):
-                item.add_marker(pytest.mark.xdist_group(GROUPS.get(group, group)))
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        elif not group.startswith(SPREAD):
+            item.add_marker(pytest.mark.xdist_group(GROUPS.get(group, group)))
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

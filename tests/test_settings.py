@@ -355,7 +355,7 @@ def test_the_front_door_and_the_settings_have_the_same_defaults_for_the_database
     ],
 )
 def test_a_limit_for_the_database_is_a_number_within_bounds(name: str, text: str) -> None:
-    assert problem_of(**{name: text}).what.startswith("is no whole number from ")
+    assert problem_of(**{name: text}).what.startswith("is not a whole number from ")
 
 
 class TestEdges:

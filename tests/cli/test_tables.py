@@ -19,7 +19,7 @@ def test_upgrade_makes_the_tables_of_the_tutorials_database(command: Command) ->
 def test_upgrade_twice_is_fine(command: Command) -> None:
     command("db", "upgrade")
 
-    assert "was up to date already" in command("db", "upgrade").out
+    assert "was already up to date" in command("db", "upgrade").out
 
 
 def test_current_tells_whether_an_upgrade_is_needed(command: Command) -> None:

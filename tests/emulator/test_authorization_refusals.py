@@ -149,7 +149,7 @@ class TestWithoutABrowser:
             emulator.approve(f"https://login.procore.com{authorize()}")
 
     def test_another_address_of_the_emulator_is_refused(self, emulator: Emulator) -> None:
-        with pytest.raises(EmulatorRefused, match="no authorization request"):
+        with pytest.raises(EmulatorRefused, match="not an authorization request"):
             emulator.approve(f"{emulator.url}/oauth/token?client_id=emulator-client-id")
 
     def test_a_person_who_does_not_exist_cannot_approve(

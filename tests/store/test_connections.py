@@ -290,15 +290,24 @@ def read():
 
 threads = [threading.Thread(target=read) for _ in range(3)]
 [thread.start() for thread in threads]
-for number in range(int(sys.argv[2])):
-    child = os.fork()
-    if child == 0:
-        [store.ask(AttemptOf("b" * 64)) for _ in range(3)]
-        name = f"{number:064d}"
-        assert store.do(TakeAttempt(name, environment="emulator", now=1, expires_at=2)) is None
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-over.set()
+
+def use(number):
+    [store.ask(AttemptOf("b" * 64)) for _ in range(3)]
+    name = f"{number:064d}"
+    return store.do(TakeAttempt(name, environment="emulator", now=1, expires_at=2)) is None
+
+try:
+    for number in range(int(sys.argv[2])):
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(0 if use(number) else 1)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+finally:
+    over.set()
 [thread.join() for thread in threads]
 store.close()
 print("good")
