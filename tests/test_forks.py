@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from interrupting import ends_on_another_thread, interrupted_everywhere
 from own_process import run_script
 
 from procore_signin import _forks as forks
-from procore_signin._forks import Event, Lock, Made, Owned, abandon, look_after
+from procore_signin._forks import Event, Lock, Made, Owned, Undivided, abandon, look_after
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -260,6 +261,45 @@ def test_F3_what_another_thread_makes_at_the_fork_is_made_anew_in_the_child() ->
     over.set()
     thread.join()
     assert holder.made == os.getpid()
+
+
+@needs_fork
+def test_F3_a_fork_waits_for_work_that_it_must_not_divide_and_lets_none_begin() -> None:
+    work, inside, log = Undivided(), threading.Event(), list[str]()
+
+    def connect() -> None:
+        with work:
+            inside.set()
+            time.sleep(0.1)
+            log.append("connected")
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    assert inside.wait(10)
+    assert in_child(lambda: list(log)) == ["connected"]
+    thread.join(10)
+    with work:  # free again, also in a child
+        assert in_child(work.__enter__) is None
+
+
+@needs_fork
+def test_F3_a_fork_waits_no_longer_than_a_moment_for_work_that_waits_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Undivided, "LONGEST_WAIT", 0.05)
+    work, inside, over = Undivided(), threading.Event(), threading.Event()
+
+    def connect() -> None:
+        with work:
+            inside.set()
+            over.wait(20)
+
+    thread = threading.Thread(target=connect)
+    thread.start()
+    assert inside.wait(10)
+    assert in_child(lambda: "forked") == "forked"
+    over.set()
+    thread.join(10)
 
 
 @needs_fork

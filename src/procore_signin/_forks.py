@@ -12,6 +12,7 @@ from __future__ import annotations
 import concurrent.futures.thread  # noqa: F401  # its own lock is to be taken before ours
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from operator import attrgetter
@@ -195,6 +196,51 @@ def _gave_up(lock: threading.RLock) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+class Undivided:
+    """Work that a fork waits for, in a `with` block: it holds locks that no one can reset.
+
+    OpenSSL has locks of its own, for its random numbers and for what it looks up, and a forked
+    child finds those held forever that another thread held at the fork. A connection takes them
+    while it is made.
+    """
+
+    LONGEST_WAIT: Final = 1.0
+    """Seconds. What takes longer waits for the network, and not inside a lock."""
+
+    _LOOK: Final = 0.0005
+
+    def __init__(self) -> None:
+        self.after_fork()
+        look_after(self)
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
+        self._inside[thread] = None
+        while self._forking:
+            self._inside.pop(thread, None)
+            time.sleep(self._LOOK)
+            self._inside[thread] = None
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.pop(threading.get_ident(), None)
+
+    def before_fork(self) -> None:
+        """Wait until no other thread is inside, and let none come in."""
+        self._forking = True
+        ours, until = {threading.get_ident()}, time.monotonic() + self.LONGEST_WAIT
+        while self._inside.keys() - ours and time.monotonic() < until:
+            time.sleep(self._LOOK)
+
+    def after_fork_in_parent(self) -> None:
+        """Let others come in again."""
+        self._forking = False
+
+    def after_fork(self) -> None:
+        """Begin anew: those inside stay in the parent."""
+        self._forking = False
+        self._inside: dict[int, None] = {}
 
 
 class Made(Generic[T]):

@@ -13,6 +13,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
+from procore_signin._forks import Undivided
+
+CONNECTING: Final = Undivided()
+"""Around the making of a connection, which may take locks of OpenSSL (row F3)."""
+
 _until: Final[ContextVar[float]] = ContextVar("until", default=math.inf)
 
 

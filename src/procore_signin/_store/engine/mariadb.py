@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pymysql
 
-from procore_signin._store.engine.deadline import left
+from procore_signin._store.engine.deadline import CONNECTING, left
 from procore_signin._store.engine.failures import Failed
 
 _LEAST_SECONDS: Final = 0.05
@@ -38,7 +38,8 @@ def connect(_dialect: object, _record: object, arguments: Any, options: Any) -> 
     """
     longest = max(_LEAST_SECONDS, min(options["connect_timeout"], left() / 2))
     try:
-        return LimitedConnection(*arguments, **options | {"connect_timeout": longest})
+        with CONNECTING:
+            return LimitedConnection(*arguments, **options | {"connect_timeout": longest})
     except TypeError:  # its message quotes a name of the address, and nothing else
         pass
     raise Failed("parameter")

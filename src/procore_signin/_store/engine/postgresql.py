@@ -22,7 +22,7 @@ import psycopg
 from psycopg.abc import PQGen, PQGenConn
 from psycopg.waiting import Ready
 
-from procore_signin._store.engine.deadline import left
+from procore_signin._store.engine.deadline import CONNECTING, left
 
 T = TypeVar("T")
 
@@ -107,7 +107,8 @@ def connecting(longest_wait: float) -> Callable[..., LimitedConnection]:
     def connect(
         _dialect: object, _record: object, arguments: Any, options: Any
     ) -> LimitedConnection:
-        connection = LimitedConnection.connect(*arguments, **options, prepare_threshold=None)
+        with CONNECTING:
+            connection = LimitedConnection.connect(*arguments, **options, prepare_threshold=None)
         connection.longest_wait = longest_wait
         return connection
 
