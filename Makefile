@@ -13,7 +13,7 @@ QUICK = tests/protocol tests/flow tests/web/test_endpoints.py tests/web/test_pag
 	tests/web/test_cookies.py tests/test_errors.py tests/test_events.py \
 	tests/test_forks.py tests/test_front_doors.py tests/test_rooms.py tests/test_settings.py
 
-PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 4
 # Types are checked beside the tests: what mypy says comes after what they say, and each can fail it.
 define beside_types
 @.venv/bin/python -m mypy >.venv/mypy.log 2>&1 & types=$$!; \

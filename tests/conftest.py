@@ -37,24 +37,6 @@ BROWSER_CURE = (
     "or name its program in PROCORE_SIGNIN_CHROMIUM"
 )
 Scheme = Literal["light", "dark"]
-TESTS = Path(__file__).parent
-GROUPS = dict.fromkeys(
-    ("web/test_same_answers.py", "web/test_same_verdict.py", "web/test_what_browsers_send.py"),
-    "servers of all frameworks",
-)
-SPREAD = (
-    "app/test_application.py",
-    "cli/",
-    "reliability/",
-    "store/test_connections.py",
-    "store/test_migrate.py",
-    "store/test_rewrap.py",
-    "store/test_states.py",
-    "test_docs.py",
-    "test_exports.py",
-    "test_linear.py",
-)
-"""Files, or folders, whose tests take long and share little."""
 
 
 @pytest.fixture(autouse=True)
@@ -93,26 +75,12 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return two for each core: much of a test's time it waits, and others can run meanwhile."""
-    return 2 * (os.cpu_count() or 1)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the browser tests and have them come first (the sort keeps all other order).
-
-    With `--dist loadgroup` a group stays in one process: the tests of one file, which share what
-    it takes long to start. The tests of `SPREAD` go to any process, one by one. The browser tests
-    are one group, which begins at once: four Chromiums at the end would get in each other's way.
-    """
+    """Mark the browser tests and move them to the end (the sort keeps all other order)."""
     for item in items:
-        group = item.path.relative_to(TESTS).as_posix()
         if "real_browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif not group.startswith(SPREAD):
-            item.add_marker(pytest.mark.xdist_group(GROUPS.get(group, group)))
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
