@@ -20,7 +20,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, Final, NoReturn
 
-from procore_signin._flow.running.outcome import Outcome
+from procore_signin._flow.running.outcome import FORK_SEEN_SECONDS, Outcome
 from procore_signin._flow.steps import Call
 from procore_signin._forks import is_a_child, look_after
 from procore_signin.errors import ProcoreUnavailable
@@ -39,9 +39,6 @@ LEAVE_SECONDS: Final = 0.01
 
 SETTLE_SECONDS: Final = 0.002
 """How soon a caller that waits for the threads sees that nothing is under way any more."""
-
-LOOK_FOR_FORK_SECONDS: Final = 1.0
-"""How soon a caller that waits in a forked child sees that the work stayed in the parent."""
 
 LATER_AT_ONCE: Final = 8
 """So many pieces of work that no one waits for are done at the same time; the others queue."""
@@ -292,7 +289,7 @@ class Asked:
         """Wait for the outcome, call the application meanwhile, and return or raise the outcome."""
         while not self.outcome.done:
             with contextlib.suppress(queue.Empty):
-                self._news.get(timeout=LOOK_FOR_FORK_SECONDS)
+                self._news.get(timeout=FORK_SEEN_SECONDS)
             if self.outcome.inherited():
                 raise stayed_in_the_parent()
             wanted = self._wanted

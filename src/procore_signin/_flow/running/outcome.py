@@ -11,7 +11,7 @@ from procore_signin._forks import Owned
 
 T = TypeVar("T")
 
-LOOK_SECONDS: Final = 1.0
+FORK_SEEN_SECONDS: Final = 1.0
 """How soon a caller that waits sees what no one told it: that it is in a forked child by now, and
 the work in the parent, or that the thread that told it was interrupted."""
 
@@ -54,7 +54,7 @@ class Outcome(Owned, Generic[T]):
         bell.acquire()
         self._bells.append(bell)
         while not self.done:
-            bell.acquire(timeout=LOOK_SECONDS)
+            bell.acquire(timeout=FORK_SEEN_SECONDS)
             if self.inherited() and not self.done:
                 return False
         return True
