@@ -26,11 +26,6 @@ def left() -> float:
     return _until.get() - time.monotonic()
 
 
-def none_is_set() -> bool:
-    """Return whether no one has set a deadline for what runs here."""
-    return _until.get() == math.inf
-
-
 @contextmanager
 def until(moment: float) -> Iterator[None]:
     """Let what runs in a block wait until `moment`, whatever holds around the block.
@@ -48,7 +43,7 @@ def until(moment: float) -> Iterator[None]:
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
     """Let what runs in a block wait so long, unless a deadline holds around it already."""
-    if not none_is_set():
+    if _until.get() != math.inf:
         yield
         return
     with until(time.monotonic() + seconds):
