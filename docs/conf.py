@@ -20,7 +20,8 @@ copyright = author  # noqa: A001  # Sphinx's name for it
 version = release = version_of("procore-signin")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["conf.py"]
+# The guides for frameworks also stand at the addresses that they had before, as links.
+exclude_patterns = ["conf.py", "fastapi.md", "flask.md", "django.md"]
 source_suffix = {".md": "markdown"}
 
 # The anchors that GitHub gives to headings, so that one link works in both places.
@@ -73,12 +74,15 @@ PUBLIC = [
         ".api",
         ".app",
         ".emulator",
+        ".testing",
         ".pytest_plugin",
         ".web.starlette",
         ".web.fastapi",
         ".web.flask",
         ".web.django",
         ".web.gevent",
+        ".web.json",
+        ".alembic",
     )
 ]
 """The public modules. What several of them offer is described where it comes first here."""

@@ -30,7 +30,8 @@ Made by `scripts/settings_page.py` from the table in `_settings/settings.py`.
 `procore-signin serve`, the mappings for FastAPI, Flask and Django, and `from_env()` read the same
 settings: from the process environment, and below it from `.env` in the working directory. A setting
 without a value counts as not set. In Flask, `app.config` beats both; in Django, `PROCORE_SIGNIN` in
-`settings.py` does, with the names without `PROCORE_`.
+`settings.py` does, with the names without `PROCORE_`, and the tables are in `DATABASES` unless
+`PROCORE_DATABASE_URL` is set: [Django](../how-to/django.md#the-database).
 
 Everything that is missing, wrong or misspelt is named at once, with the cure, and no message shows
 a value. `procore-signin init` writes `.env`; `procore-signin doctor` checks the settings, here and

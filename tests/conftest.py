@@ -9,15 +9,19 @@ processes of their own, and never calls `asyncio.run` itself.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
+import failures
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from profiles import PATIENCE, Look, Profiles, Scheme
 
 from procore_signin.events import lines
 
@@ -36,7 +40,6 @@ BROWSER_CURE = (
     "install Chromium (Debian: apt-get install chromium; or any Chrome) "
     "or name its program in PROCORE_SIGNIN_CHROMIUM"
 )
-Scheme = Literal["light", "dark"]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +49,7 @@ def _every_line_is_written() -> None:
 
 
 class NewPage(Protocol):
-    """Opens a page in a fresh browser profile (no cookies), closed when the test ends."""
+    """Opens a page in an empty browser profile (no cookies), closed when the test ends."""
 
     def __call__(self, width: int = 1280, height: int = 800, scheme: Scheme = "light") -> Page: ...
 
@@ -65,20 +68,39 @@ def browser_required() -> bool:
     return os.environ.get("PROCORE_SIGNIN_REQUIRE_BROWSER") == "1"
 
 
-def pytest_configure() -> None:
+FILE_OF_FAILURES = pytest.StashKey[str | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Take Ctrl-C as a terminal's programs do, however the suite was started.
 
     Under `nohup` and in the background of a shell SIGINT comes ignored, and every program that a
     test starts would inherit that.
     """
+    config.stash[FILE_OF_FAILURES] = failures.take_file()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def names_a_browser(path: Path) -> bool:
+    """Tell whether a file of tests may have one that needs a browser, from its words alone."""
+    return re.search(r"real_browser|new_page|profiles", path.read_text("utf-8")) is not None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave other files aside where browser tests alone are asked for: half the time they take."""
+    if config.option.markexpr != "browser" or collection_path.suffix != ".py":
+        return None
+    return None if names_a_browser(collection_path) else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the browser tests and move them to the end (the sort keeps all other order)."""
     for item in items:
         if "real_browser" in getattr(item, "fixturenames", ()):
+            if not names_a_browser(item.path):
+                problem = "needs a browser: name `real_browser` or `new_page` in its file"
+                raise pytest.UsageError(f"{item.nodeid} {problem}, or `make test` misses it.")
             item.add_marker(pytest.mark.browser)
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
@@ -94,8 +116,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip(f"no Chromium on this machine: {BROWSER_CURE}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say loudly, after everything else, that the browser tests did not run."""
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say loudly, after everything else, what failed and that the browser tests did not run."""
+    failures.add_to_file(terminalreporter, config.stash[FILE_OF_FAILURES])
     skipped = [
         report
         for report in terminalreporter.getreports("skipped")
@@ -132,7 +157,8 @@ def free_port() -> Callable[[], int]:
 
 @pytest.fixture(scope="session")
 def real_browser() -> Iterator[Browser]:
-    """One headless Chromium for the whole run. Use `new_page` for a profile of one's own."""
+    """One headless Chromium for the whole run. Use `new_page` for a page of one's own."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
             executable_path=chromium(),
@@ -146,21 +172,18 @@ def real_browser() -> Iterator[Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def profiles(real_browser: Browser) -> Profiles:
+    """Profiles of that browser, which are used again."""
+    return Profiles(real_browser)
+
+
 @pytest.fixture
-def new_page(real_browser: Browser) -> Iterator[NewPage]:
+def new_page(profiles: Profiles) -> Iterator[NewPage]:
     """Give the test a function that opens pages: `new_page(width, height, scheme)`."""
-    contexts = []
+    with ExitStack() as stack:
 
-    def open_page(width: int = 1280, height: int = 800, scheme: Scheme = "light") -> Page:
-        context = real_browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(10_000)
-        contexts.append(context)
-        return context.new_page()
+        def open_page(width: int = 1280, height: int = 800, scheme: Scheme = "light") -> Page:
+            return stack.enter_context(profiles.lent(Look(width, height, scheme))).open()
 
-    yield open_page
-    for context in contexts:
-        context.close()
+        yield open_page

@@ -120,6 +120,40 @@ def test_whoever_follows_the_page_literally_sees_the_projects(
     assert "Traceback" not in host.said, follower.folder
 
 
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [
+        ({"status": 403, "body": '{"errors":"Forbidden"}'}, (403, None)),
+        ({"status": 404, "body": '{"message":"Resource not found"}'}, (404, None)),
+        (
+            {"status": 503, "body": "<html>Back soon</html>", "content_type": "text/html"},
+            (503, "10"),
+        ),
+        # the last one: nothing more is sent for this person until the ten minutes are over
+        ({"status": 429, "headers": {"Retry-After": "600"}}, (503, "600")),
+    ],
+)
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_what_procore_refuses_becomes_what_the_page_says(
+    followed: dict[str, tuple[Follower, Host, Emulator]],
+    name: str,
+    refusal: dict[str, object],
+    expected: tuple[int, str | None],
+) -> None:
+    follower, host, emulator = followed[name]
+    [address] = re.findall(
+        r"<http://localhost:8000(/[^>]+)>", page_of(name).read_text(encoding="utf-8")
+    )
+    with Person(host.url, emulator) as person:
+        person.sign_in("/procore/signin")
+        emulator.fault("GET /rest/*", "status", times=None, **refusal)
+        answer = person.http.get(address)
+        emulator.clear_faults()
+    assert (answer.status_code, answer.headers.get("retry-after")) == expected
+    assert "<h1" in answer.text
+    assert "Traceback" not in host.said, follower.folder
+
+
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_the_other_snippets_of_the_page_run(
     followed: dict[str, tuple[Follower, Host, Emulator]], name: str

@@ -27,6 +27,40 @@ def test_O2_every_event_is_listed_with_its_level(caplog: pytest.LogCaptureFixtur
     assert dict(ROW.findall(PAGE.read_text(encoding="utf-8"))) == logged
 
 
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\0", "\x85", "\u2028", "\u202e"])
+def test_O2_no_value_begins_a_line_or_moves_a_cursor(
+    caplog: pytest.LogCaptureFixture, character: str
+) -> None:
+    caplog.set_level(logging.DEBUG, "procore_signin")
+    emit(Event.REQUEST_REFUSED, path=f"/a{character}sign_in.succeeded user=1", count=1)
+    (record,) = caplog.records
+    assert vars(record)["fields"] == {"path": "/a\ufffdsign_in.succeeded user=1", "count": 1}
+
+
+def test_O2_a_value_is_no_longer_than_256_characters(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "procore_signin")
+    emit(Event.REQUEST_REFUSED, path="/" + "a" * 300)
+    (record,) = caplog.records
+    assert vars(record)["fields"] == {"path": "/" + "a" * 255}
+
+
+def test_with_pythons_own_logging_an_event_is_one_readable_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    emit(
+        Event.SIGN_IN_FAILED, attempt="ab12", environment="sandbox", reason="GrantLost", error=None
+    )
+    assert caplog.messages == ["sign_in.failed attempt=ab12 environment=sandbox reason=GrantLost"]
+    [record] = caplog.records
+    assert record.__dict__["event"] == "sign_in.failed"
+    assert record.__dict__["fields"]["error"] is None
+
+
+def test_O2_no_value_makes_a_field_that_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
+    emit(Event.REQUEST_REFUSED, path='/a user=1 "', reason="", count=2)
+    assert caplog.messages == [r'request.refused path="/a user=1 \"" reason="" count=2']
+
+
 def test_a_listener_hears_each_event_until_it_is_stopped() -> None:
     heard: list[tuple[Event, object]] = []
     stop = listen(lambda event, fields: heard.append((event, fields["user"])))
@@ -99,7 +133,7 @@ def test_O9_a_thousand_refusals_are_sixty_lines_and_a_count(
     emit(Event.REQUEST_REFUSED, request="another", path="/", reason="body_too_slow")
     lines.tell()
     stop()
-    messages = [record.getMessage() for record in caplog.records]
+    messages = [record.getMessage().partition(" ")[0] for record in caplog.records]
     assert messages == ["request.refused"] * (LINES_PER_MINUTE + 1) + ["log.left_out"]
     assert vars(caplog.records[-1])["fields"] == {
         "kind": "request.refused foreign_form",

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,7 @@ def test_F3_a_fork_waits_for_work_that_it_must_not_divide_and_lets_none_begin() 
     work, inside, log = Undivided(), threading.Event(), list[str]()
 
     def connect() -> None:
-        with work:
+        with work.block():
             inside.set()
             time.sleep(0.1)
             log.append("connected")
@@ -278,8 +279,18 @@ def test_F3_a_fork_waits_for_work_that_it_must_not_divide_and_lets_none_begin() 
     assert inside.wait(10)
     assert in_child(lambda: list(log)) == ["connected"]
     thread.join(10)
-    with work:  # free again, also in a child
-        assert in_child(work.__enter__) is None
+    with work.block():  # free again, also in a child, and for the one who forks inside
+        assert in_child(lambda: work.block().__enter__()) is True
+    work.before_fork()
+    begun = [threading.Thread(target=connect) for _ in range(2)]
+    for each in begun:
+        each.start()
+    begun[0].join(0.1)
+    assert log == ["connected"]
+    work.after_fork_in_parent()
+    for each in begun:
+        each.join(10)
+    assert log == ["connected"] * 3
 
 
 @needs_fork
@@ -287,19 +298,40 @@ def test_F3_a_fork_waits_no_longer_than_a_moment_for_work_that_waits_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Undivided, "LONGEST_WAIT", 0.05)
-    work, inside, over = Undivided(), threading.Event(), threading.Event()
+    work, inside, over = Undivided(), threading.Barrier(4), threading.Event()
 
     def connect() -> None:
-        with work:
-            inside.set()
+        with work.block():
+            inside.wait(10)
             over.wait(20)
 
-    thread = threading.Thread(target=connect)
-    thread.start()
-    assert inside.wait(10)
+    threads = [threading.Thread(target=connect) for _ in range(3)]
+    for each in threads:
+        each.start()
+    inside.wait(10)
     assert in_child(lambda: "forked") == "forked"
     over.set()
-    thread.join(10)
+    for each in threads:
+        each.join(10)
+    work.before_fork()  # and again it waits for no one
+    work.after_fork_in_parent()
+
+
+def test_F3_an_interrupt_at_any_point_leaves_no_work_for_a_fork_to_wait_for() -> None:
+    work = Undivided()
+
+    def connect() -> None:
+        with work.block():
+            pass
+
+    for place in interrupted_everywhere(connect, most=100):
+        assert ends_on_another_thread(partial(take_all, work)), place
+
+
+def take_all(work: Undivided) -> None:
+    for each in (work._admission, *work._blocks.values()):
+        with each:
+            pass
 
 
 @needs_fork
@@ -382,6 +414,24 @@ def test_F3_a_fork_costs_little() -> None:
     assert float(done.stdout) < 0.1
 
 
+LOADED_LATE = """
+import sys, threading
+
+def load():
+    threading.main_thread().join()
+    try:
+        from procore_signin import ProcoreSignIn
+    except RuntimeError as error:
+        print(error)
+
+threading.Thread(target=load).start()
+"""
+
+
+def test_loading_it_after_the_main_thread_has_ended_says_what_to_do() -> None:
+    assert "`from procore_signin import …` at the top" in run_script(LOADED_LATE).stdout
+
+
 # What has to be looked after, found in the source (row F4).
 
 SOURCE = Path(__file__).parents[1] / "src" / "procore_signin"
@@ -413,6 +463,7 @@ KEPT = re.compile(
 ONE_PROCESS = "lives in a process that nothing of ours forks, and ends with it"
 ALLOWED = {
     "_emulator": "a test's or a demo's own Procore: " + ONE_PROCESS,
+    "_testing": "an application's tests: " + ONE_PROCESS,
     "_cli": "a command: " + ONE_PROCESS,
     "_app/server.py": "the command `serve`, before and beside its workers: " + ONE_PROCESS,
     "_app/connections.py": "begun in each worker of `serve`, which watches its own connections: "
@@ -429,17 +480,25 @@ ALLOWED = {
     "_transport/deadline.py::_addresses": "a thread for one look-up, whose caller stays behind too",
     "_transport/httpcore.py::AsyncHttpcoreTransport": "a thread and a future for one request, whose"
     " caller stays behind too; the connections are those of a HttpcoreTransport",
+    "_transport/tls.py": "a part of the connections in `deadline.py`, which no child uses",
     "_transport/loading.py::_load": "waits once for a thread that touches nothing, and that a child"
     " does without",
     "_transport/loading.py::_load_and_stay": "that thread",
     "_transport/httpcore.py::_trust": "makes what a pool keeps",
-    "_store/engine/server.py::_engine": "makes what a ServerDatabase keeps",
+    "_store/migrate.py::upgrade_in_memory": "an engine for one upgrade, on the caller's connection",
+    "web/django/database.py::<module>": "a value for the call under way; its caller sets it",
+    "_store/engine/migrating.py::_engine": "of one migration or check, on the stack of its caller",
+    "_web/look/languages.py::<module>": "a language, which never changes; its caller sets"
+    " it for the page being rendered",
     "_store/engine/deadline.py::<module>": "a moment, which a child may keep to as well",
-    "_store/engine/postgresql.py::LimitedConnection": "a thread for one connection that was given"
-    " up, and which the parent closes",
+    "_store/postgresql/connection.py::LimitedConnection": "a thread for one connection that was"
+    " given up, and which the parent closes",
+    "_store/postgresql/callbacks.py::Callbacks": "of a LoopDatabase: see there",
+    "_store/postgresql/on_loop.py::LoopDatabase": "kept by an AsyncRunner, which drops it",
+    "_store/postgresql/reading.py::Asked": "of a Reader: see there",
     "_store/sqlite/database.py::connect": "makes what a SqliteDatabase keeps",
-    "_store/sqlite/line.py::Place": "kept by a Line, which a child makes anew",
-    "_store/sqlite/group.py::SqliteGroup": "kept by a SqliteDatabase, which drops it after a fork",
+    "_store/engine/line.py::Place": "kept by a Line, which a child makes anew",
+    "_store/sqlite/group_commit.py::SqliteGroup": "kept by a SqliteDatabase, which drops it",
     "_api/clients.py::ApiClient": "sends over a Wire, which begins anew, and keeps nothing itself",
     "_api/clients.py::AsyncApiClient": "as ApiClient",
     "_api/shared.py::<module>": "what it lists begins anew, each by itself; its lock does so too",

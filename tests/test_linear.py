@@ -35,12 +35,12 @@ from procore_signin._protocol.token_endpoint import (
 )
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin._settings.trusted_proxies import TrustedProxies
-from procore_signin._web.endpoints import whole_number
 from procore_signin._web.http.asgi_wsgi import folded, of_environ
 from procore_signin._web.http.cookies import read_cookies
 from procore_signin._web.http.limits import network_of
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import is_from_our_pages, is_navigation, may_set_cookies
+from procore_signin._web.json.fields import in_form, whole_number
 from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import _LOOPBACK
 from procore_signin._web.site import vary
@@ -110,6 +110,7 @@ TEXTS: Final[dict[str, Callable[[int], str]]] = {
     "a long exponent": lambda size: "[1e" + "1" * size + "]",
     "a long string": lambda size: '["' + "\\u0041" * (size // 6) + '"]',
     "half a string": lambda size: "[" * 40 + '"' + "\\\\" * (size // 2),
+    "half a string of escaped quotes": lambda size: "[" * 40 + '"' + '\\"' * (size // 2),
     "words below the length of a token": repeated("a" * 39 + " "),
     "not connected": repeated("not "),
     "a date": ended("Mon, ", " GMT"),
@@ -182,7 +183,7 @@ def environ(text: str) -> object:
 
 PARSERS: Final[dict[str, Parser]] = {
     "the query of a callback": lambda text: parse_authorization_response(raw(text)),
-    "a form": lambda text: whole_number(raw(text), "session_id"),
+    "a form": lambda text: whole_number(in_form(raw(text)), "session_id"),
     "cookies": lambda text: read_cookies([raw(text)], secure=False),
     "many cookies": lambda text: read_cookies(raw(text).split(b" "), secure=False),
     "many headers": lambda text: folded((b"a", b"") for _ in text),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -10,9 +11,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-LOCKS = [ROOT / "requirements" / f"{name}.txt" for name in ("app", "test", "docs")]
+LOCKS = [
+    ROOT / "requirements" / f"{name}.txt"
+    for name in ("app", "test", "docs", "lowest", "dist", "types")
+]
 
 
 def requirements(lock: Path) -> dict[str, list[str]]:
@@ -45,9 +51,29 @@ def test_a_lock_names_no_index_and_no_address(lock: Path) -> None:
 
 
 def test_tests_run_with_the_versions_that_people_run() -> None:
-    app, test, _ = ({line.split()[0] for line in requirements(lock)} for lock in LOCKS)
+    app, test, *_ = ({line.split()[0] for line in requirements(lock)} for lock in LOCKS)
 
     assert app - test == set()
+
+
+def test_the_lowest_versions_are_those_that_the_project_declares() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    declared = map(Requirement, {*project["dependencies"], *itertools.chain(*extras)})
+    pinned = dict(
+        line.split(";")[0].strip().split("==")
+        for line in requirements(ROOT / "requirements/lowest.txt")
+    )
+
+    wrong = [
+        (str(each), pinned.get(each.name))
+        for each in declared
+        if each.name != "procore-signin"
+        and [Version(pinned[each.name])]
+        != [Version(one.version) for one in each.specifier if one.operator == ">="]
+    ]
+
+    assert wrong == []
 
 
 def test_the_lock_holds_every_dependency_of_the_project() -> None:
@@ -96,6 +122,8 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     [
         r"procore_signin/py\.typed",
         r"procore_signin/_web/templates/.+\.html",
+        r"procore_signin/_web/locale/(es|fr)\.po",
+        r"procore_signin/web/django/templates/procore_signin/signin\.html",
         r"procore_signin/_web/static/.+\.css",
         r"procore_signin/_emulator/templates/.+\.html",
         r"procore_signin/_emulator/static/.+\.css",

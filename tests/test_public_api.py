@@ -64,7 +64,7 @@ WHOLE = [
     path
     for folder in ("examples", "deploy")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.is_file() and path.suffix != ".pyc"
+    if path.is_file() and path.suffix != ".pyc" and "node_modules" not in path.parts
 ]
 
 

@@ -1,64 +1,80 @@
-"""The list of security rows and the tests that carry their ids must agree."""
+"""The list of security rows, the tests that carry their ids and the breaks must agree."""
 
-import ast
-import re
-from collections import defaultdict
-from functools import cache
-from pathlib import Path
+import pytest
 
-ROOT = Path(__file__).parents[1]
+from mutants import broken_by, listed_rows, mutants, named_after_rows, shown_verdicts
+
 COUNTS = {
-    "A": 12,
+    "A": 13,
     "C": 14,
     "T": 11,
     "I": 7,
     "S": 8,
-    "K": 10,
+    "L": 6,
+    "K": 11,
     "V": 7,
     "R": 15,
     "P": 5,
-    "O": 14,
+    "O": 17,
     "E": 7,
     "F": 4,
     "N": 8,
 }
 IDS = {f"{letter}{number}" for letter, most in COUNTS.items() for number in range(1, most + 1)}
-ROW = re.compile(r"^\| ([A-Z]\d+) \| (.+?) \| (holds|part|waits) \| ?(.*?) ?\|$", re.MULTILINE)
+TO_RUN = "run: make mutants"
 
 
-@cache
-def listed_rows() -> dict[str, tuple[str, str]]:
-    text = (ROOT / "docs/explanation/security-rows.md").read_text()
-    return {row: (state, note) for row, _, state, note in ROW.findall(text)}
-
-
-@cache
-def rows_of_tests() -> dict[str, list[str]]:
-    found = defaultdict(list)
-    for path in (ROOT / "tests").rglob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                ids = re.match(r"test_((?:[A-Z]\d+_)+)", node.name)
-                for row in ids[1].rstrip("_").split("_") if ids else ():
-                    found[row].append(node.name)
-    return found
+@pytest.fixture(scope="module")
+def held() -> set[str]:
+    return {row for row, of in listed_rows().items() if of.state in {"holds", "part"}}
 
 
 def test_every_row_is_listed_once() -> None:
     assert set(listed_rows()) == IDS
 
 
-def test_a_row_that_holds_has_a_test_named_after_it() -> None:
-    rows = {row for row, (state, _) in listed_rows().items() if state in {"holds", "part"}}
-
-    assert sorted(rows - set(rows_of_tests())) == []
+def test_a_row_that_holds_has_a_test_named_after_it(held: set[str]) -> None:
+    assert sorted(held - set(named_after_rows())) == []
 
 
 def test_a_row_that_does_not_hold_whole_says_what_waits_and_for_what() -> None:
-    silent = [row for row, (state, note) in listed_rows().items() if state != "holds" and not note]
+    silent = [row for row, of in listed_rows().items() if of.state != "holds" and not of.note]
 
     assert silent == []
 
 
 def test_no_test_names_a_row_that_does_not_exist() -> None:
-    assert set(rows_of_tests()) <= IDS
+    assert set(named_after_rows()) <= IDS
+
+
+def test_a_row_that_holds_has_a_break_that_its_tests_are_shown_to_notice(held: set[str]) -> None:
+    assert sorted(held - {each.row for each in mutants()}) == []
+
+
+def test_no_break_is_of_a_row_that_does_not_exist() -> None:
+    assert {each.row for each in mutants()} <= IDS
+
+
+def test_each_break_still_fits_the_source() -> None:
+    assert [trouble for each in mutants() if (trouble := each.trouble()) is not None] == []
+
+
+def test_no_two_breaks_of_a_row_have_one_name_or_do_the_same() -> None:
+    names = [each.title for each in mutants()]
+    edits = [(each.row, each.file, each.before, each.after) for each in mutants()]
+
+    assert (len(names), len(edits)) == (len(set(names)), len(set(edits)))
+
+
+def test_the_page_of_the_rows_names_the_breaks() -> None:
+    stale = [row for row, of in listed_rows().items() if of.broken_by != broken_by(row)]
+
+    assert stale == [], "run: make mutants ARGS=--list"
+
+
+def test_the_page_of_the_breaks_tells_of_each_which_test_noticed() -> None:
+    shown = shown_verdicts()
+
+    assert list(shown) == [(each.row, each.name) for each in mutants()], TO_RUN
+    gone = [place for place, (test, _) in shown.items() if test not in named_after_rows()[place[0]]]
+    assert gone == [], TO_RUN

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procore_signin._protocol.secret import Secret
-from procore_signin._settings import Settings, env_file, read_settings
+from procore_signin._settings import Settings, env_file, read_address, read_settings
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.store import DATABASE_CONNECTIONS, DATABASE_TIMEOUT
 from procore_signin.environments import PRODUCTION, emulator
@@ -322,9 +322,11 @@ class TestDatabaseUrl:
 
 
 EDGES = ("\r", "\n", "\r\n", " ", "\t", "\u00a0", "\ufeff", "\u200b", "\u2028", "\0")
-LISTS = ("PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME")
+LISTS = ("PROCORE_KEYS", "PROCORE_TRUSTED_PROXIES", "PROCORE_APP_NAME", "PROCORE_LANGUAGES")
 VALUES = GOOD | {
-    "PROCORE_DATABASE_URL": "sqlite:///test.db",
+    "PROCORE_DATABASE_URL": "postgresql://db.example/app",
+    "PROCORE_TABLE_PREFIX": "procore_signin_",
+    "PROCORE_DATABASE_SCHEMA": "procore",
     "PROCORE_EMULATOR_URL": "http://127.0.0.1:4568",
     "PROCORE_DATABASE_TIMEOUT_SECONDS": "5",
     "PROCORE_DATABASE_CONNECTIONS": "8",
@@ -336,6 +338,7 @@ VALUES = GOOD | {
     "PROCORE_CHOOSE_COMPANY": "yes",
     "PROCORE_TRUSTED_PROXIES": "127.0.0.1",
     "PROCORE_APP_NAME": "Site Diary",
+    "PROCORE_LANGUAGES": "es,en",
 }
 
 
@@ -363,6 +366,14 @@ class TestEdges:
 
     def test_every_setting_is_tried(self) -> None:
         assert set(VALUES) == {row.name for row in Settings.rows().values()}
+
+    @pytest.mark.parametrize("text", ["spanish!", "es;en", "es\u200b", "e"])
+    def test_languages_are_tags(self, text: str) -> None:
+        assert problem_of(PROCORE_LANGUAGES=text).what == "is not a list of languages"
+        assert Settings.load(GOOD | {"PROCORE_LANGUAGES": " es ,pt-BR"}, None).languages == (
+            "es",
+            "pt-BR",
+        )
 
     @pytest.mark.parametrize("name", [name for name in VALUES if name not in LISTS])
     @pytest.mark.parametrize("edge", EDGES)
@@ -601,6 +612,30 @@ class TestEnvFile:
         (problem,) = problems_of(GOOD, tmp_path)
 
         assert problem.what == "cannot be read (Is a directory)"
+
+    def test_an_error_says_where_the_file_was_looked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for told in ("There is no file {}, which", "The file that was read is {}."):
+            with pytest.raises(SettingsInvalid) as missing:
+                Settings.load({}, Path(".env"))
+            assert told.format(tmp_path / ".env") in str(missing.value)
+            assert told.format(tmp_path / ".env") in str(missing.value.hint)
+            written(tmp_path, "PROCORE_RATE_LIMIT=7")
+        with pytest.raises(SettingsInvalid, match="PROCORE_TABLE_PREFIX") as address:
+            read_address({"PROCORE_TABLE_PREFIX": "1"})
+        assert str(tmp_path / ".env") in str(address.value)
+
+    def test_a_working_directory_that_was_deleted_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        with pytest.raises(SettingsInvalid, match="working directory, which was deleted"):
+            Settings.load({}, Path(".env"))
 
 
 class TestSecrecy:

@@ -142,7 +142,8 @@ def test_each_row_says_what_it_has_to(row: Row[Any]) -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.example], ids=lambda row: row.name)
 def test_each_example_is_one_that_works(row: Row[Any]) -> None:
-    Settings.load(GOOD | {row.name: row.example}, None)
+    on_a_server = {"PROCORE_DATABASE_URL": "postgresql://db.example/app"}
+    Settings.load(GOOD | on_a_server | {row.name: row.example}, None)
 
 
 def test_what_holds_a_secret_is_marked_as_one() -> None:

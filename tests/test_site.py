@@ -52,7 +52,7 @@ class Addresses(HTMLParser):
 
 
 def test_every_page_is_in_the_site() -> None:
-    pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
+    pages = {path.resolve().relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     assert pages - {path.relative_to(SITE) for path in SITE.rglob("*.html")} == set()
 
 

@@ -80,6 +80,9 @@ TURNS = (
     ),
     (r"\b(?:both|two) colours\b", "sync and async", "One body of code serves both colours."),
 )
+# In these rooms everyone who has a row is a user.
+OF_USERS = ("_flow", "_store")
+USERS = [(re.compile(r"\b(?:person|people)\b", re.IGNORECASE), "user, users")]
 TURNED = [(re.compile(pattern, re.IGNORECASE), cure) for pattern, cure, _ in TURNS]
 
 
@@ -97,7 +100,9 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 def rules(path: Path) -> list[tuple[re.Pattern[str], str]]:
     """Return what the prose of a file is held to: pages that are written by hand, to more."""
     by_hand = path.suffix == ".md" and path.name not in FROM_SOURCE
-    return [*WORDS, *TURNED] if by_hand else WORDS
+    if by_hand:
+        return [*WORDS, *TURNED]
+    return [*WORDS, *USERS] if any(room in path.parts for room in OF_USERS) else WORDS
 
 
 def offences(path: Path) -> list[str]:
@@ -123,12 +128,14 @@ def test_one_word_stands_for_one_thing() -> None:
         ("code.py", "# nobody knows\n"),
         ("code.py", '"""Return the answer."""\n'),
         ("code.py", 'raise ValueError("somebody came")\n'),
+        ("_store/code.py", '"""The tokens of a person."""\n'),
     ],
 )
 def test_a_private_word_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
 ) -> None:
     monkeypatch.setattr("tests.test_words.ROOT", tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text, encoding="utf-8")
     assert len(offences(tmp_path / name)) == 1
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from harness import measure, report
+from harness import measure, remote, report
 from harness.place import BENCH, MEASURED_CORE, OTHER_CORE
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     """Measure what the arguments ask for; what is not measured keeps its earlier figures."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="alternating rounds (5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a turn (2)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a turn (1.5)")
     parser.add_argument("--quick", action="store_true", help="two short rounds, to see it work")
     parser.add_argument("--only", nargs="*", choices=sorted(_PARTS), help="only these parts")
     parser.add_argument("--report", action="store_true", help="write the report again, only that")
@@ -50,12 +50,15 @@ def main() -> None:
 
 _PARTS = {
     "side by side": measure.side_by_side,
+    "postgresql": remote.postgresql,
+    "distance": remote.distance,
     "starts": lambda plan: measure.starts(plan, plan.rounds),
     "imports": lambda plan: measure.imports(2 * plan.rounds),
     "storm": lambda plan: measure.storm(plan, plan.rounds),
     "slow upstream": measure.slow_upstream,
     "growth": measure.growth,
     "workers": measure.workers,
+    "calls": measure.calls,
 }
 
 

@@ -1,6 +1,6 @@
 """Fills the application's SQLite database with people and sessions, faster than they could sign in.
 
-    python fill.py <database> <people> <sessions>
+    python -m harness.fill <database> <people> <sessions>
 
 Run with the application's own Python. Session number i belongs to the cookie `seeded-session-i`.
 """

@@ -36,6 +36,7 @@ class Load:
         seconds: For how long new operations begin.
         browsers: How many operations are under way at once.
         start: The page that begins a sign-in.
+        callback: Where Procore sends the browser back to.
         accept: What home is asked to be.
         seeded: For `seeded-page`: how many sessions were written into the database.
     """
@@ -45,6 +46,7 @@ class Load:
     seconds: float
     browsers: int = 16
     start: str = "/login"
+    callback: str = "/callback"
     accept: str = "text/html"
     seeded: int = 0
 
@@ -58,16 +60,20 @@ class Figures:
         failures: How many went wrong.
         failure: What the first one said, or an empty text.
         seconds: From the first to the end of the last.
+        busy: How much of a core the load generator itself took.
         milliseconds: Quantiles of how long a callback (or a page) took: `p50`, `p99`, `max`.
         cpu_microseconds: Of the measured server, per operation.
+        database_microseconds: Of the database server, per operation.
     """
 
     operations: int
     failures: int
     failure: str
     seconds: float
+    busy: float
     milliseconds: dict[str, float]
     cpu_microseconds: float = 0.0
+    database_microseconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -75,8 +81,13 @@ class Figures:
         return self.operations / self.seconds
 
 
-def run_load(load: Load, server: int) -> Figures:
-    """Run the load in a process of its own, against the server whose first process is `server`.
+def run_load(load: Load, server: int, database: int | None = None) -> Figures:
+    """Run the load in a process of its own.
+
+    Args:
+        load: What to do.
+        server: First process of the measured server.
+        database: First process of the database server, if it is measured too.
 
     Raises:
         SystemExit: Nothing worked; the message says how.
@@ -88,36 +99,42 @@ def run_load(load: Load, server: int) -> Figures:
         assert process.stdin is not None  # noqa: S101  # tells the type
         assert process.stdout is not None  # noqa: S101  # as above
         process.stdout.readline()
-        before = cpu_seconds(server)
+        before = cpu_seconds(server), 0.0 if database is None else cpu_seconds(database)
         process.stdin.write("go\n")
         process.stdin.flush()
         line = process.stdout.readline()
-        used = cpu_seconds(server) - before
+        used = cpu_seconds(server) - before[0]
+        beside = 0.0 if database is None else cpu_seconds(database) - before[1]
     if not line:
         raise SystemExit(f"The load generator ended early on {load}")
     values = json.loads(line)
     if not values["operations"]:
         raise SystemExit(f"No operation of {load} succeeded: {values['failure']}")
-    return Figures(**{**values, "cpu_microseconds": used / values["operations"] * 1e6})
+    each = 1e6 / values["operations"]
+    spent = {"cpu_microseconds": used * each, "database_microseconds": beside * each}
+    return Figures(**{**values, **spent})
 
 
 async def _prepare(load: Load) -> list[tuple[Browser, str]]:
-    prepared = []
-    for _ in range(load.browsers):
+    few = asyncio.Semaphore(8)
+
+    async def prepare() -> tuple[Browser, str]:
         browser, home = Browser(load.port), "/home"
         if load.what == "page":
-            state = await browser.begin(load.start)
-            home = await browser.come_back("/callback", state)
-            await browser.see(home, load.accept)
-        prepared.append((browser, home))
-    return prepared
+            async with few:
+                state = await browser.begin(load.start)
+                home = await browser.come_back(load.callback, state)
+                await browser.see(home, load.accept)
+        return browser, home
+
+    return await asyncio.gather(*(prepare() for _ in range(load.browsers)))
 
 
 async def _sign_in(load: Load, browser: Browser) -> float:
     browser.cookies.clear()
     state = await browser.begin(load.start)
     began = time.perf_counter()
-    home = await browser.come_back("/callback", state)
+    home = await browser.come_back(load.callback, state)
     took = time.perf_counter() - began
     await browser.see(home, load.accept)
     return took
@@ -139,7 +156,7 @@ async def _work(load: Load) -> Figures:
     sys.stdin.readline()
     took: list[float] = []
     failures: list[str] = []
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
 
     async def repeat(operation: Callable[[], Awaitable[float]]) -> None:
         while time.perf_counter() - began < load.seconds:
@@ -155,6 +172,7 @@ async def _work(load: Load) -> Figures:
 
     await asyncio.gather(*(repeat(operation(*each)) for each in browsers))
     seconds = time.perf_counter() - began
+    busy = (time.process_time() - used) / seconds
     for browser, _ in browsers:
         browser.close()
     took.sort()
@@ -164,6 +182,7 @@ async def _work(load: Load) -> Figures:
         failures=len(failures),
         failure=failures[0] if failures else "",
         seconds=seconds,
+        busy=busy,
         milliseconds={
             name: took[min(int(len(took) * part), len(took) - 1)] * 1000 if took else 0.0
             for name, part in quantiles.items()

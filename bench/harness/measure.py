@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from harness.cpu import memory_megabytes
+from harness.database import database
 from harness.load import Figures, Load, run_load
 from harness.place import (
     APPLICATION_PYTHON,
@@ -25,12 +25,18 @@ from harness.place import (
     ROOT,
     on_core,
 )
-from harness.servers import CONTENDERS, OURS, Contender, Running, Setting, running
+from harness.servers import CONTENDERS, Contender, Running, Setting, running
 from harness.stub import slow_stub, stub
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 AFTER_A_PAUSE: Final = "sign-in after a pause"
+SIGN_IN: Final = "sign-in"
+SIGN_IN_ROW: Final = "sign-in, row"
+PAGE: Final = "page"
+ROW: Final = "row"
+"""Home in HTML, unless the name says the row."""
+
 SLOW_MILLISECONDS: Final = 200
 UNDER_WAY: Final = 500
 BUSY_FOR_MINUTES: Final = frozenset({"FastAPI + Authlib", "Django + allauth"})
@@ -42,8 +48,6 @@ SIZES: Final = {
     "10⁵ users, 10⁵ sessions": (10**5, 10**5),
     "10⁷ users, 10⁶ sessions": (10**7, 10**6),
 }
-POSTGRESQL: Final = os.environ.get("BENCH_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432")
-POSTGRESQL_DATABASE: Final = "procore_signin_bench"
 
 Say = Callable[[str], None]
 
@@ -73,95 +77,111 @@ def spread(values: Iterable[float]) -> dict[str, float]:
     return {"median": statistics.median(listed), "least": listed[0], "most": listed[-1]}
 
 
-def contenders() -> tuple[list[Contender], dict[str, str]]:
+def present_of(
+    candidates: Sequence[Contender],
+) -> tuple[list[Contender], dict[str, str]]:
     """Return who can run here, and for the others what is missing."""
-    missing = {each.name: each.missing() for each in CONTENDERS}
+    missing = {each.name: each.missing() for each in candidates}
     absent = {name: need for name, need in missing.items() if need is not None}
-    return [each for each in CONTENDERS if each.name not in absent], absent
+    return [each for each in candidates if each.name not in absent], absent
 
 
 def side_by_side(plan: Plan) -> dict[str, Any]:
-    """Measure sign-ins and pages of every contender, in alternating rounds.
+    """Measure sign-ins and pages of every contender on SQLite, in alternating rounds.
 
-    Each is measured twice: when it had nothing to do for the turns of all others, and warm. It
-    makes a difference where a just-in-time compiler throws away what was not used for a while.
+    Each sign-in is measured twice: when the contender had nothing to do for the turns of all
+    others, and warm. It makes a difference where a just-in-time compiler throws away what was not
+    used for a while.
     """
-    present, absent = contenders()
-    turns: dict[str, dict[str, list[Figures]]] = {}
-    memory: dict[str, dict[str, float]] = {}
+    present, absent = present_of(CONTENDERS)
     with ExitStack() as stack:
         procore = stack.enter_context(stub(plan.folder))
-        started: list[Running] = []
-        for each in present:
-            setting = Setting(procore.new, _folder(plan, each.name))
-            started.append(stack.enter_context(running(each, setting)))
+        started = [
+            stack.enter_context(running(each, Setting(procore.new, new_folder(plan, each.name))))
+            for each in present
+        ]
+        return {"absent": absent, "contenders": in_turns(plan, started, after_a_pause=True)}
+
+
+def in_turns(
+    plan: Plan, started: Sequence[Running], *, after_a_pause: bool, database: int | None = None
+) -> dict[str, Any]:
+    """Give each contender its turn in each round; return memory and figures of each.
+
+    Args:
+        plan: How many rounds, and how long.
+        started: Who takes part.
+        after_a_pause: Whether a sign-in is measured before the contender is warm, too.
+        database: First process of the database server, if its processor time is measured.
+    """
+    turns: dict[str, dict[str, list[Figures]]] = {}
+    memory = {
+        server.contender.name: {"at rest": memory_megabytes(server.pid)} for server in started
+    }
+    for number in range(plan.rounds + 1):
+        plan.say(f"round {number} of {plan.rounds}" if number else "warm-up")
         for server in started:
-            memory[server.contender.name] = {"at rest": memory_megabytes(server.pid)}
-        for number in range(plan.rounds + 1):
-            plan.say(f"round {number} of {plan.rounds}" if number else "warm-up")
-            for server in started:
-                kinds = turns.setdefault(server.contender.name, {})
-                loads = _turn(plan, server)
-                for kind, load in loads if number else loads[:1]:
-                    figures = run_load(load, server.pid)
-                    if number and kind is not None:
-                        kinds.setdefault(kind, []).append(figures)
-        for server in started:
-            memory[server.contender.name]["after the load"] = memory_megabytes(server.pid)
+            kinds = turns.setdefault(server.contender.name, {})
+            loads = _turn(plan, server, after_a_pause=after_a_pause)
+            for kind, load in loads if number else loads[:1]:
+                figures = run_load(load, server.pid, database)
+                if number and kind is not None:
+                    kinds.setdefault(kind, []).append(figures)
+    for server in started:
+        memory[server.contender.name]["after the load"] = memory_megabytes(server.pid)
     return {
-        "absent": absent,
-        "contenders": {
-            name: {
-                "memory": memory[name],
-                **{kind: _summary(figures) for kind, figures in kinds.items()},
-            }
-            for name, kinds in turns.items()
-        },
+        name: {"memory": memory[name], **{kind: summary(each) for kind, each in kinds.items()}}
+        for name, kinds in turns.items()
     }
 
 
-def _turn(plan: Plan, each: Running) -> list[tuple[str | None, Load]]:
+def _turn(plan: Plan, each: Running, *, after_a_pause: bool) -> list[tuple[str | None, Load]]:
     """Return what a contender is asked to do in its turn; None is what only warms it."""
-    seconds = plan.seconds
+    contender, seconds = each.contender, plan.seconds
 
     def load(what: str, seconds: float, accept: str) -> Load:
-        return Load(each.port, what, seconds, start=each.contender.start, accept=accept)
+        return Load(
+            *(each.port, what, seconds),
+            start=contender.start,
+            callback=contender.callback,
+            accept=accept,
+        )
 
-    ours = each.contender.name == OURS
-    row = JSON if ours else HTML  # peers answer with the row in any case
-    turn = [
-        (AFTER_A_PAUSE, load("sign-in", seconds, row)),
-        (None, load("sign-in", 2 * seconds, row)),
-        ("sign-in", load("sign-in", seconds, HTML)),
-        ("page", load("page", seconds / 2, HTML)),
+    turn: list[tuple[str | None, Load]] = [
+        (AFTER_A_PAUSE if after_a_pause else None, load("sign-in", seconds, JSON)),
+        (None, load("sign-in", seconds, JSON)),
+        (SIGN_IN_ROW, load("sign-in", seconds, JSON)),
+        (ROW, load("page", seconds / 2, JSON)),
     ]
-    if ours:
+    if contender.html:
         turn += [
-            ("row", load("page", seconds / 2, JSON)),
-            ("sign-in, row", load("sign-in", seconds, JSON)),
+            (SIGN_IN, load("sign-in", seconds, HTML)),
+            (PAGE, load("page", seconds / 2, HTML)),
         ]
     return turn
 
 
-def _summary(figures: list[Figures]) -> dict[str, Any]:
+def summary(figures: list[Figures]) -> dict[str, Any]:
+    """Return the spread of each figure over the rounds."""
     return {
         "cpu_microseconds": spread(each.cpu_microseconds for each in figures),
         "per_second": spread(each.rate for each in figures),
         "p50_milliseconds": spread(each.milliseconds["p50"] for each in figures),
         "p99_milliseconds": spread(each.milliseconds["p99"] for each in figures),
+        "database_microseconds": spread(each.database_microseconds for each in figures),
         "failures": sum(each.failures for each in figures),
     }
 
 
 def slow_upstream(plan: Plan) -> dict[str, Any]:
     """Measure what is added to an upstream of 200 ms with 500 sign-ins under way."""
-    present, _ = contenders()
+    present, _ = present_of(CONTENDERS)
     found: dict[str, Any] = {}
     with slow_stub(SLOW_MILLISECONDS) as upstream:
         for each in present:
             if each.name in BUSY_FOR_MINUTES:
                 continue
-            folder = _folder(plan, f"slow-{each.name}")
+            folder = new_folder(plan, f"slow-{each.name}")
             with running(each, Setting(upstream, folder, threads=UNDER_WAY)) as server:
                 load = Load(
                     server.port,
@@ -169,6 +189,7 @@ def slow_upstream(plan: Plan) -> dict[str, Any]:
                     max(plan.seconds, 1.5),
                     browsers=UNDER_WAY,
                     start=each.start,
+                    callback=each.callback,
                 )
                 run_load(load, server.pid)
                 figures = run_load(load, server.pid)
@@ -185,12 +206,12 @@ def slow_upstream(plan: Plan) -> dict[str, Any]:
 
 def starts(plan: Plan, times: int) -> dict[str, Any]:
     """Measure the time from a process's start to its first page; each database exists before."""
-    present, _ = contenders()
+    present, _ = present_of(CONTENDERS)
     found: dict[str, list[float]] = {}
     with stub(plan.folder) as procore:
         for number in range(times + 1):
             for each in present:
-                setting = Setting(procore.new, _folder(plan, f"start-{each.name}"))
+                setting = Setting(procore.new, new_folder(plan, f"start-{each.name}"))
                 with running(each, setting) as server:
                     if number:
                         found.setdefault(each.name, []).append(server.first_page_seconds)
@@ -223,7 +244,7 @@ def storm(plan: Plan, times: int) -> dict[str, Any]:
     with slow_stub(SLOW_MILLISECONDS) as upstream:
         for number in range(times):
             database = plan.folder / f"storm-{number}.db"
-            runs.append(json.loads(_ours("storm.py", upstream, str(database), str(CALLERS))))
+            runs.append(json.loads(ours("storm", upstream, str(database), str(CALLERS))))
     return {
         "callers": CALLERS,
         "upstream_milliseconds": SLOW_MILLISECONDS,
@@ -237,15 +258,15 @@ def growth(plan: Plan) -> dict[str, Any]:
     turns: dict[str, dict[str, list[Figures]]] = {}
     with ExitStack() as stack:
         procore = stack.enter_context(stub(plan.folder))
-        ours = next(each for each in CONTENDERS if each.name == OURS)
+        application = CONTENDERS[0]
         started: list[tuple[str, int, Running]] = []
         for name in plan.sizes:
             people, sessions = SIZES[name]
-            folder = _folder(plan, f"growth-{people}")
+            folder = new_folder(plan, f"growth-{people}")
             began = time.monotonic()
-            _ours("fill.py", str(folder / "bench.db"), str(people), str(sessions))
+            ours("fill", str(folder / "bench.db"), str(people), str(sessions))
             plan.say(f"filled {name} in {time.monotonic() - began:.0f} s")
-            server = stack.enter_context(running(ours, Setting(procore.new, folder)))
+            server = stack.enter_context(running(application, Setting(procore.new, folder)))
             started.append((name, sessions, server))
         for number in range(plan.rounds + 1):
             for name, sessions, server in started:
@@ -258,7 +279,7 @@ def growth(plan: Plan) -> dict[str, Any]:
                     if number:
                         turns.setdefault(name, {}).setdefault(kind, []).append(figures)
     return {
-        name: {kind: _summary(figures) for kind, figures in kinds.items()}
+        name: {kind: summary(figures) for kind, figures in kinds.items()}
         for name, kinds in turns.items()
     }
 
@@ -269,10 +290,10 @@ def workers(plan: Plan) -> dict[str, Any] | None:
     Two workers need two cores, and on a machine that has no more the load generator, the stub and
     the database share them: the figures tell of the whole machine.
     """
-    with _postgresql() as url:
+    with database() as url:
         if url is None:
             return None
-        ours = next(each for each in CONTENDERS if each.name == OURS)
+        application = CONTENDERS[0]
         found: dict[str, Any] = {}
         with ExitStack() as stack:
             procore = stack.enter_context(stub(plan.folder))
@@ -281,10 +302,10 @@ def workers(plan: Plan) -> dict[str, Any] | None:
             started = {
                 count: stack.enter_context(
                     running(
-                        ours,
+                        application,
                         Setting(
                             procore.new,
-                            _folder(plan, f"workers-{count}"),
+                            new_folder(plan, f"workers-{count}"),
                             database_url=url,
                             workers=count,
                             cores=(MEASURED_CORE, OTHER_CORE),
@@ -303,44 +324,37 @@ def workers(plan: Plan) -> dict[str, Any] | None:
                             kind.setdefault(count, []).append(figures)
             for count in started:
                 found[str(count)] = {
-                    "sign-in": _summary(turns[count]),
-                    "page": _summary(pages[count]),
+                    "sign-in": summary(turns[count]),
+                    "page": summary(pages[count]),
                 }
         return found
 
 
-@contextmanager
-def _postgresql() -> Iterator[str | None]:
-    psql = shutil.which("psql")
-    if psql is None or not _sql(psql, f"CREATE DATABASE {POSTGRESQL_DATABASE}"):
-        yield None
-        return
-    try:
-        yield f"{POSTGRESQL}/{POSTGRESQL_DATABASE}"
-    finally:
-        _sql(psql, f"DROP DATABASE {POSTGRESQL_DATABASE} WITH (FORCE)")
+def calls(plan: Plan) -> dict[str, Any]:
+    """Count what needs no quiet machine; the round trips only where PostgreSQL is."""
+    with stub(plan.folder) as procore, database("calls") as url:
+        given = [] if url is None else [url]
+        found: dict[str, Any] = json.loads(
+            ours("calls", procore.new, str(new_folder(plan, "calls")), *given)
+        )
+    return found
 
 
-def _sql(psql: str, statement: str) -> bool:
-    command = [psql, "--quiet", "--command", statement, f"{POSTGRESQL}/postgres"]
-    ended = subprocess.run(command, check=False, capture_output=True, stdin=subprocess.DEVNULL)
-    return ended.returncode == 0
-
-
-def _ours(program: str, *arguments: str) -> str:
+def ours(program: str, *arguments: str) -> str:
     """Run one of the harness's programs with the application's Python and return its output."""
-    command = [*on_core(MEASURED_CORE), APPLICATION_PYTHON, program, *arguments]
+    command = [*on_core(MEASURED_CORE), APPLICATION_PYTHON, "-m", f"harness.{program}", *arguments]
     return subprocess.run(
         command,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=BENCH / "harness",
+        cwd=BENCH,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     ).stdout
 
 
-def _folder(plan: Plan, name: str) -> Path:
+def new_folder(plan: Plan, name: str) -> Path:
+    """Return a folder for the database of a contender."""
     folder = plan.folder / name.replace(" ", "-")
     with contextlib.suppress(FileExistsError):
         folder.mkdir()

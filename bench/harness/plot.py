@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-_WIDTH: Final = 760
-_LABEL: Final = 240
+_WIDTH: Final = 840
+_LABEL: Final = 320
 _ROW: Final = 26
 _STYLE: Final = (
     "text{font:13px system-ui,sans-serif;fill:#222}.bar{fill:#8a8f98}.ours{fill:#c2500a}"

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ from harness.stub import wait_for
 
 KEYS: Final = "k1:" + "A" * 43
 OURS: Final = "procore-signin"
+OURS_ON_POSTGRESQL: Final = f"{OURS} on PostgreSQL"
+OURS_ON_SQLITE: Final = f"{OURS} on SQLite"
 FLOOR: Final = "floor"
 _GUNICORN: Final = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "gthread")
 
@@ -39,6 +41,9 @@ class Contender:
         command: Its words; `{port}` and `{threads}` are filled in.
         folder: Where it runs.
         start: The page that begins a sign-in.
+        callback: Where Procore sends the browser back to.
+        html: Whether home is a page when a browser asks for it; else it is the row in any case.
+        ours: Whether it is this project.
         needs: What must be there for it to run; the report names contenders whose need is not met.
         threaded: Whether one thread serves one request, so that many at once need many threads.
     """
@@ -47,6 +52,9 @@ class Contender:
     command: tuple[str, ...]
     folder: Path
     start: str = "/login"
+    callback: str = "/callback"
+    html: bool = True
+    ours: bool = False
     needs: tuple[str, ...] = ()
     threaded: bool = False
 
@@ -63,46 +71,46 @@ def _is_there(need: str) -> bool:
     return shutil.which(need) is not None or (BENCH / need).exists()
 
 
-CONTENDERS: Final = (
-    Contender(
-        OURS,
-        (APPLICATION_PYTHON, "-m", "procore_signin", "serve", "--migrate", "--port", "{port}"),
-        ROOT,
-        start="/",
-    ),
-    Contender(FLOOR, (APPLICATION_PYTHON, "floor.py", "{port}"), BENCH / "peers"),
-    Contender(
-        "FastAPI + Authlib",
-        (
-            *(PEER_PYTHON, "-m", "uvicorn", "fastapi_authlib:app", "--port", "{port}"),
-            *("--no-access-log", "--log-level", "error"),
-        ),
+_SERVE: Final = (APPLICATION_PYTHON, "-m", "procore_signin", "serve", "--migrate")
+
+
+def _ours(name: str) -> Contender:
+    return Contender(name, (*_SERVE, "--port", "{port}"), ROOT, start="/", ours=True)
+
+
+def _node(name: str, program: str, package: str) -> Contender:
+    needs = ("node", f"node/node_modules/{package}")
+    return Contender(name, ("node", program), BENCH / "node", needs=needs)
+
+
+def _django() -> Contender:
+    return Contender(
+        "Django + allauth",
+        (PEER_PYTHON, *_GUNICORN, "--threads", "{threads}", "django_allauth:app"),
         BENCH / "peers",
-    ),
+        threaded=True,
+    )
+
+
+def _uvicorn(name: str, module: str) -> Contender:
+    quiet = ("--no-access-log", "--log-level", "error")
+    words = (PEER_PYTHON, "-m", "uvicorn", f"{module}:app", "--port", "{port}", *quiet)
+    return Contender(name, words, BENCH / "peers")
+
+
+CONTENDERS: Final = (
+    _ours(OURS),
+    Contender(FLOOR, (APPLICATION_PYTHON, "floor.py", "{port}"), BENCH / "peers", html=False),
+    _uvicorn("FastAPI + Authlib", "fastapi_authlib"),
     Contender(
         "Flask + Authlib",
         (PEER_PYTHON, *_GUNICORN, "--threads", "{threads}", "flask_authlib:app"),
         BENCH / "peers",
         threaded=True,
     ),
-    Contender(
-        "Django + allauth",
-        (PEER_PYTHON, *_GUNICORN, "--threads", "{threads}", "django_allauth:app"),
-        BENCH / "peers",
-        threaded=True,
-    ),
-    Contender(
-        "Express + passport-oauth2",
-        ("node", "passport.js"),
-        BENCH / "node",
-        needs=("node", "node/node_modules/passport-oauth2"),
-    ),
-    Contender(
-        "Express + openid-client",
-        ("node", "openid.js"),
-        BENCH / "node",
-        needs=("node", "node/node_modules/openid-client"),
-    ),
+    _django(),
+    _node("Express + passport-oauth2", "passport.js", "passport-oauth2"),
+    _node("Express + openid-client", "openid.js", "openid-client"),
     Contender(
         "Sinatra on Puma",
         ("puma", "--quiet", "--bind", "tcp://127.0.0.1:{port}", "--threads", "1:{threads}"),
@@ -111,6 +119,25 @@ CONTENDERS: Final = (
         threaded=True,
     ),
 )
+
+
+ON_POSTGRESQL: Final = (
+    _ours(OURS_ON_POSTGRESQL),
+    _ours(OURS_ON_SQLITE),
+    Contender(FLOOR, (PEER_PYTHON, "floor.py", "{port}"), BENCH / "peers", html=False),
+    _uvicorn("FastAPI + Authlib + SQLAlchemy", "fastapi_sqlalchemy"),
+    _django(),
+    _node(
+        "Express + passport-oauth2 + connect-pg-simple",
+        "passport_postgresql.js",
+        "connect-pg-simple",
+    ),
+    replace(
+        _node("Better Auth", "better_auth.mjs", "better-auth"),
+        callback="/api/auth/callback/procore",
+    ),
+)
+"""Sessions of each are rows of its database. Ours on SQLite is there to be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +164,7 @@ class Setting:
     Attributes:
         upstream: Origin of the stub Procore.
         folder: An empty one, for its database.
-        database_url: Of ours, when it is not the SQLite file in `folder`.
+        database_url: Of the PostgreSQL database, when it is not the SQLite file in `folder`.
         workers: Processes of ours.
         threads: Of a threaded peer.
         cores: Where it may run.
@@ -156,14 +183,14 @@ def running(contender: Contender, setting: Setting) -> Iterator[Running]:
     """Run a contender until the block ends."""
     port = free_port()
     words = [word.format(port=port, threads=setting.threads) for word in contender.command]
-    if contender.name == OURS and setting.workers > 1:
+    if contender.ours and setting.workers > 1:
         words += ["--workers", str(setting.workers)]
     log = (setting.folder / "server.log").open("wb")
     began = time.perf_counter()
     process = subprocess.Popen(
         [*on_core(*setting.cores), *words],
         cwd=contender.folder,
-        env=_environment(setting, port),
+        env=_environment(contender, setting, port),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -182,11 +209,24 @@ def running(contender: Contender, setting: Setting) -> Iterator[Running]:
             process.wait()
 
 
-def _environment(setting: Setting, port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+def _environment(contender: Contender, setting: Setting, port: int) -> dict[str, str]:
+    found = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     database = setting.folder / "bench.db"
-    redirect_uri = f"http://localhost:{port}/callback"
-    return kept | {
+    origin = f"http://localhost:{port}"
+    redirect_uri = f"{origin}{contender.callback}"
+    found |= {
+        "BENCH_UPSTREAM": setting.upstream,
+        "BENCH_PORT": str(port),
+        "BENCH_ORIGIN": origin,
+        "BENCH_REDIRECT_URI": redirect_uri,
+        "BENCH_DATABASE": str(database),
+    }
+    if setting.database_url is not None:
+        found["BENCH_POSTGRESQL"] = setting.database_url
+    if not contender.ours:
+        others = {"AUTHLIB_INSECURE_TRANSPORT": "1", "NODE_ENV": "production"}
+        return found | others | {"RACK_ENV": "production"}
+    return found | {
         "PYTHONPATH": str(ROOT / "src"),
         "PROCORE_ENVIRONMENT": "emulator",
         "PROCORE_EMULATOR_URL": setting.upstream,
@@ -195,13 +235,6 @@ def _environment(setting: Setting, port: int) -> dict[str, str]:
         "PROCORE_KEYS": KEYS,
         "PROCORE_RATE_LIMIT": "0",
         "PROCORE_LOG_LEVEL": "warning",
-        "BENCH_UPSTREAM": setting.upstream,
-        "BENCH_PORT": str(port),
-        "BENCH_REDIRECT_URI": redirect_uri,
-        "BENCH_DATABASE": str(database),
-        "AUTHLIB_INSECURE_TRANSPORT": "1",
-        "NODE_ENV": "production",
-        "RACK_ENV": "production",
     }
 
 

@@ -1,6 +1,6 @@
 """Many callers, one expired token: run with the application's own Python, prints JSON.
 
-    python storm.py <upstream origin> <database> <callers>
+    python -m harness.storm <upstream origin> <database> <callers>
 
 The callers begin at the same moment on one event loop. Who comes first refreshes, the others wait.
 """
@@ -27,15 +27,15 @@ KEYS = Secret("k1:" + "A" * 43, "keys")
 
 
 class Counting:
-    """Counts what is sent."""
+    """Counts refreshes; that a new token set is accepted is asked for besides, once."""
 
     def __init__(self) -> None:
-        self.sent = 0
+        self.refreshes = 0
         self._transport = AsyncPyreqwestTransport()
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send and count."""
-        self.sent += 1
+        self.refreshes += b"grant_type=refresh_token" in request.body
         return await self._transport.send(request)
 
     async def aclose(self) -> None:
@@ -43,13 +43,13 @@ class Counting:
         await self._transport.aclose()
 
 
-def somebody(url: str) -> User:
-    """Return a user whose token set expired a second ago."""
+def somebody(url: str, lifetime: int = -1) -> User:
+    """Return a user whose token set expires in `lifetime` seconds; it expired a second ago."""
     upgrade(url)
     store = Store(url, KeyRing.parse(KEYS))
     now = int(time.time())
     store.do(TakeAttempt("0" * 64, environment="emulator", now=now, expires_at=now + 60))
-    tokens = TokenSet(Secret("old", "access token"), Secret("old", "refresh token"), now - 1)
+    tokens = TokenSet(Secret("old", "access token"), Secret("old", "refresh token"), now + lifetime)
     store.do(EscrowTokens("0" * 64, tokens, environment="emulator", now=now))
     completed = store.do(
         CompleteSignIn(
@@ -63,6 +63,7 @@ def somebody(url: str) -> User:
         )
     )
     store.close()
+    assert completed is not None  # noqa: S101  # nobody is disabled
     return completed.user
 
 
@@ -88,7 +89,7 @@ async def storm(upstream: str, url: str, callers: int) -> dict[str, object]:
         took = sorted(await asyncio.gather(*(caller() for _ in range(callers))))
     return {
         "callers": callers,
-        "refreshes": transport.sent,
+        "refreshes": transport.refreshes,
         "generations": len({generation for _, generation in took}),
         "p50": took[len(took) // 2][0],
         "p99": took[int(len(took) * 0.99)][0],

@@ -2,6 +2,7 @@
 // Express with openid-client, as its README shows the authorization code flow.
 const express = require("express");
 const session = require("express-session");
+const page = require("./page");
 const people = require("./people");
 
 async function main() {
@@ -21,6 +22,7 @@ async function main() {
   client.allowInsecureRequests(config);
 
   const app = express();
+  page.useViews(app);
   app.use(session({ secret: "a secret of the benchmark", resave: false, saveUninitialized: false }));
   app.get("/login", async (request, response) => {
     const verifier = client.randomPKCECodeVerifier();
@@ -43,13 +45,13 @@ async function main() {
       .fetchProtectedResource(config, tokens.access_token, new URL(`${upstream}/rest/v1.0/me`), "GET")
       .then((answer) => answer.json());
     request.session.regenerate(() => {
-      request.session.user_id = people.signedIn(me.id, me.login);
+      request.session.user_id = people.signedIn(me);
       request.session.save(() => response.redirect("/home"));
     });
   });
   app.get("/home", (request, response) => {
-    const row = people.row(request.session.user_id ?? null);
-    return row ? response.json(row) : response.redirect("/login");
+    const person = people.person(request.session.user_id ?? null);
+    return person ? page.answer(request, response, person) : response.redirect("/login");
   });
   app.listen(Number(process.env.BENCH_PORT), "127.0.0.1");
 }

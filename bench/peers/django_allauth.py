@@ -1,25 +1,54 @@
 """Django with django-allauth, and a provider of our own as its documentation says to write one.
 
 One file holds what Django spreads over settings, provider, views and URLs. Migrations are run when
-the server starts; the tables and the sessions in the database are Django's and allauth's own.
+the server starts; the tables and the sessions in the database are Django's and allauth's own. The
+database is SQLite, or PostgreSQL through psycopg where `BENCH_POSTGRESQL` names one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django
 from django.conf import settings
 
 UPSTREAM = os.environ["BENCH_UPSTREAM"]
 
+
+def database() -> dict[str, Any]:
+    if "BENCH_POSTGRESQL" in os.environ:
+        url = urlsplit(os.environ["BENCH_POSTGRESQL"])
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": url.path.removeprefix("/"),
+            "USER": url.username,
+            "PASSWORD": url.password or "",
+            "HOST": url.hostname,
+            "PORT": url.port or 5432,
+            "CONN_MAX_AGE": None,
+        }
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["BENCH_DATABASE"],
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {
+            "init_command": "PRAGMA journal_mode=WAL",
+            "transaction_mode": "IMMEDIATE",
+        },
+    }
+
+
 settings.configure(
     SECRET_KEY="a secret of the benchmark",
     ALLOWED_HOSTS=["localhost"],
     ROOT_URLCONF="django_allauth",
     USE_TZ=True,
+    TIME_ZONE="UTC",
     LOGIN_REDIRECT_URL="/home",
     INSTALLED_APPS=[
         "django.contrib.auth",
@@ -41,6 +70,7 @@ settings.configure(
     TEMPLATES=[
         {
             "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "DIRS": [Path(__file__).parent / "templates" / "django"],
             "APP_DIRS": True,
             "OPTIONS": {
                 "context_processors": [
@@ -55,17 +85,7 @@ settings.configure(
         "django.contrib.auth.backends.ModelBackend",
         "allauth.account.auth_backends.AuthenticationBackend",
     ],
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": os.environ["BENCH_DATABASE"],
-            "CONN_MAX_AGE": None,
-            "OPTIONS": {
-                "init_command": "PRAGMA journal_mode=WAL",
-                "transaction_mode": "IMMEDIATE",
-            },
-        }
-    },
+    DATABASES={"default": database()},
     ACCOUNT_EMAIL_VERIFICATION="none",
     SOCIALACCOUNT_LOGIN_ON_GET=True,
     SOCIALACCOUNT_STORE_TOKENS=True,
@@ -94,6 +114,7 @@ from django.contrib.auth.decorators import login_required  # noqa: E402  # as ab
 from django.core.management import call_command  # noqa: E402  # as above
 from django.core.wsgi import get_wsgi_application  # noqa: E402  # as above
 from django.http import HttpRequest, HttpResponse, JsonResponse  # noqa: E402  # as above
+from django.shortcuts import render  # noqa: E402  # as above
 from django.urls import include, path  # noqa: E402  # as above
 
 
@@ -133,7 +154,17 @@ providers.registry.register(ProcoreProvider)
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     account = SocialAccount.objects.get(user_id=request.user.pk)
-    return JsonResponse([request.user.pk, int(account.uid), request.user.email], safe=False)
+    row = [request.user.pk, int(account.uid), request.user.email]
+    if request.headers.get("accept") == "application/json":
+        return JsonResponse(row, safe=False)
+    values = {
+        "account": account,
+        "name": account.extra_data["name"],
+        "session_ends_at": request.session.get_expiry_date(),
+        "row": json.dumps(row),
+        "me": json.dumps(account.extra_data, indent=2),
+    }
+    return render(request, "home.html", values)
 
 
 urlpatterns = [

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import os
-
 from authlib.integrations.flask_client import OAuth
-from flask import Flask, jsonify, redirect, session
+from flask import Flask, jsonify, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue
 
+from page import values
 from people import People
-
-UPSTREAM = os.environ["BENCH_UPSTREAM"]
+from procore import REDIRECT_URI, REGISTRATION, wants_row
 
 app = Flask(__name__)
 app.secret_key = "a secret of the benchmark"
 people = People()
 oauth = OAuth(app)
-oauth.register(
-    "procore",
-    client_id="bench-client-id",
-    client_secret="bench-client-secret",
-    access_token_url=f"{UPSTREAM}/oauth/token",
-    authorize_url=f"{UPSTREAM}/oauth/authorize",
-    api_base_url=f"{UPSTREAM}/",
-    client_kwargs={
-        "code_challenge_method": "S256",
-        "token_endpoint_auth_method": "client_secret_post",
-    },
-)
+oauth.register("procore", **REGISTRATION)
 
 
 @app.get("/login")
 def login() -> ResponseReturnValue:
-    response: ResponseReturnValue = oauth.procore.authorize_redirect(
-        os.environ["BENCH_REDIRECT_URI"]
-    )
+    response: ResponseReturnValue = oauth.procore.authorize_redirect(REDIRECT_URI)
     return response
 
 
@@ -42,11 +27,16 @@ def login() -> ResponseReturnValue:
 def callback() -> ResponseReturnValue:
     token = oauth.procore.authorize_access_token()
     me = oauth.procore.get("rest/v1.0/me", token=token).json()
-    session["user_id"] = people.signed_in(me["id"], me["login"])
+    session["user_id"] = people.signed_in(me)
     return redirect("/home", 303)
 
 
 @app.get("/home")
 def home() -> ResponseReturnValue:
-    row = people.row(session.get("user_id"))
-    return redirect("/login", 303) if row is None else jsonify(row)
+    if wants_row(request.headers.get("accept")):
+        row = people.row(session.get("user_id"))
+        return redirect("/login", 303) if row is None else jsonify(row)
+    person = people.person(session.get("user_id"))
+    if person is None:
+        return redirect("/login", 303)
+    return render_template("home.html", **values(person))

@@ -2,20 +2,17 @@
 
 The same server, HTTP client and database as the application, two calls upstream, one durable
 transaction, three responses. Nothing is sealed, limited, checked for its form, rendered or retried;
-no real application could be this.
+no real application could be this. On PostgreSQL (`BENCH_POSTGRESQL`) everything goes the fastest
+way that we know: `floor_postgresql.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
-import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -24,52 +21,23 @@ from granian.log import LogLevels
 from granian.server import Server
 from pyreqwest.client import Client, ClientBuilder
 
+if "BENCH_POSTGRESQL" in os.environ:
+    from floor_postgresql import commit, row_of
+else:
+    from floor_sqlite import commit, row_of
+
 UPSTREAM = os.environ.get("BENCH_UPSTREAM", "")
 REDIRECT_URI = os.environ.get("BENCH_REDIRECT_URI", "")
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-_database: sqlite3.Connection | None = None
 _client: Client | None = None
-_writer = ThreadPoolExecutor(1)
-
-
-def database() -> sqlite3.Connection:
-    global _database  # noqa: PLW0603  # one connection, as simple as can be
-    if _database is None:
-        _database = sqlite3.connect(
-            os.environ["BENCH_DATABASE"], check_same_thread=False, isolation_level=None
-        )
-        _database.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-            "CREATE TABLE IF NOT EXISTS users"
-            " (id INTEGER PRIMARY KEY, procore_id INTEGER UNIQUE, email TEXT);"
-            "CREATE TABLE IF NOT EXISTS sessions"
-            " (id TEXT PRIMARY KEY, user_id INTEGER, access_token TEXT, refresh_token TEXT)"
-            " WITHOUT ROWID"
-        )
-    return _database
 
 
 def client() -> Client:
-    global _client  # noqa: PLW0603  # as above
+    global _client  # noqa: PLW0603  # one client, as simple as can be
     if _client is None:
         _client = ClientBuilder().build()
     return _client
-
-
-def commit(session: str, me: dict[str, Any], tokens: dict[str, Any]) -> None:
-    writer = database()
-    writer.execute("BEGIN IMMEDIATE")
-    (user_id,) = writer.execute(
-        "INSERT INTO users (procore_id, email) VALUES (?, ?)"
-        " ON CONFLICT (procore_id) DO UPDATE SET email = excluded.email RETURNING id",
-        (me["id"], me["login"]),
-    ).fetchone()
-    writer.execute(
-        "INSERT INTO sessions VALUES (?, ?, ?, ?)",
-        (session, user_id, tokens["access_token"], tokens["refresh_token"]),
-    )
-    writer.execute("COMMIT")
 
 
 async def start(send: Send) -> None:
@@ -104,22 +72,13 @@ async def callback(scope: dict[str, Any], send: Send) -> None:
     asked = client().get(f"{UPSTREAM}/rest/v1.0/me").bearer_auth(tokens["access_token"])
     me = await (await asked.build().send()).json()
     session = secrets.token_urlsafe(32)
-    work = partial(commit, session, me, tokens)
-    await asyncio.get_running_loop().run_in_executor(_writer, work)
+    await commit(session, me, tokens)
     cookie = (b"set-cookie", f"session={session}; HttpOnly; Path=/".encode())
     await answer(send, 303, b"", cookie, (b"location", b"/home"))
 
 
 async def home(scope: dict[str, Any], send: Send) -> None:
-    row = (
-        database()
-        .execute(
-            "SELECT users.id, procore_id, email FROM sessions JOIN users ON users.id = user_id"
-            " WHERE sessions.id = ?",
-            (cookies(scope).get("session"),),
-        )
-        .fetchone()
-    )
+    row = await row_of(cookies(scope).get("session"))
     if row is None:
         await answer(send, 303, b"", (b"location", b"/login"))
         return

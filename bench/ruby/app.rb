@@ -7,6 +7,7 @@ require 'net/http'
 require 'securerandom'
 require 'sinatra/base'
 require 'sqlite3'
+require 'time'
 
 UPSTREAM = ENV.fetch('BENCH_UPSTREAM')
 REDIRECT_URI = ENV.fetch('BENCH_REDIRECT_URI')
@@ -14,7 +15,13 @@ DB = SQLite3::Database.new(ENV.fetch('BENCH_DATABASE'))
 DB.execute('PRAGMA journal_mode=WAL')
 DB.execute('PRAGMA synchronous=FULL')
 DB.execute('CREATE TABLE IF NOT EXISTS users ' \
-           '(id INTEGER PRIMARY KEY, procore_id INTEGER UNIQUE, email VARCHAR(255))')
+           '(id INTEGER PRIMARY KEY, procore_id INTEGER UNIQUE, email VARCHAR(255), ' \
+           'name VARCHAR(255), me TEXT, created_at INTEGER, last_signed_in_at INTEGER)')
+Person = Struct.new(:id, :procore_id, :email, :name, :me, :created_at, :last_signed_in_at) do
+  def row = [id, procore_id, email]
+end
+WHEN = '%-d %B %Y, %H:%M UTC'
+FORTNIGHT = 14 * 24 * 3600
 LOCK = Mutex.new
 
 class App < Sinatra::Base
@@ -49,17 +56,41 @@ class App < Sinatra::Base
   end
 
   get '/home' do
-    row = LOCK.synchronize do
-      DB.execute('SELECT id, procore_id, email FROM users WHERE id = ?', [session['user_id']]).first
+    found = LOCK.synchronize do
+      DB.execute('SELECT * FROM users WHERE id = ?', [session['user_id']]).first
     end
-    row.nil? ? redirect('/login') : row.to_s
+    redirect '/login' if found.nil?
+    if request.env['HTTP_ACCEPT'] == 'application/json'
+      content_type :json
+      found.first(3).to_json
+    else
+      show(*found)
+    end
+  end
+
+  helpers do
+    def h(text) = Rack::Utils.escape_html(text.to_s)
+  end
+
+  def show(*texts, created_at, last_signed_in_at)
+    @person = Person.new(*texts, Time.at(created_at).utc, Time.at(last_signed_in_at).utc)
+    @session_ends_at = @person.last_signed_in_at + FORTNIGHT
+    @row = @person.row.to_json
+    @me = JSON.pretty_generate(JSON.parse(@person.me))
+    erb :home
   end
 
   def user_id(me)
+    now = Time.now.to_i
     found = DB.execute('SELECT id FROM users WHERE procore_id = ?', [me['id']]).first
-    return found[0] if found
-
-    DB.execute('INSERT INTO users (procore_id, email) VALUES (?, ?)', [me['id'], me['login']])
+    if found
+      DB.execute('UPDATE users SET name = ?, me = ?, last_signed_in_at = ? WHERE id = ?',
+                 [me['name'], me.to_json, now, found[0]])
+      return found[0]
+    end
+    DB.execute('INSERT INTO users (procore_id, email, name, me, created_at, last_signed_in_at) ' \
+               'VALUES (?, ?, ?, ?, ?, ?)',
+               [me['id'], me['login'], me['name'], me.to_json, now, now])
     DB.last_insert_row_id
   end
 end

@@ -16,11 +16,12 @@ from procore_signin.web.fastapi import (
     CurrentUser,
     OptionalUser,
     Options,
+    buttons,
     sign_in_routes,
 )
 
 procore = AsyncProcoreSignIn.from_env()
-pages = Jinja2Templates(Path(__file__).parent / "templates")
+pages = Jinja2Templates(Path(__file__).parent / "templates", context_processors=[buttons])
 
 app = FastAPI(title="My projects")
 app.include_router(sign_in_routes(procore, Options(choose_company=True)), prefix="/procore")

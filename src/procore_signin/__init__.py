@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
-    from procore_signin._flow.hooks import Candidate, Hooks
+    from procore_signin._flow.hooks import Candidate, Hooks, Occasion, only_connected
     from procore_signin._flow.refresh import FreshToken
     from procore_signin._flow.users import AccessEnded
     from procore_signin._protocol.companies import Company
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from procore_signin._protocol.secret import Secret
     from procore_signin._store.keys.keyring import KeyRing
     from procore_signin._store.records import Session, User
-    from procore_signin._web.options import Options
+    from procore_signin._web.embedded.login import Login
+    from procore_signin._web.options import Look, Options
     from procore_signin.environments import FEDERAL, MONTHLY, PRODUCTION, SANDBOX, Environment
     from procore_signin.errors import (
+        AlreadyLinked,
         AttemptInvalid,
         ClientMisconfigured,
         GrantLost,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "AccessEnded": "_flow.users",
+    "AlreadyLinked": "errors",
     "AsyncProcoreSignIn": "_client",
     "AttemptInvalid": "errors",
     "Candidate": "_flow.hooks",
@@ -48,8 +51,11 @@ _HOMES: Final = {
     "GrantLost": "errors",
     "Hooks": "_flow.hooks",
     "KeyRing": "_store.keys.keyring",
+    "Login": "_web.embedded.login",
+    "Look": "_web.options",
     "MONTHLY": "environments",
     "Me": "_protocol.me",
+    "Occasion": "_flow.hooks",
     "Options": "_web.options",
     "PRODUCTION": "environments",
     "Problem": "errors",
@@ -65,6 +71,7 @@ _HOMES: Final = {
     "UnexpectedResponse": "errors",
     "User": "_store.records",
     "VaultSealed": "errors",
+    "only_connected": "_flow.hooks",
 }
 
 __all__ = [
@@ -73,6 +80,7 @@ __all__ = [
     "PRODUCTION",
     "SANDBOX",
     "AccessEnded",
+    "AlreadyLinked",
     "AsyncProcoreSignIn",
     "AttemptInvalid",
     "Candidate",
@@ -83,7 +91,10 @@ __all__ = [
     "GrantLost",
     "Hooks",
     "KeyRing",
+    "Login",
+    "Look",
     "Me",
+    "Occasion",
     "Options",
     "Problem",
     "ProcoreSignIn",
@@ -97,6 +108,7 @@ __all__ = [
     "UnexpectedResponse",
     "User",
     "VaultSealed",
+    "only_connected",
 ]
 
 

@@ -6,9 +6,11 @@ import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from uuid import UUID
 
 from procore_signin import _forks as forks
 from procore_signin._flow import users as access
@@ -28,10 +30,11 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client
 from procore_signin._public import public_in
 from procore_signin._store import Store
+from procore_signin._store.engine.address import Address, Naming, parse_address
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
-from procore_signin._store.records import User
-from procore_signin._store.store import DATABASE_CONNECTIONS, DATABASE_TIMEOUT
+from procore_signin._store.records import NewLink, User, reference_of
+from procore_signin._store.store import DATABASE_CONNECTIONS, DATABASE_TIMEOUT, Opening
 from procore_signin._store.users import FindUsers
 from procore_signin._transport.contract import AsyncTransport, Transport
 from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
@@ -48,6 +51,28 @@ TransportT = TypeVar("TransportT")
 ENV_FILE: Final = Path(".env")
 
 
+@dataclass(slots=True)
+class Equipment(Generic[TransportT]):
+    """What a front door works with, for `equip`.
+
+    Attributes:
+        new_store: Opens the database. Called again whenever the front door is opened again.
+        transport: Sends requests to Procore's authorization server.
+        wire: Sends calls of the API, for all clients that `api` returns; None for connections of
+            their own.
+        store: The database, open.
+        closed: Set when the front door is closed.
+        runner: Runs flows; None until there is one to run.
+    """
+
+    new_store: Callable[[], Store] = field(repr=False)
+    transport: TransportT
+    wire: httpx2.BaseTransport | httpx2.AsyncBaseTransport | None
+    store: Store
+    closed: forks.Event = field(default_factory=forks.Event)
+    runner: Runner | AsyncRunner | None = None
+
+
 class _FrontDoor(Generic[TransportT]):
     """The base of both front doors. They differ only in being sync or async.
 
@@ -59,6 +84,7 @@ class _FrontDoor(Generic[TransportT]):
         store: The database.
         settings: The settings it was made from, or None if the arguments were given one by one.
         closed: Set when the front door is closed. Each opening has its own event.
+        wire: Sends calls of the API, or None for connections of their own.
 
     Args:
         environment: The Procore to sign in with, from `procore_signin.environments`.
@@ -68,6 +94,10 @@ class _FrontDoor(Generic[TransportT]):
             origin of this application; request headers never do (row A10).
         keys: The key ring, or the text of `PROCORE_KEYS` that makes one, plain or as a `Secret`.
         database_url: Such as `sqlite:///test.db`, `postgresql://…` or `mysql://…`.
+        table_prefix: What the names of our tables begin with, so that they stand beside an
+            application's own: 1 to 24 letters, digits and underscores.
+        database_schema: The schema of PostgreSQL that the tables are in; None for the
+            connection's own.
         database_timeout: Seconds after which a call of the database is given up.
         database_connections: The most connections to a database server, half of them for reads.
         pkce: Whether to send a code challenge (RFC 7636). Leave it on.
@@ -79,8 +109,8 @@ class _FrontDoor(Generic[TransportT]):
         random_bytes: Returns a given number of unpredictable bytes.
 
     Raises:
-        ValueError: `keys` or `database_url` cannot be used. The message gives the reason and the
-            cure.
+        ValueError: `keys`, `database_url`, `table_prefix` or `database_schema` cannot be used. The
+            message gives the reason and the cure.
         TypeError: `client_secret` or `keys` is not text, but for example bytes or None.
     """
 
@@ -93,6 +123,8 @@ class _FrontDoor(Generic[TransportT]):
         redirect_uri: str,
         keys: KeyRing | Secret | str,
         database_url: str = "sqlite:///test.db",
+        table_prefix: str = "",
+        database_schema: str | None = None,
         database_timeout: float = DATABASE_TIMEOUT,
         database_connections: int = DATABASE_CONNECTIONS,
         pkce: bool = True,
@@ -121,19 +153,29 @@ class _FrontDoor(Generic[TransportT]):
             hooks=hooks,
         )
 
-        def new_store() -> Store:  # no `partial`, whose repr would show the address's password
-            return Store(
-                database_url, ring, timeout=database_timeout, connections=database_connections
-            )
+        where = self._where(database_url, Naming(table_prefix, database_schema))
 
-        self._new_store: Final = new_store
+        def new_store() -> Store:  # no `partial`, whose repr would show the address's password
+            return Store(where, ring, timeout=database_timeout, connections=database_connections)
+
+        self._new_store: Callable[[], Store] = new_store
         self.store = self._new_store()
         self._transport = self._new_transport() if transport is None else transport
+        self.wire: httpx2.BaseTransport | httpx2.AsyncBaseTransport | None = None
         self.settings: Settings | None = None
         self.closed = forks.Event()
 
     @classmethod
-    def from_env(cls, *, env_file: Path | None = ENV_FILE, **more: Any) -> Self:
+    def from_env(
+        cls,
+        *,
+        env_file: Path | None = ENV_FILE,
+        pkce: bool = True,
+        hooks: Hooks = NO_HOOKS,
+        transport: TransportT | None = None,
+        clock: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
         """Return a front door with the settings from the environment and `.env`.
 
         `procore-signin serve` reads the same settings by the same rules. `procore-signin init`
@@ -141,22 +183,46 @@ class _FrontDoor(Generic[TransportT]):
 
         Args:
             env_file: The path of `.env`, or None to read no file. The file may be missing.
-            more: Arguments of the front door that are not settings, such as `hooks`.
+            pkce: As for the front door; so are those that follow.
+            hooks: The application's own functions.
+            transport: Sends requests to Procore; by default, a new one.
+            clock: Returns now, in UTC seconds.
+            random_bytes: Returns a given number of unpredictable bytes.
 
         Raises:
             SettingsInvalid: Names every setting that is missing or wrong, with its cure.
         """
         from procore_signin._settings import read_settings  # noqa: PLC0415  # not every door has any
 
-        return cls.from_settings(read_settings(env_file=env_file), **more)
+        return cls.from_settings(
+            read_settings(env_file=env_file),
+            pkce=pkce,
+            hooks=hooks,
+            transport=transport,
+            clock=clock,
+            random_bytes=random_bytes,
+        )
 
     @classmethod
-    def from_settings(cls, settings: Settings, **more: Any) -> Self:
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        pkce: bool = True,
+        hooks: Hooks = NO_HOOKS,
+        transport: TransportT | None = None,
+        clock: Callable[[], float] = time.time,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Self:
         """Return a front door with these settings.
 
         Args:
             settings: The settings, checked.
-            more: As in `from_env`.
+            pkce: As in `from_env`; so are those that follow.
+            hooks: See there.
+            transport: See there.
+            clock: See there.
+            random_bytes: See there.
 
         Raises:
             ValueError: The database's driver is not installed.
@@ -168,11 +234,17 @@ class _FrontDoor(Generic[TransportT]):
             redirect_uri=settings.redirect_uri,
             keys=settings.keys,
             database_url=settings.database_url,
+            table_prefix=settings.table_prefix,
+            database_schema=settings.database_schema,
             database_timeout=settings.database_timeout,
             database_connections=settings.database_connections,
             session_idle=settings.session_idle,
             session_absolute=settings.session_absolute,
-            **more,
+            pkce=pkce,
+            hooks=hooks,
+            transport=transport,
+            clock=clock,
+            random_bytes=random_bytes,
         )
         door.settings = settings
         return door
@@ -184,8 +256,50 @@ class _FrontDoor(Generic[TransportT]):
             self.store = self._new_store()
             self.closed = forks.Event()
 
+    def upgrade_tables(self) -> None:
+        """Make the tables in this front door's database, or update them to this version.
+
+        For when the application is deployed, or before it serves: it blocks its caller, for as long
+        as the database needs. Processes that do it at the same time wait for one another. It is
+        what the command `procore-signin db upgrade` does.
+
+        Raises:
+            StoreUnavailable: The database does not answer, has tables of these names that are not
+                ours, or was migrated by a newer version.
+        """
+        from procore_signin._store.migrate import upgrade  # noqa: PLC0415  # slow, seldom needed
+
+        upgrade(self._address)
+
+    def _where(self, database_url: str, naming: Naming) -> Address | Opening:
+        """Return what to open: a framework may have a database of its own, and have it open."""
+        self._address = parse_address(database_url, naming)
+        return self._address
+
     def _new_transport(self) -> TransportT:
         raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")
+
+
+def equip(door: _FrontDoor[TransportT], other: Equipment[TransportT]) -> Equipment[TransportT]:
+    """Have `door` work with `other` from now on; return what it had, still open.
+
+    A test does so for a while (`_testing/stand_in.py`).
+    """
+    runner = door.__dict__.pop("_runner", None)
+    before = Equipment(
+        door._new_store,  # noqa: SLF001  # a function of this file
+        door._transport,  # noqa: SLF001  # as above
+        door.wire,
+        door.store,
+        door.closed,
+        runner,
+    )
+    door._new_store = other.new_store  # noqa: SLF001  # as above
+    door._transport = other.transport  # noqa: SLF001  # as above
+    door.wire, door.store, door.closed = other.wire, other.store, other.closed
+    if other.runner is not None:
+        door.__dict__["_runner"] = other.runner
+    return before
 
 
 def _page_of_users(context: Context, after: int) -> Flow[list[User]]:
@@ -301,6 +415,69 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         """End every session of `user`, and return how many there were. The tokens stay."""
         return self.run(access.end_sessions(_id_of(user)))
 
+    def link(
+        self,
+        user: User | int,
+        reference: str | int | UUID,
+        *,
+        several_users: bool = False,
+        several_references: bool = False,
+    ) -> bool:
+        """Connect `user` and a user of the application, and return whether that is new.
+
+        Do it only for two that are known to be one person: in a hook, with an invitation that came
+        back, or by the button that connects, which does it itself. An e-mail address proves nothing
+        (row I2).
+
+        Args:
+            user: The user who signed in with Procore, or their id.
+            reference: What the application calls its own user for good, such as the primary key:
+                text, a whole number or a UUID.
+            several_users: Whether `reference` may be connected to several users.
+            several_references: Whether `user` may be connected to several references.
+
+        Raises:
+            AlreadyLinked: One of both is connected to another one. Nothing was changed.
+            ValueError: There is no such user, or `reference` is not 1 to 255 characters that print.
+            TypeError: `reference` is something else, such as None or the user itself.
+            StoreUnavailable: Try again; repeating is harmless.
+        """
+        new = NewLink(reference_of(reference), several_users, several_references)
+        return self.run(access.link(self.context, _id_of(user), new))
+
+    def unlink(self, user: User | int, reference: str | int | UUID | None = None) -> int:
+        """Undo the connections of `user`, or the one to `reference`; return how many there were.
+
+        Sessions and tokens stay: see `end_sessions` and `disconnect`.
+
+        Raises:
+            StoreUnavailable: Try again; repeating is harmless.
+        """
+        named = None if reference is None else reference_of(reference)
+        return self.run(access.unlink(self.context, _id_of(user), named))
+
+    def user_of(self, reference: str | int | UUID) -> User | None:
+        """Return the user of this environment who is connected to `reference`, or None.
+
+        Of several, the one who was connected first. The user may be disabled.
+
+        Raises:
+            StoreUnavailable: Try again.
+        """
+        return next(iter(self.users_of(reference)), None)
+
+    def users_of(self, reference: str | int | UUID) -> list[User]:
+        """Return all users who are connected to `reference`; see `user_of`."""
+        return self.run(access.users_of(self.context, reference_of(reference)))
+
+    def references_of(self, user: User | int) -> list[str]:
+        """Return what `user` is connected to, the first connection first.
+
+        Raises:
+            StoreUnavailable: Try again.
+        """
+        return self.run(access.references_of(_id_of(user)))
+
     def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.Client:
         """Return a client of Procore's API that acts for `user`; see `api.client_for`.
 
@@ -391,6 +568,35 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     async def end_sessions(self, user: User | int) -> int:
         """End every session of `user`, as `ProcoreSignIn.end_sessions`."""
         return await self.run(access.end_sessions(_id_of(user)))
+
+    async def link(
+        self,
+        user: User | int,
+        reference: str | int | UUID,
+        *,
+        several_users: bool = False,
+        several_references: bool = False,
+    ) -> bool:
+        """Connect `user` and a user of the application, as `ProcoreSignIn.link`."""
+        new = NewLink(reference_of(reference), several_users, several_references)
+        return await self.run(access.link(self.context, _id_of(user), new))
+
+    async def unlink(self, user: User | int, reference: str | int | UUID | None = None) -> int:
+        """Undo the connections of `user`, as `ProcoreSignIn.unlink`."""
+        named = None if reference is None else reference_of(reference)
+        return await self.run(access.unlink(self.context, _id_of(user), named))
+
+    async def user_of(self, reference: str | int | UUID) -> User | None:
+        """Return the user who is connected to `reference`, as `ProcoreSignIn.user_of`."""
+        return next(iter(await self.users_of(reference)), None)
+
+    async def users_of(self, reference: str | int | UUID) -> list[User]:
+        """Return all users who are connected to `reference`; see `user_of`."""
+        return await self.run(access.users_of(self.context, reference_of(reference)))
+
+    async def references_of(self, user: User | int) -> list[str]:
+        """Return what `user` is connected to, as `ProcoreSignIn.references_of`."""
+        return await self.run(access.references_of(_id_of(user)))
 
     def api(self, user: User | int, *, company_id: int | None = None) -> httpx2.AsyncClient:
         """Return a client of Procore's API that acts for `user`; see `ProcoreSignIn.api`."""

@@ -9,7 +9,6 @@ not.
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401  # its own lock is to be taken before ours
 import os
 import threading
 import time
@@ -17,6 +16,14 @@ import weakref
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
+
+try:
+    import concurrent.futures.thread  # noqa: F401  # its own lock is to be taken before ours
+except RuntimeError as error:  # it wants to be told when the main thread ends
+    raise RuntimeError(
+        "procore_signin cannot be loaded any more: the main thread of this program has ended. Load "
+        "it before, with `from procore_signin import …` at the top of the program."
+    ) from error
 
 T = TypeVar("T")
 
@@ -201,46 +208,55 @@ def _gave_up(lock: threading.RLock) -> bool:
 class Undivided:
     """Work that a fork waits for, in a `with` block: it holds locks that no one can reset.
 
-    OpenSSL has locks of its own, for its random numbers and for what it looks up, and a forked
-    child finds those held forever that another thread held at the fork. A connection takes them
-    while it is made.
+    Each thread has a lock of its own, and the fork takes them all. `with` gets that lock itself, so
+    an interrupt leaves none held: see `Lock`.
     """
 
     LONGEST_WAIT: Final = 1.0
-    """Seconds. What takes longer waits for the network, and not inside a lock."""
-
-    _LOOK: Final = 0.0005
+    """Seconds, in all. What takes longer waits for the network, and not inside a lock."""
 
     def __init__(self) -> None:
         self.after_fork()
         look_after(self)
 
-    def __enter__(self) -> None:
+    def block(self) -> threading.RLock:
+        """Return what the work is to be done in. While the process forks, no one gets in."""
         thread = threading.get_ident()
-        self._inside[thread] = None
-        while self._forking:
-            self._inside.pop(thread, None)
-            time.sleep(self._LOOK)
-            self._inside[thread] = None
-
-    def __exit__(self, *_: object) -> None:
-        self._inside.pop(threading.get_ident(), None)
+        block = self._blocks.get(thread)
+        if block is None:
+            with self._admission:
+                block = self._blocks[thread] = threading.RLock()
+        return block
 
     def before_fork(self) -> None:
-        """Wait until no other thread is inside, and let none come in."""
-        self._forking = True
-        ours, until = {threading.get_ident()}, time.monotonic() + self.LONGEST_WAIT
-        while self._inside.keys() - ours and time.monotonic() < until:
-            time.sleep(self._LOOK)
+        """Let no one come in, and wait for those who are inside."""
+        until = time.monotonic() + self.LONGEST_WAIT
+        self._taken.append(self._admission)
+        self._admission.acquire()
+        for block in tuple(self._blocks.values()):
+            self._taken.append(block)
+            block.acquire(timeout=max(0.0, until - time.monotonic()))
 
     def after_fork_in_parent(self) -> None:
         """Let others come in again."""
-        self._forking = False
+        for each in self._taken:
+            _gave_up(each)
+        self._taken.clear()
 
     def after_fork(self) -> None:
         """Begin anew: those inside stay in the parent."""
-        self._forking = False
-        self._inside: dict[int, None] = {}
+        self._admission = threading.RLock()
+        self._blocks: dict[int, threading.RLock] = {}  # as many as there were threads at once
+        self._taken: list[threading.RLock] = []
+
+
+OPENSSL: Final = Undivided()
+"""Around each use of OpenSSL that lets other threads run: a context, a handshake, the first bytes
+that are read after it, a connection to a database server.
+
+OpenSSL has locks of its own, for its random numbers and for what it looks up. A forked child finds
+those held forever that another thread held at the fork.
+"""
 
 
 class Made(Generic[T]):

@@ -6,6 +6,8 @@ The two functions are loaded on first use: reading the settings needs no web fra
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from procore_signin._extras import extra
+
 if TYPE_CHECKING:
     from procore_signin._app.application import create_app, from_environment
 
@@ -16,7 +18,8 @@ def __getattr__(name: str) -> object:
     """Load a public name (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module("procore_signin._app.application"), name)
+    with extra("app"):
+        value: object = getattr(import_module("procore_signin._app.application"), name)
     globals()[name] = value
     return value
 

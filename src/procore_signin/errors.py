@@ -31,6 +31,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal, Self
 
 __all__ = [
+    "AlreadyLinked",
     "ApiError",
     "AttemptInvalid",
     "ClientMisconfigured",
@@ -187,7 +188,13 @@ class SignInRefused(ProcoreSignInError):
         self.reason = reason
 
 
-InvalidAttemptReason = Literal["missing", "malformed", "mismatch", "expired", "used"]
+class AlreadyLinked(SignInRefused):
+    """A user is connected to another user of the application. Disconnect them there first."""
+
+    code = "already_linked"
+
+
+InvalidAttemptReason = Literal["missing", "malformed", "mismatch", "expired", "used", "other_login"]
 
 
 class AttemptInvalid(ProcoreSignInError):
@@ -195,7 +202,8 @@ class AttemptInvalid(ProcoreSignInError):
 
     Attributes:
         reason: `missing` (no such attempt in this browser), `malformed` (parameters that no
-            server sends), `mismatch` (made for another environment or client), `expired`, `used`.
+            server sends), `mismatch` (made for another environment or client), `expired`, `used`,
+            `other_login` (another user of the application is logged in now, or none).
     """
 
     code = "attempt_invalid"
@@ -407,17 +415,20 @@ class SettingsInvalid(ProcoreSignInError):
 
     Args:
         problems: All of them, or the message of such an error when nothing else of it was kept.
+        hint: Where `.env` was looked for, or None if no file was.
     """
 
     code = "settings_invalid"
 
-    def __init__(self, problems: tuple[Problem, ...] | str) -> None:
+    def __init__(self, problems: tuple[Problem, ...] | str, *, hint: str | None = None) -> None:
         if isinstance(problems, str):
-            super().__init__(problems)
+            super().__init__(problems, hint=hint)
             self.problems: tuple[Problem, ...] = ()
             return
-        lines = "\n".join(f"  {p.setting}: {p.what}. {p.cure}" for p in problems)
-        super().__init__(f"{len(problems)} setting(s) need attention:\n{lines}")
+        lines = [f"  {p.setting}: {p.what}. {p.cure}" for p in problems]
+        told = [] if hint is None else [f"  {hint}"]
+        message = [f"{len(problems)} setting(s) need attention:", *lines, *told]
+        super().__init__("\n".join(message), hint=hint)
         self.problems = problems
 
 

@@ -1,9 +1,9 @@
 """Events under fixed names: the audit trail of sign-ins, sessions and tokens.
 
-Each event is one record of the standard library's logger `procore_signin`: the message is the
-event's name, and `record.fields` holds its fields. No field ever carries a code, a state, a token,
-a cookie, an e-mail address or a query (row O1); control characters in text are replaced, so that no
-one can forge a line (row O2).
+Each event is one record of the standard library's logger `procore_signin`: the message is one
+readable line, `record.event` the event's name, and `record.fields` holds its fields. No field ever
+carries a code, a state, a token, a cookie, an e-mail address or a query (row O1); control
+characters in text are replaced, so that no one can forge a line (row O2).
 
 Events that anyone can cause cannot fill a disk: each process writes a limited number of lines of
 each kind a minute, and one line with the number left out (row O9). Listeners get every event.
@@ -12,6 +12,7 @@ each kind a minute, and one line with the number left out (row O9). Listeners ge
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import threading
 import time
@@ -61,6 +62,8 @@ class Event(StrEnum):
     USER_DISABLED = "user.disabled"
     USER_ENABLED = "user.enabled"
     USER_DELETED = "user.deleted"
+    USER_LINKED = "user.linked"
+    USER_UNLINKED = "user.unlinked"
     KEY_GENERATED = "key.generated"
     KEY_PROMOTED = "key.promoted"
     KEYS_REWRAPPED = "key.rewrapped"
@@ -208,7 +211,31 @@ def emit(event: Event, **fields: Field) -> None:
         event not in _BY_ANYBODY or lines.admits(f"{event} {fields.get('reason', '')}".rstrip())
     ):
         clean = {name: _one_line(value) for name, value in fields.items()}
-        LOGGER.log(level, event.value, extra={"fields": clean})
+        extra = {"event": event.value, "fields": clean}
+        LOGGER.log(level, _line(event, clean), extra=extra)
+
+
+_FOR_PROGRAMS: Final = frozenset({"generation", "to_generation"})
+"""Fields that no reader can do anything with. `record.fields` and the lines in JSON have them."""
+
+
+def _line(event: Event, fields: Mapping[str, Field]) -> str:
+    """Return `event` and its fields for a reader: `sign_in.failed reason=GrantLost`."""
+    told = [
+        f"{name}={_word(value)}"
+        for name, value in fields.items()
+        if value is not None and name not in _FOR_PROGRAMS
+    ]
+    return " ".join((event.value, *told))
+
+
+def _word(value: Field) -> str:
+    """Return a field's value as one word; text in which another field could hide is quoted."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    is_plain = text and not any(character in text for character in ' ="')
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _one_line(value: Field) -> Field:

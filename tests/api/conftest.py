@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,11 +42,12 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_world(
     request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path
 ) -> Iterator[NewWorld]:
-    database = Path(shutil.copy(empty_database, tmp_path / "api.db"))
+    database, began = Path(shutil.copy(empty_database, tmp_path / "api.db")), time.time()
     with contextlib.ExitStack() as stack:
 
         def make(**options: Any) -> World:
-            emulator = stack.enter_context(Emulator.started(**options))
+            # Its time passes only when the client's does: see `Time`.
+            emulator = stack.enter_context(Emulator.started(now=lambda: began, **options))
             return World(emulator, database, request.param, stack)
 
         yield make

@@ -13,7 +13,7 @@ from tests.api.conftest import Answering, MakeAnswer, Serve
 from tests.api.server import Server
 from tests.api.world import COMPANY, ME, World
 
-from procore_signin._api.http.origin import refuse_ambiguous, refuse_elsewhere, shown
+from procore_signin._api.http.origin import Origin, refuse_ambiguous, refuse_elsewhere, shown
 from procore_signin.api import ApiUnreachable, NotSent
 
 
@@ -88,7 +88,7 @@ def test_P1_no_other_place_gets_a_request(
 )
 def test_P1_a_name_that_only_looks_like_the_api_is_refused(url: str) -> None:
     with pytest.raises((NotSent, httpx2.InvalidURL)):
-        refuse_elsewhere(httpx2.Request("GET", url), httpx2.Origin("https://api.procore.com"))
+        refuse_elsewhere(httpx2.Request("GET", url), Origin.of("https://api.procore.com"))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_P1_a_name_that_only_looks_like_the_api_is_refused(url: str) -> None:
 )
 def test_the_api_itself_is_not_refused_however_it_is_written(url: str) -> None:
     refuse_ambiguous("GET", url)
-    refuse_elsewhere(httpx2.Request("GET", url), httpx2.Origin("https://api.procore.com"))
+    refuse_elsewhere(httpx2.Request("GET", url), Origin.of("https://api.procore.com"))
 
 
 def test_P1_a_base_url_that_was_changed_afterwards_leads_nowhere(
@@ -295,4 +295,4 @@ def test_a_certificate_for_another_name_is_refused_and_the_right_one_taken(
     "origin", ["https://api.procore.com", "http://127.0.0.1:4568", "http://[::1]:4568"]
 )
 def test_an_origin_is_shown_as_it_is_written(origin: str) -> None:
-    assert origin == shown(httpx2.Origin(origin))
+    assert origin == shown(Origin.of(origin))

@@ -12,6 +12,7 @@ from tests.api.test_bounds import drip
 from tests.api.world import COMPANY, World
 
 from procore_signin._api.downloads import _next, follow_download
+from procore_signin._api.http.origin import Origin
 from procore_signin._api.http.transport import ROUTE, Route
 from procore_signin.api import ApiOptions, ApiUnreachable, UnexpectedAnswer, Wire
 
@@ -74,7 +75,7 @@ def test_P3_a_chain_of_redirects_is_followed_to_its_end_and_no_longer(
         "javascript:alert(1)",
     ],
 )
-def test_P3_beside_the_real_procore_a_file_is_at_a_public_https_address_only(place: str) -> None:
+def test_P3_N5_beside_the_real_procore_a_file_is_at_a_public_https_address_only(place: str) -> None:
     response = moved(place, "https://api.procore.com")
     with pytest.raises(UnexpectedAnswer, match=r"leads to"):
         _next(response, response.extensions[ROUTE])
@@ -177,7 +178,7 @@ def moved(place: str, origin: str, options: ApiOptions | None = None) -> httpx2.
         302,
         headers=[(b"location", place.encode())],
         request=httpx2.Request("GET", f"{origin}{FILE}"),
-        extensions={ROUTE: Route(httpx2.Origin(origin), Wire(), options or ApiOptions())},
+        extensions={ROUTE: Route(Origin.of(origin), Wire(), options or ApiOptions())},
     )
 
 

@@ -34,6 +34,13 @@ TIMES = 20
 LONG = 200_000
 
 
+def wire_of(door: ProcoreSignIn) -> Wire:
+    """Return the connections that the clients of a front door share."""
+    found = shared.shared_by(door).wire()
+    assert isinstance(found, Wire)
+    return found
+
+
 def echo(sock: socket.socket, server: Server) -> None:
     """Answer with what was asked for, many times over, so that it comes in pieces."""
     while head := server.read(sock):
@@ -210,8 +217,8 @@ HELD: dict[str, Callable[[ProcoreSignIn], Any]] = {
     "the list of that": lambda _: shared._LOCK,
     "the pace": lambda door: shared.shared_by(door).pace._lock,
     "renewals": lambda door: shared.shared_by(door).renewals._lock,
-    "the connections": lambda door: shared.shared_by(door).wire()._lock,
-    "the pool": lambda door: shared.shared_by(door).wire()._open()._optional_thread_lock,
+    "the connections": lambda door: wire_of(door)._lock,
+    "the pool": lambda door: wire_of(door)._open()._optional_thread_lock,
     "the authorities": lambda _: wire._TRUST._lock,
 }
 

@@ -248,7 +248,7 @@ def test_a_grant_that_is_gone_asks_for_a_new_sign_in(world: World) -> None:
 
     with pytest.raises(GrantLost) as raised:
         client.get(ME)
-    assert raised.value.hint == "Ask the person to sign in again."
+    assert raised.value.hint == "Ask the user to sign in again."
 
 
 def test_somebody_who_never_signed_in_is_told_so(world: World) -> None:

@@ -14,10 +14,12 @@ from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import ANY, assert_accessible
 from playwright.sync_api import Page, expect
 
 from procore_signin._web import pages
+from procore_signin._web.look.languages import shipped
+from procore_signin._web.look.values import PageName
 
 pytestmark = pytest.mark.browser
 
@@ -132,9 +134,14 @@ UNAVAILABLE: Final = {
     "reference": "c05d-9f10",
     "status": 503,
 }
-SIGN_IN: Final[dict[str, object]] = {"sign_in_url": AUTHORIZE, "return_to": None, "notice": None}
+SIGN_IN: Final[dict[str, object]] = {
+    "sign_in_url": AUTHORIZE,
+    "return_to": None,
+    "notice": None,
+    "sign_up_page": "/",
+}
 
-SCENES: Final[dict[str, tuple[pages.PageName, Mapping[str, object]]]] = {
+SCENES: Final[dict[str, tuple[PageName, Mapping[str, object]]]] = {
     "landing": ("landing", {"sign_up_url": AUTHORIZE, "user": None}),
     "landing-signed-in": ("landing", {"sign_up_url": AUTHORIZE, "user": JOE, "signed_in": JOE}),
     "landing-production": (
@@ -187,6 +194,7 @@ class Preview:
 
 
 def scene_html(name: str) -> str:
+    name, _, tag = name.partition(".")
     page_name, values = SCENES[name]
     return pages.render(
         page_name,
@@ -195,6 +203,9 @@ def scene_html(name: str) -> str:
             "paths": PATHS,
             "environment": "emulator",
             "signed_in": None,
+            "language": shipped(tag or "en"),
+            "logo": None,
+            "stylesheet": None,
             **values,
         },
     )
@@ -254,9 +265,19 @@ def test_axe_finds_nothing(
     page.goto(server.scene(scene))
     folder = artefacts / "app-pages"
     page.screenshot(path=folder / f"{scene}-{size}-{scheme}.png", full_page=True)
-    found = Axe().run(page)
+    assert_accessible(page, ANY)
 
-    assert found.violations_count == 0, found.generate_report()
+
+@pytest.mark.parametrize("tag", ["es", "fr"])
+def test_every_page_is_accessible_and_fits_a_phone_in_each_language(
+    new_page: NewPage, server: Preview, artefacts: Path, tag: str
+) -> None:
+    page = new_page(width=360, height=640, scheme="dark" if tag == "es" else "light")
+    for scene in SCENES:
+        page.goto(server.scene(f"{scene}.{tag}"))
+        page.screenshot(path=artefacts / "app-pages" / f"{scene}-{tag}.png", full_page=True)
+        assert_accessible(page, ANY)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, scene
 
 
 @EVERY_SCENE
@@ -343,6 +364,15 @@ def test_a_session_is_ended_with_the_keyboard_and_told_apart_by_ear(
     page.wait_for_url("**/arrived")
 
     assert server.posted == [(PATHS["end_session"], "session_id=2")]
+
+
+def test_all_other_sessions_are_ended_by_one_button(new_page: NewPage, server: Preview) -> None:
+    page = new_page()
+    page.goto(server.scene("sessions"))
+    page.get_by_role("button", name="End all others").click()
+    page.wait_for_url("**/arrived")
+
+    assert server.posted[-1] == (PATHS["end_session"], "others=yes")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

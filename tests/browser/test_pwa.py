@@ -9,6 +9,7 @@ import pytest
 from hosts import Host, hosts
 from pages import run_by
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from profiles import PATIENCE
 
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 
@@ -32,7 +33,7 @@ def host(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def context(real_browser: Browser) -> Iterator[BrowserContext]:
     with real_browser.new_context() as context:
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         yield context
 
 

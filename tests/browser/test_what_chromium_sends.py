@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from browsers import HEADERS, TABLES, Act, Sent
 from playwright.sync_api import Browser, BrowserContext, Page
+from profiles import PATIENCE
 
 TARGET = "/target"
 WORKERS = {
@@ -165,7 +166,7 @@ def contexts(real_browser: Browser, site: Site) -> Iterator[dict[str | None, Bro
         found: dict[str | None, BrowserContext] = {}
         for worker in (None, *WORKERS):
             context = found[worker] = stack.enter_context(real_browser.new_context())
-            context.set_default_timeout(20_000)
+            context.set_default_timeout(PATIENCE)
             if worker is not None:
                 page = context.new_page()
                 page.goto(f"{site.own}/with-worker?{worker}")

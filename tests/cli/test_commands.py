@@ -7,6 +7,7 @@ import re
 
 import pytest
 from commands import Command
+from pace import slower
 
 COMMANDS = [
     ("demo",),
@@ -63,19 +64,15 @@ def test_wrong_usage_ends_with_2(command: Command, words: tuple[str, ...]) -> No
 
 def test_help_is_quick(command: Command) -> None:
     """Commands import their rooms when they run. Processor time: the machine may be busy."""
-    times = []
-    for _ in range(5):
+
+    def seconds() -> float:
         before = os.times()
         command.process("--help")
         after = os.times()
-        times.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
+        spent = after.children_user - before.children_user
+        return spent + after.children_system - before.children_system
 
-    assert min(times) < 0.3
+    assert any(seconds() < 0.3 * slower() for _ in range(5))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import Command
 from migrated import migrated
+from running import free_port as a_free_port
 
 from procore_signin._cli.setup.doctor import examine
 from procore_signin._cli.setup.finding import Finding
@@ -157,7 +158,50 @@ def test_another_port_than_that_of_the_redirect_uri_is_a_warning(settings: Setti
     found = only(look(settings, port=4599))
 
     assert (found.check, found.level) == ("redirect-uri", "warning")
-    assert found.cure == "Start it with: procore-signin serve --port 4567"
+    assert found.cure is not None
+    assert found.cure.startswith("Start it with: procore-signin serve --port 4567 ")
+
+
+def test_the_application_of_a_prefix_is_ones_own_whatever_port_serve_would_have(
+    settings: Settings,
+) -> None:
+    settings["PROCORE_REDIRECT_URI"] = "http://localhost:8000/procore/callback"
+    found = {each.check: each for each in look(settings)}["redirect-uri"]
+
+    assert found.level == "ok"
+    assert "the sign-in's pages at /procore and its server at port 8000" in found.what
+
+
+def test_the_command_for_the_emulator_is_the_one_for_this_application() -> None:
+    port = a_free_port()
+    found = look_offline(
+        real(
+            PROCORE_ENVIRONMENT="emulator",
+            PROCORE_EMULATOR_URL=f"http://127.0.0.1:{port}",
+            PROCORE_REDIRECT_URI="http://localhost:8000/procore/callback",
+        )
+    )
+
+    assert found["server"].cure == (
+        f"Start it: procore-signin emulator --port {port} "
+        "--redirect-uri http://localhost:8000/procore/callback"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_told"),
+    [
+        ({"PROCORE_ENVIRONMENT": "production"}, True),
+        ({"PROCORE_ENVIRONMENT": "federal"}, True),
+        ({"PROCORE_ENVIRONMENT": "production", "PROCORE_APP_NAME": "Site Diary"}, False),
+        ({"PROCORE_ENVIRONMENT": "sandbox"}, False),
+    ],
+)
+def test_in_production_an_application_without_a_name_is_told_so(
+    changes: Settings,
+    is_told: bool,  # noqa: FBT001  # a parameter
+) -> None:
+    assert ("app-name" in look_offline(real(**changes))) is is_told
 
 
 def real(**changes: str) -> Settings:
@@ -253,11 +297,13 @@ def test_V1_keys_that_do_not_open_the_tokens_are_a_problem(settings: Settings) -
 def test_a_server_that_is_down_is_one_problem(
     settings: Settings, free_port: Callable[[], int]
 ) -> None:
-    url = f"http://127.0.0.1:{free_port()}"
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
 
     found = only(look(settings | {"PROCORE_EMULATOR_URL": url}))
 
-    assert (found.check, found.cure) == ("server", "Start it: procore-signin emulator")
+    assert found.check == "server"
+    assert found.cure == f"Start it: procore-signin emulator --port {port}"
 
 
 @pytest.mark.parametrize(

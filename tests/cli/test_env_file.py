@@ -98,7 +98,7 @@ def test_a_command_that_needs_such_a_file_says_what_why_and_the_cure(
 
     assert done.status == 1
     assert done.err.splitlines() == [
-        "Error: .env cannot be read.",
+        f"Error: {command.folder / '.env'} cannot be read.",
         "  Why:  It is not UTF-8 text.",
         "  Cure: Save it again as UTF-8.",
     ]
@@ -184,3 +184,17 @@ def test_a_draft_of_a_writer_that_was_killed_is_removed_by_the_next(tmp_path: Pa
     assert sorted(each.name for each in tmp_path.iterdir()) == sorted(
         [".env", fresh.name, other.name]
     )
+
+
+def test_N8_neither_draft_nor_file_can_be_read_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda file: modes.append(os.fstat(file).st_mode))
+    before = os.umask(0)
+    try:
+        env_file.write(tmp_path / ".env", "PROCORE_CLIENT_SECRET=fake\n")
+    finally:
+        os.umask(before)
+    modes.append((tmp_path / ".env").stat().st_mode)
+    assert [stat.S_IMODE(mode) for mode in modes] == [0o600, 0o600]

@@ -48,10 +48,30 @@ def test_the_emulator_needs_no_more_than_its_name(command: Command) -> None:
     assert Settings.load({}, command.folder / ".env").client_id == "emulator-client-id"
 
 
+def test_tables_may_be_in_a_database_of_the_applications(command: Command) -> None:
+    where = ("--database-url", "sqlite:///app.db", "--table-prefix", "procore_signin_")
+    command("init", "--environment", "emulator", *where)
+    settings = Settings.load({}, command.folder / ".env")
+
+    assert (settings.database_url, settings.table_prefix) == ("sqlite:///app.db", "procore_signin_")
+    assert command("init", "--force", *where[:3], "1").status == 1, "a prefix begins with a letter"
+
+
 def test_it_says_what_comes_next(command: Command) -> None:
     shown = command("init", "--environment", "emulator").out
 
     assert re.findall(r"procore-signin (\w+)", shown) == ["doctor", "db", "serve"]
+
+
+def test_in_a_django_project_its_own_commands_come_next(command: Command) -> None:
+    (command.folder / "manage.py").touch()
+    shown = command("init", "--environment", "emulator").out
+
+    assert re.findall(r"python (manage.py \w+)", shown) == [
+        "manage.py migrate",
+        "manage.py procore_signin",
+    ]
+    assert "procore-signin " not in shown
 
 
 def test_a_second_time_changes_nothing(command: Command) -> None:

@@ -68,7 +68,7 @@ def test_S6_no_hash_of_a_cookie_and_no_answer_of_procore_is_shown(command: Comma
     document = json.loads(command("sessions", "list", "--json").out)
 
     assert set(document["sessions"][0]) == {
-        *("id", "user", "environment", "user_agent"),
+        *("id", "user", "environment", "user_agent", "reference"),
         *("created_at", "last_seen_at", "idle_expires_at", "absolute_expires_at"),
     }
 

@@ -32,6 +32,17 @@ def test_current_tells_whether_an_upgrade_is_needed(command: Command) -> None:
     assert json.loads(after.out)["current"] == json.loads(after.out)["needed"]
 
 
+def test_in_a_django_project_the_command_that_acts_on_its_database_is_named(
+    command: Command,
+) -> None:
+    assert "manage.py" not in command("db", "current").err
+    (command.folder / "manage.py").touch()
+    for words in (("db", "current"), ("users", "list"), ("doctor",)):
+        assert "python manage.py procore_signin" in command(*words).err
+    url = f"sqlite:///{command.folder / 'its.db'}"  # as `manage.py procore_signin` sets it
+    assert "manage.py" not in command("db", "current", PROCORE_DATABASE_URL=url).err
+
+
 def test_current_makes_no_file(command: Command) -> None:
     command("db", "current")
 

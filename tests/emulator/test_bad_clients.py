@@ -20,12 +20,19 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from procore_signin._emulator.wire.body import Bodies
+from procore_signin._emulator.wire.server import Server
 from procore_signin.emulator import Emulator, EmulatorApp, LocalProcore
 
 LogCaptureFixture = pytest.LogCaptureFixture
 ExchangeBytes = Callable[[Emulator, bytes], bytes]
 HEAD = b"GET /rest/v1.0/me HTTP/1.1\r\nhost: localhost\r\n\r\n"
 FORM = b"host: localhost\r\ncontent-type: application/x-www-form-urlencoded\r\n"
+
+
+def server_of(emulator: Emulator) -> Server:
+    """Return the server of an emulator that listens."""
+    assert isinstance(emulator._server, Server)
+    return emulator._server
 
 
 def bodies(emulator: Emulator) -> Bodies:
@@ -76,8 +83,8 @@ class TestGivingUp:
         for _ in range(40):
             with connected(emulator.url) as sock:
                 sock.sendall(HEAD)
-        until(lambda: 40 == happened(emulator) and not emulator._server.connections)
-        assert not emulator._server.waiting
+        until(lambda: 40 == happened(emulator) and not server_of(emulator).connections)
+        assert not server_of(emulator).waiting
         assert 200 == http.get("/").status_code
 
     def test_E5_a_client_that_closes_its_half_gets_its_answer_and_the_other_half_closes(
@@ -89,7 +96,7 @@ class TestGivingUp:
                 sock.sendall(HEAD)
                 sock.shutdown(socket.SHUT_WR)
                 assert all_of(sock).startswith(answered)
-        until(lambda: not emulator._server.connections)
+        until(lambda: not server_of(emulator).connections)
 
     def test_E5_a_client_that_closes_its_half_may_read_a_long_answer(
         self, emulator: Emulator
@@ -120,7 +127,7 @@ class TestGivingUp:
         with connected(emulator.url) as sock:
             sock.sendall(b"GET /_emulator/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
             assert sock.recv(65_536).startswith(b"HTTP/1.1 200 ")
-        until(lambda: not emulator._server.connections)
+        until(lambda: not server_of(emulator).connections)
         until(lambda: not emulator._procore.journal._subscriptions)
 
     def test_E5_what_was_sent_ahead_is_answered_before_the_connection_closes(
@@ -137,7 +144,7 @@ class TestHalfARequest:
         self, emulated: Callable[..., Emulator]
     ) -> None:
         emulator = emulated()
-        emulator._server.head_deadline = 0.05
+        server_of(emulator).head_deadline = 0.05
         for sent in (b"G", b"GET / HTTP/1.1\r\nhost: loc", HEAD + b"GET /", b"\r\n"):
             with connected(emulator.url) as sock:
                 sock.sendall(sent)
@@ -146,7 +153,7 @@ class TestHalfARequest:
     def test_E5_a_head_that_comes_in_time_is_answered_later_than_that(
         self, emulator: Emulator
     ) -> None:
-        emulator._server.head_deadline = 0.05
+        server_of(emulator).head_deadline = 0.05
         emulator.fault("/rest/*", "latency", seconds=0.2)
         with connected(emulator.url) as sock:
             sock.sendall(HEAD[:20])
@@ -156,7 +163,7 @@ class TestHalfARequest:
     def test_E5_what_waits_for_answers_before_it_is_not_late(
         self, emulator: Emulator, exchange_bytes: ExchangeBytes
     ) -> None:
-        emulator._server.head_deadline = 0.05
+        server_of(emulator).head_deadline = 0.05
         emulator.fault("/rest/*", "latency", seconds=0.2)
         received = exchange_bytes(
             emulator, HEAD * 4000 + b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
@@ -190,7 +197,7 @@ class TestHalfARequest:
         head = b"POST /oauth/revoke HTTP/1.1\r\n" + FORM + b"content-length: 5000\r\n\r\n"
         with connected(emulator.url) as sock:
             sock.sendall(head + body)
-        until(lambda: 1 == len(emulator._server.connections))  # the client's own
+        until(lambda: 1 == len(server_of(emulator).connections))  # the client's own
         assert before == len(emulator.requests)
         assert 200 == http.get("/rest/v1.0/me", headers=bearer(tokens)).status_code
         assert "" == caplog.text
@@ -300,19 +307,19 @@ class TestCrowds:
     def test_E5_whoever_waited_longest_for_its_client_makes_room(
         self, emulator: Emulator, http: httpx2.Client
     ) -> None:
-        emulator._server.most = 3
+        server_of(emulator).most = 3
         with ExitStack() as still_open:
             crowd = [still_open.enter_context(connected(emulator.url)) for _ in range(20)]
             for sock in crowd:
                 sock.sendall(HEAD[:30])
             assert 200 == http.get("/").status_code
             assert all(is_closed(sock) for sock in crowd[:17])
-            assert len(emulator._server.connections) <= 3
+            assert len(server_of(emulator).connections) <= 3
 
     def test_E5_who_is_being_answered_keeps_its_place_and_a_newcomer_is_told_why(
         self, emulator: Emulator, exchange_bytes: ExchangeBytes
     ) -> None:
-        emulator._server.most = 2
+        server_of(emulator).most = 2
         emulator.fault("/rest/*", "latency", seconds=1.5, times=None)
         with connected(emulator.url) as first, connected(emulator.url) as second:
             first.sendall(HEAD)
@@ -326,11 +333,11 @@ class TestCrowds:
             assert second.recv(65_536).startswith(b"HTTP/1.1 401 ")
 
     def test_E5_a_client_that_does_not_read_makes_room(self, emulator: Emulator) -> None:
-        emulator._server.most = 1
+        server_of(emulator).most = 1
         emulator.fault("/rest/*", "huge", bytes=20_000_000)
         with connected(emulator.url) as silent:
             silent.sendall(HEAD)
-            until(lambda: emulator.requests and emulator._server.waiting)
+            until(lambda: emulator.requests and server_of(emulator).waiting)
             with connected(emulator.url) as other:
                 other.sendall(HEAD)
                 assert other.recv(65_536).startswith(b"HTTP/1.1 401 ")
@@ -338,7 +345,7 @@ class TestCrowds:
     def test_E5_a_client_that_does_not_read_the_end_makes_room_too(
         self, emulator: Emulator
     ) -> None:
-        server = emulator._server
+        server = server_of(emulator)
         server.most = 1
         for size in (2_600_000, 3_000_000, 5_000_000, 6_000_000):
             emulator.fault("/rest/*", "huge", bytes=size)

@@ -148,7 +148,7 @@ def _emulated(emulator: Emulator) -> Subject:
 def _named(login_origin: str, config: pytest.Config) -> Subject:
     missing = [name for name in ("CLIENT_ID", "CLIENT_SECRET", "REDIRECT_URI") if not _ours(name)]
     if missing:
-        pytest.fail(f"Set PROCORE_{', PROCORE_'.join(missing)} too", pytrace=False)
+        pytest.exit(f"Set PROCORE_{', PROCORE_'.join(missing)} too", returncode=1)
 
     def decide(authorize_url: str, press: str) -> str:
         with _talking(config):

@@ -85,7 +85,7 @@ def test_the_examples_for_pytest_run(pytester: pytest.Pytester) -> None:
         done = pytester.runpytest_subprocess(
             *plugins, "-o", "asyncio_default_fixture_loop_scope=function", timeout=60
         )
-    done.assert_outcomes(passed=3)
+    done.assert_outcomes(passed=4)
 
 
 def test_the_example_of_an_application_mounts_the_emulator() -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from accessibility import assert_accessible
 from playwright.sync_api import Page, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -27,10 +27,10 @@ Scheme = Literal["light", "dark"]
 STATE = "5f3c" * 16
 CLIENT = {"client_id": "emulator-client-id", "client_secret": "emulator-client-secret"}
 OUT_OF_BAND = "urn:ietf:wg:oauth:2.0:oob"
+# Colours depend on the scheme and order on the size: one run of each pair sees both.
 SHAPES = [
-    pytest.param(width, height, scheme, id=f"{device}-{scheme}")
-    for device, width, height in (("desktop", 1280, 900), ("phone", 360, 780))
-    for scheme in ("light", "dark")
+    pytest.param(1280, 900, "light", id="desktop-light"),
+    pytest.param(360, 780, "dark", id="phone-dark"),
 ]
 
 pytestmark = pytest.mark.browser
@@ -225,9 +225,7 @@ def test_every_page_is_accessible_and_fits_its_screen(
     device = "phone" if width < 640 else "desktop"
     page.screenshot(path=artefacts / f"emulator-{name}-{device}-{scheme}.png")
 
-    found = Axe().run(page)
-
-    assert found.violations_count == 0, found.generate_report()
+    assert_accessible(page, heading)
     scroll_width = page.evaluate("document.documentElement.scrollWidth")
     assert scroll_width <= width
     assert page.locator("h1").inner_text() == heading
@@ -518,7 +516,7 @@ def test_an_emulator_that_went_away_is_named_and_its_successor_found(new_page: N
     expect(page.get_by_text("The emulator does not answer: trying again")).to_be_visible()
 
     with Emulator.started(port=port):
-        expect(page.get_by_text("Live: arrows appear")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Live: arrows appear")).to_be_visible()
         expect(page.locator("#others")).to_have_count(0)
 
 

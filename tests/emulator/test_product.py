@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from scripted import KEYS
+from scripted import KEYS, NOW
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
@@ -213,7 +213,7 @@ def test_R5_a_lost_answer_is_asked_for_once_more(
     rotation: str,
     survives: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    emulator = emulated(rotation=rotation)
+    emulator = emulated(rotation=rotation, now=lambda: NOW)
     opened = door(emulator)
     user = signs_in(opened, emulator)
     emulator.advance(5400)

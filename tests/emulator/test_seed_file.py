@@ -172,7 +172,7 @@ def test_without_pyyaml_the_extra_is_named_and_json_still_works(
 
     def without(name: str, *rest: Any, **more: Any) -> Any:
         if name == "yaml":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name=name)
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)

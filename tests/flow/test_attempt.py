@@ -12,6 +12,7 @@ from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import (
     LIFETIME,
+    SignInAttempt,
     attempt_name,
     check_attempt,
     new_attempt,
@@ -52,6 +53,16 @@ def test_A4_the_challenge_is_the_hash_of_the_verifier_which_stays_here(context: 
     assert parse_qs(urlsplit(url).query)["code_challenge"] == [challenge]
     assert verifier not in url
     assert verifier not in repr(attempt)
+
+
+def test_A4_the_state_which_is_public_tells_nothing_of_the_verifier(context: Context) -> None:
+    def attempt(of_state: bytes, of_verifier: bytes) -> SignInAttempt:
+        random = of_state * 32 + of_verifier * 32
+        return new_attempt(replace(context, random_bytes=lambda _: random), return_to="/")
+
+    one, same_state, same_verifier = attempt(b"a", b"b"), attempt(b"a", b"c"), attempt(b"d", b"b")
+    assert one.state == same_state.state != same_verifier.state
+    assert one.code_verifier == same_verifier.code_verifier != same_state.code_verifier
 
 
 def test_A4_pkce_can_be_left_out_for_a_server_that_refuses_it(context: Context) -> None:

@@ -22,13 +22,14 @@ from procore_signin._flow.users import LONGEST_SIGN_IN_SECONDS, AccessEnded
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._store import Store
 from procore_signin._store.access import EscrowsOf
 from procore_signin._store.escrows import GiveUpTokens
-from procore_signin._store.ledger import EscrowTokens, TakeAttempt
+from procore_signin._store.ledger import EscrowTokens, FailAttempt, TakeAttempt
 from procore_signin._store.records import User
 from procore_signin._store.refresh import CommitRefresh, TokenRowOf
 from procore_signin.emulator import Emulator
-from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused
+from procore_signin.errors import GrantLost, ProcoreUnavailable, SignInRefused, StoreUnavailable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH_LINES = pytest.mark.parametrize("doorkeeper", [4, 5])
@@ -445,6 +446,29 @@ def test_I7_tokens_of_a_sign_in_that_was_killed_keep_everybody_uncertain_until_t
     ended = door.disable(user)
     assert ended is not None
     assert ended.certain
+
+
+def test_I7_tokens_that_could_not_be_put_into_escrow_are_never_unknown_to_everybody(
+    door: ProcoreSignIn, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not between the end of their attempt and the moment in which they are written down."""
+    seen: list[tuple[type, bool]] = []
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("down")
+
+    def end_access(usual: Callable[[], Any], command: object) -> Any:
+        ended = door.disable(user)
+        assert ended is not None
+        seen.append((type(command), ended.certain))
+        return usual()
+
+    meet(monkeypatch, Store, EscrowTokens, away)
+    for command in (FailAttempt, GiveUpTokens):
+        meet(monkeypatch, Store, command, end_access)
+    with pytest.raises(StoreUnavailable):
+        sign_in(door)
+    assert seen == [(GiveUpTokens, False), (FailAttempt, True)]
 
 
 def test_O6_what_procore_never_confirms_keeps_nobody_else_waiting(

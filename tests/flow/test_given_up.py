@@ -26,7 +26,7 @@ from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.escrows import HOLD_SECONDS, GiveUpTokens
-from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt
+from procore_signin._store.ledger import Escrowed, EscrowTokens
 from procore_signin._store.records import User
 from procore_signin._store.refresh import CommitRefresh, TokenRowOf
 from procore_signin._store.withdrawal import HoldEscrow
@@ -308,7 +308,7 @@ def said(
 
 def away(monkeypatch: pytest.MonkeyPatch) -> Hooks:
     Away(monkeypatch, EscrowTokens, 1)
-    Away(monkeypatch, FailAttempt, 1)
+    Away(monkeypatch, GiveUpTokens, 1)
     return Hooks()
 
 

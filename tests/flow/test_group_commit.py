@@ -427,7 +427,7 @@ async def test_whoever_writes_when_the_flusher_has_ended_waits_for_the_disk_itse
 ) -> None:
     with ThreadPoolExecutor(1) as threads, ThreadPoolExecutor(1) as flusher:
         flusher.shutdown()
-        writes = GroupCommit(store, asyncio.get_running_loop(), threads, flusher)
+        writes = GroupCommit(store.group, store.do, asyncio.get_running_loop(), threads, flusher)
         await asyncio.gather(*(writes.do(EndSessions(1)) for _ in range(2)))
         await AsyncRunner(store, NO_TRANSPORT).run(taking(1))
     assert numbers() == [1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doing import meet
+from doing import MeJson, meet
 from scripted import NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
 from procore_signin._client import ProcoreSignIn
@@ -29,7 +29,6 @@ from procore_signin._store.sessions import (
     CountSessions,
     EndSessionOf,
     EndSessions,
-    MeJson,
     SessionOf,
 )
 from procore_signin._store.sign_in import CompleteSignIn

@@ -1,6 +1,8 @@
 import asyncio
+import hashlib
 import sqlite3
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,7 +20,12 @@ from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.phases import SignedIn
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.sessions import Browser, hash_session_token, sign_out
+from procore_signin._flow.sessions import (
+    Browser,
+    hash_session_token,
+    new_session_token,
+    sign_out,
+)
 from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._flow.steps import Do, Send, Shield
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
@@ -246,11 +253,23 @@ def test_C4_a_callback_beside_one_that_fails_fails_too(
     assert caught.value.reason == "used"
 
 
+@pytest.mark.parametrize(
+    "iss",
+    [
+        "https://login.procore.com",
+        "http://127.0.0.1:4568.evil.example",
+        "http://127.0.0.1:45680",
+        "http://127.0.0.1:4568/",
+        "http://127.0.0.1",
+        "https://127.0.0.1:4568",
+        "",
+    ],
+)
 def test_C6_a_response_of_another_issuer_is_refused_before_anything_is_sent(
-    door: ProcoreSignIn, procore: ScriptedProcore
+    door: ProcoreSignIn, procore: ScriptedProcore, iss: str
 ) -> None:
     with pytest.raises(AttemptInvalid):
-        finish(door, begin(door), iss="https://login.procore.com")
+        finish(door, begin(door), iss=iss)
     assert procore.requests == []
     assert finish(door, begin(door), iss="http://127.0.0.1:4568").created
 
@@ -607,3 +626,13 @@ def test_C12_while_nobody_can_tell_nothing_is_revoked_and_the_janitor_decides(
     clock.advance(ORPHANED_AFTER + 1)
     assert door.run(sweep(door.context)) == (not happened)
     assert bool(procore.revoked) == (not happened)
+
+
+def test_S1_a_session_token_spells_all_of_its_32_random_bytes(door: ProcoreSignIn) -> None:
+    context = replace(door.context, random_bytes=lambda size: bytes(range(size)))
+    token = new_session_token(context).reveal()
+    assert urlsafe_b64decode(token + "=") == bytes(range(32))
+
+
+def test_S1_a_session_is_known_by_the_sha_256_of_its_token() -> None:
+    assert hash_session_token("a token") == hashlib.sha256(b"a token").hexdigest()

@@ -27,6 +27,7 @@ from procore_signin._flow.sessions import disconnect
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
+from procore_signin._store.keys.seal import Seal
 from procore_signin._store.records import TokenRow, User
 from procore_signin._store.refresh import CommitRefresh, TakeLease, TokenRowOf
 from procore_signin._store.sessions import SessionsOf
@@ -40,7 +41,9 @@ from procore_signin.errors import (
     ProcoreUnavailable,
     SignInRefused,
     StoreUnavailable,
+    VaultSealed,
 )
+from procore_signin.events import Event, listen
 
 LOST_ANSWER = ProcoreUnavailable("The connection was reset", ambiguous=True)
 REFUSED = ProcoreUnavailable("The connection was refused", ambiguous=False)
@@ -68,6 +71,42 @@ def refreshes(procore: ScriptedProcore) -> list[str]:
 
 def text(token: FreshToken) -> str:
     return token.access_token.reveal()
+
+
+def test_a_token_that_is_handed_out_costs_one_decryption(
+    door: ProcoreSignIn, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    opens = Seal.open
+
+    def open_(seal: Seal, sealed: str, *, context: tuple[str, ...]) -> bytes:
+        opened.append(context[1])
+        return opens(seal, sealed, context=context)
+
+    monkeypatch.setattr(Seal, "open", open_)
+    door.fresh_tokens(user)
+    assert opened == ["access_token"]
+
+
+def test_V4_a_refresh_token_that_cannot_be_opened_takes_no_lease(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    tmp_path: Path,
+) -> None:
+    told: list[Event] = []
+    stop = listen(lambda event, _: told.append(event))
+    with closing(sqlite3.connect(next(tmp_path.glob("*.db")))) as database, database:
+        database.execute("UPDATE token_sets SET refresh_token = access_token")
+    assert text(door.fresh_tokens(user)) == "fake-access-1"
+    clock.advance(5400)
+    with pytest.raises(VaultSealed):
+        door.fresh_tokens(user)
+    assert refreshes(procore) == []
+    assert not row_of(door, user).leased
+    stop()
+    assert told.count(Event.TOKENS_SEALED) == 1
 
 
 def test_a_young_token_is_handed_out_as_it_is(
@@ -102,6 +141,20 @@ def test_T6_a_token_is_refreshed_early_while_it_still_serves(
     door._runner.settle()
     assert refreshes(procore) == ["fake-refresh-1"]
     assert text(door.fresh_tokens(user)) == "fake-access-2"
+
+
+def test_T6_a_slow_response_makes_no_token_younger(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    def slow(_: HttpRequest) -> HttpResponse:
+        clock.advance(9)
+        return tokens()
+
+    procore.next("/oauth/token", slow, slow)
+    user = sign_in(door).user
+    assert door.fresh_tokens(user).expires_in == 5400 - 9
+    clock.advance(5400)
+    assert door.fresh_tokens(user).expires_in == 5400 - 9
 
 
 @pytest.mark.parametrize("lifetime", [60, 900, 7200])

@@ -125,7 +125,7 @@ def test_O13_who_is_not_let_in_is_told_what_to_correct(
 def test_O13_a_missing_database_and_a_missing_user_are_told_apart(
     server: OwnPostgres, new_store: NewStore
 ) -> None:
-    assert refusal(new_store, server.address("nowhere")).reason == "absent"
+    assert refusal(new_store, server.address("nowhere")).reason == "no_database"
     assert refusal(new_store, server.address("signin", user="nobody")).reason == "refused"
 
 
@@ -153,7 +153,7 @@ def test_O13_a_server_that_ends_is_told_from_one_that_is_gone(
 
 
 @pytest.mark.parametrize(("state", "reason"), [("53100", "full"), ("53300", "crowded")])
-def test_O13_a_write_that_the_server_has_no_room_for_is_told(
+def test_O13_O14_a_write_that_the_server_has_no_room_for_is_told_and_remembered(
     state: str, reason: str, server: OwnPostgres, new_store: NewStore
 ) -> None:
     server.sql(
@@ -169,6 +169,7 @@ def test_O13_a_write_that_the_server_has_no_room_for_is_told(
     with pytest.raises(StoreUnavailable) as refused:
         store.do(TakeAttempt("a" * 64, environment="emulator", now=1, expires_at=2))
     assert refused.value.reason == reason
+    assert (vars(store._database)["_full_since"] is not None) == (reason == "full")
 
 
 def test_O14_a_server_that_may_only_read_is_not_ready_and_is_ready_again_by_itself(

@@ -14,14 +14,14 @@ import psycopg
 import pytest
 from doing import Doing, in_words
 from own_postgres import OwnPostgres
-from sqlalchemy import Engine
 from tests.operation.conftest import NewStore, Relay
 
 from procore_signin._store import Store
-from procore_signin._store.engine.postgresql import LimitedConnection
+from procore_signin._store.engine.pool import Pool
 from procore_signin._store.engine.server import ServerDatabase
 from procore_signin._store.engine.statement import Statements, change
 from procore_signin._store.ledger import AttemptOf, TakeAttempt
+from procore_signin._store.postgresql.connection import LimitedConnection
 from procore_signin._store.sessions import EndSessions
 from procore_signin.errors import StoreUnavailable
 
@@ -227,11 +227,10 @@ def test_O11_limits_cost_no_round_trip(
     """One for a read; for a write one to begin, one for each statement, one to commit."""
     store = new_store(server.address("signin"), connections=2)
 
-    def round_trips(engine: Engine, call: Callable[[], object]) -> int:
+    def round_trips(pool: Pool[LimitedConnection], call: Callable[[], object]) -> int:
         call()  # the first one connects
-        pooled = engine.raw_connection()
-        connection = cast("LimitedConnection", pooled.driver_connection)
-        pooled.close()  # the next call takes it again
+        connection = pool.take()
+        pool.give_back(connection)  # the next call takes it again
         with (tmp_path / "trace").open("w+b") as trace:
             connection.pgconn.trace(trace.fileno())
             call()

@@ -94,6 +94,7 @@ def test_O13_O14_a_database_that_may_only_read_is_told_once_and_not_ready(
     until = time.monotonic() + 10
     while guest.http.get("/readyz").status_code != 503:
         assert time.monotonic() < until
+        time.sleep(0.1)
     for _ in range(3):
         assert guest.http.get(guest.callback_address()).status_code == 503
         assert guest.http.get("/readyz").status_code == 503

@@ -179,6 +179,7 @@ MALFORMED = {
     "state twice, once all escaped": b"%73%74%61%74%65=%s&code=abc&state=%s",
     "state as a list": b"code=abc&state[]=%s",
     "state as a list beside a state": b"code=abc&state=%s&state[]=%s",
+    "state as a list of lists": b"code=abc&state=%s&state[a][b]=x",
     "state as a list, escaped": b"code=abc&state=%s&state%5B%5D=x",
     "state as a dictionary": b"code=abc&state=%s&state[a]=x",
     "state too short": b"code=abc&state=" + b"a" * 31,

@@ -6,13 +6,15 @@ import gzip
 import json
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from procore_signin._protocol.salvage import salvage
+from procore_signin._protocol.salvage import _GZIP_OR_ZLIB, _inflated, salvage
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_response import Granted, read_granted, tokens_within
 from procore_signin._protocol.token_set import TokenSet
@@ -102,7 +104,31 @@ def test_T5_T9_a_lifetime_is_read_or_replaced_by_a_short_one(
     assert "expires_in" in granted.odd
 
 
+def respelled(respell: Callable[[str], str]) -> bytes:
+    return json.dumps({respell(name): value for name, value in WHOLE.items()}).encode()
+
+
+def camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.title, others))
+
+
+FORM = urlencode(WHOLE).encode()
 ODD: dict[str, tuple[HttpResponse, str]] = {
+    "names in camel case": (answer(respelled(camel)), "body"),
+    "names in capitals": (answer(respelled(str.upper)), "body"),
+    "names with hyphens": (answer(respelled(lambda name: name.replace("_", "-"))), "body"),
+    "names in camel case, and an object around": (
+        answer(b'{"data":' + respelled(camel) + b"}"),
+        "body",
+    ),
+    "names in camel case beside their own": (
+        answer(with_more(b'"accessToken":"another","RefreshToken":"another"')),
+        "",
+    ),
+    "a form": (answer(FORM, content_type="application/x-www-form-urlencoded"), "content_type"),
+    "a form called JSON": (answer(FORM), "body"),
+    "a form that breaks off after its tokens": (answer(FORM, whole=False), "length"),
     "no token type": (answer(spelled(token_type=ABSENT)), "token_type"),
     "token type null": (answer(spelled(token_type=None)), "token_type"),
     "token type mac": (answer(spelled(token_type="mac")), "token_type"),
@@ -163,7 +189,7 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
     "something before it": (answer(b")]}',\n" + spelled()), "body"),
     "a page around it": (answer(b"<html><pre>" + spelled() + b"</pre></html>"), "body"),
     "a list around it": (answer(b"[" + spelled() + b"]"), "body"),
-    "an object around it": (answer(b'{"data":' + spelled() + b"}"), ""),
+    "an object around it": (answer(b'{"data":' + spelled() + b"}"), "body"),
     "Latin-1": (answer(with_more('"name":"Zoë"'.encode("latin-1"))), "body"),
     "UTF-16": (answer(spelled().decode().encode("utf-16")), "body"),
     "UTF-16, big end first": (answer(spelled().decode().encode("utf-16-be")), "body"),
@@ -254,6 +280,8 @@ NO_GRANT = {
     # The server may have granted a refresh token that is not among what came.
     "cut before the refresh token": answer(spelled()[:60]),
     "cut within the refresh token": answer(spelled()[:-40]),
+    "an echo of what was sent, as a form": answer(b"refresh_token=fake-old-refresh"),
+    "a page with a link to a form": answer(b'<a href="/?access_token=a&refresh_token=b">here</a>'),
 }
 
 
@@ -270,8 +298,11 @@ def test_T9_where_no_grant_can_be_read_nothing_is_made_up(
 def test_T9_an_answer_that_broke_off_before_the_tokens_were_whole_is_ambiguous(
     previous: TokenSet | None,
 ) -> None:
-    for length in range(len(spelled()) - 30):
-        piece = spelled(created_at=ABSENT)[:length]
+    body = spelled(created_at=ABSENT)
+    form = urlencode({name: WHOLE[name] for name in WHOLE if name != "created_at"}).encode()
+    pieces = [body[:length] for length in range(len(body) - 2)]
+    pieces += [form[:length] for length in range(len(form) + 1)]
+    for piece in pieces:
         with pytest.raises(ProcoreUnavailable) as refusal:
             read(answer(piece, whole=False), previous)
         assert refusal.value.ambiguous is True, piece
@@ -304,6 +335,7 @@ def test_T9_what_can_be_revoked_is_found_in_any_answer(
     pair = found and (found.access_token.reveal(), found.refresh_token)
     secret = expected and (expected[0], expected[1] and Secret(expected[1], ""))
     assert pair == secret
+    assert found is None or found.expires_at == int(NOW)
 
 
 def test_O1_V6_what_was_salvaged_prints_no_token() -> None:
@@ -323,11 +355,14 @@ HOSTILE = {
     "members within": b'"access_token":"\\"error\\":\\"',
     "NULs": b"\0",
     "digits": b"7",
+    "other spellings": b'"accessToken":',
+    "form": b"access_token=a&",
 }
 
 
 def seconds_for(size: int, piece: bytes) -> float:
-    body = (b'{"x":' + piece * (size // len(piece)))[:size]
+    start = b"" if piece.endswith(b"&") else b'{"x":'
+    body = (start + piece * (size // len(piece)))[:size]
     best = 9.0
     for _ in range(3):
         began = time.process_time()
@@ -347,6 +382,11 @@ def test_T9_a_bomb_becomes_no_more_than_the_cap() -> None:
     body = gzip.compress(spelled()[:-1] + b" " * 50_000_000)
     assert salvage(body).members["refresh_token"] == REFRESH
     assert time.process_time() - began < 5
+
+
+def test_T9_what_a_bomb_becomes_is_cut_at_the_cap_to_the_byte() -> None:
+    bomb = gzip.compress(b"a" * (LARGEST_KEPT + 5_000))
+    assert len(_inflated(bomb, _GZIP_OR_ZLIB)) == LARGEST_KEPT
 
 
 # What must stay as it is for the pair to be readable: both members. All else may change.
@@ -414,3 +454,52 @@ def test_T9_no_damage_beside_the_two_tokens_loses_the_pair(
         granting().access_token,
         granting().refresh_token,
     )
+
+
+OTHERS = [bytes([byte]) for byte in b'Xx_0 "\\,:{}&=%\n\xc3']
+"""What is put in the place of one byte."""
+
+BODIES = {
+    "JSON": spelled(),
+    "JSON without blanks": json.dumps(WHOLE, separators=(",", ":")).encode(),
+    "a form": FORM,
+}
+
+
+def damaged(body: bytes, places: range) -> Iterator[bytes]:
+    """Yield `body` with one byte at one of `places` damaged."""
+    for place in places:
+        for other in OTHERS:
+            if other != body[place : place + 1]:
+                yield body[:place] + other + body[place + 1 :]
+
+
+@pytest.mark.parametrize("case", ["JSON", "JSON without blanks"])
+def test_T9_no_damaged_byte_beside_a_token_lengthens_it(case: str) -> None:
+    body = BODIES[case]
+    for token, name in ((ACCESS, "access_token"), (REFRESH, "refresh_token")):
+        end = body.index(token.encode()) + len(token)
+        for wrong in damaged(body, range(end, end + 4)):
+            assert salvage(wrong).members.get(name) in (token, None), wrong
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_T9_no_damaged_byte_within_the_name_of_a_token_loses_it(case: str) -> None:
+    body = BODIES[case]
+    for name in (b"access_token", b"refresh_token"):
+        begin = body.index(name)
+        for wrong in damaged(body, range(begin, begin + len(name))):
+            if not set(wrong[begin : begin + len(name)]) & set(b' "\\\n{}&='):  # no name any more
+                assert read(answer(wrong)).tokens == granting(), wrong
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + FORM,
+        FORM.replace(b"access_", b"Access_").replace(b"refresh_", b"REFRESH_"),
+    ],
+    ids=["a BOM", "capitals"],
+)
+def test_T9_a_form_in_another_spelling_is_read(body: bytes) -> None:
+    assert read(answer(body)).tokens == granting()

@@ -234,3 +234,18 @@ def test_I3_I6_any_answer_is_a_person_or_a_documented_error(status: int, body: b
     assert 1 <= len(me.login) <= 255
     assert me.name is None or 1 <= len(me.name) <= 255
     assert json.loads(body) == json.loads(me.json)
+
+
+def test_a_user_who_may_not_use_the_api_is_told_to_ask_an_administrator() -> None:
+    with pytest.raises(SignInRefused) as refusal:
+        parse_me_response(answer(b"", 403), NOW)
+    assert str(refusal.value) == "Procore does not let this user use the API (403)"
+    assert refusal.value.reason is not None
+    assert refusal.value.reason.endswith("Ask the Procore administrator of your company.")
+
+
+def test_a_token_of_another_environment_is_told_as_such() -> None:
+    with pytest.raises(UnexpectedResponse) as refusal:
+        parse_me_response(answer(b"", 401), NOW)
+    assert str(refusal.value).endswith("(401)")
+    assert "two environments" in str(refusal.value.hint)

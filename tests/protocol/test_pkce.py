@@ -51,3 +51,7 @@ def test_A4_a_verifier_prints_as_its_name() -> None:
 def test_a_challenge_needs_a_verifier_of_ASCII() -> None:
     with pytest.raises(UnicodeEncodeError):
         code_challenge(Secret("ü" * 43, "code verifier"))
+
+
+def test_A4_no_letter_at_the_end_of_a_verifier_is_lost() -> None:
+    assert code_verifier(bytes.fromhex("5d75d7") * 16).reveal() == "X" * 64

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -172,3 +173,25 @@ def test_any_token_info_is_read_or_a_documented_error(status: int, body: bytes) 
     except (GrantLost, ClientMisconfigured, ProcoreUnavailable, UnexpectedResponse):
         return
     assert read.client_id == "fake-client-id"
+
+
+@pytest.mark.parametrize("read", [check_revocation_response, parse_token_info_response])
+def test_P5_a_limit_says_how_long_to_wait(
+    read: Callable[[HttpResponse, float], object],
+) -> None:
+    limited = HttpResponse(429, {"retry-after": "Tue, 14 Nov 2023 22:13:30 GMT"}, b"")
+    with pytest.raises(ProcoreUnavailable) as refusal:
+        read(limited, NOW)
+    assert refusal.value.retry_after == 10
+
+
+@pytest.mark.parametrize(
+    ("read", "what"),
+    [(check_revocation_response, "revocation"), (parse_token_info_response, "token info")],
+)
+@pytest.mark.parametrize("status", [302, 500])
+def test_a_refusal_says_which_response_it_was(
+    read: Callable[[HttpResponse, float], object], what: str, status: int
+) -> None:
+    with pytest.raises(ProcoreSignInError, match=f"he {what} response has status {status}"):
+        read(HttpResponse(status, {}, b""), NOW)

@@ -99,9 +99,21 @@ def test_a_secret_is_no_dictionary_key() -> None:
         hash(secret())
 
 
-@pytest.mark.parametrize("text", [CANARY.encode(), bytearray(CANARY, "ascii"), None, 5, secret()])
-def test_N2_what_is_no_text_makes_no_secret_and_is_not_shown(text: object) -> None:
-    with pytest.raises(TypeError, match=r"^client secret must be text, not ") as refusal:
+@pytest.mark.parametrize(
+    ("text", "kind", "cure"),
+    [
+        (CANARY.encode(), "bytes", ", decoded"),
+        (bytearray(CANARY, "ascii"), "bytearray", ", decoded"),
+        (None, "NoneType", "; None often means that a setting is missing"),
+        (5, "int", ""),
+        (secret(), "Secret", ""),
+    ],
+)
+def test_N2_what_is_no_text_makes_no_secret_and_is_not_shown(
+    text: object, kind: str, cure: str
+) -> None:
+    words = rf"^client secret must be text, not {kind}\. Pass the text itself{cure}\.$"
+    with pytest.raises(TypeError, match=words) as refusal:
         Secret(text, "client secret")  # type: ignore[arg-type]
 
     assert CANARY not in str(refusal.value)

@@ -210,3 +210,12 @@ def test_O1_a_server_that_quotes_a_secret_puts_it_into_no_error(said: str, shown
 
     assert error is not None
     assert error.error_description == shown
+
+
+@pytest.mark.parametrize("code", ["server_error", "temporarily_unavailable"])
+def test_P5_a_code_that_says_not_now_says_how_long_to_wait(code: str) -> None:
+    headers = {"retry-after": "Tue, 14 Nov 2023 22:13:30 GMT"}
+    response = HttpResponse(400, headers, b'{"error":"%b"}' % code.encode())
+    with pytest.raises(ProcoreUnavailable) as refusal:
+        parse_token_response(response, received_at=1_700_000_000.0)
+    assert (refusal.value.retry_after, refusal.value.ambiguous) == (10, True)

@@ -135,3 +135,16 @@ def test_a_client_with_what_cannot_be_sent_is_refused_without_showing_it(wrong: 
 def test_a_redirect_uri_with_a_space_is_refused() -> None:
     with pytest.raises(ValueError, match="without spaces"):
         Client("fake-client-id", CLIENT.client_secret, REDIRECT_URI + " ")
+
+
+def test_T9_what_spends_something_is_not_repeatable_and_all_else_is() -> None:
+    grants = (CODE_GRANT, REFRESH_GRANT, ClientCredentialsGrant())
+    token = Secret("fake-token", "token")
+    requests = [token_request(LOGIN, CLIENT, grant) for grant in grants]
+    requests += [revocation_request(LOGIN, CLIENT, token), token_info_request(LOGIN, token)]
+    assert [each.repeatable for each in requests] == [False, False, True, True, True]
+
+
+def test_token_info_asks_for_json() -> None:
+    request = token_info_request(LOGIN, Secret("fake-token", "token"))
+    assert request.headers[0] == ("accept", "application/json")

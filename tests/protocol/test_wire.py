@@ -8,7 +8,7 @@ from procore_signin._protocol.wire import HttpRequest, HttpResponse
 def test_O1_a_request_prints_without_its_query_headers_and_body() -> None:
     request = HttpRequest(
         "POST",
-        "https://login.procore.com/oauth/token?code=c4n4ry",
+        "https://login.procore.com/oauth/token?code=c4n4ry?state=c4n4ry",
         (("authorization", "Bearer c4n4ry"),),
         b"client_secret=c4n4ry",
     )

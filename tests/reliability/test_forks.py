@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -149,7 +150,8 @@ SERVERS: dict[str, Callable[[str], list[str]]] = {
     ],
     "granian": lambda port: [
         *(sys.executable, "-m", "granian", "--interface=asgi", "--workers=2", "--no-ws"),
-        *(f"--port={port}", "tests.reliability.fork_apps:asgi"),
+        # A worker of it that has only begun does not hear SIGTERM, and would be waited for forever.
+        *("--workers-kill-timeout=5", f"--port={port}", "tests.reliability.fork_apps:asgi"),
     ],
 }
 
@@ -161,20 +163,12 @@ def test_F1_F2_F3_workers_of_a_server_get_their_own_answers(
 ) -> None:
     """The application has used Procore, and goes on, where the server loads it before it forks."""
     port, batches, times = a_free_port(), size(6, 60), size(10, 100)
-    log = (tmp_path / "log").open("wb")
     environment = stub | {"FORKING_USED": "yes"}
-    with subprocess.Popen(
-        SERVERS[server](str(port)), cwd=ROOT, env=environment, stdout=log, stderr=log
-    ) as process:
-        try:
-            ask(port, PEOPLE[0], 1, patience=30)  # until it listens
-            orders = [PEOPLE[number % len(PEOPLE)] for number in range(batches)]
-            with ThreadPoolExecutor(4) as threads:
-                heard = list(threads.map(lambda person: ask(port, person, times), orders))
-        finally:
-            process.terminate()
-            process.wait(30)
-    log.close()
+    with a_server(SERVERS[server](str(port)), environment, tmp_path / "log"):
+        ask(port, PEOPLE[0], 1, patience=30)  # until it listens
+        orders = [PEOPLE[number % len(PEOPLE)] for number in range(batches)]
+        with ThreadPoolExecutor(4) as threads:
+            heard = list(threads.map(lambda person: ask(port, person, times), orders))
     workers = {each.pop("pid") for each in heard}
     counts = sum((Counter(each) for each in heard), Counter[str]())
     right(counts)
@@ -185,6 +179,24 @@ def test_F1_F2_F3_workers_of_a_server_get_their_own_answers(
         workers=len(workers),
         **{name: counts[name] for name in ("calls", "others", "errors")},
     )
+
+
+@contextlib.contextmanager
+def a_server(command: list[str], environment: Environ, log: Path) -> Iterator[None]:
+    """Run a server with its workers; nothing of it is left, however it ends."""
+    with (
+        log.open("wb") as lines,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=lines, stderr=lines, start_new_session=True
+        ) as process,
+    ):
+        try:
+            yield
+            process.terminate()
+            process.wait(30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # as it should be
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def ask(port: int, person: int, times: int, *, patience: float = 0.0) -> dict[str, int]:

@@ -15,11 +15,11 @@ from procore_signin._store.engine.statement import (
     Change,
     One,
     Statements,
+    Together,
     change,
     many,
     one,
     texts_for,
-    together,
 )
 from procore_signin._store.sessions import SessionOf
 
@@ -55,7 +55,7 @@ def test_statements_that_are_wanted_together_run_in_order_and_each_has_its_outco
 
     def body() -> Statements[list[Any]]:
         rename = Change(RENAME, {"name": "Jo"})
-        return list((yield from together(One(NAME, {}), rename, One(NAME, {}))))
+        return list((yield Together((One(NAME, {}), rename, One(NAME, {})))))
 
     before, changed, after = store.do(Doing(body))
     assert (before[0], changed, after[0]) == ("Joe", 1, "Jo")

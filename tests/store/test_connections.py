@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import math
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from select import select as readable
 from typing import Any, cast
 
 import pytest
 from doing import Doing, in_words
+from interrupting import Place, ends_on_another_thread, interrupted_everywhere
 from own_process import run_script
 from psycopg import OperationalError
-from sqlalchemy import Engine, event, func, select, text
+from psycopg.pq import TransactionStatus
+from pymysql.constants import SERVER_STATUS
+from sqlalchemy import Engine, func, select, text
 
 from procore_signin._store import CompletedSignIn, KeyRing, Store
-from procore_signin._store.engine.postgresql import LimitedConnection
+from procore_signin._store.engine.deadline import left
 from procore_signin._store.engine.server import ServerDatabase
 from procore_signin._store.engine.statement import Sql, Statements, change, one
+from procore_signin._store.postgresql.connection import LimitedConnection
 from procore_signin._store.sessions import EndSessions, SessionOf, end_all
-from procore_signin._store.users import user_of
-from procore_signin.errors import StoreUnavailable
+from procore_signin._store.users import UserOf, user_of
+from procore_signin.errors import AttemptInvalid, StoreUnavailable
 
 NOW = 1_800_000_000
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -325,19 +334,21 @@ def test_F3_a_child_forked_while_other_threads_read_can_read_and_write(
 
 FORK_WHILE_CONNECTING = """
 import os, sys, threading
-from sqlalchemy import event
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.ledger import AttemptOf
 
 store = Store(sys.argv[1], KeyRing.parse(Secret("fake:" + "A" * 42 + "E", "keys")))
 connecting, forked = threading.Event(), threading.Event()
+connect = store._database._readers.connect
 
-def slow(*_):
+def slow():
+    connection = connect()
     connecting.set()
     forked.wait()
+    return connection
 
-event.listen(store._database._readers, "first_connect", slow)
+store._database._readers.connect = slow
 thread = threading.Thread(target=store.ask, args=(AttemptOf("a" * 64),))
 thread.start()
 connecting.wait()
@@ -382,20 +393,26 @@ def test_a_store_leaves_no_connection_open(url: str, keys: KeyRing, kind: str) -
 @pytest.mark.parametrize("how", ["closed", "renewed"])
 @ON_SERVERS
 def test_a_connection_that_was_in_use_when_its_pool_went_is_closed_after_it(
-    new_store: Callable[..., Store], how: str
+    new_store: Callable[..., Store], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = new_store()
     used: list[Any] = []
 
     writers = cast("ServerDatabase", store._database)._writers
-    event.listen(writers, "checkout", lambda connection, *_: used.append(connection))
+    usual = writers.take
+
+    def take() -> Any:
+        used.append(usual())
+        return used[-1]
+
+    monkeypatch.setattr(writers, "take", take)
 
     def body() -> Statements[None]:
         yield from user_of(1)
         if how == "closed":
             store.close()
         else:  # as when another thread's connection has broken
-            writers.dispose()
+            writers.renew()
 
     store.do(Doing(body))
 
@@ -434,10 +451,9 @@ def test_R15_a_server_that_says_nothing_more_is_given_up(
         connection.execute("SELECT pg_sleep(20)")
     wait_until(lambda: connection.closed)
 
-    pooled = cast("ServerDatabase", new_store()._database)._writers.raw_connection()
-    kept = cast("LimitedConnection", pooled.driver_connection)
+    kept = cast("ServerDatabase", new_store()._database)._writers.take()
     assert 30 < kept.longest_wait < 60
-    pooled.close()
+    kept.close()
 
 
 def wait_until(holds: Callable[[], object]) -> None:
@@ -479,3 +495,79 @@ def test_R13_a_connection_that_was_interrupted_at_work_is_not_used_again(
         signal.signal(signal.SIGUSR1, before)
     for _ in range(3):
         store.probe()
+
+
+# Between two operations of the interpreter no one holds it, and the collector closes it.
+@pytest.mark.filterwarnings("ignore:.*was deleted while still open:ResourceWarning")
+@ON_SERVERS
+def test_R13_an_interrupt_at_any_point_of_a_call_takes_no_connection_from_the_others(
+    new_store: Callable[..., Store], engine: Engine, kind: str
+) -> None:
+    """And leaves none in the middle of a transaction, or of a statement.
+
+    A call on MariaDB comes to the same places again and again: PyMySQL asks for the time that is
+    left before each packet. So it is interrupted at each place once.
+    """
+    known: set[Place] | None = set() if kind == "mariadb" else None
+    store = new_store(connections=2)  # one for reads and one for writes: a lost one is missed
+    database: Any = store._database
+
+    pools = (database._readers, database._writers)
+
+    def refused() -> Statements[None]:
+        yield from end_all(1)
+        raise AttemptInvalid("as a command says it", reason="used")
+
+    def connect() -> None:
+        database._readers.renew()
+        store.ask(UserOf(1))
+
+    calls: dict[str, Callable[[], object]] = {
+        "write": lambda: store.do(EndSessions(1)),
+        "read": lambda: store.ask(UserOf(1)),
+        "refused": lambda: store.do(Doing(refused)),
+        "connect": connect,
+    }
+
+    def tried(call: Callable[[], object]) -> None:
+        # The drivers make errors of their own out of some interrupts.
+        with contextlib.suppress(AttemptInvalid, StoreUnavailable, RuntimeError):
+            call()
+
+    broken: list[str] = []
+    for name, call in calls.items():
+        tried(call)
+        # Inside a driver, an interrupt is what the driver raises.
+        for place in interrupted_everywhere(
+            partial(tried, call), most=3000, inside="/procore_signin/", known=known
+        ):
+            if any(pool.line._places for pool in pools):
+                broken.append(f"{name}: {place}: a place is taken")
+            if left() != math.inf:
+                broken.append(f"{name}: {place}: a deadline is left behind")
+            if not all(is_at_rest(each) for pool in pools for each in pool._idle):
+                broken.append(f"{name}: {place}: not at rest")
+        assert ends_on_another_thread(lambda: list(map(tried, calls.values())))
+    assert broken == []
+    gc.collect()
+    count = text(OPEN[kind])
+
+    def few_are_open() -> bool:
+        with engine.connect() as own:
+            return int(own.execute(count).scalar_one()) < 10
+
+    wait_until(few_are_open)
+
+
+OPEN = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE db = database()",
+}
+
+
+def is_at_rest(connection: Any) -> bool:
+    if isinstance(connection, LimitedConnection):
+        return connection.pgconn.transaction_status == TransactionStatus.IDLE
+    under_way = connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+    has_come = readable([connection._sock], [], [], 0)[0]
+    return bool(connection.open) and not under_way and not has_come

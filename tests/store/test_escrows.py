@@ -403,6 +403,34 @@ def test_V3_the_pair_before_is_sealed_anew_and_its_key_is_needed(
     assert None not in [each.tokens for each in store.ask(EscrowsOf(user.id))]
 
 
+def test_V3_a_pair_before_whose_key_alone_is_older_is_sealed_anew(
+    new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    older = new_store(keys=KeyRing.parse(Secret("fake0:" + "B" * 42 + "E", "keys")))
+    user = sign_in(tag="0", through=older).user
+    refreshed(older, user.id, tokens("1"))
+    ((before,),) = sql("SELECT predecessor FROM token_sets")
+    store = new_store()
+    assert [batch.done for batch in rewrap(store)] == [1]
+    sql("UPDATE token_sets SET predecessor = :before", before=before)
+    assert store.ask(OlderTokenSets()) == 1
+    assert [batch.done for batch in rewrap(store)] == [1]
+    assert store.ask(OlderTokenSets()) == 0
+
+
+def test_V2_a_pair_before_does_not_open_for_another_user(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    mine, theirs = (sign_in(n, cookie=str(n), tag=str(n)).user for n in (1, 2))
+    for user in (mine, theirs):
+        refreshed(store, user.id, tokens(f"new {user.id}"))
+    ((cell,),) = sql("SELECT predecessor FROM token_sets WHERE user_id = :user", user=theirs.id)
+    sql("UPDATE token_sets SET predecessor = :cell WHERE user_id = :user", cell=cell, user=mine.id)
+    ended = store.do(DisableUser(mine.id, now=NOW))
+    assert ended is not None
+    assert ended.sealed
+
+
 def test_V4_a_pair_before_that_cannot_be_opened_harms_nobody_and_is_told(
     store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
 ) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from doing import MeJson
 
 from procore_signin._store import CompletedSignIn, NewSession, Store, User
 from procore_signin._store.ledger import AttemptOf, EscrowTokens, FailAttempt, TakeAttempt
-from procore_signin._store.sessions import EndSessionOf, MeJson, SessionOf
+from procore_signin._store.sessions import EndSessionOf, SessionOf
 from procore_signin._store.sign_in import JoinSignIn
 from procore_signin.errors import AttemptInvalid, SignInRefused
 

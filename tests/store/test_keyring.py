@@ -104,3 +104,7 @@ def test_base64url_has_one_spelling(text: str) -> None:
 
 def test_base64url_is_read_as_it_was_written() -> None:
     assert all(bytes([byte] * 3) == decode(encode(bytes([byte] * 3))) for byte in range(256))
+
+
+def test_a_new_key_prints_as_a_key() -> None:
+    assert repr(KeyRing.generate(bytes, key_id="k1")) == "<key>"

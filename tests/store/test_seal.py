@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import string
+from base64 import urlsafe_b64decode
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +74,21 @@ def test_bytes_that_are_no_text_do_not_open_as_one() -> None:
 
 def test_V1_no_two_seals_of_one_value_are_alike() -> None:
     assert 100 == len({SEAL.seal("token", context=CONTEXT) for _ in range(100)})
+
+
+def test_V1_a_sealed_value_is_AES_256_GCM_under_the_key_of_its_purpose() -> None:
+    def decoded(text: str) -> bytes:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    derive = HKDF(SHA256(), 32, salt=None, info=b"procore-signin store").derive
+    cipher = AESGCM(derive(decoded(ONE.partition(":")[2])))
+    version, key_id, body = SEAL.seal("a token", context=CONTEXT).split(".")
+    parts = [part.encode() for part in ("v1", *CONTEXT)]
+    bound = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    sealed = decoded(body)
+    assert (version, key_id) == ("v1", "fake1")
+    assert cipher.decrypt(sealed[:12], sealed[12:], bound) == b"a token"
+    assert b"token" not in sealed
 
 
 def test_V1_the_nonce_is_twelve_bytes_from_the_source_given() -> None:

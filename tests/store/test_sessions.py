@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from doing import MeJson
 
 from procore_signin._store import CompletedSignIn, NewSession, Session, Store
 from procore_signin._store.sessions import (
     EndSessionOf,
     EndSessions,
-    MeJson,
     SessionOf,
     SessionsOf,
     TouchSession,

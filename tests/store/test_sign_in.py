@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from doing import clear_escrow
+from doing import MeJson, clear_escrow
 from pairs import pair
 
 from procore_signin._protocol.me import Me
@@ -15,7 +15,7 @@ from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import CompletedSignIn, NewSession, Store, User
 from procore_signin._store.ledger import AttemptOf, Escrowed, FailAttempt, TakeAttempt
 from procore_signin._store.refresh import CommitRefresh, TokenRowOf
-from procore_signin._store.sessions import MeJson, SessionOf
+from procore_signin._store.sessions import SessionOf
 from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf

@@ -33,8 +33,16 @@ from states import (
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.ledger import PutOff
+from procore_signin._store.linking.links import Link, Unlink
 from procore_signin._store.rotation.rewrap import WriteEscrows, WriteSets
-from procore_signin._store.sessions import EndSessionOf, EndSessions, EndSomeSessions, TouchSession
+from procore_signin._store.sessions import (
+    BindSession,
+    EndOtherSessions,
+    EndSessionOf,
+    EndSessions,
+    EndSomeSessions,
+    TouchSession,
+)
 from procore_signin._store.states import (
     ENABLED_ONLY,
     AttemptState,
@@ -177,11 +185,15 @@ def test_a_token_set_that_became_good_after_a_purge_found_it_stays(
 
 
 WRITING_NO_STATE = {
+    BindSession: "sessions",
     ChooseCompany: "a column of users",
+    EndOtherSessions: "sessions",
     EndSessionOf: "sessions",
     EndSessions: "sessions",
     EndSomeSessions: "sessions",
+    Link: "which of the application's accounts a user is",
     TouchSession: "sessions",
+    Unlink: "as above",
     WriteSets: "the same tokens, sealed anew",
     WriteEscrows: "the same tokens, sealed anew",
     PutOff: "the order in which the janitor comes to escrows",

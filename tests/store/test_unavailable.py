@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -39,8 +40,16 @@ from procore_signin._store.ledger import (
     PutOff,
     TakeAttempt,
 )
+from procore_signin._store.linking.links import (
+    Link,
+    ReferencesOf,
+    ReferencesOfProcoreUser,
+    Unlink,
+    UsersOfReference,
+)
+from procore_signin._store.migrate import upgrade
 from procore_signin._store.probe import ColumnsOf, Revision
-from procore_signin._store.records import Escrow, TokenRow
+from procore_signin._store.records import Escrow, NewLink, TokenRow
 from procore_signin._store.refresh import (
     CommitRefresh,
     EndGrant,
@@ -63,19 +72,28 @@ from procore_signin._store.rotation.rewrap import (
 )
 from procore_signin._store.schema import metadata
 from procore_signin._store.sessions import (
+    BindSession,
     CountSessions,
+    EndOtherSessions,
     EndSessionOf,
     EndSessions,
     EndSomeSessions,
-    MeJson,
     OpenSessions,
     PurgeSessions,
+    SessionAndMe,
     SessionOf,
     SessionsOf,
     TouchSession,
 )
 from procore_signin._store.sign_in import CompleteSignIn, JoinSignIn
-from procore_signin._store.tokens import EndedGrant, EndedGrants, PurgeGrants, TokensOf, TokenStates
+from procore_signin._store.tokens import (
+    EndedGrant,
+    EndedGrants,
+    FirstAndLastOwner,
+    PurgeGrants,
+    TokensOf,
+    TokenStates,
+)
 from procore_signin._store.users import ChooseCompany, FindUsers, UserOf
 from procore_signin._store.withdrawal import (
     FinishEscrow,
@@ -129,10 +147,11 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     ),
     JoinSignIn: lambda _t, n: JoinSignIn(STATE, session=n("cookie"), replaces=None, now=NOW),
     SessionOf: lambda _t, _n: SessionOf(STATE, environment="emulator", now=NOW),
-    MeJson: lambda _t, _n: MeJson(1),
+    SessionAndMe: lambda _t, _n: SessionAndMe("a" * 64, environment="emulator", now=NOW),
     TouchSession: lambda _t, _n: TouchSession(1, now=NOW, idle_expires_at=NOW),
     EndSessionOf: lambda _t, _n: EndSessionOf(1, 1),
     EndSessions: lambda _t, _n: EndSessions(1),
+    EndOtherSessions: lambda _t, _n: EndOtherSessions(1, 1),
     EndSomeSessions: lambda _t, _n: EndSomeSessions(),
     SessionsOf: lambda _t, _n: SessionsOf(1, NOW),
     OpenSessions: lambda _t, _n: OpenSessions(now=NOW),
@@ -150,6 +169,7 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     FindUsers: lambda _t, _n: FindUsers(email="joe@procore.com"),
     ChooseCompany: lambda _t, _n: ChooseCompany(1, 42),
     TokensOf: lambda _t, _n: TokensOf(1, "emulator"),
+    FirstAndLastOwner: lambda _t, _n: FirstAndLastOwner(),
     TokenStates: lambda _t, _n: TokenStates(1, now=NOW),
     EndedGrants: lambda _t, _n: EndedGrants(before=NOW),
     PurgeGrants: lambda _t, _n: PurgeGrants([EndedGrant(1, 1, "emulator", "lost", 1)], before=NOW),
@@ -159,6 +179,12 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     DeleteUser: lambda _t, _n: DeleteUser(1, now=NOW),
     EscrowsOf: lambda _t, _n: EscrowsOf(1),
     KeyUses: lambda _t, _n: KeyUses(),
+    BindSession: lambda _t, _n: BindSession(1, "ann"),
+    Link: lambda _t, _n: Link(1, NewLink("ann"), now=1),
+    Unlink: lambda _t, _n: Unlink(1),
+    UsersOfReference: lambda _t, _n: UsersOfReference("ann", environment="emulator"),
+    ReferencesOf: lambda _t, _n: ReferencesOf(1),
+    ReferencesOfProcoreUser: lambda _t, _n: ReferencesOfProcoreUser(11_111, environment="emulator"),
     UnknownKeyIds: lambda _t, _n: UnknownKeyIds(),
     OlderTokenSets: lambda _t, _n: OlderTokenSets(),
     SetsAnew: lambda _t, _n: SetsAnew(after=0, limit=1),
@@ -179,7 +205,8 @@ def row(tokens: Tokens) -> TokenRow:
         user_id=1,
         environment="emulator",
         generation=1,
-        tokens=tokens(),
+        access_token=tokens().access_token,
+        open_tokens=tokens,
         status="ok",
         ambiguous=0,
         expires_in=1,
@@ -206,23 +233,39 @@ def test_N2_a_command_shows_none_of_its_values_and_does_not_change(
     assert not hasattr(wanted, "__dict__")
 
 
-@pytest.fixture(params=WANTED, ids=lambda kind: kind.__name__)
-def call(
-    request: pytest.FixtureRequest, tokens: Tokens, new_session: NewSessions
-) -> Callable[[Store], object]:
-    wanted = WANTED[request.param](tokens, new_session)
-    return lambda store: store.do(wanted) if isinstance(wanted, Command) else store.ask(wanted)
+@pytest.fixture
+def calls(tokens: Tokens, new_session: NewSessions) -> dict[str, Callable[[Store], object]]:
+    """Everything that a store can be asked, by its name."""
+
+    def call(wanted: Any) -> Callable[[Store], object]:
+        return lambda store: store.do(wanted) if isinstance(wanted, Command) else store.ask(wanted)
+
+    return {kind.__name__: call(make(tokens, new_session)) for kind, make in WANTED.items()}
+
+
+def refusal(store: Store, call: Callable[[Store], object]) -> StoreUnavailable | None:
+    """Return the error of a call, or None where it does something else."""
+    try:
+        call(store)
+    except StoreUnavailable as refused:
+        return refused
+    except Exception:  # noqa: BLE001 - another one is as wrong as none
+        return None
+    return None
 
 
 def test_S7_C12_whatever_a_store_is_asked_that_is_not_migrated_names_the_cure(
-    unmigrated_url: str, keys: KeyRing, call: Callable[[Store], object]
+    unmigrated_url: str, keys: KeyRing, calls: dict[str, Callable[[Store], object]]
 ) -> None:
-    store = Store(unmigrated_url, keys)
-    with pytest.raises(StoreUnavailable) as refusal:
-        call(store)
-    store.close()
-    assert refusal.value.hint == "Run: procore-signin db upgrade"
-    assert str(refusal.value).endswith(refusal.value.hint)
+    cure = "Run: procore-signin db upgrade"
+
+    def names_it(call: Callable[[Store], object]) -> bool:
+        store = Store(unmigrated_url, keys)
+        refused = refusal(store, call)
+        store.close()
+        return refused is not None and refused.hint == cure and str(refused).endswith(cure)
+
+    assert [name for name, call in calls.items() if not names_it(call)] == []
 
 
 DOWN = {
@@ -234,28 +277,34 @@ DOWN = {
 
 @pytest.mark.parametrize("name", DOWN)
 def test_S7_C12_every_method_says_that_the_database_is_down_and_never_its_password(
-    name: str, keys: KeyRing, call: Callable[[Store], object]
+    name: str, keys: KeyRing, calls: dict[str, Callable[[Store], object]]
 ) -> None:
-    store = Store(DOWN[name], keys)
-    with pytest.raises(StoreUnavailable) as refusal:
-        call(store)
-    store.close()
-    told = "".join(traceback.format_exception(refusal.value))
-    assert refusal.value.__context__ is None
-    assert "S3cret" not in told
-    assert "joe" not in told.replace("joe@procore.com", "")
-    assert parse_address(DOWN[name]).label in str(refusal.value)
-    assert refusal.value.hint in {
-        "Start it, or correct PROCORE_DATABASE_URL.",
-        "Create it: procore-signin db upgrade",
-    }
+    def says_so(call: Callable[[Store], object]) -> bool:
+        store = Store(DOWN[name], keys)
+        refused = refusal(store, call)
+        store.close()
+        told = "".join(traceback.format_exception(refused)) if refused else "S3cret"
+        return (
+            refused is not None
+            and refused.__context__ is None
+            and "S3cret" not in told
+            and "joe" not in told.replace("joe@procore.com", "")
+            and parse_address(DOWN[name]).label in str(refused)
+            and refused.hint
+            in {
+                "Start it, or correct PROCORE_DATABASE_URL.",
+                "Create it: procore-signin db upgrade",
+            }
+        )
+
+    assert [name for name, call in calls.items() if not says_so(call)] == []
 
 
 @pytest.mark.parametrize(
     ("kind", "url", "cure"),
     [
-        ("postgresql", "postgresql://postgres@127.0.0.1:5432/procore_signin_nowhere", "Create it"),
-        ("mariadb", "mariadb://root@127.0.0.1:3306/procore_signin_nowhere", "Create it"),
+        ("postgresql", "postgresql://postgres@127.0.0.1:5432/procore_signin_nowhere", "createdb"),
+        ("mariadb", "mariadb://root@127.0.0.1:3306/procore_signin_nowhere", "CREATE DATABASE"),
         ("mariadb", "mariadb://root:S3cret@127.0.0.1:3306/mysql", "Correct PROCORE_DATABASE_URL"),
         ("mariadb", "mariadb://nobody:S3cret@127.0.0.1:3306/x", "Correct PROCORE_DATABASE_URL"),
     ],
@@ -270,6 +319,8 @@ def test_a_server_that_refuses_is_told_from_one_that_is_down(
         store.probe()
     store.close()
     assert "S3cret" not in str(refusal.value)
+    with pytest.raises(StoreUnavailable, match=re.escape(str(refusal.value))):
+        upgrade(url)  # the very command that the cure of other failures names
 
 
 def test_a_migrated_database_answers_the_probe(store: Store) -> None:
@@ -277,13 +328,16 @@ def test_a_migrated_database_answers_the_probe(store: Store) -> None:
 
 
 def test_a_store_is_of_no_use_once_it_is_closed(
-    new_store: Callable[..., Store], call: Callable[[Store], object], sign_in: SignIn
+    new_store: Callable[..., Store],
+    calls: dict[str, Callable[[Store], object]],
+    sign_in: SignIn,
 ) -> None:
     store = new_store()
     sign_in(through=store)
     store.close()
-    with pytest.raises(StoreUnavailable, match="was closed by this application"):
-        call(store)
+    told = {name: str(refusal(store, call)) for name, call in calls.items()}
+    words = "was closed by this application"
+    assert [name for name, said in told.items() if words not in said] == []
 
 
 def test_sqlite_reads_inline_and_has_one_writer(store: Store, kind: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,18 @@ def test_V2_an_escrow_does_not_open_for_another_attempt_or_as_a_token(
     assert {hashed("a"): None, hashed("b"): tokens("b")} == opened
     with pytest.raises(VaultSealed):
         store.ask(TokensOf(user.id, "emulator"))
+
+
+def test_an_escrow_comes_back_as_it_was_with_and_without_a_refresh_token(
+    store: Store, hashed: Any, tokens: Tokens
+) -> None:
+    for name, kept in (("a", tokens("a")), ("b", replace(tokens("b"), refresh_token=None))):
+        store.do(TakeAttempt(hashed(name), environment="emulator", now=NOW, expires_at=NOW + 1))
+        store.do(EscrowTokens(hashed(name), kept, environment="emulator", now=NOW))
+    opened = {each.state_hash: each.tokens for each in store.ask(Escrowed(NOW + 1))}
+    assert opened[hashed("a")] == tokens("a")
+    assert opened[hashed("b")] == replace(tokens("b"), refresh_token=None)
+    assert repr(opened[hashed("a")]).count("<access token>, refresh_token=<refresh token>") == 1
 
 
 def test_V2_an_escrow_does_not_open_in_another_environment(

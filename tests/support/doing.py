@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, text
 
 from procore_signin._store import Store
-from procore_signin._store.engine.command import Command, Query
+from procore_signin._store.engine.command import Command, LookUp, Query
 from procore_signin._store.engine.database import Group
-from procore_signin._store.engine.statement import Sql, Statements
+from procore_signin._store.engine.statement import Row, Sql, Statements, Values
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.ledger import FailAttempt, PurgeAttempts
+from procore_signin._store.schema import sessions
 from procore_signin._store.sessions import PurgeSessions
 from procore_signin._store.tokens import EndedGrants, PurgeGrants
 from procore_signin._store.withdrawal import FinishEscrow, HoldEscrow
@@ -42,6 +44,21 @@ class Asking(Query[T]):
 
     def run(self, seal: TokenSeal) -> Statements[T]:  # noqa: ARG002 - the contract's
         return self.body()
+
+
+@dataclass(frozen=True)
+class MeJson(LookUp[str]):
+    """What `/me` answered at the sign-in of a session, as JSON text; `null` where it has ended."""
+
+    session_id: int
+
+    sql = Sql(select(sessions.c.me_json).where(sessions.c.id == bindparam("which_session")))
+
+    def values(self) -> Values:
+        return {"which_session": self.session_id}
+
+    def read(self, rows: Sequence[Row], seal: TokenSeal) -> str:  # noqa: ARG002 - the contract's
+        return str(rows[0][0]) if rows else "null"
 
 
 def in_words(statement: str) -> Sql:

@@ -35,6 +35,9 @@ COMMANDS = {
     "flask-gevent": f"{GUNICORN} --worker-class gevent flask_host:create_app()",
     "flask-gevent-preloaded": f"{GUNICORN} --worker-class gevent --preload flask_host:create_app()",
     "pwa": f"{UVICORN} pwa_host:app",
+    "strict": f"{UVICORN} strict_host:app",
+    "talisman": f"{GUNICORN} --worker-class gthread --threads 8 talisman_host:create_app()",
+    "django-csp": f"{GUNICORN} --worker-class gthread --threads 8 csp_django_host:wsgi",
     "django": f"{GUNICORN} --worker-class gthread --threads 8 django_host:wsgi",
     "django-asgi": f"{UVICORN} --lifespan off django_host:asgi",
 }

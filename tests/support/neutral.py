@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from json import dumps
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from scripted import Clock
@@ -12,8 +13,17 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._web.company import CompanyEndpoints
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.limits import RateLimit
-from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, Page
+from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, Framework, Page
 from procore_signin._web.router import Paths, Router
+
+# What a script of our own pages says that asks for JSON.
+FETCH = {
+    "accept": "application/json",
+    "sec-fetch-site": "same-origin",
+    "sec-fetch-mode": "cors",
+    "sec-fetch-dest": "empty",
+    "content-length": "2",
+}
 
 
 def router_of(
@@ -46,10 +56,40 @@ class Browser:
         target: str,
         *,
         form: dict[str, str] | None = None,
+        json: object = None,
         headers: dict[str, str] | None = None,
         cookie: str | None = None,
     ) -> BrowserResponse:
+        request = self.request(method, target, form=form, json=json, headers=headers, cookie=cookie)
+        response = self.door.run(self.router.respond(request))
+        raw = self.router.headers(response)
+        told = tuple((name.decode(), value.decode("latin-1")) for name, value in raw)
+        response = replace(response, headers=told)
+        if self.accepts_cookies:
+            self._keep(response)
+        return response
+
+    def framework(self) -> Framework | None:
+        """Return how the application's framework sees a request."""
+        return None
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        form: dict[str, str] | None = None,
+        json: object = None,
+        headers: dict[str, str] | None = None,
+        cookie: str | None = None,
+    ) -> BrowserRequest:
         path, _, query = target.partition("?")
+        body = urlencode(form or {}).encode()
+        if form is not None:
+            headers = {"content-type": "application/x-www-form-urlencoded"} | (headers or {})
+        if json is not None:
+            body = json if isinstance(json, bytes) else dumps(json).encode()
+            headers = FETCH | {"content-type": "application/json"} | (headers or {})
         sent = {
             "host": "localhost:4567",
             "accept": "text/html",
@@ -61,7 +101,7 @@ class Browser:
             else "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
         } | (headers or {})
         cookies = sent.pop("cookie")
-        request = BrowserRequest(
+        return BrowserRequest(
             method=method,
             path=path,
             query=query.encode("latin-1"),
@@ -69,15 +109,9 @@ class Browser:
             cookies=(cookies.encode("latin-1"),) if cookies else (),
             client_address=self.address,
             request_id="f00dfeed0001",
-            read_body=lambda _: urlencode(form or {}).encode(),
+            read_body=lambda _: body,
+            framework=self.framework,
         )
-        response = self.door.run(self.router.respond(request))
-        raw = self.router.headers(response)
-        told = tuple((name.decode(), value.decode("latin-1")) for name, value in raw)
-        response = replace(response, headers=told)
-        if self.accepts_cookies:
-            self._keep(response)
-        return response
 
     def get(self, target: str, **more: object) -> BrowserResponse:
         return self.ask("GET", target, **more)  # type: ignore[arg-type]

@@ -52,7 +52,10 @@ class Block:
 @cache
 def pages() -> tuple[Path, ...]:
     """Return the README and every page of docs/."""
-    return (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+    return (
+        ROOT / "README.md",
+        *sorted(path for path in DOCS.rglob("*.md") if not path.is_symlink()),
+    )
 
 
 @cache

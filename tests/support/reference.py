@@ -37,6 +37,7 @@ MODULES = [
     *(
         f"{OURS}.{name}"
         for name in (
+            "alembic",
             "api",
             "app",
             "emulator",
@@ -44,10 +45,12 @@ MODULES = [
             "errors",
             "events",
             "pytest_plugin",
+            "testing",
             "web.django",
             "web.fastapi",
             "web.flask",
             "web.gevent",
+            "web.json",
             "web.starlette",
         )
     ),
@@ -181,7 +184,7 @@ def described_class(kind: type) -> Iterator[str]:
 def written(name: str, module: ModuleType) -> str:
     """Return how the source introduces what is neither a class nor a function."""
     body = ast.parse(inspect.getsource(module)).body
-    body += [inner for node in body if isinstance(node, ast.If) for inner in node.body]
+    body += [inner for node in body if isinstance(node, ast.If | ast.With) for inner in node.body]
     for node in body:
         match node:
             case ast.AnnAssign(target=ast.Name(id=target)) if target == name:

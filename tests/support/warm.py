@@ -28,10 +28,12 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final
+
+from ending import end_after
 
 SIZE: Final = struct.Struct("!I")
 NOT_FOR_COMMANDS: Final = (
@@ -93,7 +95,8 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -113,7 +116,7 @@ class Interpreter:
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-u", __file__, str(theirs.fileno())],
+            [sys.executable, "-u", __file__, str(theirs.fileno())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -221,12 +224,14 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(package.__path__, "procore_signin."):
         if not module.name.startswith(NOT_FOR_COMMANDS):
             importlib.import_module(module.name)
-    importlib.import_module("typer._adapters")  # Typer waits for the first argument with that
+    with contextlib.suppress(ModuleNotFoundError):  # an older one
+        importlib.import_module("typer._adapters")  # Typer waits for the first argument with that
     gc.collect()
     gc.freeze()
 
 
 def main() -> None:
+    sys.path.remove(str(Path(__file__).parent))  # commands shall not find the modules of tests
     import_everything()
     arguments, environment, folder, mask = wait_for_orders(socket.socket(fileno=int(sys.argv[1])))
     os.umask(mask)
@@ -238,7 +243,7 @@ def main() -> None:
             errors = "backslashreplace" if stream is sys.stderr else "strict"
             stream.reconfigure(encoding=encoding, errors=errors)  # type: ignore[union-attr]
     sys.argv[1:] = arguments
-    runpy.run_module("procore_signin", run_name="__main__", alter_sys=True)
+    end_after(partial(runpy.run_module, "procore_signin", run_name="__main__", alter_sys=True))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_T3_nothing_was_sent_when_the_server_does_not_speak_TLS(
 ) -> None:
     server = serve(lambda connection: connection.stay_silent())
     with pytest.raises(ProcoreUnavailable, match="was not sent") as failure:
-        new_transport(deadline=0.5).send(post(server.url.replace("http:", "https:")))
+        new_transport(deadline=2.0).send(post(server.url.replace("http:", "https:")))
     assert failure.value.ambiguous is False
 
 

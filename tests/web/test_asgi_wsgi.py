@@ -42,6 +42,30 @@ def test_C2_elsewhere_the_query_is_the_servers() -> None:
     assert of_environ(asked, path="/callback").query == b"a=%FF&a=\xe9"
 
 
+@pytest.mark.parametrize(
+    ("sent", "path", "expected"),
+    [
+        (b"/a%2Fb", "/a/b", "/a%2Fb"),
+        (b"/a%2Fb?x=1", "/a/b", "/a%2Fb"),
+        (b"/a%2Fb", "/\xf1/a/b", "/%C3%B1/a%2Fb"),  # a prefix that a proxy has taken off
+        (b"/other", "/a b", "/a%20b"),  # a middleware has changed the path alone
+        (b"http://localhost/a%2Fb", "/a/b", "/a/b"),
+        (b"/\xf1", "/\xf1", "/%C3%B1"),
+        (b"", "/100%?#", "/100%25%3F%23"),
+        (None, "/a;b=c,d@e:~!$&'()*+", "/a;b=c,d@e:~!$&'()*+"),
+    ],
+)
+def test_an_address_that_leads_back_is_encoded_as_it_was_sent(
+    sent: bytes | None, path: str, expected: str
+) -> None:
+    by_asgi = of_scope(scope() if sent is None else scope(raw_path=sent), path=path)
+    told = {} if sent is None else {"RAW_URI": sent.decode("latin-1")}
+    by_wsgi = of_environ(environ(**told), path=path)
+
+    assert (by_asgi.address, by_wsgi.address.partition("?")[0]) == (expected, expected)
+    assert of_scope(scope(query_string=b"x=%2F"), path="/a").address == "/a?x=%2F"
+
+
 def fixed(_: BrowserRequest) -> bytes:
     return b"x=1"
 

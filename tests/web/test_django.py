@@ -24,15 +24,27 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.core.management import CommandError, call_command
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
 from hosts import FOLDER
+from pages import run_by
+from sample_pages import COMMON, VALUES, shape_of
+from sample_pages import JOE as A_USER
 from scripted import KEYS
 
 from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import User
+from procore_signin._web import pages
+from procore_signin._web.look.languages import shipped, speaking
 from procore_signin.emulator import Emulator
-from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
+from procore_signin.errors import (
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SettingsInvalid,
+    StoreUnavailable,
+)
 
 ORIGIN = "http://localhost:4567"
 OUR_FORM = {"sec-fetch-site": "same-origin"}
@@ -98,14 +110,16 @@ def browser(**more: Any) -> Client:
     return Client(headers={"host": "localhost:4567", "accept": "text/html"}, **more)
 
 
-def sign_in(client: Client, emulator: Emulator, login: str = JOE, page: str = "") -> HttpResponse:
+def sign_in(
+    client: Client, emulator: Emulator, login: str = JOE, page: str = "", *, status: int = 303
+) -> HttpResponse:
     """Go through a whole sign-in and return the callback's answer."""
     shown = client.get(f"/procore/signin{page}").content.decode()
     button = shown.split('href="http', 1)[1]
     url = "http" + button[button.index("://") :].split('"', 1)[0].replace("&amp;", "&")
     back = urlsplit(emulator.approve(url, login=login))
     answer: HttpResponse = client.get(f"{back.path}?{back.query}")
-    assert answer.status_code == 303, answer.content
+    assert answer.status_code == status, answer.content
     return answer
 
 
@@ -235,18 +249,17 @@ def test_a_form_that_somebody_read_before_us_is_understood(
     for each in (client, *others):
         sign_in(each, emulator)
     page = client.get("/procore/sessions").content.decode()
-    newest = sorted(re.findall(r'name="session_id" value="([0-9]+)"', page), key=int)[-2:]
+    newest = max(re.findall(r'name="session_id" value="([0-9]+)"', page), key=int)
     urlencoded = {"content_type": "application/x-www-form-urlencoded"}
     with override_settings(MIDDLEWARE=["django_host.looking", *host.MIDDLEWARE]):
         looked_at = browser()  # a client keeps the middleware of its first request
         looked_at.cookies = client.cookies
-        for data, more in (
-            ({"session_id": newest[0]}, {}),  # multipart, which cannot be read twice
-            (f"session_id={newest[1]}", urlencoded),
-        ):
-            answer = looked_at.post("/procore/sessions/end", data, headers=OUR_FORM, **more)
-            assert answer.status_code == 303
-    assert [each.get("/me").status_code for each in others] == [303, 303]
+        parts = looked_at.post("/procore/sessions/end", {"session_id": newest}, headers=OUR_FORM)
+        assert parts.status_code == 415, "as Django's client sends it: which cannot be read twice"
+        form = f"session_id={newest}"
+        answer = looked_at.post("/procore/sessions/end", form, headers=OUR_FORM, **urlencoded)
+        assert answer.status_code == 303
+    assert sorted(each.get("/me").status_code for each in others) == [200, 303]
 
 
 # Settings and checks.
@@ -323,6 +336,37 @@ def test_a_setting_that_only_django_has_is_checked_too(setting: object, named: s
     assert number == "procore_signin.E001"
     assert sentence.startswith(named)
     assert hint
+    assert "In settings.py it is" not in hint  # it is named as it stands there
+
+
+@pytest.mark.parametrize("more", [{}, {"KEYS": None}])
+def test_a_database_that_is_none_of_the_projects_is_told_and_the_others_are_named(
+    more: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROCORE_DATABASE_URL")
+    if more:
+        monkeypatch.delenv("PROCORE_KEYS")  # whatever else is missing
+    told = found(PROCORE_SIGNIN={"DATABASE": "nope"})
+    assert ("procore_signin.E001", 'PROCORE_SIGNIN["DATABASE"] is not in DATABASES.') in [
+        (number, sentence) for number, sentence, _ in told
+    ]
+    assert 'Write one of its keys: "default".' in [hint for _, _, hint in told]
+    assert len(told) == 1 + len(more)
+    with (
+        override_settings(PROCORE_SIGNIN={"DATABASE": "nope"}),
+        pytest.raises(CommandError, match="is not in DATABASES"),
+    ):
+        call_command("procore_signin_upgrade")
+
+
+def test_a_schema_is_refused_where_the_projects_database_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PROCORE_DATABASE_URL")
+    [(number, sentence, hint)] = found(PROCORE_SIGNIN={"DATABASE_SCHEMA": "procore"})
+    assert number == "procore_signin.E001"
+    assert sentence == "PROCORE_DATABASE_SCHEMA cannot be used: Only PostgreSQL has schemas."
+    assert 'PROCORE_SIGNIN["DATABASE_SCHEMA"]' in hint
 
 
 def test_urls_elsewhere_than_the_redirect_uri_leads_are_told_and_both_are_named(
@@ -374,9 +418,14 @@ def test_a_bridge_before_djangos_own_users_is_told(host: Any) -> None:
 
 
 def test_A10_a_host_that_django_would_refuse_is_told() -> None:
+    from django.core.checks import run_checks  # noqa: PLC0415  # as above
+
     [(number, sentence, _)] = found(ALLOWED_HOSTS=["app.example.com"])
-    assert number == "procore_signin.E004"
+    assert number == "procore_signin.W004"  # a migration or a test needs no host
     assert "localhost" in sentence
+    with override_settings(ALLOWED_HOSTS=["app.example.com"]):
+        deployed = {told.id for told in run_checks(include_deployment_checks=True)}
+    assert "procore_signin.E004" in deployed
 
 
 def test_tables_that_are_missing_are_told_and_made_by_the_command(tmp_path: Path) -> None:
@@ -385,7 +434,7 @@ def test_tables_that_are_missing_are_told_and_made_by_the_command(tmp_path: Path
     with override_settings(PROCORE_SIGNIN={"DATABASE_URL": f"sqlite:///{tmp_path / 'new.db'}"}):
         [told] = run_checks(databases=["default"])
         assert told.id == "procore_signin.W002"
-        assert "procore_signin_upgrade" in told.hint
+        assert told.hint == "Create it: python manage.py migrate"
         said = StringIO()
         call_command("procore_signin_upgrade", stdout=said)
         importlib.import_module("procore_signin.web.django.installed").installed().procore.close()
@@ -394,10 +443,10 @@ def test_tables_that_are_missing_are_told_and_made_by_the_command(tmp_path: Path
     assert "up to date" in said.getvalue()
 
 
-def test_the_command_says_what_is_wrong_with_the_settings() -> None:
+def test_the_command_says_what_is_wrong_with_the_settings_of_the_tables() -> None:
     with (
-        override_settings(PROCORE_SIGNIN={"ENVIRONMENT": "nowhere"}),
-        pytest.raises(CommandError, match="PROCORE_ENVIRONMENT"),
+        override_settings(PROCORE_SIGNIN={"TABLE_PREFIX": "no name"}),
+        pytest.raises(CommandError, match="PROCORE_TABLE_PREFIX"),
     ):
         call_command("procore_signin_upgrade")
 
@@ -832,3 +881,352 @@ def test_C2_the_raw_query_is_read_under_both_gateways(host: Any) -> None:
     wsgi = RequestFactory().get("/procore/callback?state=a&state=b")
     assert requests.browser_request(wsgi, "/procore/callback").query == b"state=a&state=b"
     del host
+
+
+# One log-out, and connections.
+
+
+@pytest.fixture
+def with_log_in(host: Any) -> Iterator[None]:
+    """A project whose own users log in and out by Django's views."""
+    from django.contrib.auth import get_user_model, login  # noqa: PLC0415  # as above
+    from django.contrib.auth.views import LogoutView  # noqa: PLC0415  # as above
+    from django.template import engines  # noqa: PLC0415  # as above
+    from django.urls import path  # noqa: PLC0415  # as above
+
+    def log_in(request: HttpRequest, name: str) -> HttpResponse:
+        user, _ = get_user_model().objects.get_or_create(username=name)
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        return HttpResponse(request.procore_user.email if request.procore_user else "no one")
+
+    async def alog_out(request: HttpRequest) -> HttpResponse:
+        from django.contrib.auth import alogout  # noqa: PLC0415  # as above
+
+        await alogout(request)
+        return HttpResponse(str(await request.aprocore_user()))
+
+    def page(request: HttpRequest) -> HttpResponse:
+        tags = (
+            '{% load procore_signin %}{% procore_button return_to="/who" %}'
+            '{% procore_connect_button label return_to="/who" %}{% procore_sign_out_button %}'
+        )
+        return HttpResponse(
+            engines["django"].from_string(tags).render({"label": "Connect <it>"}, request)
+        )
+
+    def whose(request: HttpRequest) -> HttpResponse:
+        from procore_signin.web.django import get_user, procore  # noqa: PLC0415  # as above
+
+        user = procore.user_of(request.user.pk) if request.user.is_authenticated else None
+        found = get_user(request)
+        return HttpResponse(f"{user and user.procore_id} {found and found.procore_id}")
+
+    more = (
+        path("log-in/<name>", log_in),
+        path("log-out", LogoutView.as_view(next_page="/who")),
+        path("alog-out", alog_out),
+        path("page", page),
+        path("whose", whose),
+    )
+    with patterns(host, *more):
+        yield
+
+
+def press_connect(client: Client) -> str:
+    """Press the button that connects and return Procore's address."""
+    form = "application/x-www-form-urlencoded"
+    sent = client.post("/procore/start", "connect=yes", form, headers=OUR_FORM)
+    return str(sent["location"])
+
+
+def pressed(client: Client, emulator: Emulator, login: str = JOE) -> HttpResponse:
+    """Press the button that connects, and come back from Procore."""
+    sent = press_connect(client)
+    back = urlsplit(emulator.approve(sent, login=login))
+    answer: HttpResponse = client.get(f"{back.path}?{back.query}")
+    return answer
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L1_djangos_own_log_out_ends_the_sign_in(client: Client, emulator: Emulator) -> None:
+    client.get("/log-in/ann")
+    sign_in(client, emulator)
+    held = client.cookies["procore_signin_session"].value
+    assert client.get("/who").json() == JOE
+    client.post("/log-out")
+    assert client.cookies["procore_signin_session"].value == ""
+    client.cookies["procore_signin_session"] = held
+    assert client.get("/who").json() is None, "the session itself has ended"
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L1_a_log_in_as_someone_else_ends_the_sign_in(client: Client, emulator: Emulator) -> None:
+    client.get("/log-in/ann")
+    sign_in(client, emulator)
+    assert client.get("/log-in/bob").content == b"no one", "at once"
+    assert client.get("/who").json() is None
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L1_a_sign_in_from_before_the_log_in_stays_and_ends_with_it(
+    client: Client, emulator: Emulator
+) -> None:
+    sign_in(client, emulator)
+    assert client.get("/log-in/ann").content.decode() == JOE
+    client.post("/log-out")
+    client.get("/log-in/bob")
+    assert client.get("/who").json() is None
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L1_an_async_log_out_ends_the_sign_in_too(client: Client, emulator: Emulator) -> None:
+    client.get("/log-in/ann")
+    sign_in(client, emulator)
+    assert client.get("/alog-out").content == b"None"
+    assert client.get("/who").json() is None
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L2_signing_out_here_logs_out_of_django(client: Client, emulator: Emulator) -> None:
+    client.get("/log-in/ann")
+    sign_in(client, emulator)
+    client.post("/procore/sign-out", headers=OUR_FORM)
+    assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L2_a_log_out_fails_for_nothing_of_ours(
+    client: Client,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client.get("/log-in/ann")
+    sign_in(client, emulator)
+    login = importlib.import_module("procore_signin.web.django.login")
+
+    def broken(_: HttpRequest) -> None:
+        raise StoreUnavailable("The database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(login, "sign_out", broken)
+        assert client.post("/log-out").status_code == 302
+    assert "A session was left open" in caplog.text
+    assert client.get("/who").json() is None, "its next request finds that the login is over"
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L2_djangos_test_client_logs_out_without_a_request(client: Client) -> None:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    client.force_login(get_user_model().objects.get_or_create(username="ann")[0])
+    client.logout()
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_a_project_may_keep_the_two_apart(client: Client, emulator: Emulator) -> None:
+    with override_settings(PROCORE_SIGNIN={"LOGIN": None}):
+        client.get("/log-in/ann")
+        sign_in(client, emulator)
+        client.post("/log-out")
+        assert client.get("/who").json() == JOE
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_a_django_user_connects_a_procore_account(client: Client, emulator: Emulator) -> None:
+    client.get("/log-in/connected")
+    assert pressed(client, emulator).status_code == 303
+    assert client.get("/whose").content == b"11111 11111"
+    other = browser()
+    other.get("/log-in/other")
+    assert pressed(other, emulator).status_code == 409
+    assert other.get("/whose").content == b"None None"
+    sign_in(other, emulator, status=409)
+    assert other.get("/whose").content == b"None None", "nor by a plain sign-in (row L3)"
+    door = importlib.import_module("procore_signin.web.django").procore
+    assert door.unlink(door.user_of(client.session["_auth_user_id"])) == 1
+
+
+@pytest.mark.usefixtures("with_log_in")
+@pytest.mark.parametrize("meanwhile", ["/log-out", "/log-in/bob", "/log-in/ann"])
+def test_L4_a_connection_that_is_under_way_ends_with_the_log_in(
+    client: Client, emulator: Emulator, meanwhile: str
+) -> None:
+    client.get("/log-in/ann")
+    sent = press_connect(client)
+    client.post("/log-out")
+    client.post(meanwhile)
+    back = urlsplit(emulator.approve(sent, login=JOE))
+    answer = client.get(f"{back.path}?{back.query}")
+    assert answer.status_code == 403
+    assert "Someone else is logged in now" in answer.content.decode()
+    assert emulator.token_requests == []
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_the_buttons_are_tags_and_the_names_of_pages_are_djangos(client: Client) -> None:
+    from django.urls import reverse  # noqa: PLC0415  # as above
+
+    page = client.get("/page").content.decode()
+    assert 'href="/procore/start?return_to=/who"' in page
+    assert "Connect &lt;it&gt;" in page
+    assert f'action="{reverse("procore_signin:start")}"' in page
+    assert f'action="{reverse("procore_signin:sign_out")}"' in page
+
+
+def with_templates(folder: Path, **files: str) -> Any:
+    """Return settings with these templates of the project in front of ours."""
+    for name, text in files.items():
+        path = folder / "procore_signin" / f"{name}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    [engine] = importlib.import_module("django_host").TEMPLATES
+    return override_settings(TEMPLATES=[{**engine, "DIRS": [str(folder)]}])
+
+
+def written(folder: Path) -> Path:
+    """Write the templates of docs/how-to/own-look.md and return their folder."""
+    for block in run_by("own-look"):
+        [name] = (word.removeprefix("file=") for word in block.words if word.startswith("file="))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(block.text, encoding="utf-8")
+    return folder / "templates"
+
+
+def test_templates_of_the_project_win_with_djangos_own_loaders(
+    tmp_path: Path, client: Client
+) -> None:
+    taken = (
+        '{% extends "procore_signin/signed_out.html" %}'
+        "{% block title %}{{ request.path }}|{{ messages|length }}|{{ app_name }}{% endblock %}"
+    )
+    with with_templates(written(tmp_path), signed_out=taken):
+        signin = client.get("/procore/signin").content.decode()
+        out = client.post("/procore/sign-out", headers=OUR_FORM).content.decode()
+        wrong = client.get(f"/procore/callback?code=x&state={'s' * 43}").content.decode()
+
+    assert "<title>Welcome – Site Diary</title>" in signin
+    for page in (signin, out, wrong):
+        assert '<header><a href="/">Site Diary</a></header>' in page
+    assert "<title>/procore/sign-out|0|Sample application – Site Diary</title>" in out
+    assert "<h1>You are signed out</h1>" in out
+    assert "This browser did not start that sign-in" in wrong
+
+
+def test_I6_what_django_renders_is_escaped_and_its_numbers_stay(
+    tmp_path: Path, client: Client, emulator: Emulator
+) -> None:
+    sign_in(client, emulator)
+    engine = {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [str(tmp_path)],
+        "APP_DIRS": True,
+        "OPTIONS": {"autoescape": False},
+    }
+    text = "{% load procore_signin %}{{ app_name }} {{ status }} {% procore_text app_name %}"
+    settings = {
+        "PROCORE_SIGNIN": {"APP_NAME": "<b>Fun</b>"},
+        "USE_THOUSAND_SEPARATOR": True,
+        "THOUSAND_SEPARATOR": ".",
+        "NUMBER_GROUPING": 1,
+    }
+    with with_templates(tmp_path, problem=text), override_settings(TEMPLATES=[engine], **settings):
+        page = client.get("/procore/callback?code=x").content.decode()
+
+    assert page == "&lt;b&gt;Fun&lt;/b&gt; 400 &lt;b&gt;Fun&lt;/b&gt;"
+
+
+def test_a_template_of_the_project_that_fails_leaves_no_one_without_a_page(
+    tmp_path: Path, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with with_templates(tmp_path, signin="{{ paths.signin|nothing }}", base="x"):
+        page = client.get("/procore/signin")
+        said = StringIO()
+        call_command("check", stderr=said, stdout=said)
+
+    assert (page.status_code, "Procore asks for" in page.content.decode()) == (200, True)
+    assert "template of the page signin failed" in caplog.text
+    assert f"It failed in {tmp_path / 'procore_signin/signin.html'}, line 1" in caplog.text
+    assert "Invalid filter: 'nothing'" in caplog.text
+    assert "procore_signin.W005" in said.getvalue()
+    assert "procore_signin/signin.html cannot be used: Invalid filter" in said.getvalue()
+
+
+def test_a_template_that_is_not_utf_8_is_named(
+    tmp_path: Path, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with with_templates(tmp_path, signin=""):
+        file = tmp_path / "procore_signin/signin.html"
+        file.write_bytes("señal".encode("latin-1"))
+        page = client.get("/procore/signin").content.decode()
+        said = StringIO()
+        call_command("check", stderr=said, stdout=said)
+
+    assert "Procore asks for" in page
+    assert f"It failed in {file}" in caplog.text
+    assert "signin.html cannot be used: 'utf-8' codec can't decode" in said.getvalue()
+    assert str(file) in said.getvalue()
+
+
+def test_a_template_that_refers_to_a_missing_file_is_named(
+    tmp_path: Path, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with with_templates(tmp_path, signin='\n{# x #}\n{% include "nowhere.html" %}'):
+        page = client.get("/procore/signin").content.decode()
+
+    assert "Procore asks for" in page
+    assert f"{tmp_path / 'procore_signin/signin.html'}, line 3" in caplog.text
+    assert "TemplateDoesNotExist: nowhere.html" in caplog.text
+
+
+def test_a_base_that_no_page_of_ours_can_be_put_into_is_told(tmp_path: Path) -> None:
+    [usual] = importlib.import_module("django_host").TEMPLATES
+    engine = {**usual, "DIRS": [str(tmp_path)], "APP_DIRS": False}
+    said = StringIO()
+    with with_templates(tmp_path, base="x"), override_settings(TEMPLATES=[engine]):
+        call_command("check", stderr=said, stdout=said)
+
+    assert "is read by no engine of TEMPLATES, so your base is not used for it" in said.getvalue()
+
+
+def test_pages_are_in_djangos_active_language(client: Client) -> None:
+    middleware = "django.middleware.locale.LocaleMiddleware"
+    order = importlib.import_module("django_host").MIDDLEWARE
+    spanish = {"accept-language": "es-MX"}
+    plain = client.get("/procore/signin", headers=spanish)
+    with override_settings(MIDDLEWARE=[*order[:2], middleware, *order[2:]]):
+        page = browser().get("/procore/signin", headers=spanish)
+        unknown = browser().get("/procore/signin", headers={"accept-language": "de"})
+
+    assert (plain["content-language"], plain["vary"]) == ("en", "Cookie, Accept")
+    assert '<html lang="es">' in page.content.decode()
+    assert "Iniciar sesión con Procore" in page.content.decode()
+    assert (page["content-language"], page["vary"]) == ("es", "Cookie, Accept, Accept-Language")
+    assert unknown["content-language"] == "en"
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_buttons_are_in_djangos_active_language(client: Client) -> None:
+    with translation.override("fr"), override_settings(LANGUAGE_CODE="fr"):
+        page = client.get("/page").content.decode()
+
+    assert "Se déconnecter" in page
+    assert "Connect &lt;it&gt;" in page
+
+
+@pytest.mark.parametrize("tag", ["en", "es"])
+def test_django_and_jinja_make_the_same_of_our_templates(
+    host: Any, tmp_path: Path, tag: str
+) -> None:
+    del host
+    own = importlib.import_module("procore_signin.web.django.own_templates")
+    copy = {"base": (own.OURS / "procore_signin/base.html").read_text("utf-8")}
+    with with_templates(tmp_path, **copy):
+        for name, values in VALUES.items():
+            for more in ({}, {"signed_in": A_USER, "everywhere": True, "revoked": False}):
+                whole = {**COMMON, **values, "language": shipped(tag), **more}
+                with speaking(shipped(tag)):
+                    complete = pages.complete(name, whole)
+                    made = own.DjangoTemplates().render(name, complete, RequestFactory().get("/"))
+                assert made is not None
+                assert shape_of(made) == shape_of(pages.render(name, whole)), name

@@ -7,17 +7,19 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from doing import meet, purge
+from jinja2 import Environment
 from neutral import Browser, header, page_of, router_of, title
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import LIFETIME
-from procore_signin._store.sessions import CountSessions, SessionOf
+from procore_signin._store.sessions import CountSessions, SessionAndMe, SessionOf
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
-from procore_signin._web import pages, problems
+from procore_signin._web import problems
 from procore_signin._web.http.messages import BrowserRequest
+from procore_signin._web.look.jinja import SHIPPED, file_name
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
 
 NEVER = "f" * 64
@@ -65,6 +67,25 @@ def test_A2_looking_at_the_pages_sends_nothing_to_procore(
     assert procore.requests == []
 
 
+@pytest.mark.parametrize("page", ["/", "/signin"])
+def test_A2_a_page_waits_for_a_click(browser: Browser, page: str) -> None:
+    answer = browser.get(page)
+    assert (answer.status, header(answer, "location")) == (200, None)
+
+
+@pytest.mark.parametrize(
+    "path", ["/sign-out", "/sign-out-everywhere", "/disconnect", "/sessions/end?session_id=1"]
+)
+def test_A2_what_changes_something_cannot_be_looked_at(
+    browser: Browser, procore: ScriptedProcore, path: str
+) -> None:
+    browser.sign_in()
+    asked = len(procore.requests)
+    assert browser.get(path).status == 405
+    assert signed_in(browser)
+    assert len(procore.requests) == asked
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -104,6 +125,19 @@ def test_A5_another_browser_cannot_finish_a_sign_in(
     assert answer.status == 400
     assert not signed_in(other_browser)
     assert procore.requests == []
+
+
+def test_A5_two_states_with_one_name_are_two_attempts(
+    monkeypatch: pytest.MonkeyPatch, browser: Browser, procore: ScriptedProcore
+) -> None:
+    for room in ("_flow.attempt", "_web.attempts", "_web.endpoints"):
+        monkeypatch.setattr(f"procore_signin.{room}.attempt_name", lambda _: "a_0123456789ab")
+    state = browser.begin()
+    answer = browser.get(f"/callback?code=fake-code&state={NEVER}")
+    assert title(answer) == problems.ATTEMPT_MISSING.title
+    assert procore.requests == []
+    state = browser.begin()
+    assert browser.get(f"/callback?code=fake-code&state={state}").status == 303
 
 
 def test_A5_a_copy_of_cookie_and_state_lets_nobody_in_with_another_code(
@@ -198,10 +232,13 @@ def test_A10_another_name_of_this_machine_is_sent_to_the_one_that_has_the_cookie
     assert answer.cookies == ()
 
 
-def test_A11_beginning_sign_ins_stores_nothing(browser: Browser, door: ProcoreSignIn) -> None:
+@pytest.mark.parametrize("page", ["/", "/signin", "/signin?return_to=/projects"])
+def test_A11_beginning_sign_ins_stores_nothing(
+    browser: Browser, door: ProcoreSignIn, page: str
+) -> None:
     before = purge(door.store, 2**40, 10_000)
     for _ in range(200):
-        browser.get("/")
+        browser.get(page)
     after = purge(door.store, 2**40, 10_000)
     assert (before.attempts, after.attempts) == (0, 0)
 
@@ -227,7 +264,7 @@ def test_O4_the_limit_counts_the_peer_and_not_what_a_header_claims(
 
 
 @pytest.mark.parametrize("page", ["/", "/signin", "/callback", "/callback?code=a&state=b"])
-def test_A11_what_other_sites_have_a_browser_fetch_uses_up_no_limit(
+def test_A11_C8_what_other_sites_have_a_browser_fetch_sets_nothing_and_uses_up_no_limit(
     door: ProcoreSignIn, clock: Clock, page: str
 ) -> None:
     browser = Browser(door, router_of(door, clock, per_minute=1))
@@ -367,8 +404,8 @@ def test_C7_a_callback_that_breaks_the_program_lets_its_address_out_no_more(
 @pytest.mark.parametrize("name", ["problem", "fragment"])
 def test_K8_the_pages_of_the_callback_have_no_form(name: str) -> None:
     """Their forms would be sent with `Origin: null`, which is no one's."""
-    template = Path(pages.__file__).parent / "templates" / f"{name}.html"
-    assert "<form" not in template.read_text("utf-8")
+    source, *_ = SHIPPED.get_source(Environment(autoescape=True), file_name(name))
+    assert "<form" not in source
 
 
 @pytest.mark.parametrize(
@@ -539,6 +576,7 @@ def test_S5_an_unused_session_ends_and_a_used_one_goes_on_until_its_last_day(
     for _ in range(28):
         clock.advance(12 * 3600 - 1)
         assert signed_in(browser)
+        browser.door._runner.settle()  # no one waits for the use to be written down
     clock.advance(12 * 3600 - 1)
     assert not signed_in(browser)
     browser.sign_in()
@@ -667,6 +705,50 @@ def test_K6_K7_every_answer_carries_the_careful_headers(browser: Browser, target
         browser.sign_in()
 
 
+def test_K4_an_attempt_lasts_in_the_browser_for_as_long_as_it_is_good(browser: Browser) -> None:
+    (cookie,) = browser.get("/").cookies
+    assert f"; Max-Age={LIFETIME};" in cookie
+
+
+def test_a_page_that_is_not_looked_at_has_its_button_all_the_same(browser: Browser) -> None:
+    unseen = {"sec-fetch-site": "cross-site", "sec-fetch-dest": "iframe"}
+    answer = browser.get("/", headers=unseen)
+    assert answer.cookies == ()
+    assert "/oauth/authorize?" in str(page_of(answer).values["sign_up_url"])
+
+
+def test_K4_over_https_a_browser_keeps_five_attempts_as_well(
+    tmp_path: Path, clock: Clock, procore: ScriptedProcore
+) -> None:
+    address = "https://app.example.com/callback"
+    with front_door(tmp_path, procore, clock, redirect_uri=address) as door:
+        browser = Browser(door, router_of(door, clock))
+        for _ in range(7):
+            browser.get("/signin", headers={"host": "app.example.com"})
+            clock.advance(1)
+    assert len(browser.cookies) == 5
+
+
+def test_K1_a_sign_in_over_https_sets_and_reads_cookies_of_https_alone(
+    tmp_path: Path, clock: Clock, procore: ScriptedProcore
+) -> None:
+    address = "https://app.example.com/callback"
+    with front_door(tmp_path, procore, clock, redirect_uri=address) as door:
+        browser, here = Browser(door, router_of(door, clock)), {"host": "app.example.com"}
+        page = browser.get("/signin", headers=here)
+        url = str(page_of(page).values["sign_in_url"])
+        state = parse_qs(urlsplit(url).query)["state"][0]
+        answer = browser.get(f"/callback?code=fake-code&state={state}", headers=here)
+        assert answer.status == 303
+        for cookie in (*page.cookies, *answer.cookies):
+            assert cookie.startswith("__Host-")
+            assert cookie.endswith("; Secure")
+        assert list(browser.cookies) == ["__Host-procore_signin_session"]
+        assert browser.get("/home", headers=here).status == 200
+        browser.cookies = {n.removeprefix("__Host-"): v for n, v in browser.cookies.items()}
+        assert browser.get("/home", headers=here).status == 303
+
+
 def test_K6_over_https_browsers_are_told_to_stay_there(
     tmp_path: Path, procore: ScriptedProcore, clock: Clock
 ) -> None:
@@ -692,10 +774,12 @@ def test_S7_when_the_database_fails_nobody_is_let_in_and_nobody_is_signed_out(
         raise StoreUnavailable("The database is down")
 
     with monkeypatch.context() as patched:
-        meet(patched, browser.door.store, SessionOf, down)
-        answer = browser.get("/home")
-        assert answer.status == 503
-        assert answer.cookies == ()
+        for query in (SessionOf, SessionAndMe):
+            meet(patched, browser.door.store, query, down)
+        for path in ("/home", "/sessions"):
+            answer = browser.get(path)
+            assert answer.status == 503
+            assert answer.cookies == ()
     assert signed_in(browser)
 
 
@@ -720,9 +804,16 @@ def test_the_log_tells_an_operator_the_cure_beside_the_reference_of_the_page(
     assert "f00dfeed0001" in line
 
 
-def test_O3_an_unknown_page_and_a_wrong_method_are_pages_of_ours(browser: Browser) -> None:
+def test_O3_an_unknown_page_and_a_wrong_method_are_pages_of_ours(
+    browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
     assert title(browser.get("/nowhere")) == problems.NOT_FOUND.title
     assert title(browser.post("/home")) == problems.METHOD_NOT_ALLOWED.title
+    # Each shows a reference, and each reference is in the log.
+    assert caplog.messages == [
+        "request.refused request=f00dfeed0001 path=/nowhere reason=not_found",
+        "request.refused request=f00dfeed0001 path=/home reason=method_not_allowed",
+    ]
 
 
 def test_a_program_gets_its_problems_as_json(browser: Browser) -> None:

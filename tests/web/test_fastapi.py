@@ -10,14 +10,19 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from doing import meet
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+from jinja2 import DictLoader
+from jinja2 import Environment as JinjaEnvironment
 from migrated import migrated
 from scripted import KEYS, Clock, ScriptedProcore, front_door
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
@@ -27,7 +32,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
-from procore_signin import environments
+from procore_signin import Login, environments
 from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
@@ -40,13 +45,25 @@ from procore_signin.web.fastapi import (
     OptionalUser,
     Options,
     answer_problem,
+    buttons,
     current_user,
     sign_in_routes,
+    sign_out,
 )
 from procore_signin.web.starlette import SignIn
 
 ORIGIN = "http://localhost:4567"
 HTML = {"accept": "text/html"}
+PROBLEM = "application/problem+json"
+FETCH = {"accept": "application/json", "sec-fetch-site": "same-origin", "sec-fetch-dest": "empty"}
+JSON_TYPES = {
+    str: "string",
+    int: "integer",
+    bool: "boolean",
+    dict: "object",
+    list: "array",
+    type(None): "null",
+}
 SOCKET = "ws://localhost:4567/socket"
 
 
@@ -140,9 +157,34 @@ def test_signing_in_makes_somebody_the_current_user(client: TestClient) -> None:
     assert client.get("/page").text == "<p>joecontractor@procore.com</p>"
 
 
-def test_a_program_that_is_not_signed_in_is_told_so_in_fastapis_words(client: TestClient) -> None:
-    answer = client.get("/me", headers={"accept": "application/json"})
-    assert (answer.status_code, answer.json()) == (401, {"detail": "Not signed in"})
+@pytest.mark.parametrize("accept", ["application/json", "*/*"])
+def test_a_program_that_is_not_signed_in_is_told_so(client: TestClient, accept: str) -> None:
+    answer = client.get("/me", headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (401, PROBLEM)
+    told = answer.json()
+    assert (told["code"], told["sign_in_url"]) == ("not_signed_in", "/procore/start")
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "Cookie")
+
+
+@pytest.mark.parametrize("wants", [StarletteHTTPException, 401])
+def test_an_application_that_handles_refusals_itself_is_asked_first(
+    make_door: MakeDoor, wants: type[Exception] | int
+) -> None:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door()), prefix="/procore")
+
+    @app.exception_handler(wants)
+    async def own(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, StarletteHTTPException)
+        return PlainTextResponse(f"{error.status_code} {error.detail}", error.status_code)
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> str:
+        return user.email
+
+    with visiting(app) as client:
+        answer = client.get("/me", headers={"accept": "application/json"})
+    assert (answer.status_code, answer.text) == (401, "401 Not signed in")
 
 
 def test_openapi_names_the_cookie_on_the_routes_that_ask_for_it(app: FastAPI) -> None:
@@ -150,14 +192,84 @@ def test_openapi_names_the_cookie_on_the_routes_that_ask_for_it(app: FastAPI) ->
     [(name, scheme)] = document["components"]["securitySchemes"].items()
     assert (scheme["type"], scheme["in"]) == ("apiKey", "cookie")
     assert scheme["name"] == "__Host-procore_signin_session"
-    secured = {path for path, item in document["paths"].items() if "security" in item["get"]}
+    own = {path: item for path, item in document["paths"].items() if "/procore" not in path}
+    secured = {path for path, item in own.items() if "security" in item["get"]}
     assert secured == {"/me", "/page", "/kept"}
     assert document["paths"]["/me"]["get"]["security"] == [{name: []}]
     assert "parameters" not in document["paths"]["/me"]["get"]
 
 
-def test_openapi_does_not_list_the_pages_of_the_sign_in(app: FastAPI) -> None:
-    assert not [path for path in app.openapi()["paths"] if path.startswith("/procore")]
+def test_openapi_lists_what_responds_with_json_and_no_page(app: FastAPI) -> None:
+    listed = {
+        (method, path): [*operation.get("requestBody", {"required": None})]
+        for path, item in app.openapi()["paths"].items()
+        for method, operation in item.items()
+        if path.startswith("/procore")
+    }
+    assert listed.keys() == {
+        ("get", "/procore/session"),
+        ("get", "/procore/sessions"),
+        ("get", "/procore/company"),
+        ("post", "/procore/start"),
+        ("post", "/procore/sign-out"),
+        ("post", "/procore/sign-out-everywhere"),
+        ("post", "/procore/sessions/end"),
+        ("post", "/procore/company"),
+        ("post", "/procore/disconnect"),
+    }
+
+
+def test_an_application_may_leave_the_sign_in_out_of_its_openapi(make_door: MakeDoor) -> None:
+    app = FastAPI()
+    routes = sign_in_routes(make_door())
+    app.include_router(routes, prefix="/procore", include_in_schema=False)
+    assert app.openapi()["paths"] == {}
+
+
+def test_what_a_script_gets_is_what_openapi_says(app: FastAPI, client: TestClient) -> None:
+    """Each operation is called in turn, first without a user and then with one."""
+    document = app.openapi()
+    operations = [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        if path.startswith("/procore")
+        for method, operation in item.items()
+    ]
+    operations.sort(key=lambda each: ("out" in each[1], "disconnect" in each[1]))
+    statuses = []
+    for is_signed_in in (False, True):
+        if is_signed_in:
+            sign_in(client)
+        for method, path, operation in operations:
+            body = {"company_id": 1, "others": True} if method == "post" else None
+            told = client.request(method, path, json=body, headers=FETCH)
+            said = operation["responses"]
+            content = said.get(str(told.status_code), said["default"])["content"]
+            fits(told.json(), content[told.headers["content-type"]]["schema"], document)
+            needs_user = told.status_code == 401
+            assert needs_user == ("security" in operation and not is_signed_in), (path, told.text)
+            statuses.append(told.status_code)
+    # No companies are scripted, so Procore does not say which ones there are.
+    assert (statuses.count(200), statuses.count(401), statuses.count(503)) == (11, 5, 2)
+
+
+def fits(value: Any, schema: dict[str, Any], document: dict[str, Any]) -> None:
+    """See that `value` is what `schema` says, which has no more than what FastAPI writes here."""
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    for each in schema.get("anyOf", []):
+        if (each.get("type") == "null") == (value is None):
+            fits(value, each, document)
+            return
+    wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    assert JSON_TYPES[type(value)] in wanted, (value, schema)
+    if isinstance(value, dict):
+        assert value.keys() == schema["properties"].keys() == set(schema["required"])
+        for name, member in value.items():
+            fits(member, schema["properties"][name], document)
+    if isinstance(value, list):
+        for member in value:
+            fits(member, schema["items"], document)
 
 
 @pytest.mark.parametrize("path", ["/me", "/page"])
@@ -270,13 +382,15 @@ def test_the_routes_can_be_included_or_mounted_anywhere(
         assert client.get("/a/b/sessions").status_code == 200
 
 
-@pytest.mark.parametrize("seen", ["", "/a"])
+@pytest.mark.parametrize(
+    ("named", "server", "seen"), [("/a", "/a", ""), ("/a", "/a", "/a"), ("/a/", "", "")]
+)
 def test_behind_a_proxy_that_takes_the_beginning_of_the_path_away_people_come_back_to_it(
-    make_door: MakeDoor, seen: str
+    make_door: MakeDoor, named: str, server: str, seen: str
 ) -> None:
     """A server that knows its root path puts it back before the path; an older one does not."""
     app = FastAPI()
-    routes = sign_in_routes(make_door("/a/b/callback"), Options(root_path="/a", first_page="/a/"))
+    routes = sign_in_routes(make_door("/a/b/callback"), Options(root_path=named))
     app.include_router(routes, prefix="/b")
 
     @app.get("/me")
@@ -284,12 +398,30 @@ def test_behind_a_proxy_that_takes_the_beginning_of_the_path_away_people_come_ba
         return user.email
 
     with TestClient(
-        app, base_url=ORIGIN, headers=HTML, root_path="/a", follow_redirects=False
+        app, base_url=ORIGIN, headers=HTML, root_path=server, follow_redirects=False
     ) as client:
         sent = client.get(f"{seen}/me").headers["location"]
         assert sent == "/a/b/signin?return_to=/a/me"
+        assert 'class="brand" href="/a/"' in client.get(f"{seen}/b/signin").text
         assert sign_in(client, f"{seen}/b") == "/a/"
         assert client.get(f"{seen}/me").status_code == 200
+
+
+@pytest.mark.parametrize("first_page", ["/projects", "/a/projects"])
+def test_the_first_page_is_below_the_prefix_that_a_proxy_removes(
+    make_door: MakeDoor, first_page: str
+) -> None:
+    app = FastAPI()
+    options = Options(root_path="/a", first_page=first_page)
+    app.include_router(sign_in_routes(make_door("/a/b/callback"), options), prefix="/b")
+    with visiting(app) as client:
+        assert sign_in(client, "/b") == "/a/projects"
+
+
+def test_a_root_path_is_a_path() -> None:
+    for wrong in ("app", "https://app.example.com/app"):
+        with pytest.raises(ValueError, match="root_path is a path such as /app"):
+            Options(root_path=wrong)
 
 
 def test_at_the_root_the_applications_own_pages_stay_its_own(make_door: MakeDoor) -> None:
@@ -563,3 +695,136 @@ def test_a_front_door_from_settings_brings_their_limit_and_the_choice_of_compani
         company = client.get("/procore/company").status_code
     assert statuses == [200, 429]
     assert company == 303  # to sign in, and not 404
+
+
+# One log-out, and connections.
+
+
+async def logged_in(request: Request) -> str | None:
+    user: str | None = request.session.get("user")
+    return user
+
+
+def log_out_of_session(request: Request, response: Response) -> None:
+    request.session.clear()
+    response.delete_cookie("own")
+
+
+def with_sessions(make_door: MakeDoor) -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(SessionMiddleware, secret_key="fake")
+    login = Login(user=logged_in, log_out=log_out_of_session)
+    door = make_door()
+    app.include_router(sign_in_routes(door, Options(login=login)), prefix="/procore")
+    text = "{{ procore_button() }}{{ procore_connect_button('<b>', return_to='/who') }}"
+    env = JinjaEnvironment(loader=DictLoader({"page.html": text}), autoescape=True)
+    pages = Jinja2Templates(env=env, context_processors=[buttons])
+
+    @app.get("/log-in/{name}")
+    async def log_in(request: Request, name: str) -> None:
+        request.session["user"] = name
+
+    @app.get("/log-out")
+    async def log_out(request: Request) -> str:
+        request.session.clear()
+        await sign_out(request)
+        user = await starlette.optional_user(request)
+        return user.email if user else "no one"
+
+    @app.get("/forgets")
+    async def forget(request: Request) -> None:
+        request.session.clear()
+
+    @app.get("/who")
+    async def who(user: OptionalUser) -> str:
+        return user.email if user else "no one"
+
+    @app.get("/whose")
+    async def whose(request: Request) -> int | None:
+        user = await door.user_of(request.session["user"])
+        return None if user is None else user.procore_id
+
+    @app.get("/page")
+    async def page(request: Request) -> Response:
+        return pages.TemplateResponse(request, "page.html")
+
+    return app
+
+
+def start(client: TestClient, **form: str) -> str:
+    """Press a button and return the state."""
+    sent = client.post("/procore/start", data=form, headers={"sec-fetch-site": "same-origin"})
+    return parse_qs(urlsplit(sent.headers["location"]).query)["state"][0]
+
+
+def test_L1_the_applications_own_log_out_ends_the_sign_in(make_door: MakeDoor) -> None:
+    with visiting(with_sessions(make_door)) as client:
+        client.get("/log-in/ann")
+        sign_in(client)
+        held = client.cookies["procore_signin_session"]
+        assert client.get("/who").json() == "joecontractor@procore.com"
+        assert client.get("/log-out").json() == "no one"
+        assert "procore_signin_session" not in client.cookies
+        client.cookies["procore_signin_session"] = held
+        assert client.get("/who").json() == "no one"
+
+
+@pytest.mark.parametrize("over", ["/forgets", "/log-in/bob"])
+def test_L1_a_login_that_is_over_without_a_word_ends_the_sign_in(
+    make_door: MakeDoor, over: str
+) -> None:
+    with visiting(with_sessions(make_door)) as client:
+        client.get("/log-in/ann")
+        sign_in(client)
+        client.get(over)
+        assert client.get("/who").json() == "no one"
+        client.get("/log-in/ann")
+        assert client.get("/who").json() == "no one"
+
+
+def test_L2_signing_out_here_logs_out_of_the_application(make_door: MakeDoor) -> None:
+    with visiting(with_sessions(make_door)) as client:
+        client.get("/log-in/ann")
+        sign_in(client)
+        answer = client.post("/procore/sign-out", headers={"sec-fetch-site": "same-origin"})
+        cookies = answer.headers.get_list("set-cookie")
+        assert any(each.startswith("own=") for each in cookies)
+        assert any(each.startswith("session=null") for each in cookies)
+
+
+def test_L4_a_connection_that_is_under_way_ends_with_the_login(make_door: MakeDoor) -> None:
+    with visiting(with_sessions(make_door)) as client:
+        client.get("/log-in/ann")
+        state = start(client, connect="yes")
+        client.get("/log-out")
+        client.get("/log-in/ann")
+        back = f"/procore/callback?code=fake-code&state={state}"
+        answer = client.get(back, headers=HTML)
+        assert (answer.status_code, "Someone else is logged in now" in answer.text) == (403, True)
+        state = start(client, connect="yes", return_to="/who")
+        answer = client.get(f"/procore/callback?code=fake-code&state={state}")
+        assert answer.headers["location"] == "/who"
+        assert client.get("/whose").json() == 11111
+
+
+def test_L3_a_plain_sign_in_brings_no_account_of_another_user_into_a_login(
+    make_door: MakeDoor,
+) -> None:
+    with visiting(with_sessions(make_door)) as client:
+        client.get("/log-in/ann")
+        back = "/procore/callback?code=fake-code&state="
+        assert client.get(back + start(client, connect="yes")).status_code == 303
+        client.cookies.clear()
+        client.get("/log-in/bob")
+        answer = client.get(back + start(client), headers=HTML)
+        assert (answer.status_code, "Someone else is logged in here" in answer.text) == (409, True)
+        assert client.get("/who").json() == "no one"
+
+
+def test_the_buttons_are_in_the_context_of_templates(make_door: MakeDoor) -> None:
+    app = with_sessions(make_door)
+    with visiting(app) as client:
+        page = client.get("/page").text
+    assert 'href="/procore/start"' in page
+    assert "&lt;b&gt;" in page
+    assert str(app.url_path_for("procore_signin:sign_out")) == "/procore/sign-out"

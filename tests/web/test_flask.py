@@ -6,9 +6,11 @@ That it answers alike on real servers is shown in `test_same_verdict.py`.
 from __future__ import annotations
 
 import importlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,13 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.sessions import SessionOf, SessionsOf
 from procore_signin.emulator import Emulator
-from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
+from procore_signin.errors import (
+    GrantLost,
+    ProcoreSignInError,
+    ProcoreUnavailable,
+    SettingsInvalid,
+    StoreUnavailable,
+)
 from procore_signin.web.flask import (
     SignIn,
     current_user,
@@ -111,6 +119,18 @@ def test_signing_in_makes_somebody_the_current_user(client: FlaskClient) -> None
     assert client.get("/proxy", base_url=ORIGIN).text == "somebody"
 
 
+def test_an_async_view_admits_whom_a_sync_one_admits(app: Flask) -> None:
+    @app.get("/async")
+    @signed_in
+    async def view() -> str:
+        return current_user.email
+
+    client = browser_of(app)
+    assert client.get("/async").location == "/procore/signin?return_to=/async"
+    sign_in(client)
+    assert client.get("/async").text == client.get("/me").text.partition(" ")[0]
+
+
 def test_S8_a_context_that_outlives_a_request_makes_nobody_another_user(app: Flask) -> None:
     """A module may push one for all requests: `app.app_context().push()`."""
     signed_in, stranger = browser_of(app), browser_of(app)
@@ -125,6 +145,22 @@ def test_S8_a_context_that_outlives_a_request_makes_nobody_another_user(app: Fla
 def test_a_program_that_is_not_signed_in_is_told_so(client: FlaskClient) -> None:
     answer = client.get("/me", base_url=ORIGIN, headers={"accept": "*/*"})
     assert (answer.status_code, answer.content_type) == (401, "application/problem+json")
+
+
+@pytest.mark.parametrize("reads", ["get_json", "get_data", "form"])
+def test_json_is_read_where_the_application_has_read_it_before_us(
+    app: Flask, client: FlaskClient, reads: str
+) -> None:
+    @app.before_request
+    def look() -> None:
+        if request.method == "POST":
+            _ = request.form if reads == "form" else getattr(request, reads)()
+
+    headers = {**OUR_FORM, "accept": "application/json"}
+    told = client.post(
+        "/procore/start", base_url=ORIGIN, headers=headers, json={"value": "not sealed"}
+    )
+    assert (told.status_code, told.json["code"]) == (400, "value_invalid")  # type: ignore[index]
 
 
 def test_the_factory_pattern_serves_two_applications_with_one_extension(tmp_path: Path) -> None:
@@ -162,6 +198,41 @@ def test_settings_that_are_missing_are_all_named_at_once(
         SignIn(app)
     missing = {problem.setting for problem in refused.value.problems}
     assert missing == {"PROCORE_CLIENT_ID", "PROCORE_CLIENT_SECRET", "PROCORE_KEYS"}
+
+
+def test_the_command_makes_the_tables_of_this_application_beside_its_own(tmp_path: Path) -> None:
+    """With its own configuration, not that of the environment; and the cure names that command."""
+    with closing(sqlite3.connect(tmp_path / "site.db")) as database:
+        database.execute("CREATE TABLE users (id INTEGER PRIMARY KEY, email TEXT)")
+        database.execute("INSERT INTO users (email) VALUES ('theirs@example.com')")
+        database.commit()
+    app = Flask(__name__)
+    app.config.update(
+        PROCORE_ENVIRONMENT="emulator",
+        PROCORE_KEYS=KEYS.reveal(),
+        PROCORE_DATABASE_URL=f"sqlite:///{tmp_path / 'site.db'}",
+    )
+    app.config["PROCORE_TABLE_PREFIX"] = "procore_signin_"
+    SignIn(app)
+    upgrade = ["procore-signin", "upgrade"]
+    with app.app_context():
+        with pytest.raises(StoreUnavailable, match="Run: flask procore-signin upgrade"):
+            procore.store.probe()
+        done = app.test_cli_runner().invoke(args=upgrade)
+        procore.store.probe()
+        procore.close()
+    assert done.exit_code == 0
+    assert "up to date in sqlite:///" in done.output
+    with closing(sqlite3.connect(tmp_path / "site.db")) as database:
+        assert database.execute("SELECT email FROM users").fetchall() == [("theirs@example.com",)]
+        assert database.execute("SELECT count(*) FROM procore_signin_users").fetchone() == (0,)
+
+    other = Flask(__name__)
+    other.config.update({k: v for k, v in app.config.items() if k != "PROCORE_TABLE_PREFIX"})
+    SignIn(other)
+    refused = other.test_cli_runner().invoke(args=upgrade)
+    assert refused.exit_code == 1
+    assert "PROCORE_TABLE_PREFIX=procore_signin_" in refused.output
 
 
 def test_the_hooks_of_an_application_with_settings_are_asked(
@@ -211,11 +282,14 @@ def test_below_another_application_people_come_back_to_it(tmp_path: Path) -> Non
             return current_user.email
 
         client = app.test_client()
+        # What the server knows of the prefix is of no matter.
+        assert client.get("/me", headers=HTML).location == "/app/procore/signin?return_to=/app/me"
         asked = client.get("/me", base_url=f"{ORIGIN}/app", headers=HTML)
         page = client.get("/procore/signin", base_url=f"{ORIGIN}/app", headers=HTML).text
         state = page.split("state=", 1)[1].split("&", 1)[0]
+        assert 'class="brand" href="/app/"' in page
         back = f"/procore/callback?code=fake-code&state={state}"
-        assert client.get(back, base_url=f"{ORIGIN}/app").status_code == 303
+        assert client.get(back, base_url=f"{ORIGIN}/app").location == "/app/"
     assert asked.location == "/app/procore/signin?return_to=/app/me"
 
 

@@ -4,92 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from typing import Final, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jinja2 import TemplateNotFound, UndefinedError
+from sample_pages import COMMON, JOE, PROCORE, ROW, VALUES
 
 from procore_signin._web import pages
+from procore_signin._web.look import words as word
+from procore_signin._web.look.languages import Language
+from procore_signin._web.look.values import PageName
 
-PATHS: Final = {
-    "home": "/in/home",
-    "landing": "/in/",
-    "signin": "/in/signin",
-    "callback": "/in/callback",
-    "sessions": "/in/sessions",
-    "sign_out": "/in/sign-out",
-    "sign_out_everywhere": "/in/sign-out-everywhere",
-    "end_session": "/in/sessions/end",
-    "disconnect": "/in/disconnect",
-    "company": "/in/company",
-    "static": "/in/static",
-}
-COMMON: Final = {
-    "app_name": "Site Diary",
-    "paths": PATHS,
-    "environment": "production",
-    "signed_in": None,
-}
-PROCORE: Final = "https://login.procore.com/oauth/authorize?client_id=fake&state=fake"
-JOE: Final = SimpleNamespace(
-    id=1,
-    procore_id=11111,
-    email="joecontractor@procore.com",
-    name="Joe Contractor",
-    environment="production",
-    created_at=1_777_816_920,
-    last_signed_in_at=1_791_816_131,
-)
-ROW: Final = '[1, 11111, "joecontractor@procore.com"]'
-VALUES: Final[dict[str, Mapping[str, object]]] = {
-    "landing": {"sign_up_url": PROCORE, "user": None},
-    "signin": {"sign_in_url": PROCORE, "return_to": None, "notice": None},
-    "fragment": {"sign_in_url": PROCORE},
-    "home": {
-        "user": JOE,
-        "row": ROW,
-        "me_json": '{"id":11111,"login":"joecontractor@procore.com","name":"Joe Contractor"}',
-        "session": SimpleNamespace(created_at=1_791_816_131, absolute_expires_at=1_793_025_731),
-    },
-    "sessions": {
-        "sessions": [
-            SimpleNamespace(
-                id=7, current=True, created_at=0, last_seen_at=60, user_agent=None, expires_at=120
-            ),
-            SimpleNamespace(
-                id=8, current=False, created_at=0, last_seen_at=60, user_agent=None, expires_at=120
-            ),
-        ]
-    },
-    "company": {
-        "companies": (
-            SimpleNamespace(id=42, name="Ours"),
-            SimpleNamespace(id=7, name="<b>Theirs</b>"),
-        ),
-        "chosen": 42,
-        "return_to": "/home",
-    },
-    "signed_out": {"everywhere": False, "sign_in_url": PROCORE},
-    "disconnected": {"sign_in_url": PROCORE, "revoked": True},
-    "problem": {
-        "title": "That sign-in took too long",
-        "what": "It is no longer valid.",
-        "why": None,
-        "cure": "Sign in again.",
-        "action_label": "Sign In with Procore",
-        "action_url": PROCORE,
-        "second_label": None,
-        "second_url": None,
-        "reference": "fake-reference",
-        "status": 400,
-    },
-}
 EVERY_PAGE: Final = pytest.mark.parametrize("name", list(VALUES))
 
 
@@ -161,7 +92,7 @@ def form_actions(elements: list[Element]) -> list[str]:
 
 
 def test_every_named_page_is_tried_here() -> None:
-    assert set(get_args(pages.PageName)) == set(VALUES)
+    assert set(get_args(PageName)) == set(VALUES)
 
 
 def test_a_page_that_is_not_there_is_an_error() -> None:
@@ -310,14 +241,23 @@ class TestSessions:
         assert form_actions(rendered("sessions")) == [
             "/in/sign-out",
             "/in/sessions/end",
+            "/in/sessions/end",
             "/in/sign-out-everywhere",
             "/in/disconnect",
         ]
 
     def test_only_other_sessions_can_be_ended_and_by_their_id(self) -> None:
-        (field,) = find(rendered("sessions"), "input")
+        one, all_others = find(rendered("sessions"), "input")
 
-        assert field.attributes == {"type": "hidden", "name": "session_id", "value": "8"}
+        assert one.attributes == {"type": "hidden", "name": "session_id", "value": "8"}
+        assert all_others.attributes == {"type": "hidden", "name": "others", "value": "yes"}
+
+    def test_without_another_session_there_is_none_to_end(self) -> None:
+        here = SimpleNamespace(
+            id=7, current=True, created_at=0, last_seen_at=60, user_agent=None, expires_at=120
+        )
+
+        assert list(find(rendered("sessions", sessions=[here]), "input")) == []
 
     def test_it_explains_what_disconnecting_does(self) -> None:
         assert (
@@ -372,8 +312,51 @@ class TestProblem:
         assert "//evil" not in links(elements).values()
 
 
+class Marked(dict[str, str]):
+    """A language in which every text has marks around it."""
+
+    def get(self, text: str, _: object = None) -> str:
+        return f"«{text}»"
+
+
+@EVERY_PAGE
+@pytest.mark.parametrize("way", ["one", "other"])
+def test_no_text_of_a_page_is_left_untranslated(name: str, way: str) -> None:
+    language = Language("xx", {})
+    language.translations = Marked()  # type: ignore[misc, assignment]  # for this test
+    changes: dict[str, object] = {"signed_in": JOE, "environment": "monthly"}
+    values = {**COMMON, **VALUES[name], "language": language, **changes}
+    if way == "other":  # the texts that stand in the other branch of an `if`
+        flipped = {"everywhere": True, "revoked": False, "companies": (), "notice": "", "why": "7"}
+        more = {"user": JOE, "return_to": "/", "second_label": "7", "second_url": "/"}
+        values |= {k: v for k, v in (flipped | more).items() if k in VALUES[name]}
+        values["environment"] = "emulator"
+    if name == "problem":
+        values |= dict.fromkeys(("title", "what", "cure", "action_label"), "7")
+    elements = elements_of(pages.render(name, values))
+    told = "".join(each.text for each in elements if each.tag == "html")
+    spoken = [each.attributes.get(said, "") for each in elements for said in SAID]
+    left = told
+    while (less := re.sub(r"«[^«»]*»", "", left)) != left:
+        left = less
+    assert all(text.startswith("«") for text in spoken if text)
+    for value in (*FROM_ELSEWHERE, "GET /rest/v1.0/me"):
+        left = left.replace(value, "")
+    assert re.findall(r"[A-Za-z]{2,}", left) == []
+
+
+SAID: Final = ("aria-label", "title", "alt", "placeholder", "data-title")
+FROM_ELSEWHERE: Final = (
+    *(JOE.name, JOE.email, "Site Diary", "Ours", "<b>Theirs</b>", "fake-reference", ROW, "UTC"),
+    *('"id"', '"login"', '"name"'),
+)
+
+MARKUP = st.text(alphabet=st.sampled_from("<>&\"'/=! abscript;#1"), max_size=40)
+
+
 class TestHostileValues:
-    @given(name=st.text(max_size=255), email=st.text(max_size=255))
+    @given(name=st.text(max_size=255) | MARKUP, email=st.text(max_size=255) | MARKUP)
+    @example(name="<script>alert(1)</script>", email="<b>&lt;@example.com")
     def test_I6_any_profile_is_shown_as_text(self, name: str, email: str) -> None:
         hostile = SimpleNamespace(**{**vars(JOE), "name": name, "email": email})
         me = json.dumps({"name": name, "login": email}, ensure_ascii=False)
@@ -416,7 +399,7 @@ class TestHostileValues:
     ],
 )
 def test_a_time_reads_for_people_and_machines(seconds: int, machine: str, person: str) -> None:
-    assert f'<time datetime="{machine}">{person}</time>' == pages.when(seconds)
+    assert f'<time datetime="{machine}">{person}</time>' == word.when(seconds)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +419,7 @@ def test_a_time_reads_for_people_and_machines(seconds: int, machine: str, person
     ],
 )
 def test_a_browser_is_named_in_short_words(user_agent: str | None, expected: str) -> None:
-    assert expected == pages.browser_words(user_agent)
+    assert expected == word.browser_words(user_agent)
 
 
 class TestStaticFiles:
@@ -479,6 +462,6 @@ class TestStaticFiles:
         found = pages.static_file("app.css")
 
         assert found is not None
-        assert len(found[0]) < 8 * 1024
+        assert len(found[0]) < 10 * 1024
         assert b"url(" not in found[0]
         assert b"@import" not in found[0]

@@ -27,6 +27,10 @@ ELSEWHERE = [
     "/%09/evil.example",
     "/%0a/evil.example",
     "/%0d%0aLocation:%20https://evil.example",
+    "/home?a=b\r\nLocation: https://evil.example",
+    "/home?a=b\n",
+    "/home#a\x00",
+    "/home?a=\\\\evil.example",
     "/%00/evil.example",
     "/\v/evil.example",
     "/\f/evil.example",
@@ -77,7 +81,7 @@ HERE = [
 
 
 @pytest.mark.parametrize("wanted", ELSEWHERE)
-def test_A8_an_address_that_could_lead_elsewhere_is_replaced(wanted: str) -> None:
+def test_A8_A9_an_address_that_could_lead_elsewhere_is_replaced(wanted: str) -> None:
     assert safe_return_to(wanted, default="/home") == "/home"
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -153,6 +154,26 @@ def test_what_procores_api_refuses_becomes_the_same_page_everywhere(
     )
 
 
+def test_O3_the_reference_of_every_error_page_stands_in_the_log(
+    everywhere: dict[str, Host], joes: dict[str, Person], emulator: Emulator
+) -> None:
+    emulator.fault("GET /rest/v1.1/projects", "status", times=None, status=403)
+    ways: dict[str, tuple[str, str, dict[str, str]]] = {
+        "method_not_allowed": ("PUT", "/procore/signin", {}),
+        "foreign_form": ("POST", "/procore/sign-out", {"origin": "https://other.example"}),
+        "not_a_navigation": ("GET", "/procore/signin", {"sec-purpose": "prefetch"}),
+        "attempt_missing": ("GET", "/procore/callback?code=1", {}),
+        "forbidden_in_procore": ("GET", PAGE, {}),
+    }
+    for name, host in everywhere.items():
+        for code, (method, path, headers) in ways.items():
+            answer = joes[name].http.request(method, path, headers=JSON | headers)
+            told = answer.json()
+            assert told["code"] == code, (name, told)
+            [line] = [line for line in host.said.splitlines() if told["reference"] in line]
+            assert "request.refused" in line or "attempt.invalid" in line, name
+
+
 def test_a_company_without_the_application_is_named_as_such(
     joes: dict[str, Person], emulator: Emulator
 ) -> None:
@@ -256,8 +277,21 @@ def test_a_button_that_is_pressed_after_the_session_ended_leads_back_to_its_page
     everywhere: dict[str, Host], emulator: Emulator
 ) -> None:
     for name, host in everywhere.items():
-        with client_at(host, emulator, "198.51.100.5") as person:
-            for button in ("/procore/sessions/end", "/procore/disconnect"):
+        for button in ("/procore/sessions/end", "/procore/disconnect"):
+            # A connection each: a server may close one whose form no one has read.
+            with client_at(host, emulator, "198.51.100.5") as person:
                 sent = person.post(button, session_id="1")
-                where = "/procore/signin?return_to=/procore/sessions"
-                assert (sent.status_code, sent.headers["location"]) == (303, where), name
+            where = "/procore/signin?return_to=/procore/sessions"
+            assert (sent.status_code, sent.headers["location"]) == (303, where), name
+
+
+def test_a_sign_in_leads_back_to_the_page_as_it_was_asked_for(
+    everywhere: dict[str, Host], emulator: Emulator
+) -> None:
+    pages = ("a%C3%B1o", "caf%c3%a9", "a%20b?x=1&y=%C3%A9", "a%2Fb", "100%25", "a%3Fb")
+    for name, host in everywhere.items():
+        with client_at(host, emulator, "198.51.100.6") as nobody:
+            for page in (f"/places/{each}" for each in pages):
+                sent = nobody.http.get(page, headers={"accept": "text/html"})
+                where = f"/procore/signin?return_to={quote(page, safe='/')}"
+                assert (name, sent.headers["location"]) == (name, where)

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from procore_signin.api import paginate
-from procore_signin.web.django import procore, signed_in
+from procore_signin.web.django import current_user, procore, signed_in
 
 
 def first_page(request: HttpRequest) -> HttpResponse:
@@ -15,7 +15,7 @@ def first_page(request: HttpRequest) -> HttpResponse:
 @signed_in
 def projects(request: HttpRequest) -> HttpResponse:
     """List the projects of the person's company."""
-    user = request.procore_user
+    user = current_user(request)
     if user.company_id is None:
         return redirect("/procore/company?return_to=/projects")
     with procore.api(user) as api:

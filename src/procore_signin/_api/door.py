@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, TypeAlias, TypeVar
 
+import httpx2
+
 from procore_signin._flow.context import Context
 from procore_signin._flow.refresh import FreshToken
 from procore_signin._flow.steps import Flow
@@ -18,6 +20,10 @@ class SyncDoor(Protocol):
     def context(self) -> Context:
         """The surroundings of every flow."""
 
+    @property
+    def wire(self) -> httpx2.BaseTransport | httpx2.AsyncBaseTransport | None:
+        """The connections for calls, or None for connections of their own."""
+
     def fresh_tokens(self, user: int, *, rejected: int | None = None) -> FreshToken:
         """Return a valid access token of `user`."""
 
@@ -31,6 +37,10 @@ class AsyncDoor(Protocol):
     @property
     def context(self) -> Context:
         """The surroundings of every flow."""
+
+    @property
+    def wire(self) -> httpx2.BaseTransport | httpx2.AsyncBaseTransport | None:
+        """The connections for calls, or None for connections of their own."""
 
     async def fresh_tokens(self, user: int, *, rejected: int | None = None) -> FreshToken:
         """Return a valid access token of `user`."""

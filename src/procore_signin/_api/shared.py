@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 from weakref import WeakKeyDictionary
 
+import httpx2
+
 from procore_signin._api.door import FrontDoor
 from procore_signin._api.http.replay import Renewals
 from procore_signin._api.http.wire import AsyncWire, Wire
@@ -25,18 +27,23 @@ class Shared:
         self.renewals: Final = Renewals()
         self.service: Final = ServiceTokens(front_door.context)
         self._lock = Lock()
+        self._given: Final = front_door.wire
         self._wire: Wire | None = None
         self._async_wire: AsyncWire | None = None
 
-    def wire(self) -> Wire:
-        """Return the sync connections, made on first use."""
+    def wire(self) -> httpx2.BaseTransport:
+        """Return the sync connections: the front door's own, else new ones, made on first use."""
+        if isinstance(self._given, httpx2.BaseTransport):
+            return self._given
         with self._lock:
             if self._wire is None:
                 self._wire = Wire()
             return self._wire
 
-    def async_wire(self) -> AsyncWire:
-        """Return the connections for the front door's event loop, made on first use."""
+    def async_wire(self) -> httpx2.AsyncBaseTransport:
+        """Return the connections for the front door's event loop, as `wire` does."""
+        if isinstance(self._given, httpx2.AsyncBaseTransport):
+            return self._given
         with self._lock:
             if self._async_wire is None:
                 self._async_wire = AsyncWire()

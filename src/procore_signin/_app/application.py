@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from procore_signin._app.connections import Client
 from procore_signin._app.home import HomeEndpoints
 from procore_signin._app.logs import configure_logs
-from procore_signin._app.metrics import Metrics, MetricsEndpoint, TimedTransport
+from procore_signin._app.metrics import Metrics, MetricsEndpoint
 from procore_signin._app.probes import Probes
 from procore_signin._client import AsyncProcoreSignIn
 from procore_signin._settings import Settings, read_settings
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> Application:
     """Return the application for `settings`. It serves the origin of the redirect URI."""
     metrics = Metrics()
     procore = AsyncProcoreSignIn.from_settings(
-        settings, transport=TimedTransport(AsyncPyreqwestTransport(), metrics)
+        settings, transport=AsyncPyreqwestTransport(observe=metrics.observe)
     )
     site = Site(procore.context, completed(procore, None), own_pages=True)
     HomeEndpoints(site.router, site.sign_in)

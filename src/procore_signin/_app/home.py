@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from procore_signin._flow.steps import Flow, ask
+from procore_signin._flow.steps import Flow
 from procore_signin._store.records import User
-from procore_signin._store.sessions import MeJson
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin._web.router import Router
@@ -43,13 +42,17 @@ class HomeEndpoints:
 
     def home(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         """Show the user's row and Procore's response; to a program, only the row."""
-        session = yield from self._sign_in.session(request)
-        if session is None:
-            return self._sign_in.to_sign_in(request)
-        row = user_row(session.user)
         if request.wants_json:
+            session = yield from self._sign_in.session(request)
+            if session is None:
+                return self._sign_in.to_sign_in(request)
+            row = user_row(session.user)
             return BrowserResponse(status=200, body=row.encode(), content_type="application/json")
-        me_json = yield from ask(MeJson(session.id))
+        found = yield from self._sign_in.session_and_me(request)
+        if found is None:
+            return self._sign_in.to_sign_in(request)
+        session, me_json = found
+        row = user_row(session.user)
         return self._router.page(
             "home",
             session=session,

@@ -13,10 +13,12 @@ NOISY: Final = ("alembic",)
 
 
 def _take_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Add the fields of an event to the line."""
+    """Put the name of an event and its fields in place of the readable line."""
     record = event.get("_record")
     fields = getattr(record, "fields", None)
-    return {**event, **fields} if isinstance(fields, dict) else event
+    if not isinstance(fields, dict):
+        return event
+    return {**event, "event": getattr(record, "event", event["event"]), **fields}
 
 
 def configure_logs(*, level: str = "info", as_json: bool | None = None) -> None:

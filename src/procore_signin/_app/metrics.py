@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
@@ -25,7 +24,6 @@ from procore_signin._flow.steps import Flow, ask
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.sessions import CountSessions
-from procore_signin._transport.contract import AsyncTransport
 from procore_signin._web import problems
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin._web.router import Router
@@ -106,8 +104,15 @@ class Metrics:
         elif event is Event.REFRESH_WAITED:
             self._lease_waits.observe(float(fields["milliseconds"] or 0) / 1000)
 
-    def observe(self, path: str, outcome: str, seconds: float) -> None:
-        """Note how long a request to Procore took."""
+    def observe(
+        self, request: HttpRequest, came: HttpResponse | ProcoreSignInError | None, seconds: float
+    ) -> None:
+        """Note what came of a request to Procore, and when."""
+        if isinstance(came, HttpResponse):
+            outcome = f"{came.status // 100}xx"
+        else:
+            outcome = "unavailable" if came is None or hasattr(came, "ambiguous") else "refused"
+        path = urlsplit(request.url).path
         self._upstream(_ENDPOINTS.get(path, "other"), outcome).observe(seconds)
 
     def text(self, sessions: int) -> bytes:
@@ -118,37 +123,6 @@ class Metrics:
         together = CollectorRegistry()
         multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # so in the library
         return generate_latest(together)
-
-
-class TimedTransport:
-    """A transport that measures its requests.
-
-    Args:
-        transport: Sends the requests.
-        metrics: Records the times.
-    """
-
-    def __init__(self, transport: AsyncTransport, metrics: Metrics) -> None:
-        self._transport = transport
-        self._metrics = metrics
-
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """See `AsyncTransport.send`."""
-        began, outcome = time.perf_counter(), "unavailable"
-        try:
-            response = await self._transport.send(request)
-            outcome = f"{response.status // 100}xx"
-        except ProcoreSignInError as error:
-            outcome = "unavailable" if hasattr(error, "ambiguous") else "refused"
-            raise
-        finally:
-            took = time.perf_counter() - began
-            self._metrics.observe(urlsplit(request.url).path, outcome, took)
-        return response
-
-    async def aclose(self) -> None:
-        """See `AsyncTransport.aclose`."""
-        await self._transport.aclose()
 
 
 class MetricsEndpoint:

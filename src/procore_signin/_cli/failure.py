@@ -40,6 +40,7 @@ def complain(trouble: CommandFailed | EnvFileUnusable | ProcoreSignInError | OSE
             lines = [f"{count} setting{'s need' if count > 1 else ' needs'} attention."]
             for problem in trouble.problems:
                 lines += [f"  {problem.setting}: {problem.what}", f"    Cure: {problem.cure}"]
+            lines += [] if trouble.hint is None else [f"  {trouble.hint}"]
         case ProcoreSignInError():
             told = trouble.hint is None or trouble.hint in str(trouble)
             lines = [str(trouble), *([] if told else [f"  Cure: {trouble.hint}"])]

@@ -6,14 +6,16 @@ import io
 import os
 import signal
 import sys
+from enum import StrEnum, auto
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from procore_signin._cli.failure import FAILED, INTERRUPTED, CommandFailed, complain
 from procore_signin._cli.operator import commands as administration
 from procore_signin._cli.personal import commands as person
+from procore_signin._extras import need
 from procore_signin._settings.env_file import EnvFileUnusable
 from procore_signin.errors import ProcoreSignInError
 
@@ -33,6 +35,44 @@ app.add_typer(administration.users, name="users", no_args_is_help=True)
 app.add_typer(administration.sessions, name="sessions", no_args_is_help=True)
 app.add_typer(administration.keys, name="keys", no_args_is_help=True)
 
+
+# Typer knows `Literal` from 0.19 on only.
+class Pkce(StrEnum):
+    """See the option."""
+
+    IGNORE = auto()
+    ENFORCE = auto()
+    REJECT = auto()
+
+
+class Rotation(StrEnum):
+    """See the option."""
+
+    IMMEDIATE = auto()
+    GRACE = auto()
+
+
+class Doorkeeper(StrEnum):
+    """See the option."""
+
+    FOUR = "4"
+    FIVE = "5"
+
+
+class MeName(StrEnum):
+    """See the option."""
+
+    ALWAYS = auto()
+    COMPANY = auto()
+
+
+class CompanyHeader(StrEnum):
+    """See the option."""
+
+    DOCUMENTED = auto()
+    ALWAYS = auto()
+
+
 Host = Annotated[str, typer.Option(help="Address to listen at.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 AsChild = Annotated[bool, typer.Option("--as-child", hidden=True)]
@@ -45,12 +85,8 @@ DatabaseUrl = Annotated[
 ]
 
 
-def main() -> NoReturn:
-    """Run the command line and end the process.
-
-    Exit statuses: 0 done; 1 it could not be done, or `doctor` found a problem; 2 wrong usage;
-    130 stopped by Ctrl-C.
-    """
+def run() -> NoReturn:
+    """Run the command line and end the process; see `procore_signin._cli.main`."""
     _print_every_letter()
     try:
         app(prog_name="procore-signin")
@@ -112,9 +148,10 @@ def demo(
     If PROCORE_ENVIRONMENT and credentials are set, in .env or the environment, only the application
     runs, against that real Procore.
     """
-    from procore_signin._cli.run.demo import Wishes, run  # noqa: PLC0415
+    need("app")
+    from procore_signin._cli.run import demo as both  # noqa: PLC0415
 
-    run(Wishes(host, port, emulator_port, offline), folder=Path.cwd())
+    both.run(both.Wishes(host, port, emulator_port, offline), folder=Path.cwd())
 
 
 @app.command(short_help="Run the application.")
@@ -133,9 +170,12 @@ def serve(
     as_child: AsChild = False,
 ) -> None:
     """Run the application with the settings in .env and the environment."""
-    from procore_signin._cli.run.serve import run  # noqa: PLC0415
+    need("app")
+    from procore_signin._cli.run import serve as application  # noqa: PLC0415
 
-    ended_by = run(host=host, port=port, workers=workers, migrate=migrate, as_child=as_child)
+    ended_by = application.run(
+        host=host, port=port, workers=workers, migrate=migrate, as_child=as_child
+    )
     if ended_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
@@ -164,18 +204,18 @@ def emulator(
         str, typer.Option(help="Its name on the consent dialog.")
     ] = "Your Application",
     pkce: Annotated[
-        Literal["ignore", "enforce", "reject"],
+        Pkce,
         typer.Option(help="What a code challenge does (RFC 7636)."),
-    ] = "ignore",
+    ] = Pkce.IGNORE,
     rotation: Annotated[
-        Literal["immediate", "grace"],
+        Rotation,
         typer.Option(
             help="When a used refresh token dies: at once, or when its successor is used."
         ),
-    ] = "immediate",
+    ] = Rotation.IMMEDIATE,
     doorkeeper: Annotated[
-        Literal["4", "5"], typer.Option(help="Which generation of the server software to imitate.")
-    ] = "4",
+        Doorkeeper, typer.Option(help="Which generation of the server software to imitate.")
+    ] = Doorkeeper.FOUR,
     iss: Annotated[
         bool, typer.Option("--iss", help="Send iss with the authorization response (RFC 9207).")
     ] = False,
@@ -190,9 +230,9 @@ def emulator(
         bool, typer.Option(help="A refused refresh spends the refresh token too.")
     ] = True,
     me_name: Annotated[
-        Literal["always", "company"],
+        MeName,
         typer.Option(help="When /me has the name: always, or only for a company or project."),
-    ] = "always",
+    ] = MeName.ALWAYS,
     hourly_limit: Annotated[
         int | None, typer.Option(min=1, help="API requests in 60 minutes.  [default: no limit]")
     ] = None,
@@ -200,11 +240,11 @@ def emulator(
         int | None, typer.Option(min=1, help="API requests in 10 seconds.  [default: no limit]")
     ] = None,
     company_header: Annotated[
-        Literal["documented", "always"],
+        CompanyHeader,
         typer.Option(
             help="Where Procore-Company-Id is needed: as documented, or for projects too."
         ),
-    ] = "documented",
+    ] = CompanyHeader.DOCUMENTED,
     reuse_access_token: Annotated[
         bool,
         typer.Option(
@@ -232,6 +272,7 @@ def emulator(
     as_child: AsChild = False,
 ) -> None:
     """Run a local Procore: log-in, consent, tokens and API, without account or network."""
+    need("emulator")
     from procore_signin._cli.run import emulator as local_procore  # noqa: PLC0415
 
     local_procore.refuse_in_production()
@@ -240,17 +281,17 @@ def emulator(
         client_secret=client_secret,
         redirect_uris=tuple(redirect_uri or ()),
         client_name=client_name,
-        pkce=pkce,
-        rotation=rotation,
-        doorkeeper=4 if doorkeeper == "4" else 5,
+        pkce=pkce.value,
+        rotation=rotation.value,
+        doorkeeper=int(doorkeeper),
         iss=iss,
         fragment=fragment,
         code_reuse_revokes=code_reuse_revokes,
         failed_refresh_burns=failed_refresh_burns,
-        me_name=me_name,
+        me_name=me_name.value,
         hourly_limit=hourly_limit,
         spike_limit=spike_limit,
-        company_header=company_header,
+        company_header=company_header.value,
         reuse_access_token=reuse_access_token,
         link_keeps_query=link_keeps_query,
         seed=seed,
@@ -280,6 +321,13 @@ def init(
     redirect_uri: Annotated[
         str | None, typer.Option(help="Exactly as registered at the developer portal.")
     ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(help="The database; by default sqlite:///test.db.")
+    ] = None,
+    table_prefix: Annotated[
+        str | None,
+        typer.Option(help="What the names of the tables begin with, in a database of yours."),
+    ] = None,
     file: Annotated[Path, typer.Option(help="The file to write or complete.")] = Path(".env"),
     force: Annotated[
         bool, typer.Option("--force", help="Replace values that the file already has.")
@@ -290,11 +338,13 @@ def init(
 
     At a terminal it asks; otherwise everything comes from the options.
     """
-    from procore_signin._cli.setup.init import Given, run  # noqa: PLC0415
+    from procore_signin._cli.setup import init as file_of_settings  # noqa: PLC0415
 
     secret = sys.stdin.readline().strip() if client_secret_stdin else None
-    given = Given(environment, client_id, secret, redirect_uri)
-    run(given, path=file, force=force, as_json=as_json)
+    given = file_of_settings.Given(
+        environment, client_id, secret, redirect_uri, database_url, table_prefix
+    )
+    file_of_settings.run(given, path=file, force=force, as_json=as_json)
 
 
 @app.command(short_help="Check the settings before users sign in.")
@@ -309,9 +359,9 @@ def doctor(
 
     Exit status 0 if there are no problems (warnings are allowed); 1 otherwise.
     """
-    from procore_signin._cli.setup.doctor import run  # noqa: PLC0415
+    from procore_signin._cli.setup import doctor as checks  # noqa: PLC0415
 
-    if not run(os.environ, Path(".env"), port=port, as_json=as_json):
+    if not checks.run(os.environ, Path(".env"), port=port, as_json=as_json):
         raise typer.Exit(FAILED)
 
 

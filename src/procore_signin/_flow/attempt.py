@@ -10,24 +10,84 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Final
 
 from procore_signin._flow.context import Context
 from procore_signin._protocol.authorization import AuthorizationRequest, new_state
 from procore_signin._protocol.pkce import code_challenge, code_verifier
 from procore_signin._protocol.secret import Secret
+from procore_signin._store.records import NewLink
 from procore_signin.errors import AttemptInvalid, VaultSealed
 
 LIFETIME: Final = 1800
-"""Seconds. Procore's ten minutes for the code begin only after the person has logged in."""
+"""Seconds. Procore's ten minutes for the code begin only after the user has logged in."""
 
 REPLICA_SKEW: Final = 300
 """Seconds by which the clock of the replica that made the attempt may be ahead of ours."""
 
 
-_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLogin:
+    """Who is logged in at the application itself, beside us.
+
+    Attributes:
+        reference: The application's own name for its user, or None where no one is logged in.
+        session_hash: Hash of what names the login's session, or None where nothing does.
+        several_users: Whether the reference may be connected to several Procore users.
+        several_references: Whether a Procore user may be connected to several references.
+    """
+
+    reference: str | None = field(default=None, repr=False)
+    session_hash: str | None = field(default=None, repr=False)
+    several_users: bool = field(default=False, compare=False)
+    several_references: bool = field(default=False, compare=False)
+
+    @property
+    def link(self) -> NewLink | None:
+        """The connection of a user to this one, or None where no one is logged in."""
+        if self.reference is None:
+            return None
+        return NewLink(self.reference, self.several_users, self.several_references)
+
+    @property
+    def mark(self) -> str | None:
+        """A hash of this user in this session, or None where no one is logged in."""
+        if self.reference is None:
+            return None
+        named = _ENCODE([self.reference, self.session_hash])
+        return hashlib.sha256(named.encode()).hexdigest()
+
+
+NO_LOGIN: Final = OwnLogin()
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What ties an attempt to the application itself.
+
+    Attributes:
+        login: The mark of who was logged in there when it began, or None.
+        value: What the application gave with it, such as an invitation, or None.
+        connects: Whether the user who signs in is to be connected to the one who is logged in.
+    """
+
+    login: str | None = field(default=None, repr=False)
+    value: str | None = field(default=None, repr=False)
+    connects: bool = False
+
+    def admits(self, login: OwnLogin) -> bool:
+        """Return whether the attempt may be finished under `login` (rows L3, L4).
+
+        Where it carries something, the login must be the same one. Where it only signs in, someone
+        may have logged in meanwhile, but no one else.
+        """
+        if not self.connects and self.value is None and self.login is None:
+            return True
+        return self.login == login.mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +98,10 @@ class SignInAttempt:
         binding: Which environment, client and redirect URI it was made for.
         state: The value that ties the response to this attempt (RFC 6749 §10.12).
         code_verifier: The secret half of PKCE (RFC 7636), or None when PKCE is off.
-        return_to: The path of this application where the person lands.
+        return_to: The path of this application where the user lands.
         issued_at: UTC seconds.
+        bound: What ties it to the application itself, or None.
+        state_hash: The name under which the ledger remembers that this attempt was used.
     """
 
     binding: str
@@ -47,11 +109,11 @@ class SignInAttempt:
     code_verifier: Secret | None
     return_to: str
     issued_at: int
+    bound: Bound | None = None
+    state_hash: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def state_hash(self) -> str:
-        """The name under which the ledger remembers that this attempt was used."""
-        return _hash_state(self.state)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state_hash", _hash_state(self.state))
 
     def has_state(self, state: str) -> bool:
         """Compare `state` with ours, in the same time wherever they differ (row C3)."""
@@ -69,7 +131,7 @@ class SignInAttempt:
         ).url()
 
 
-def new_attempt(context: Context, *, return_to: str) -> SignInAttempt:
+def new_attempt(context: Context, *, return_to: str, bound: Bound | None = None) -> SignInAttempt:
     """Return a fresh attempt that will land on `return_to`, a path that was checked before."""
     random = context.random_bytes(64)
     return SignInAttempt(
@@ -78,6 +140,7 @@ def new_attempt(context: Context, *, return_to: str) -> SignInAttempt:
         code_verifier=code_verifier(random[32:]) if context.pkce else None,
         return_to=return_to,
         issued_at=context.now(),
+        bound=bound,
     )
 
 
@@ -86,7 +149,6 @@ def attempt_name(state: str) -> str:
     return "a_" + _hash_state(state)[:12]
 
 
-@lru_cache(maxsize=64)  # a sign-in asks for the same one a dozen times
 def _hash_state(state: str) -> str:
     return hashlib.sha256(state.encode()).hexdigest()
 
@@ -94,7 +156,12 @@ def _hash_state(state: str) -> str:
 def seal_attempt(context: Context, attempt: SignInAttempt) -> str:
     """Return `attempt` sealed for a cookie: it opens only under this ring and this name."""
     verifier = None if attempt.code_verifier is None else attempt.code_verifier.reveal()
-    values = [attempt.binding, attempt.state, verifier, attempt.return_to, attempt.issued_at]
+    values: list[object] = [
+        *(attempt.binding, attempt.state, verifier, attempt.return_to, attempt.issued_at)
+    ]
+    if attempt.bound is not None:
+        bound = attempt.bound
+        values.append((bound.login, bound.value, bound.connects))
     return context.attempt_seal.seal(
         _ENCODE(values), context=("attempt", attempt_name(attempt.state))
     )
@@ -109,14 +176,28 @@ def open_attempt(context: Context, name: str, sealed: str) -> SignInAttempt | No
         plain = context.attempt_seal.open(sealed, context=("attempt", name))
     except VaultSealed:
         return None
-    binding, state, verifier, return_to, issued_at = json.loads(plain.decode())
+    binding, state, verifier, return_to, issued_at, *tied = json.loads(plain.decode())
     return SignInAttempt(
         binding=binding,
         state=state,
         code_verifier=None if verifier is None else Secret(verifier, "code verifier"),
         return_to=return_to,
         issued_at=issued_at,
+        bound=Bound(*tied[0]) if tied else None,
     )
+
+
+def check_login(bound: Bound, login: OwnLogin) -> None:
+    """Raise unless the user who began the attempt is still the one who is logged in there.
+
+    Raises:
+        AttemptInvalid: Someone else is, or no one, or it is another session (rows L3, L4).
+    """
+    if not bound.admits(login):
+        raise AttemptInvalid(
+            "The user of the application who began this is not the one who is logged in now",
+            reason="other_login",
+        )
 
 
 def check_attempt(context: Context, attempt: SignInAttempt) -> None:

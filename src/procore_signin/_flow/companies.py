@@ -1,4 +1,4 @@
-"""Which company a person works for here: never guessed, chosen by the person, remembered.
+"""Which company a user works for here: never guessed, chosen by the user, remembered.
 
 Procore marks an application as installed by a user in every company whose data it reads, so taking
 the first company of the list, or going through all of them, has effects that no one asked for.
@@ -23,7 +23,7 @@ def companies_of(context: Context, user: User) -> Flow[tuple[Company, ...]]:
     """Return the companies that Procore lists for `user`, the active ones.
 
     Raises:
-        GrantLost: Ask the person to sign in again.
+        GrantLost: Ask the user to sign in again.
         ProcoreUnavailable, UnexpectedResponse, StoreUnavailable: Try again later.
     """
     token = yield from fresh_tokens(context, user.id)
@@ -37,7 +37,7 @@ def choose_company(context: Context, user: User, company_id: int) -> Flow[Compan
     """Remember that `user` works for `company_id` here, which must be one of their own (row P4).
 
     Raises:
-        SignInRefused: It is not one of the person's companies.
+        SignInRefused: It is not one of the user's companies.
         GrantLost, ProcoreUnavailable, UnexpectedResponse, StoreUnavailable: As `companies_of`.
     """
     for company in (yield from companies_of(context, user)):
@@ -45,7 +45,7 @@ def choose_company(context: Context, user: User, company_id: int) -> Flow[Compan
             yield from do(ChooseCompany(user.id, company_id))
             return company
     raise SignInRefused(
-        "The company is not one of the person's", reason="You do not belong to that company."
+        "The company is not one of the user's", reason="You do not belong to that company."
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from procore_signin._flow.hooks import Hooks
 from procore_signin._flow.outage import Outage
@@ -20,7 +19,7 @@ SESSION_ABSOLUTE_SECONDS = 14 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The surroundings of a flow. It holds nothing that belongs to one person or one request.
+    """The surroundings of a flow. It holds nothing that belongs to one user or one request.
 
     Attributes:
         environment: The Procore to sign in with.
@@ -33,6 +32,8 @@ class Context:
         session_absolute: Seconds after which every session ends.
         hooks: Where the application has its say.
         outage: Knows whether Procore answers refreshes.
+        binding: Names environment, client and redirect URI in 16 characters (row A6).
+        secure: Whether browsers reach this application over https; otherwise it is on loopback.
     """
 
     environment: Environment
@@ -45,22 +46,15 @@ class Context:
     session_absolute: int = SESSION_ABSOLUTE_SECONDS
     hooks: Hooks = NO_HOOKS
     outage: Outage = field(default_factory=Outage, repr=False, compare=False)
+    binding: str = field(init=False, repr=False, compare=False)
+    secure: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        here = self.client.redirect_uri
+        named = f"{self.environment.name}\n{self.client.client_id}\n{here}"
+        object.__setattr__(self, "binding", hashlib.sha256(named.encode()).hexdigest()[:16])
+        object.__setattr__(self, "secure", here.startswith("https://"))
 
     def now(self) -> int:
         """Return the whole UTC second."""
         return int(self.clock())
-
-    @property
-    def binding(self) -> str:
-        """Name environment, client and redirect URI in 16 characters (row A6)."""
-        return _binding(self.environment.name, self.client.client_id, self.client.redirect_uri)
-
-    @property
-    def secure(self) -> bool:
-        """Whether browsers reach this application over https; otherwise it is on loopback."""
-        return self.client.redirect_uri.startswith("https://")
-
-
-@lru_cache(maxsize=16)
-def _binding(*named: str) -> str:
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]

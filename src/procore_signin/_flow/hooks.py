@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from procore_signin._flow.steps import Flow, call
@@ -23,26 +24,57 @@ class Candidate:
 
     Attributes:
         me: What `/rest/v1.0/me` says.
-        companies: The companies that Procore lists for this person.
+        companies: The companies that Procore lists for this user.
         environment: Such as `production`.
+        references: The users of the application that they are connected to already: none at a first
+            sign-in, and none while the first connection is made (`Occasion.connects`).
     """
 
     me: Me
     companies: tuple[Company, ...]
     environment: str
+    references: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True, slots=True)
+@public_in("procore_signin")
+class Occasion:
+    """In which request of the application something happens.
+
+    Attributes:
+        request: The framework's own request: of Starlette, Flask or Django. None in commands, jobs
+            and the ready application.
+        value: What the application gave with the button, such as an invitation, or None.
+        reference: The user of the application who is logged in there, as `Login.user` names them,
+            or None.
+        connects: Whether the user who signs in is being connected to `reference`.
+    """
+
+    request: Any = field(default=None, repr=False)
+    value: str | None = field(default=None, repr=False)
+    reference: str | None = field(default=None, repr=False)
+    connects: bool = False
+
+
+NOWHERE: Final = Occasion()
 
 Verdict = str | None
-"""None admits; a text refuses, and is the reason that the person reads."""
+"""None admits; a text refuses, and is the reason that the user reads."""
 
-MaySignIn = Callable[[Candidate], Verdict | Awaitable[Verdict]]
-OnUser = Callable[[User], Any]
+MaySignIn = (
+    Callable[[Candidate], Verdict | Awaitable[Verdict]]
+    | Callable[[Candidate, Occasion], Verdict | Awaitable[Verdict]]
+)
+OnUser = Callable[[User], Any] | Callable[[User, Occasion], Any]
 
 
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class Hooks:
     """Functions of the application, plain or `async`, with either front door.
+
+    One that needs a second argument is given the `Occasion`: the framework's request, and what the
+    application gave with the button.
 
     With `AsyncProcoreSignIn`, plain ones run on a worker thread. With `ProcoreSignIn`, async ones
     run on an event loop that ends with them: what they use must not belong to another loop.
@@ -54,7 +86,7 @@ class Hooks:
         on_sign_in: Called after every sign-in, the first included.
         on_sign_out: Called after someone signed out, here or everywhere.
 
-    An error of the `on_…` functions is logged and changes nothing: the person is signed in or out.
+    An error of the `on_…` functions is logged and changes nothing: the user is signed in or out.
     They are missed when the process dies right after the commit: do nothing there that the
     application cannot catch up on.
     """
@@ -65,11 +97,38 @@ class Hooks:
     on_sign_out: OnUser | None = None
 
 
-def tell(hook: OnUser | None, user: User) -> Flow[None]:
+def only_connected(candidate: Candidate, occasion: Occasion) -> str | None:
+    """Admit only those who are connected to a user of the application, or are connecting now.
+
+    For `Hooks(may_sign_in=only_connected)`.
+    """
+    if candidate.references or occasion.connects:
+        return None
+    return (
+        "No account of this application is connected to your Procore account. "
+        "Log in with your own account here first, and connect Procore there."
+    )
+
+
+def call_hook(hook: Callable[..., Any], about: Candidate | User, occasion: Occasion) -> Flow[Any]:
+    """Return what `hook` returns. It is given `occasion` if it needs a second argument."""
+    return (yield from call(hook, about, *([occasion] if _takes_two(hook) else [])))
+
+
+def _takes_two(hook: Callable[..., Any]) -> bool:
+    """Return whether `hook` needs a second argument. One with a default has another meaning."""
+    try:
+        inspect.signature(hook).bind(None)
+    except TypeError:
+        return True
+    return False
+
+
+def tell(hook: OnUser | None, user: User, occasion: Occasion = NOWHERE) -> Flow[None]:
     """Call `hook` if there is one. What it raises is logged, and changes nothing."""
     if hook is None:
         return
     try:
-        yield from call(hook, user)
-    except Exception:  # whatever the application's function raises, the person is signed in or out
+        yield from call_hook(hook, user, occasion)
+    except Exception:  # whatever the application's function raises, the user is signed in or out
         LOGGER.exception("The application's hook %r failed", hook)

@@ -6,7 +6,7 @@ from typing import Final
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.revocation import Revocation, withdraw
-from procore_signin._flow.steps import Flow, ask, do
+from procore_signin._flow.steps import Flow, ask, do, shield
 from procore_signin._store.ledger import EscrowedIn, FailAttempt, PurgeAttempts, PutOff
 from procore_signin._store.records import Escrow
 from procore_signin._store.sessions import PurgeSessions
@@ -65,7 +65,13 @@ def _page(context: Context, now: int, after: Escrow | None) -> Flow[list[Escrow]
 
 
 def give_back(context: Context, escrow: Escrow) -> Flow[Revocation]:
-    """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile."""
-    now = context.now()
-    yield from do(FailAttempt(escrow.state_hash, "orphaned", now=now))
+    """Revoke tokens in escrow. The attempt fails first, so that it cannot complete meanwhile.
+
+    A caller that is interrupted does not take along a pair that trying the refresh token brought.
+    """
+    return (yield from shield(_give_back(context, escrow)))
+
+
+def _give_back(context: Context, escrow: Escrow) -> Flow[Revocation]:
+    yield from do(FailAttempt(escrow.state_hash, "orphaned", now=context.now()))
     return (yield from withdraw(context, escrow))

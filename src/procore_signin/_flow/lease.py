@@ -50,7 +50,7 @@ REQUEST_SECONDS: Final = 10
 """The longest that a request may take. `tests/flow/test_tokens.py` holds the transport to it."""
 
 PAUSE_SECONDS: Final = 5
-"""How long no one asks again for a person after Procore did not answer and named no time itself."""
+"""How long no one asks again for a user after Procore did not answer and named no time itself."""
 
 LONGEST_PAUSE_SECONDS: Final = 300
 COMMIT_PAUSES: Final = (0.1, 0.3, 0.6)
@@ -82,24 +82,29 @@ def live_row(context: Context, user_id: int) -> Flow[TokenRow]:
 
     Raises:
         GrantLost: There is none, or it is over.
-        SignInRefused: The person is disabled.
+        SignInRefused: The user is disabled.
         VaultSealed: It cannot be opened.
     """
-    environment, now = context.environment.name, context.now()
+    environment = context.environment.name
     try:
-        row = yield from ask(TokenRowOf(user_id, environment, now=now))
+        row = yield from ask(TokenRowOf(user_id, environment, now=context.now()))
         if row is not None and row.misdated:
-            row = yield from do(RedateLease(row, now=now))
+            # The time anew: if this process slept before it read the row, the lease is a good one.
+            row = yield from do(RedateLease(row, now=context.now()))
     except VaultSealed:
-        emit(Event.TOKENS_SEALED, user=user_id, environment=environment, place="token_sets")
+        _report_sealed(user_id, environment)
         raise
     if row is None:
-        raise GrantLost("This person is not connected to Procore", hint="Ask for a new sign-in.")
+        raise GrantLost("This user is not connected to Procore", hint="Ask for a new sign-in.")
     if row.disabled:
-        raise SignInRefused("This person is disabled in this application")
+        raise SignInRefused("This user is disabled in this application")
     if row.status != "ok":
         raise _lost(row.status)
     return row
+
+
+def _report_sealed(user_id: int, environment: str) -> None:
+    emit(Event.TOKENS_SEALED, user=user_id, environment=environment, place="token_sets")
 
 
 def _lost(status: str) -> GrantLost:
@@ -108,18 +113,27 @@ def _lost(status: str) -> GrantLost:
         if status == "lost"
         else "The grant was revoked at Procore"
     )
-    return GrantLost(what, hint="Ask the person to sign in again.")
+    return GrantLost(what, hint="Ask the user to sign in again.")
 
 
 def take(context: Context, wanted: Lease) -> Flow[Lease | None]:
-    """Take the lease, on the row as it is then; None when it cannot be had: look again."""
+    """Take the lease, on the row as it is then; None when it cannot be had: look again.
+
+    Raises:
+        VaultSealed: There would be nothing to ask with. No lease was taken.
+    """
+    try:
+        _ = wanted.row.tokens
+    except VaultSealed:
+        _report_sealed(wanted.row.user_id, wanted.row.environment)
+        raise
     try:
         row = yield from do(
             TakeLease(wanted.row, owner=wanted.owner, seconds=LEASE_SECONDS, now=context.now())
         )
     except StoreUnavailable:
         # Perhaps the response to the commit was lost, and not the commit.
-        yield from later(_release_when_possible(context, wanted, retry_in=1))
+        yield from later(_release_when_possible(context, wanted, 1, unanswered=False))
         raise
     return None if row is None else replace(wanted, row=row)
 
@@ -133,7 +147,7 @@ def hold(context: Context, lease: Lease) -> Flow[TokenRow | None]:
     refresh_token = lease.row.tokens.refresh_token
     if refresh_token is None:
         yield from do(EndGrant(lease.row, owner=lease.owner, now=context.now()))
-        raise GrantLost("Procore gave no refresh token", hint="Ask the person to sign in again.")
+        raise GrantLost("Procore gave no refresh token", hint="Ask the user to sign in again.")
     try:
         renewed = yield from _ask_unless_out(context, lease, refresh_token)
     except GrantLost:
@@ -142,13 +156,20 @@ def hold(context: Context, lease: Lease) -> Flow[TokenRow | None]:
     except GeneratorExit:  # no one drives this flow any more: nothing can be done
         raise
     except BaseException as error:  # whatever it is, no one shall wait for a lease without an owner
-        yield from _give_back(context, lease, error)
+        # A defect tells nothing of the request. And the database fails only where it was to note
+        # that a request had no response.
+        unanswered = isinstance(error, StoreUnavailable) or not isinstance(
+            error, ProcoreSignInError
+        )
+        yield from _give_back(context, lease, error, unanswered=unanswered)
         _report(Event.REFRESH_FAILED, lease, context, reason=type(error).__name__)
         raise
     return (yield from _commit(context, lease, renewed))
 
 
-def _give_back(context: Context, lease: Lease, error: BaseException) -> Flow[None]:
+def _give_back(
+    context: Context, lease: Lease, error: BaseException, *, unanswered: bool
+) -> Flow[None]:
     """Give the lease back without a new pair, and have no one ask again for a while.
 
     Where the database does not take it, that is tried again beside the caller for as long as the
@@ -157,22 +178,24 @@ def _give_back(context: Context, lease: Lease, error: BaseException) -> Flow[Non
     pause = getattr(error, "retry_after", None) or PAUSE_SECONDS
     bounded = min(max(int(pause), 1), LONGEST_PAUSE_SECONDS)
     try:
-        if not isinstance(error, ProcoreSignInError):  # a defect: what became of the request?
-            yield from do(NoteAmbiguous(lease.row, now=context.now()))
-        yield from _release(context, lease, bounded)
+        yield from _release(context, lease, bounded, unanswered=unanswered)
     except StoreUnavailable:
-        yield from later(_release_when_possible(context, lease, bounded))
+        yield from later(_release_when_possible(context, lease, bounded, unanswered=unanswered))
 
 
-def _release(context: Context, lease: Lease, retry_in: int) -> Flow[None]:
+def _release(context: Context, lease: Lease, retry_in: int, *, unanswered: bool) -> Flow[None]:
+    if unanswered:  # first: a lease that is given back tells nothing any more (row I7)
+        yield from do(NoteAmbiguous(lease.row, now=context.now()))
     yield from do(ReleaseLease(lease.row, owner=lease.owner, retry_in=retry_in, now=context.now()))
 
 
-def _release_when_possible(context: Context, lease: Lease, retry_in: int) -> Flow[None]:
+def _release_when_possible(
+    context: Context, lease: Lease, retry_in: int, *, unanswered: bool
+) -> Flow[None]:
     for _ in range(int(LEASE_SECONDS / LONGEST_COMMIT_PAUSE)):
         yield from wait(LONGEST_COMMIT_PAUSE, idle=True)
         try:
-            return (yield from _release(context, lease, retry_in))
+            return (yield from _release(context, lease, retry_in, unanswered=unanswered))
         except StoreUnavailable:
             continue
 
@@ -237,7 +260,7 @@ def _refused(context: Context, lease: Lease) -> Flow[None]:
     try:
         status = yield from do(EndGrant(row, owner=lease.owner, now=context.now()))
     except StoreUnavailable as error:
-        yield from _give_back(context, lease, error)
+        yield from _give_back(context, lease, error, unanswered=False)
         raise
     if status is None:
         return

@@ -1,6 +1,6 @@
 """Whether Procore answers refreshes at all: while it does not, it is seldom asked (row R7).
 
-Each person's row says when it is time to try again for that person. With many people that would
+Each user's row says when it is time to try again for that user. With many users that would
 still be many requests to a Procore that is down. This is what one process knows for all of them.
 """
 

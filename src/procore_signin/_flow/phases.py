@@ -9,11 +9,11 @@ is given back where nothing comes next.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from procore_signin._flow.attempt import SignInAttempt
 from procore_signin._flow.context import Context
-from procore_signin._flow.hooks import Candidate, tell
+from procore_signin._flow.hooks import Candidate, call_hook, tell
 from procore_signin._flow.revocation import gave_up_at_once, give_up, withdraw
 from procore_signin._flow.sessions import (
     Browser,
@@ -21,8 +21,9 @@ from procore_signin._flow.sessions import (
     new_session,
     new_session_token,
 )
-from procore_signin._flow.steps import Flow, ask, call, do, later, send
+from procore_signin._flow.steps import Do, Flow, Send, ask, do, later, send
 from procore_signin._flow.token_response import take_tokens
+from procore_signin._flow.users import check_account
 from procore_signin._protocol.companies import companies_request, parse_companies_response
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
@@ -34,7 +35,8 @@ from procore_signin._protocol.token_response import tokens_within
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import HttpResponse
 from procore_signin._store.ledger import AttemptOf, EscrowTokens, FailAttempt
-from procore_signin._store.records import CompletedSignIn, Escrow, User
+from procore_signin._store.linking.links import ReferencesOfProcoreUser
+from procore_signin._store.records import CompletedSignIn, Escrow, NewLink, User
 from procore_signin._store.sessions import SessionOf
 from procore_signin._store.sign_in import CompleteSignIn, person_disabled
 from procore_signin.errors import (
@@ -52,8 +54,8 @@ class SignedIn:
     Attributes:
         user: Who it is.
         session_token: What the browser keeps; the store knows only its hash.
-        return_to: The path where the person lands.
-        created: True at the first sign-in of this person: a sign-up.
+        return_to: The path where the user lands.
+        created: True at the first sign-in of this user: a sign-up.
     """
 
     user: User
@@ -93,7 +95,7 @@ class Phase(Protocol):
 
 
 def exchange_and_commit(context: Context, visit: Visit) -> Flow[SignedIn]:
-    """Spend the code of an attempt that was taken, and sign the person in."""
+    """Spend the code of an attempt that was taken, and sign the user in."""
     phase: Phase | Done = Taken(visit, context.clock(), new_session_token(context))
     try:
         while not isinstance(phase, Done):
@@ -146,7 +148,7 @@ class Taken:
             code_verifier=self.visit.attempt.code_verifier,
         )
         origin = context.environment.login_origin
-        response = yield from send(token_request(origin, context.client, grant))
+        response: HttpResponse = yield Send(token_request(origin, context.client, grant))
         return Exchanged(self, response)
 
     def undo(self, context: Context, reason: str) -> Flow[None]:
@@ -177,7 +179,7 @@ class Exchanged:
         if tokens is None:
             yield from _end(context, attempt, outcome=reason)
         else:
-            yield from _abandon(context, attempt, tokens, None, outcome=reason)
+            yield from _give_back(context, attempt, tokens, None, outcome=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +193,16 @@ class Granted:
         """Put the tokens into escrow, and learn whose they are."""
         environment, now = context.environment.name, context.now()
         state_hash = self.taken.visit.attempt.state_hash
-        yield from do(EscrowTokens(state_hash, self.tokens, environment=environment, now=now))
+        yield Do(EscrowTokens(state_hash, self.tokens, environment=environment, now=now))
         request = me_request(context.environment.api_origin, self.tokens.access_token)
-        response = yield from send(request)
+        response: HttpResponse = yield Send(request)
         me = parse_me_response(response, received_at=context.clock())
         return Identified(self.taken, self.tokens, me)
 
     def undo(self, context: Context, reason: str) -> Flow[None]:
         """Give the tokens back, whosesoever they are."""
-        yield from _abandon(context, self.taken.visit.attempt, self.tokens, None, outcome=reason)
+        attempt = self.taken.visit.attempt
+        yield from _give_back(context, attempt, self.tokens, None, outcome=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,45 +216,48 @@ class Identified:
     def go_on(self, context: Context) -> Flow[Phase | Done]:
         """Let the application refuse someone whom Procore has confirmed.
 
-        Before anything is stored.
+        Before anything is stored. Who is logged in there already must not be someone else.
         """
+        yield from check_account(context, self.me.procore_id, self.taken.visit.browser.login)
         may_sign_in = context.hooks.may_sign_in
         if may_sign_in is not None:
             request = companies_request(context.environment.api_origin, self.tokens.access_token)
             response = yield from send(request)
             companies = parse_companies_response(response, received_at=context.clock())
-            candidate = Candidate(
-                me=self.me, companies=companies, environment=context.environment.name
-            )
-            reason = yield from call(may_sign_in, candidate)
+            environment, procore_id = context.environment.name, self.me.procore_id
+            known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
+            candidate = Candidate(self.me, companies, environment, tuple(known))
+            visit = self.taken.visit
+            occasion = visit.browser.occasion(visit.attempt.bound)
+            reason = yield from call_hook(may_sign_in, candidate, occasion)
             if reason is not None:
-                raise SignInRefused(
-                    "This application does not admit the person", reason=str(reason)
-                )
+                raise SignInRefused("This application does not admit the user", reason=str(reason))
         return Admitted(self.taken, self.tokens, self.me)
 
     def undo(self, context: Context, reason: str) -> Flow[None]:
-        """Give the person's tokens back."""
+        """Give the user's tokens back."""
         attempt = self.taken.visit.attempt
         yield from _abandon(context, attempt, self.tokens, self.me, outcome=reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted(Identified):
-    """The person may sign in."""
+    """The user may sign in."""
 
     def go_on(self, context: Context) -> Flow[Phase | Done]:
         """Make it true in one transaction."""
-        taken, browser = self.taken, self.taken.visit.browser
-        completed = yield from do(
+        taken, browser, now = self.taken, self.taken.visit.browser, context.now()
+        session = new_session(context, browser, taken.session_token, me_json=self.me.json, now=now)
+        completed: CompletedSignIn | None = yield Do(
             CompleteSignIn(
                 taken.visit.attempt.state_hash,
                 me=self.me,
                 environment=context.environment.name,
                 tokens=self.tokens,
-                session=new_session(context, browser, taken.session_token, me_json=self.me.json),
+                session=session,
                 replaces=browser.session_hash,
-                now=context.now(),
+                now=now,
+                link=_link(taken.visit),
             )
         )
         if completed is None:
@@ -261,7 +267,7 @@ class Admitted(Identified):
     def committed(self, context: Context) -> Flow[SignedIn]:
         """Go on from a commit that happened although its response was lost: its session is there.
 
-        It joins nothing, so that the person's own second click still can.
+        It joins nothing, so that the user's own second click still can.
         """
         token = self.taken.session_token
         id_hash = hash_session_token(token.reveal())
@@ -271,7 +277,7 @@ class Admitted(Identified):
             raise AttemptInvalid("This sign-in attempt has ended meanwhile", reason="used")
         user = session.user
         created = user.created_at == user.last_signed_in_at
-        yield from _tell_application(context, user, created=created)
+        yield from _tell_application(context, self.taken.visit, user, created=created)
         return SignedIn(user, token, self.taken.visit.attempt.return_to, created)
 
 
@@ -294,7 +300,7 @@ class Done:
         for escrow in completed.given_up:
             yield from later(withdraw(context, escrow))
         if completed.replaced_sealed:
-            # The person is served by the new ones. What Procore granted before lives on, unknown.
+            # The user is served by the new ones. What Procore granted before lives on, unknown.
             emit(
                 Event.TOKENS_SEALED,
                 user=completed.user.id,
@@ -308,41 +314,66 @@ class Done:
             user=completed.user.id,
             created=completed.created,
         )
-        yield from _tell_application(context, completed.user, created=completed.created)
+        if completed.linked:
+            emit(Event.USER_LINKED, user=completed.user.id, environment=context.environment.name)
+        visit = self.taken.visit
+        yield from _tell_application(context, visit, completed.user, created=completed.created)
         return SignedIn(
             completed.user, self.taken.session_token, attempt.return_to, completed.created
         )
 
 
-def _tell_application(context: Context, user: User, *, created: bool) -> Flow[None]:
+def _link(visit: Visit) -> NewLink | None:
+    """Return the connection that the attempt makes. `finish_sign_in` has compared the login."""
+    bound = visit.attempt.bound
+    return visit.browser.login.link if bound is not None and bound.connects else None
+
+
+def _tell_application(context: Context, visit: Visit, user: User, *, created: bool) -> Flow[None]:
     hooks = context.hooks
+    if hooks.on_sign_up is None and hooks.on_sign_in is None:
+        return
+    occasion = visit.browser.occasion(visit.attempt.bound)
     if created:
-        yield from tell(hooks.on_sign_up, user)
-    yield from tell(hooks.on_sign_in, user)
+        yield from tell(hooks.on_sign_up, user, occasion)
+    yield from tell(hooks.on_sign_in, user, occasion)
 
 
 def _abandon(
-    context: Context,
-    attempt: SignInAttempt,
-    tokens: TokenSet,
-    whose: Me | None,
-    *,
-    outcome: str,
+    context: Context, attempt: SignInAttempt, tokens: TokenSet, whose: Me, *, outcome: str
 ) -> Flow[None]:
-    """End the attempt, and give the tokens back.
-
-    Until the grant is dead its row names the person, where that is known: someone whose access is
-    ended meanwhile still has it.
-    """
-    procore_id = None if whose is None else whose.procore_id
-    state_hash = attempt.state_hash
+    """End an attempt whose tokens are in escrow, and give them back, if it is no sign-in by now."""
     ended = yield from _end(context, attempt, outcome=outcome)
     if ended is False and (yield from _is_done(attempt)):
         return
-    done = yield from gave_up_at_once(context, tokens, procore_id=procore_id, state_hash=state_hash)
-    if not done:
-        # The person need not wait until the database, or Procore, is back.
-        yield from later(give_up(context, tokens, procore_id=procore_id, state_hash=state_hash))
+    yield from _give_back(context, attempt, tokens, whose.procore_id, outcome=outcome)
+
+
+def _give_back(
+    context: Context,
+    attempt: SignInAttempt,
+    tokens: TokenSet,
+    procore_id: int | None,
+    *,
+    outcome: str,
+) -> Flow[None]:
+    """Give the tokens of an attempt back, which ends with that.
+
+    One command ends it and writes them down: between two, no one would know of them, and a user
+    whose access is ended just then would seem to have none. Until the grant is dead its row names
+    the user, where that is known: a user whose access is ended meanwhile still has it.
+    """
+    what: dict[str, Any] = {
+        "procore_id": procore_id,
+        "state_hash": attempt.state_hash,
+        "outcome": outcome,
+    }
+    if (yield from gave_up_at_once(context, tokens, **what)):
+        # Perhaps they could not be written down, and Procore has revoked them.
+        yield from _end(context, attempt, outcome=outcome)
+    else:
+        # The user need not wait until the database, or Procore, is back.
+        yield from later(give_up(context, tokens, **what))
 
 
 def _is_done(attempt: SignInAttempt) -> Flow[bool]:

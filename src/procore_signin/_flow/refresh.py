@@ -1,6 +1,6 @@
-"""Keep a person's access alive: one refresh at a time, and never a refresh token spent twice.
+"""Keep a user's access alive: one refresh at a time, and never a refresh token spent twice.
 
-Procore's refresh tokens are single-use, and its documentation tells people to sign in again when an
+Procore's refresh tokens are single-use, and its documentation tells users to sign in again when an
 answer is lost. So a refresh is held by a lease on the row, for longer than its requests can take;
 the new pair is committed before anyone uses it; and what is not known is written down as not
 known (rows R1 to R12). No transaction is held while a request is under way.
@@ -40,7 +40,7 @@ class FreshToken:
 
     Attributes:
         access_token: The bearer.
-        generation: Which token set of the person it is from; name it when Procore rejects it.
+        generation: Which token set of the user it is from; name it when Procore rejects it.
         expires_in: Seconds that it has left, at least `LEEWAY_SECONDS`.
     """
 
@@ -61,8 +61,8 @@ def fresh_tokens(
             if it should still be good, unless someone has done so already (row R9).
 
     Raises:
-        GrantLost: There is no grant any more. Ask the person to sign in again.
-        SignInRefused: The person is disabled.
+        GrantLost: There is no grant any more. Ask the user to sign in again.
+        SignInRefused: The user is disabled.
         ProcoreUnavailable: Procore does not answer and the token is of no use any more. Nothing is
             lost; try again after `retry_after` seconds.
         ClientMisconfigured, VaultSealed: Tell the operator. Nothing is lost.
@@ -106,14 +106,14 @@ def _key(row: TokenRow) -> tuple[object, ...]:
 
 
 def _fresh(row: TokenRow) -> FreshToken:
-    return FreshToken(row.tokens.access_token, row.generation, row.expires_in)
+    return FreshToken(row.access_token, row.generation, row.expires_in)
 
 
 def _early(row: TokenRow) -> int:
     """Return how many seconds before its end this token set is refreshed.
 
     A quarter of its life at most, and a little different for each row and generation, so that
-    people who signed in together are not refreshed together.
+    users who signed in together are not refreshed together.
     """
     early = min(EARLY_SECONDS, row.lifetime // 4)
     # Computed, not drawn: with a new chance at each call the earliest of all draws would decide.

@@ -11,12 +11,14 @@ revocation ends it. If not, the revocation is put to the test: the refresh token
 from __future__ import annotations
 
 from base64 import b32encode
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 from procore_signin._flow.context import Context
-from procore_signin._flow.steps import Flow, do, send, wait
+from procore_signin._flow.steps import Flow, do, later, send, wait
 from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -62,7 +64,7 @@ Revocation = Literal["none", "confirmed", "pending", "unsure", "sealed"]
 
 `none`: there was nothing to revoke. `confirmed`: Procore said, leaving no doubt, that the tokens
 are dead. `pending`: not yet, and they are kept until it does. `unsure`: a response was lost, and
-with it tokens that may live. `sealed`: they cannot be opened. In the last two cases the person can
+with it tokens that may live. `sealed`: they cannot be opened. In the last two cases the user can
 end the access at Procore, under My Profile Settings > Connected Apps."""
 
 FIRST_PAUSE_SECONDS: Final = 0.1
@@ -90,6 +92,7 @@ def give_up(
     procore_id: int | None = None,
     refreshed: TokenRow | None = None,
     state_hash: str | None = None,
+    outcome: str = LATE,
 ) -> Flow[Revocation]:
     """Give tokens back that came when no one wanted them any more (row C14).
 
@@ -103,67 +106,91 @@ def give_up(
         procore_id: Whose by Procore's number, or None.
         refreshed: The row whose refresh brought them, or None. If its own tokens were withdrawn
             meanwhile, it is known now what became of that refresh.
-        state_hash: The attempt that brought them and has ended, or None.
+        state_hash: The attempt that brought them, which ends with this, or None.
+        outcome: Why it ends, as a fixed word.
 
     Returns:
         As `withdraw`. `unsure` where the process ends before anyone could be told.
     """
-    place = state_hash or context.random_bytes(32).hex()
-    escrow = Escrow(place, context.environment.name, tokens)
-    pause, dead = FIRST_PAUSE_SECONDS, False
-    waited = ask_after = 0.0
-    while not (yield from _put_away(context, escrow, user_id, refreshed, procore_id)):
-        if not dead and waited >= ask_after:  # seldom: Procore may be unwell too
-            dead = yield from _ended_at_once(context, tokens)
-            waited, ask_after = 0.0, min(2 * ask_after + pause, SELDOM_SECONDS)
-        if dead and refreshed is None:
-            return "confirmed"
-        waited += pause
-        if (yield from wait(pause)) > ENDING_SECONDS:
-            _failed(escrow, "StoreUnavailable")
-            return "confirmed" if dead else "unsure"
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    given_up = GiveUpTokens(
+        tokens,
+        state_hash=state_hash or context.random_bytes(32).hex(),
+        environment=context.environment.name,
+        user_id=user_id,
+        procore_id=procore_id,
+        refreshed=refreshed,
+        now=context.now(),
+        outcome=outcome,
+    )
+    put_away = partial(_put_away, context, given_up)
+    known = yield from _write_down(context, tokens, put_away, needed=refreshed is not None)
+    if known is not None:
+        return known
     try:
-        return (yield from withdraw(context, escrow))
+        return (yield from withdraw(context, _escrow_of(given_up)))
     except StoreUnavailable:
         return "pending"  # the janitor goes on
 
 
+def _write_down(
+    context: Context, tokens: TokenSet, write: Callable[[], Flow[bool]], *, needed: bool
+) -> Flow[Revocation | None]:
+    """Write down a pair that no one wants and this process alone has, however long that takes.
+
+    Args:
+        context: The surroundings.
+        tokens: The pair.
+        write: Tries it; tells whether that was done.
+        needed: Whether a row waits for it, also where the pair is dead by then.
+
+    Returns:
+        None once it is written down; otherwise what is known of the pair.
+    """
+    pause, dead = FIRST_PAUSE_SECONDS, False
+    waited = ask_after = 0.0
+    while not (yield from write()):
+        if not dead and waited >= ask_after:  # seldom: Procore may be unwell too
+            dead = yield from _ended_at_once(context, tokens)
+            waited, ask_after = 0.0, min(2 * ask_after + pause, SELDOM_SECONDS)
+        if dead and not needed:
+            return "confirmed"
+        waited += pause
+        if (yield from wait(pause)) > ENDING_SECONDS:
+            _failed(context.environment.name, "StoreUnavailable")
+            return "confirmed" if dead else "unsure"
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    return None
+
+
 def gave_up_at_once(
-    context: Context, tokens: TokenSet, *, procore_id: int | None, state_hash: str
+    context: Context, tokens: TokenSet, *, procore_id: int | None, state_hash: str, outcome: str
 ) -> Flow[bool]:
     """Try what `give_up` does once, and tell whether it is done: if not, it is for `give_up`."""
-    escrow = Escrow(state_hash, context.environment.name, tokens)
-    if not (yield from _put_away(context, escrow, None, None, procore_id)):
+    given_up = GiveUpTokens(
+        tokens,
+        state_hash=state_hash,
+        environment=context.environment.name,
+        user_id=None,
+        procore_id=procore_id,
+        refreshed=None,
+        now=context.now(),
+        outcome=outcome,
+    )
+    if not (yield from _put_away(context, given_up)):
         return (yield from _ended_at_once(context, tokens))
     with suppress(StoreUnavailable):  # the janitor goes on
-        yield from withdraw(context, escrow)
+        yield from withdraw(context, _escrow_of(given_up))
     return True
 
 
-def _put_away(
-    context: Context,
-    escrow: Escrow,
-    user_id: int | None,
-    refreshed: TokenRow | None,
-    procore_id: int | None,
-) -> Flow[bool]:
-    """Write `escrow` into the ledger; False where the database does not do it now."""
-    tokens, now = escrow.tokens, context.now()
-    if tokens is None:
-        raise ValueError("There are no tokens to give up.")
+def _escrow_of(given_up: GiveUpTokens) -> Escrow:
+    return Escrow(given_up.state_hash, given_up.environment, given_up.tokens)
+
+
+def _put_away(context: Context, given_up: GiveUpTokens) -> Flow[bool]:
+    """Write tokens into the ledger; False where the database does not do it now."""
     try:
-        yield from do(
-            GiveUpTokens(
-                tokens,
-                state_hash=escrow.state_hash,
-                environment=escrow.environment,
-                user_id=user_id,
-                procore_id=procore_id,
-                refreshed=refreshed,
-                now=now,
-            )
-        )
+        yield from do(replace(given_up, now=context.now()))
     except StoreUnavailable:
         return False
     return True
@@ -269,7 +296,7 @@ def _end(
     except StoreUnavailable:
         raise
     except ProcoreSignInError as error:
-        _failed(escrow, type(error).__name__, error.error)
+        _failed(escrow.environment, type(error).__name__, error.error)
         return "pending"
     except _OvertakenError:
         return "pending"
@@ -280,7 +307,7 @@ def _end(
     if not ours:
         return "pending"
     if doubt is not None:
-        _failed(escrow, UNANSWERED)
+        _failed(escrow.environment, UNANSWERED)
         return "unsure"
     emit(Event.TOKENS_REVOKED, environment=escrow.environment)
     return "confirmed"
@@ -303,8 +330,8 @@ class _OvertakenError(Exception):
     """We took so long that someone else holds the escrow by now, and goes on."""
 
 
-def _failed(escrow: Escrow, reason: str, error: str | None = None) -> None:
-    emit(Event.REVOCATION_FAILED, environment=escrow.environment, reason=reason, error=error)
+def _failed(environment: str, reason: str, error: str | None = None) -> None:
+    emit(Event.REVOCATION_FAILED, environment=environment, reason=reason, error=error)
 
 
 def _is_accepted(context: Context, tokens: TokenSet) -> Flow[bool]:
@@ -369,14 +396,30 @@ def _end_expired(context: Context, kept: _Kept, tokens: TokenSet, before: str | 
 def _keep_both(
     context: Context, kept: _Kept, tokens: TokenSet, renewed: TokenSet, outcome: str | None
 ) -> Flow[str]:
-    """Keep the pair that trying `tokens` brought beside them, and return its place."""
+    """Keep the pair that trying `tokens` brought beside them, and return its place.
+
+    Where the database does not take it, that is tried again beside the caller: this process alone
+    has it (row C14).
+    """
     escrow, now = replace(kept.escrow, tokens=tokens), context.now()
-    place = yield from do(
-        KeepRenewed(escrow, renewed, outcome=outcome, now=now, holder=kept.holder)
-    )
+    keep = KeepRenewed(escrow, renewed, outcome=outcome, now=now, holder=kept.holder)
+    try:
+        place = yield from do(keep)
+    except StoreUnavailable:
+        yield from later(_write_down(context, renewed, partial(_try, context, keep), needed=True))
+        raise
     if place is None:
         raise _OvertakenError
     return place
+
+
+def _try(context: Context, keep: KeepRenewed) -> Flow[bool]:
+    # The time anew: by an old one, the hold of another revoker would be one of a wrong clock.
+    try:
+        yield from do(replace(keep, now=context.now()))
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def _end_renewed(
@@ -419,7 +462,7 @@ def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]
     except GrantLost:
         lost = share(tokens, renewed)  # a server that does not rotate refuses for another reason
     else:
-        yield from _hand_in(context, another)
+        yield from later(give_up(context, another))  # it has no place in the row that is held
     yield from _end_renewed(context, kept, renewed, place, certainly=not lost)
     return lost
 

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final, TypedDict
 
 from procore_signin._flow import users
+from procore_signin._flow.attempt import NO_LOGIN, Bound, OwnLogin
 from procore_signin._flow.context import Context
-from procore_signin._flow.hooks import tell
-from procore_signin._flow.steps import Flow, ask, do
+from procore_signin._flow.hooks import NOWHERE, Occasion, tell
+from procore_signin._flow.steps import Flow, ask, do, later
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import NewSession, Session
-from procore_signin._store.sessions import EndSessionOf, EndSessions, SessionOf, TouchSession
+from procore_signin._store.sessions import (
+    BindSession,
+    EndOtherSessions,
+    EndSessionOf,
+    EndSessions,
+    SessionAndMe,
+    SessionOf,
+    TouchSession,
+)
+from procore_signin.errors import AlreadyLinked
 from procore_signin.events import Event, emit
 
 TOUCH_SECONDS: Final = 60
 """How often at most the use of a session is written down."""
+
+
+class _Here(TypedDict):
+    environment: str
+    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +40,21 @@ class Browser:
     """What a finished sign-in needs to know of the browser.
 
     Attributes:
-        user_agent: What it calls itself, shown to the person in their list of sessions.
+        user_agent: What it calls itself, shown to the user in their list of sessions.
         session_hash: Hash of the session cookie that it holds already, which this one replaces.
+        login: Who is logged in at the application itself.
+        request: The framework's own request, for hooks.
     """
 
     user_agent: str | None
     session_hash: str | None
+    login: OwnLogin = NO_LOGIN
+    request: Any = field(default=None, repr=False)
+
+    def occasion(self, bound: Bound | None = None) -> Occasion:
+        """Return what hooks are told of this, where an attempt was `bound`."""
+        bound = bound or Bound()
+        return Occasion(self.request, bound.value, self.login.reference, bound.connects)
 
 
 def hash_session_token(token: str) -> str:
@@ -45,16 +69,16 @@ def new_session_token(context: Context) -> Secret:
 
 
 def new_session(
-    context: Context, browser: Browser, session_token: Secret, *, me_json: str
+    context: Context, browser: Browser, session_token: Secret, *, me_json: str, now: int
 ) -> NewSession:
-    """Return a session that begins now."""
-    now = context.now()
+    """Return a session that begins `now`."""
     return NewSession(
         id_hash=hash_session_token(session_token.reveal()),
         me_json=me_json,
         user_agent=browser.user_agent,
         idle_expires_at=now + context.session_idle,
         absolute_expires_at=now + context.session_absolute,
+        reference=browser.login.reference,
     )
 
 
@@ -69,21 +93,75 @@ def current_session(context: Context, token: str | None) -> Flow[Session | None]
     """
     if token is None:
         return None
-    now = context.now()
-    id_hash = hash_session_token(token)
-    environment = context.environment.name
-    session = yield from ask(SessionOf(id_hash, environment=environment, now=now))
-    if session is not None and now - session.last_seen_at >= TOUCH_SECONDS:
-        idle_expires_at = min(now + context.session_idle, session.absolute_expires_at)
-        yield from do(TouchSession(session.id, now=now, idle_expires_at=idle_expires_at))
+    session = yield from ask(SessionOf(hash_session_token(token), **_here(context)))
+    if session is not None:
+        yield from _touch(context, session)
     return session
 
 
-def sign_out(context: Context, session: Session) -> Flow[None]:
+def session_and_me(context: Context, token: str | None) -> Flow[tuple[Session, str] | None]:
+    """Return the same session, with what `/me` answered at its sign-in, as JSON text."""
+    if token is None:
+        return None
+    found = yield from ask(SessionAndMe(hash_session_token(token), **_here(context)))
+    if found is not None:
+        yield from _touch(context, found[0])
+    return found
+
+
+def _here(context: Context) -> _Here:
+    return {"environment": context.environment.name, "now": context.now()}
+
+
+def _touch(context: Context, session: Session) -> Flow[None]:
+    """Have the use of a session written down, for which its user does not wait."""
+    now = context.now()
+    if now - session.last_seen_at >= TOUCH_SECONDS:
+        end = min(now + context.session_idle, session.absolute_expires_at)
+        touch = TouchSession(session.id, now=now, idle_expires_at=end)
+        yield from later(_do(touch), key=("touch", session.id))
+
+
+def _do(touch: TouchSession) -> Flow[None]:
+    yield from do(touch)
+
+
+def belongs_to(context: Context, session: Session, login: OwnLogin) -> Flow[bool]:
+    """Return whether `session` may be used while `login` is there at the application.
+
+    The first user of the application who is seen with it is the one to whose login it belongs. It
+    ends when someone else is logged in there, or no one (row L1), and where its user is connected
+    to someone else (row L3).
+
+    Raises:
+        StoreUnavailable: No one can tell (row S7).
+    """
+    reference = login.reference
+    if session.reference == reference:
+        return True
+    if session.reference is None and reference is not None:
+        try:
+            yield from users.check_account(context, session.user.procore_id, login)
+        except AlreadyLinked:
+            pass
+        else:
+            yield from do(BindSession(session.id, reference))
+            return True
+    if (yield from do(EndSessionOf(session.user.id, session.id))):
+        emit(Event.SESSION_ENDED, user=session.user.id, reason="own_login")
+    return False
+
+
+def move_to(session: Session, reference: str) -> Flow[None]:
+    """Have `session` belong to the login of `reference`, whosesoever it belonged to before."""
+    yield from do(BindSession(session.id, reference, move=True))
+
+
+def sign_out(context: Context, session: Session, occasion: Occasion = NOWHERE) -> Flow[None]:
     """End `session`. The tokens stay: other sessions and nightly work of this user need them."""
     yield from do(EndSessionOf(session.user.id, session.id))
     emit(Event.SIGNED_OUT, user=session.user.id)
-    yield from tell(context.hooks.on_sign_out, session.user)
+    yield from tell(context.hooks.on_sign_out, session.user, occasion)
 
 
 def end_session(session: Session, session_id: int) -> Flow[bool]:
@@ -94,11 +172,19 @@ def end_session(session: Session, session_id: int) -> Flow[bool]:
     return ended
 
 
-def sign_out_everywhere(context: Context, session: Session) -> Flow[int]:
+def end_others(session: Session) -> Flow[None]:
+    """End every other session of the user."""
+    count = yield from do(EndOtherSessions(session.user.id, session.id))
+    emit(Event.SESSION_ENDED, user=session.user.id, sessions=count)
+
+
+def sign_out_everywhere(
+    context: Context, session: Session, occasion: Occasion = NOWHERE
+) -> Flow[int]:
     """End every session of the user and return how many there were."""
     count = yield from do(EndSessions(session.user.id))
     emit(Event.SIGNED_OUT_EVERYWHERE, user=session.user.id, sessions=count)
-    yield from tell(context.hooks.on_sign_out, session.user)
+    yield from tell(context.hooks.on_sign_out, session.user, occasion)
     return count
 
 
@@ -107,7 +193,7 @@ class Disconnected:
     """What became of a disconnection.
 
     Attributes:
-        revoked: Whether Procore confirmed that the tokens are dead. When it did not, the person
+        revoked: Whether Procore confirmed that the tokens are dead. When it did not, the user
             can end the access at Procore, under My Profile Settings > Connected Apps.
     """
 

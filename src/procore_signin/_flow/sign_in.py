@@ -11,16 +11,18 @@ import hashlib
 import hmac
 from typing import Final
 
-from procore_signin._flow.attempt import LIFETIME, SignInAttempt
+from procore_signin._flow.attempt import LIFETIME, SignInAttempt, check_login
 from procore_signin._flow.context import Context
 from procore_signin._flow.phases import SignedIn, Visit, exchange_and_commit
 from procore_signin._flow.sessions import Browser, new_session, new_session_token
-from procore_signin._flow.steps import Flow, ask, do, shield, wait
+from procore_signin._flow.steps import Do, Flow, Shield, ask, do, wait
+from procore_signin._flow.users import check_account
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.ledger import AttemptOf, FailAttempt, TakeAttempt
 from procore_signin._store.records import LedgerEntry
 from procore_signin._store.sign_in import JoinSignIn
+from procore_signin._store.users import UserOf
 from procore_signin.errors import AttemptInvalid, SignInRefused
 from procore_signin.events import Event, emit
 
@@ -57,20 +59,25 @@ def finish_sign_in(
         browser: The browser that brought it.
 
     Raises:
-        SignInRefused: The person said no, or is disabled here. Say so; offer to try again.
-        AttemptInvalid: The attempt was used before (`used`), or `iss` names another server. The
+        SignInRefused: The user said no, or is disabled here. Say so; offer to try again.
+        AttemptInvalid: The attempt was used before (`used`), `iss` names another server, or another
+            user of the application is logged in than the one who began it (`other_login`). The
             second of two identical responses is let in, once.
+        AlreadyLinked: The user is connected to another user of the application than the one who is
+            logged in there, or the reverse.
         GrantLost: Procore does not accept the code. Offer a new sign-in.
         ClientMisconfigured, UnexpectedResponse: Tell the operator.
         ProcoreUnavailable, StoreUnavailable: Offer to try again. When the store failed before the
             exchange, the same response may be brought again: the code was not spent.
     """
+    if attempt.bound is not None:
+        check_login(attempt.bound, browser.login)
     # RFC 9207 §2.4: a response that names another issuer was meant for someone else.
     if response.iss is not None and response.iss != context.environment.login_origin:
         raise AttemptInvalid("The response names another authorization server", reason="mismatch")
     code_hash = hash_code(response.code) if isinstance(response, CodeGranted) else None
     now = context.now()
-    taken_before = yield from do(
+    taken_before: LedgerEntry | None = yield Do(
         TakeAttempt(
             attempt.state_hash,
             environment=context.environment.name,
@@ -95,7 +102,8 @@ def finish_sign_in(
         _check_code(taken_before, code_hash)
         return (yield from _join(context, attempt, browser))
     visit = Visit(attempt, response.code, browser)
-    return (yield from shield(exchange_and_commit(context, visit)))
+    signed_in: SignedIn = yield Shield(exchange_and_commit(context, visit))
+    return signed_in
 
 
 def _check_code(entry: LedgerEntry, code_hash: str | None) -> None:
@@ -128,8 +136,13 @@ def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[Si
     now = context.now()
     if entry.finished_at is None or not -JOIN_SKEW <= now - entry.finished_at <= JOIN_FRESHNESS:
         raise AttemptInvalid("This sign-in attempt was finished before", reason="used")
+    if entry.user_id is not None and browser.login.link is not None:
+        # Someone may have logged in since the first one came.
+        whose = yield from ask(UserOf(entry.user_id))
+        if whose is not None:
+            yield from check_account(context, whose.procore_id, browser.login)
     session_token = new_session_token(context)
-    session = new_session(context, browser, session_token, me_json="null")
+    session = new_session(context, browser, session_token, me_json="null", now=now)
     user = yield from do(
         JoinSignIn(attempt.state_hash, session=session, replaces=browser.session_hash, now=now)
     )

@@ -1,6 +1,9 @@
-"""End, give back or erase someone's access, for those who run the application (rows I5, S6).
+"""What those who run the application do with users: their access, and whom they are connected to.
 
-None of this asks the person. A flow that returns None found no one of that number.
+Access is ended, given back or erased (rows I5, S6); users are connected to the application's own
+ones (rows L3, L4).
+
+None of this asks the user. A flow that returns None found no one of that number.
 """
 
 from __future__ import annotations
@@ -8,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from procore_signin._flow.attempt import OwnLogin
 from procore_signin._flow.context import Context
-from procore_signin._flow.revocation import Revocation, what_is_known, withdraw
+from procore_signin._flow.revocation import Revocation, withdraw
 from procore_signin._flow.steps import Flow, ask, do, shield
 from procore_signin._public import public_in
 from procore_signin._store.access import (
@@ -20,8 +24,16 @@ from procore_signin._store.access import (
     EndedAccess,
     EscrowsOf,
 )
-from procore_signin._store.ledger import AttemptOf, HasSignInUnderWay
-from procore_signin._store.records import User
+from procore_signin._store.ledger import HasSignInUnderWay
+from procore_signin._store.linking.links import (
+    Link,
+    ReferencesOf,
+    ReferencesOfProcoreUser,
+    Unlink,
+    UsersOfReference,
+    check_link,
+)
+from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import EndSessions
 from procore_signin.events import Event, emit
 
@@ -41,15 +53,15 @@ class AccessEnded:
     """What became of ending someone's access.
 
     Attributes:
-        user: The person, as stored last.
+        user: The user, as stored last.
         sessions: How many sessions ended. Their next request is answered as if signed out.
         revocation: What is known of the tokens at Procore; the worst, if there were several sets.
         refresh_under_way: Whether another process was refreshing. It will find that it lost, and
             give up the pair that it brings. Ask again a minute later: then it is known whether it
             did, or died with it.
         sign_in_under_way: Whether a sign-in of someone whom no one can name yet is under way, or
-            was cut off and waits for the janitor: it may be this person's. One that is under way
-            comes to nothing where the person is disabled. Ask again a minute later.
+            was cut off and waits for the janitor: it may be this user's. One that is under way
+            comes to nothing where the user is disabled. Ask again a minute later.
     """
 
     user: User
@@ -65,7 +77,7 @@ class AccessEnded:
 
     @property
     def certain(self) -> bool:
-        """Whether Procore certainly honours no token of this person any more (decision 25)."""
+        """Whether Procore certainly honours no token of this user any more (decision 25)."""
         under_way = self.refresh_under_way or self.sign_in_under_way
         return self.revoked and not under_way
 
@@ -139,9 +151,9 @@ def enable(user_id: int) -> Flow[User | None]:
 def delete(
     context: Context, user_id: int, *, even_sealed: bool = False
 ) -> Flow[AccessEnded | None]:
-    """Disable a user, revoke the tokens, and erase the person, the sessions and the tokens.
+    """Disable a user, revoke the tokens, and erase the user, the sessions and the tokens.
 
-    Tokens whose revocation is pending stay in escrow, sealed and without the person's number, until
+    Tokens whose revocation is pending stay in escrow, sealed and without the user's number, until
     the janitor has revoked them.
 
     Args:
@@ -164,7 +176,7 @@ def _delete(context: Context, user_id: int, *, even_sealed: bool) -> Flow[Access
     deleted = yield from do(DeleteUser(user_id, now=now, even_sealed=even_sealed))
     if deleted is not None:
         emit(Event.USER_DELETED, user=user_id, environment=outcome.user.environment)
-        if deleted.withdrawn:  # someone enabled the person, who signed in, in between
+        if deleted.withdrawn:  # someone enabled the user, who signed in, in between
             return replace(outcome, revocation="pending")
     return outcome
 
@@ -180,16 +192,15 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
     """Revoke what is in escrow for this user, by this call or an earlier one."""
     known: list[Revocation] = ["unsure"] if ended.lost else []
     known += ["sealed"] if ended.sealed else []
-    left = yield from ask(EscrowsOf(ended.user.id))
-    for escrow in left:
-        known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))
-    # What was moved, and is not there any more, someone else has revoked a moment ago.
-    for state_hash in set(ended.escrows) - {escrow.state_hash for escrow in left}:
-        known.append((yield from _end_of(state_hash)))
     environment, now = ended.user.environment, context.now()
     nameless = yield from ask(
         HasSignInUnderWay(environment, since=now - LONGEST_SIGN_IN_SECONDS, now=now)
     )
+    # What was nameless then and got its name since is among these.
+    named = yield from ask(EscrowsOf(ended.user.id))
+    left = {escrow.state_hash: escrow for escrow in (*ended.escrows, *named)}
+    for escrow in left.values():
+        known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))
     return AccessEnded(
         ended.user,
         ended.sessions,
@@ -199,7 +210,59 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
     )
 
 
-def _end_of(state_hash: str) -> Flow[Revocation]:
-    """Return what came of tokens that someone else revoked. A doubt leaves its row behind."""
-    entry = yield from ask(AttemptOf(state_hash))
-    return what_is_known(None if entry is None else entry.outcome)
+def link(context: Context, user_id: int, new: NewLink) -> Flow[bool]:
+    """Connect a user, and return whether that is new.
+
+    Raises:
+        AlreadyLinked: One of both is connected to another one. Nothing was changed.
+        ValueError: There is no such user.
+        StoreUnavailable: Repeat it.
+    """
+    made = yield from do(Link(user_id, new, now=context.now()))
+    if made:
+        emit(Event.USER_LINKED, user=user_id, environment=context.environment.name)
+    return made
+
+
+def check_account(context: Context, procore_id: int, login: OwnLogin) -> Flow[None]:
+    """Raise where someone could not be connected to who is logged in at the application (row L3).
+
+    Nor may such a session be in that browser: it would act for the one in the name of the other.
+
+    Args:
+        context: The surroundings.
+        procore_id: Whom Procore says it is, who may be new.
+        login: Who is logged in there.
+
+    Raises:
+        AlreadyLinked: One of both is connected to another one.
+        StoreUnavailable: No one can tell.
+    """
+    link, environment = login.link, context.environment.name
+    if link is None:
+        return
+    known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
+    users = yield from ask(UsersOfReference(link.reference, environment=environment))
+    check_link(link, known, taken=bool(users))
+
+
+def unlink(context: Context, user_id: int, reference: str | None) -> Flow[int]:
+    """Undo the connections of a user, or the one to `reference`; return how many there were.
+
+    Raises:
+        StoreUnavailable: Repeat it.
+    """
+    count = yield from do(Unlink(user_id, reference))
+    if count:
+        emit(Event.USER_UNLINKED, user=user_id, environment=context.environment.name)
+    return count
+
+
+def users_of(context: Context, reference: str) -> Flow[list[User]]:
+    """Return the users of this environment who are connected to `reference`."""
+    return (yield from ask(UsersOfReference(reference, environment=context.environment.name)))
+
+
+def references_of(user_id: int) -> Flow[list[str]]:
+    """Return what a user is connected to."""
+    return (yield from ask(ReferencesOf(user_id)))

@@ -60,12 +60,15 @@ def success(response: HttpResponse, *, what: str, received_at: float) -> dict[st
         ProcoreSignInError: What `oauth_error` returns.
         UnexpectedResponse: The body is not a JSON object, or its content type is not JSON.
     """
-    error = oauth_error(response, what=what, received_at=received_at)
-    if error is not None:
-        raise error
-    if not is_json(response):
+    named = is_json(response)
+    members, unreadable = _members(response, what=what)
+    if response.status != HTTPStatus.OK or "error" in members:
+        raise _error_in(members, response, what=what, received_at=received_at)
+    if not named:
         raise UnexpectedResponse(f"The {what} does not call itself application/json")
-    return parse_object(response.body, what=what)
+    if unreadable is not None:
+        raise unreadable
+    return members
 
 
 def is_json(response: HttpResponse) -> bool:
@@ -86,12 +89,25 @@ def oauth_error(
         UnexpectedResponse: Any status but 200, or any other error member.
         None: Status 200 without an error member. The body may still be anything.
     """
-    try:
-        members = parse_object(response.body, what=what)
-    except UnexpectedResponse:
-        members = {}
+    members, _ = _members(response, what=what)
     if response.status == HTTPStatus.OK and "error" not in members:
         return None
+    return _error_in(members, response, what=what, received_at=received_at)
+
+
+def _members(
+    response: HttpResponse, *, what: str
+) -> tuple[dict[str, JsonValue], UnexpectedResponse | None]:
+    """Return the members of a JSON object; none, and what is wrong with it, where it is no such."""
+    try:
+        return parse_object(response.body, what=what), None
+    except UnexpectedResponse as error:
+        return {}, error.with_traceback(None)
+
+
+def _error_in(
+    members: dict[str, JsonValue], response: HttpResponse, *, what: str, received_at: float
+) -> ProcoreSignInError:
     code = error_code(members.get("error"))
     error = (
         unavailable(response, what=what, received_at=received_at)

@@ -110,6 +110,7 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
     authenticates twice (row T1). The request spends a code or a refresh token, but not the client's
     own credentials.
     """
+    secret = client.client_secret.reveal()
     match grant:
         case AuthorizationCodeGrant():
             grant_type = "authorization_code"
@@ -127,7 +128,7 @@ def token_request(login_origin: str, client: Client, grant: Grant) -> HttpReques
             fields = []
     return _post(
         f"{login_origin}/oauth/token",
-        [("grant_type", grant_type), *_authentication(client), *fields],
+        [("grant_type", grant_type), *_authentication(client, secret), *fields],
         repeatable=isinstance(grant, ClientCredentialsGrant),
     )
 
@@ -164,7 +165,8 @@ def revocation_request(login_origin: str, client: Client, token: Secret) -> Http
     Procore revokes both tokens of the pair, whichever is sent.
     """
     return _post(
-        f"{login_origin}/oauth/revoke", [("token", token.reveal()), *_authentication(client)]
+        f"{login_origin}/oauth/revoke",
+        [("token", token.reveal()), *_authentication(client, client.client_secret.reveal())],
     )
 
 
@@ -240,16 +242,18 @@ def _token_set(members: dict[str, JsonValue], received_at: int) -> TokenSet:
     token_type = members.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         raise UnexpectedResponse(f"The {what} does not have the token_type bearer")
-    access_token = Secret(_text(members.get("access_token"), what, "access_token"), "access token")
-    refresh_token = None
+    access = _text(members.get("access_token"), what, "access_token")
+    refresh = None
     if "refresh_token" in members:
-        refresh_token = Secret(
-            _text(members["refresh_token"], what, "refresh_token"), "refresh token"
-        )
+        refresh = _text(members["refresh_token"], what, "refresh_token")
     lifetime = _integer(
         members.get("expires_in", DEFAULT_LIFETIME), what, "expires_in", range(1, MAX_LIFETIME + 1)
     )
-    return TokenSet(access_token, refresh_token, received_at + lifetime)
+    return TokenSet(
+        Secret(access, "access token"),
+        None if refresh is None else Secret(refresh, "refresh token"),
+        received_at + lifetime,
+    )
 
 
 def _token_info(members: dict[str, JsonValue], what: str) -> TokenInfo:
@@ -282,8 +286,8 @@ def _integer(value: JsonValue, what: str, name: str, allowed: range) -> int:
     )
 
 
-def _authentication(client: Client) -> list[tuple[str, str]]:
-    return [("client_id", client.client_id), ("client_secret", client.client_secret.reveal())]
+def _authentication(client: Client, secret: str) -> list[tuple[str, str]]:
+    return [("client_id", client.client_id), ("client_secret", secret)]
 
 
 def _post(url: str, fields: list[tuple[str, str]], *, repeatable: bool = True) -> HttpRequest:

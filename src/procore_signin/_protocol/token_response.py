@@ -29,6 +29,7 @@ from procore_signin._protocol.token_set import TokenSet
 from procore_signin._protocol.wire import LARGEST_KEPT, HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
 
+_TOKENS: Final = frozenset({"access_token", "refresh_token"})
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _SUCCESSES: Final = range(200, 300)
 
@@ -71,11 +72,18 @@ def read_granted(
     except ProcoreSignInError as error:
         refused = error
     else:
+        if tokens.refresh_token is None:
+            found = salvage(response.body, complete=response.whole)
+            if _token(found.members, "refresh_token") is not None:  # by another name
+                kept = _kept(response, found, int(received_at), previous)
+                if kept is not None:
+                    return kept
         if tokens.refresh_token is None and previous is not None:  # RFC 6749 §6
             tokens = replace(tokens, refresh_token=previous.refresh_token)
         return Granted(tokens, () if response.whole else ("length",))
     if response.status in _SUCCESSES:
-        kept = _kept(response, int(received_at), previous)
+        found = salvage(response.body, complete=response.whole)
+        kept = _kept(response, found, int(received_at), previous)
         if kept is not None:
             return kept
         if not response.whole and len(response.body) < LARGEST_KEPT:
@@ -90,7 +98,7 @@ def tokens_within(response: HttpResponse, *, received_at: float) -> TokenSet | N
 
     If only a refresh token was found, it takes both places: revoking it ends the pair.
     """
-    members = salvage(response.body).members
+    members = salvage(response.body, complete=response.whole).members
     access, refresh = (_token(members, name) for name in ("access_token", "refresh_token"))
     first = access or refresh
     return None if first is None else TokenSet(first, refresh, int(received_at))
@@ -99,9 +107,10 @@ def tokens_within(response: HttpResponse, *, received_at: float) -> TokenSet | N
 _PERHAPS_SPENT: Final = "Procore may have spent the code or refresh token in the request."
 
 
-def _kept(response: HttpResponse, received_at: int, previous: TokenSet | None) -> Granted | None:
-    """Return the tokens from a response that strict parsing refused, or None if it has none."""
-    found = salvage(response.body)
+def _kept(
+    response: HttpResponse, found: Salvaged, received_at: int, previous: TokenSet | None
+) -> Granted | None:
+    """Return the tokens that were found in a response, or None if there are none to keep."""
     access, refresh = (_token(found.members, name) for name in ("access_token", "refresh_token"))
     odd = tuple(_oddities(response, found, access, refresh))
     if access is not None:
@@ -132,9 +141,7 @@ def _oddities(
         yield "content_type"
     if not response.whole:
         yield "length"
-    try:
-        parse_object(response.body, what="token response")
-    except UnexpectedResponse:
+    if _is_odd(response.body, found):
         yield "body"
     token_type = members.get("token_type")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
@@ -147,6 +154,15 @@ def _oddities(
         yield "access_token"
     if refresh is None and "refresh_token" in members:
         yield "refresh_token"
+
+
+def _is_odd(body: bytes, found: Salvaged) -> bool:
+    try:
+        sent = parse_object(body, what="token response")
+    except UnexpectedResponse:
+        return True
+    # If not, they stand within another object, or are spelled in another way.
+    return not found.members.keys() & _TOKENS <= sent.keys()
 
 
 def _token(members: dict[str, JsonValue], name: str) -> Secret | None:

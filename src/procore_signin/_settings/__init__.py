@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from procore_signin._settings.parsers import EMULATOR_CLIENT_ID, EMULATOR_CLIENT_SECRET
-from procore_signin._settings.settings import Settings, default_of, read_settings
+from procore_signin._settings.settings import (
+    NOT_SET,
+    Settings,
+    default_of,
+    is_given,
+    only_missing,
+    read_address,
+    read_naming,
+    read_settings,
+)
 from procore_signin._settings.trusted_proxies import TrustedProxies
 
 __all__ = [
     "EMULATOR_CLIENT_ID",
     "EMULATOR_CLIENT_SECRET",
+    "NOT_SET",
     "Settings",
     "TrustedProxies",
     "default_of",
+    "is_given",
+    "only_missing",
+    "read_address",
+    "read_naming",
     "read_settings",
 ]

@@ -87,6 +87,27 @@ def read_and_check(path: Path) -> tuple[dict[str, str], list[Problem]]:
     return values_of(text), list(_problems(text, path.name))
 
 
+def where_looked_for(path: Path | None) -> str | None:
+    """Return a sentence that says which file was looked for, and whether it is there.
+
+    Args:
+        path: The file, or None if none was looked for.
+    """
+    if path is None:
+        return None
+    place = _place(path)
+    if path.exists():
+        return f"The file that was read is {place}."
+    return f"There is no file {place}, which would have been read: start in the folder that has it."
+
+
+def _place(path: Path) -> str:
+    try:
+        return str(path.absolute())
+    except FileNotFoundError:
+        return f"{path} in the working directory, which was deleted"
+
+
 def _problems(text: str, file: str) -> Iterator[Problem]:
     lines: dict[str, int] = {}
     for binding in _bindings(text):
@@ -116,7 +137,9 @@ def text_of(path: Path) -> str:
         return ""
     except UnicodeDecodeError:
         raise EnvFileUnusable(
-            f"{path} cannot be read.", why="It is not UTF-8 text.", cure="Save it again as UTF-8."
+            f"{_place(path)} cannot be read.",
+            why="It is not UTF-8 text.",
+            cure="Save it again as UTF-8.",
         ) from None
 
 

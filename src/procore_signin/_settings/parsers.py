@@ -42,6 +42,7 @@ _PLACEHOLDER: Final = re.compile(
 )
 _HOST: Final = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _DAY: Final = 86_400
 _LONGEST_NAME: Final = 60
@@ -189,14 +190,46 @@ def _check_redirect_path(path: str) -> None:
 
 
 def database_url(text: str, _: Values) -> str:
-    """Return the database's address."""
+    """Return the database's address; none where a framework has a database of its own."""
+    if not text:
+        return text
     from procore_signin._store.engine.address import parse_address  # noqa: PLC0415  # slow to load
 
     try:
         parse_address(text)
     except ValueError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     return text
+
+
+def table_prefix(text: str, _: Values) -> str:
+    """Return what the names of our tables begin with."""
+    from procore_signin._store.engine.address import Naming  # noqa: PLC0415  # slow to load
+
+    try:
+        return Naming(prefix=text).prefix
+    except ValueError as error:
+        raise unusable(error) from None
+
+
+def database_schema(text: str, values: Values) -> str | None:
+    """Return the schema that our tables are in, or None."""
+    from procore_signin._store.engine.address import Naming, parse_address  # noqa: PLC0415  # as above
+
+    try:
+        naming = Naming(schema=text or None)
+    except ValueError as error:
+        raise unusable(error) from None
+    try:
+        backend = parse_address(values["PROCORE_DATABASE_URL"]).backend
+    except ValueError:
+        # It is wrong, which that setting reports; or a framework's own, which the framework knows.
+        return naming.schema
+    try:
+        naming.check_in(backend)
+    except ValueError as error:
+        raise unusable(error) from None
+    return naming.schema
 
 
 def database_timeout(text: str, _: Values) -> int:
@@ -217,11 +250,11 @@ def keys(text: str, _: Values) -> Secret:
     try:
         KeyRing.parse(keys)
     except ValueError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     return keys
 
 
-def _unusable(error: ValueError) -> WrongError:
+def unusable(error: ValueError) -> WrongError:
     """Turn the store's error, a rule and a cure in two sentences, into a problem."""
     rule, _, cure = str(error).removeprefix("PROCORE_KEYS: ").partition(". ")
     return WrongError(f"cannot be used: {rule.rstrip('.')}", cure)
@@ -308,3 +341,11 @@ def app_name(text: str, _: Values) -> str:
         cure = f"Write at most {_LONGEST_NAME} letters, such as Site Diary."
         raise WrongError("is not a name that fits on a page", cure)
     return name
+
+
+def languages(text: str, _: Values) -> tuple[str, ...]:
+    """Return the tags of the languages of the sign-in's pages; none for all that there are."""
+    tags = tuple(tag.strip() for tag in text.split(",") if tag.strip())
+    if not all(_LANGUAGE.fullmatch(tag) for tag in tags):
+        raise WrongError("is not a list of languages", "Write tags with commas: es, en.")
+    return tags

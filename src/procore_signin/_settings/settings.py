@@ -12,20 +12,24 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import parsers
-from procore_signin._settings.env_file import read_and_check
+from procore_signin._settings.env_file import read, read_and_check, where_looked_for
 from procore_signin._settings.row import PREFIX, ROW, Row, Values, setting
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin.environments import EMULATOR_URL, NAMES, Environment
 from procore_signin.errors import Problem, SettingsInvalid
 
+if TYPE_CHECKING:
+    from procore_signin._store.engine.address import Address, Naming
+
 ENV_FILE: Final = Path(".env")
 # Switches of the project's own tools and tests, not settings of the application.
 _NOT_OURS: Final = "PROCORE_SIGNIN_"
+NOT_SET: Final = "is not set"
 _SIMILAR: Final = 0.85
 """How alike two names are, from 0 to 1, of which one may be a misspelling of the other."""
 
@@ -99,6 +103,29 @@ class Settings:
             default="sqlite:///test.db",
             expected=True,
             secret=True,
+        )
+    )
+    table_prefix: str = setting(
+        Row(
+            name="PROCORE_TABLE_PREFIX",
+            parse=parsers.table_prefix,
+            meaning="What the names of our tables, indexes and constraints begin with, so that "
+            "they stand beside an application's `users` and `sessions`.",
+            accepts="1 to 24 letters, digits and underscores, a letter first. Choose it before the "
+            "first sign-in: tables keep the names they were made with.",
+            needed_by="Applications that share their database with the sign-in.",
+            example="procore_signin_",
+        )
+    )
+    database_schema: str | None = setting(
+        Row(
+            name="PROCORE_DATABASE_SCHEMA",
+            parse=parsers.database_schema,
+            meaning="The schema of PostgreSQL that our tables are in; `db upgrade` makes it.",
+            accepts="Letters, digits and underscores. Every statement names it: `search_path` "
+            "plays no part.",
+            needed_by="Applications that share a PostgreSQL database with the sign-in.",
+            example="procore",
         )
     )
     database_timeout: int = setting(
@@ -235,9 +262,22 @@ class Settings:
             parse=parsers.app_name,
             meaning="The application's name on the sign-in's pages.",
             accepts="At most 60 letters.",
-            needed_by="Every application with users.",
+            needed_by="Every application in production, which does not start without.",
             example="Site Diary",
             default="Sample application",
+            outer_blanks=True,
+        )
+    )
+    languages: tuple[str, ...] = setting(
+        Row(
+            name="PROCORE_LANGUAGES",
+            parse=parsers.languages,
+            meaning="The languages of the sign-in's pages. The browser's wish decides among them; "
+            "the first is for all other browsers, and a single one is for everyone.",
+            accepts="Tags of languages, separated by commas: `en`, `es`, `fr`, and those that the "
+            "application has catalogues for. In Django, its own active language decides.",
+            needed_by="Applications that speak fewer languages than these pages do.",
+            example="es, en",
             outer_blanks=True,
         )
     )
@@ -248,35 +288,41 @@ class Settings:
         return {each.name: each.metadata[ROW] for each in fields(cls)}
 
     @classmethod
-    def load(cls, environ: Mapping[str, str], env_file: Path | None) -> Self:
+    def load(
+        cls,
+        environ: Mapping[str, str],
+        env_file: Path | None,
+        defaults: Mapping[str, str] | None = None,
+    ) -> Self:
         """Read the settings.
 
         Args:
             environ: The process environment. It takes precedence over the file; an empty value
                 counts as not set.
             env_file: Where `.env` is, or None to read no file. The file may be missing.
+            defaults: A framework's own, instead of those of the table.
 
         Raises:
             SettingsInvalid: Its `problems` name every setting that is missing, wrong or
                 misspelt, each with its cure.
         """
-        settings, problems = cls._read(environ, env_file)
+        settings, problems = cls._read(environ, env_file, defaults or {})
         # The frames of this error may be shown with their variables: none of them has a secret.
         del environ
         if settings is None:
-            raise SettingsInvalid(problems)
+            raise SettingsInvalid(problems, hint=where_looked_for(env_file))
         return settings
 
     @classmethod
     def _read(
-        cls, environ: Values, env_file: Path | None
+        cls, environ: Values, env_file: Path | None, defaults: Values
     ) -> tuple[Self | None, tuple[Problem, ...]]:
         """Return the settings, or None and what is wrong with them."""
         in_file, problems = ({}, []) if env_file is None else read_and_check(env_file)
         in_process = {name: value for name, value in environ.items() if value}
         given = in_file | in_process
         rows = cls.rows()
-        values = _defaults(rows.values(), given) | given
+        values = {**_defaults(rows.values(), given), **defaults, **given}
         parsed = {}
         for field, row in rows.items():
             try:
@@ -290,6 +336,11 @@ class Settings:
         return (None, tuple(problems)) if problems else (cls(**parsed), ())
 
     @property
+    def address(self) -> Address:
+        """Where the tables are: the database, and what they are called there."""
+        return _address(self.database_url, self.table_prefix, self.database_schema)
+
+    @property
     def origin(self) -> str:
         """The application's origin: scheme, host and port, without a final slash."""
         return self.redirect_uri.removesuffix(urlsplit(self.redirect_uri).path)
@@ -300,6 +351,7 @@ def read_settings(
     *,
     environ: Mapping[str, str] | None = None,
     env_file: Path | None = ENV_FILE,
+    defaults: Mapping[str, str] | None = None,
 ) -> Settings:
     """Return the settings, checked.
 
@@ -309,13 +361,109 @@ def read_settings(
             `Secret`.
         environ: The process environment; None for the current one.
         env_file: Where `.env` is, or None to read no file. The file may be missing.
+        defaults: A framework's own, instead of those of the table.
 
     Raises:
         SettingsInvalid: Its `problems` name every setting that is missing, wrong or misspelt.
     """
     merged = [_merged(given or {}, os.environ if environ is None else environ)]
     del given, environ  # as in `load`
-    return Settings.load(merged.pop(), env_file)
+    return Settings.load(merged.pop(), env_file, defaults)
+
+
+def read_address(
+    given: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    env_file: Path | None = ENV_FILE,
+    defaults: Mapping[str, str] | None = None,
+) -> Address:
+    """Return where the tables are, from the settings that say so and no others.
+
+    Tables may be needed before the other settings are there: when an image is built, or for the
+    tests of an application.
+
+    Args:
+        given: As for `read_settings`.
+        environ: As for `read_settings`.
+        env_file: As for `read_settings`.
+        defaults: As for `read_settings`.
+
+    Raises:
+        SettingsInvalid: Its `problems` name which of these settings are wrong.
+        EnvFileUnusable: The file is not UTF-8.
+    """
+    return _address(*_read_place(given, environ, env_file, defaults))
+
+
+def read_naming(
+    given: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    env_file: Path | None = ENV_FILE,
+    defaults: Mapping[str, str] | None = None,
+) -> Naming:
+    """Return what the tables are called, wherever they are; see `read_address`."""
+    from procore_signin._store.engine.address import Naming  # noqa: PLC0415  # see `parsers`
+
+    _, prefix, schema = _read_place(given, environ, env_file, defaults)
+    return Naming(prefix, schema)
+
+
+def _read_place(
+    given: Mapping[str, object] | None,
+    environ: Mapping[str, str] | None,
+    env_file: Path | None,
+    defaults: Mapping[str, str] | None,
+) -> tuple[str, str, str | None]:
+    """Return the database's address as text, the prefix and the schema."""
+    texts = _texts(given, environ, env_file)
+    rows = [Settings.rows()[field] for field in ("database_url", "table_prefix", "database_schema")]
+    values = {row.name: row.default for row in rows} | dict(defaults or {}) | texts
+    parsed: list[Any] = []
+    problems = []
+    for row in rows:
+        try:
+            parsed.append(_parse(row, values))
+        except parsers.WrongError as wrong:
+            problems.append(Problem(row.name, wrong.what, wrong.cure))
+    del given, environ, texts, values  # as in `load`
+    if problems:
+        raise SettingsInvalid(tuple(problems), hint=where_looked_for(env_file))
+    url, prefix, schema = parsed
+    return url, prefix, schema
+
+
+def only_missing(invalid: SettingsInvalid) -> bool:
+    """Return whether all that is wrong is that settings are not there."""
+    return all(each.what == NOT_SET for each in invalid.problems)
+
+
+def is_given(
+    name: str,
+    given: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    env_file: Path | None = ENV_FILE,
+) -> bool:
+    """Return whether someone has set the setting `name`; the arguments are `read_settings`'."""
+    return bool(_texts(given, environ, env_file).get(name))
+
+
+def _texts(
+    given: Mapping[str, object] | None, environ: Mapping[str, str] | None, env_file: Path | None
+) -> dict[str, str]:
+    """Return all texts that are given for settings, the file's below the others."""
+    in_file = {} if env_file is None else read(env_file)
+    set_there = _merged(given or {}, os.environ if environ is None else environ)
+    return in_file | {name: value for name, value in set_there.items() if value}
+
+
+def _address(url: str, prefix: str, schema: str | None) -> Address:
+    # Slow to load: see `parsers`.
+    from procore_signin._store.engine.address import Naming, parse_address  # noqa: PLC0415
+
+    return parse_address(url, Naming(prefix, schema))
 
 
 def _merged(given: Mapping[str, object], environ: Values) -> Values:
@@ -344,7 +492,7 @@ def _defaults(rows: Iterable[Row[Any]], given: Values) -> dict[str, str]:
 def _parse(row: Row[Any], values: Values) -> Any:
     text = values[row.name]
     if not text and row.missing:
-        raise parsers.WrongError("is not set", row.missing)
+        raise parsers.WrongError(NOT_SET, row.missing)
     parsers.check_edges(row, text)
     return row.parse(text, values)
 

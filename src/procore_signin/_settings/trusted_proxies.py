@@ -40,13 +40,17 @@ class TrustedProxies:
         networks: Single addresses are networks of one.
         unix: Whether a peer without an address is one of them: it came over a unix socket, which
             only those can open whom the file system lets.
+
+    Attributes:
+        some: Whether there are any.
     """
 
-    __slots__ = ("_networks", "_unix")
+    __slots__ = ("_networks", "_unix", "some")
 
     def __init__(self, networks: Sequence[Network] = (), *, unix: bool = False) -> None:
         self._networks: Final = tuple(networks)
         self._unix: Final = unix
+        self.some: Final = bool(networks) or unix
 
     @classmethod
     def parse(cls, text: str) -> TrustedProxies:
@@ -110,7 +114,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
     def __bool__(self) -> bool:
-        return bool(self._networks) or self._unix
+        return self.some
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TrustedProxies) and repr(self) == repr(other)

@@ -1,4 +1,4 @@
-"""People, sessions, sealed tokens and the ledger of sign-ins, in a database."""
+"""Users, sessions, sealed tokens and the ledger of sign-ins, in a database."""
 
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal

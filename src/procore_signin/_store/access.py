@@ -1,7 +1,7 @@
-"""End a person's access: disable, enable and delete people, and keep their tokens to be revoked.
+"""End a user's access: disable, enable and delete users, and keep their tokens to be revoked.
 
 Ending an access moves the tokens, sealed anew, into an escrow of the ledger in the same transaction
-that disables the person. So no one uses them again, a refresh under way finds another generation
+that disables the user. So no one uses them again, a refresh under way finds another generation
 and loses, and whatever process is left revokes them (rows I5, R10; docs/decisions/0010).
 """
 
@@ -20,11 +20,11 @@ from procore_signin._store.engine.statement import (
     Row,
     Sql,
     Statements,
+    Together,
     Values,
     change,
     many,
     one,
-    together,
 )
 from procore_signin._store.escrows import (
     FORGET_DOUBTS,
@@ -44,21 +44,22 @@ from procore_signin._store.users import user_of
 from procore_signin.errors import VaultSealed
 
 DISABLED: Final = "access_ended"
-"""The outcome of a ledger row that holds the tokens of a person whose access was ended."""
+"""The outcome of a ledger row that holds the tokens of a user whose access was ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedAccess:
-    """What ending a person's access found.
+    """What ending a user's access found.
 
     Attributes:
-        user: The person, as stored now.
+        user: The user, as stored now.
         sessions: How many sessions ended.
         withdrawn: How many token sets went into escrow: revoke them.
         lost: Whether a response was lost before: its tokens are known to no one, and may live.
         sealed: Whether there are tokens that cannot be opened. They stay as they are.
         leased: Whether a refresh was under way. It brings a pair that it has to give up itself.
-        escrows: The ledger rows of what went into escrow, pairs before those among them.
+        escrows: All that waits to be revoked, what just went into escrow among it. If the user is
+            deleted a moment later, no row names them any more.
     """
 
     user: User
@@ -67,12 +68,7 @@ class EndedAccess:
     lost: bool
     sealed: bool
     leased: bool
-    escrows: tuple[str, ...] = ()
-
-    def with_escrow(self, escrow: Escrow) -> EndedAccess:
-        """Return this with one more pair that went into escrow."""
-        escrows = (*self.escrows, escrow.state_hash)
-        return replace(self, withdrawn=self.withdrawn + 1, escrows=escrows)
+    escrows: tuple[Escrow, ...] = ()
 
 
 _this: Final = users.c.id == bindparam("which_user")
@@ -84,10 +80,10 @@ _DELETE_TOKENS: Final = Sql(delete(token_sets).where(_of_user))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DisableUser(Command[EndedAccess | None]):
-    """Disable a person, end all sessions and put the tokens into escrow, in one transaction.
+    """Disable a user, end all sessions and put the tokens into escrow, in one transaction.
 
     Repeating it is harmless, and finds what the first time could not open. It returns what was
-    found; None where there is no such person.
+    found; None where there is no such user.
     """
 
     user_id: int
@@ -101,10 +97,10 @@ class DisableUser(Command[EndedAccess | None]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DisconnectUser(Command[EndedAccess | None]):
-    """End all sessions of a person and forget the tokens, which go into escrow to be revoked.
+    """End all sessions of a user and forget the tokens, which go into escrow to be revoked.
 
-    The person may sign in again. Tokens that cannot be opened stay as they are. It returns what was
-    found; None where there is no such person.
+    The user may sign in again. Tokens that cannot be opened stay as they are. It returns what was
+    found; None where there is no such user.
     """
 
     user_id: int
@@ -130,9 +126,9 @@ _ENABLE: Final = Sql(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EnableUser(Command[User | None]):
-    """Let a person sign in again. Their tokens are gone: they have to.
+    """Let a user sign in again. Their tokens are gone: they have to.
 
-    It returns the person, or None where there is none of that number.
+    It returns the user, or None where there is none of that number.
     """
 
     user_id: int
@@ -147,9 +143,9 @@ _DELETE: Final = Sql(delete(users).where(_this))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DeleteUser(Command[EndedAccess | None]):
-    """Delete a person, their sessions and their token set; tokens still alive go into escrow.
+    """Delete a user, their sessions and their token set; tokens still alive go into escrow.
 
-    It returns what was found; None where there is no such person.
+    It returns what was found; None where there is no such user.
 
     Attributes:
         user_id: Whom.
@@ -172,20 +168,20 @@ class DeleteUser(Command[EndedAccess | None]):
         ended = yield from _end_access(seal, user, self.now)
         if ended.sealed and not self.even_sealed:
             raise VaultSealed(
-                "This person's tokens cannot be opened, and so not revoked. Put the key that "
+                "This user's tokens cannot be opened, and so not revoked. Put the key that "
                 "sealed them back into PROCORE_KEYS, or delete them unrevoked.",
                 hint="Put the key back, or delete them unrevoked.",
             )
         who = {"which_user": self.user_id, "now": self.now}
-        yield from together(
-            Change(_DELETE_TOKENS, who), Change(FORGET_DOUBTS, who), Change(_DELETE, who)
+        yield Together(
+            (Change(_DELETE_TOKENS, who), Change(FORGET_DOUBTS, who), Change(_DELETE, who))
         )
         return ended
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EscrowsOf(LookUp[list[Escrow]]):
-    """A person's tokens in escrow, which wait to be revoked."""
+    """A user's tokens in escrow, which wait to be revoked."""
 
     user_id: int
 
@@ -239,7 +235,7 @@ def _end_access(
         found = replace(
             found,
             leased=found.leased or _leased_for(token_set) > 0,
-            lost=found.lost or token_set["status"] == "lost",
+            lost=found.lost or token_set["status"] == "lost" or _is_refreshed_again(token_set),
         )
         for withdraw in (_withdraw_predecessor, _withdraw):
             try:
@@ -247,8 +243,9 @@ def _end_access(
             except VaultSealed:
                 found = replace(found, sealed=True)
             else:
-                found = found if moved is None else found.with_escrow(moved)
-    return found
+                found = replace(found, withdrawn=found.withdrawn + (moved is not None))
+    waiting = yield from EscrowsOf(user.id).run(seal)
+    return replace(found, escrows=tuple(waiting))
 
 
 _FORGET_PREDECESSOR: Final = Sql(update(token_sets).where(_this_set).values(predecessor=None))
@@ -287,10 +284,17 @@ def _withdraw(seal: TokenSeal, row: Mapping[str, Any]) -> Statements[Escrow | No
     tokens = seal.open_row(*cells, row["expires_at"], **whose, generation=generation)
     at = int(row["at"])
     moved = yield from put_away(seal, tokens, row, _what_is_known(row), at)
+    if _is_refreshed_again(row):  # what the refresher says is of its second request alone
+        yield from leave_doubt(row["user_id"], row["environment"], at)
     sealed = seal.seal_row(tokens, **whose, generation=generation + 1)
     values = {**sealed, "generation": generation + 1, "updated_at": at}
     yield from change(_WITHDRAW, {**values, "which_tokens": row["id"]})
     return moved
+
+
+def _is_refreshed_again(row: Mapping[str, Any]) -> bool:
+    """Whether a refresh is under way that had no response to an earlier request."""
+    return _leased_for(row) > 0 and row["ambiguous"] > 0
 
 
 def _leased_for(row: Mapping[str, Any]) -> int:

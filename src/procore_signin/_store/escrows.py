@@ -1,8 +1,8 @@
 """Tokens that no one wants any more: kept in the ledger until Procore has certainly ended them.
 
 Here is what puts them there, and what is written down of what no one can know: a row whose outcome
-is `UNANSWERED` and that holds no tokens says that tokens of the person may live that no one knows.
-It stays for as long as the person does (docs/decisions/0025). `withdrawal.py` takes them out again.
+is `UNANSWERED` and that holds no tokens says that tokens of the user may live that no one knows.
+It stays for as long as the user does (docs/decisions/0025). `withdrawal.py` takes them out again.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from dataclasses import KW_ONLY, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, insert, or_, select, update
 
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.statement import (
+    InsertAbsent,
     Sql,
     Statements,
     change,
-    insert_absent,
     insert_if_absent,
     one,
 )
 from procore_signin._store.keys.token_seal import TokenSeal
-from procore_signin._store.records import Escrow, TokenRow
-from procore_signin._store.schema import UNFINISHED, sign_in_ledger, users
+from procore_signin._store.records import OUTCOME_LENGTH, Escrow, TokenRow, storable
+from procore_signin._store.schema import UNFINISHED, sign_in_ledger, token_sets, users
 from procore_signin.errors import VaultSealed
 
 UNANSWERED: Final = "unanswered"
@@ -105,11 +105,13 @@ def open_escrow(
 INSERT_ABSENT: Final = Sql(insert_if_absent(sign_in_ledger), *_COLUMNS)
 """Make a row of the ledger where there is none of its key."""
 
-_LOCK_OWNER: Final = Sql(
+LOCK_OWNER: Final = Sql(
     select(users.c.id)
     .where(users.c.id == bindparam("which_user"))
     .with_for_update(read=True, key_share=True)
 )
+"""Keep a user from going."""
+
 _LOCK_NAMED: Final = Sql(
     select(users.c.id)
     .where(
@@ -118,7 +120,7 @@ _LOCK_NAMED: Final = Sql(
     )
     .with_for_update(read=True, key_share=True)
 )
-# An attempt that was to end and could not, because the database was away, ends here.
+# An attempt ends with this: before, its sign-in is under way, and afterwards its tokens are here.
 # MariaDB assigns from left to right: the status comes last.
 _FILL: Final = Sql(
     update(sign_in_ledger)
@@ -136,7 +138,7 @@ _FILL: Final = Sql(
         ),
         (
             sign_in_ledger.c.outcome,
-            case((UNFINISHED, LATE), else_=sign_in_ledger.c.outcome),
+            case((UNFINISHED, bindparam("outcome")), else_=sign_in_ledger.c.outcome),
         ),
         (
             sign_in_ledger.c.status,
@@ -158,6 +160,7 @@ class GiveUpTokens(Command[None]):
         procore_id: The same by Procore's number: of someone who may be unknown here.
         refreshed: The row whose refresh brought them: that it has a response is noted.
         now: Unix seconds.
+        outcome: Why an attempt ends with this, as a fixed word; cut at 64 characters.
     """
 
     tokens: TokenSet
@@ -168,6 +171,7 @@ class GiveUpTokens(Command[None]):
     procore_id: int | None = None
     refreshed: TokenRow | None
     now: int
+    outcome: str = LATE
 
     def run(self, seal: TokenSeal) -> Statements[None]:
         state_hash, environment = self.state_hash, self.environment
@@ -179,34 +183,61 @@ class GiveUpTokens(Command[None]):
             owner = None if found is None else int(found[0])
         if self.refreshed is not None:
             yield from refresh_over(self.refreshed)
+        outcome = storable(self.outcome, OUTCOME_LENGTH)
         place = {"which_state": state_hash, "tokens": sealed, "now": self.now, "owner": owner}
-        if (yield from change(_FILL, place)):
+        if (yield from change(_FILL, place | {"outcome": outcome})):
             return
-        row = row_at(state_hash, environment, owner, LATE, self.now)
+        row = row_at(state_hash, environment, owner, outcome, self.now)
         row |= {"escrow": sealed, "escrowed_at": self.now}
-        yield from insert_absent(INSERT_ABSENT, row)
+        yield InsertAbsent(INSERT_ABSENT, row)
 
 
 def lock_owner(user_id: int) -> Statements[int | None]:
-    """Keep a person from going; None where there is none of that number.
+    """Keep a user from going; None where there is none of that number.
 
     Before any row of theirs is locked: the code that ends their access locks in that order too.
     """
-    return user_id if (yield from one(_LOCK_OWNER, {"which_user": user_id})) else None
+    return user_id if (yield from one(LOCK_OWNER, {"which_user": user_id})) else None
 
 
 _INSERT: Final = Sql(insert(sign_in_ledger).inline(), *_COLUMNS)
 
 
+def inserts_where(*conditions: ColumnElement[bool]) -> tuple[Sql, Sql]:
+    """Return how to make a row of the ledger where a row of `token_sets` is as it should be.
+
+    Args:
+        conditions: How that is; they name one row at most.
+
+    Returns:
+        The statement for a row that is not there; and the one where it may be, for `InsertAbsent`.
+    """
+    values = (bindparam(column.name, type_=column.type) for column in sign_in_ledger.c)
+    found = select(*values).select_from(token_sets).where(*conditions)
+    return (
+        Sql(insert(sign_in_ledger).inline().from_select(_COLUMNS, found)),
+        Sql(insert_if_absent(sign_in_ledger, found)),
+    )
+
+
 def put_away(
     seal: TokenSeal, tokens: TokenSet, row: Mapping[str, Any], outcome: str, now: int
 ) -> Statements[Escrow]:
-    """Put a pair of a locked row of `token_sets` into an escrow of its own.
+    """Put a pair of a locked row of `token_sets` into an escrow of its own: see `escrow_of`."""
+    place, escrow = escrow_of(seal, tokens, row, outcome, now)
+    yield from change(_INSERT, place)
+    return escrow
+
+
+def escrow_of(
+    seal: TokenSeal, tokens: TokenSet, row: Mapping[str, Any], outcome: str, now: int
+) -> tuple[dict[str, object], Escrow]:
+    """Return the ledger's row for a pair of a row of `token_sets`, and what is in it.
 
     Args:
         seal: Seals it.
         tokens: The pair.
-        row: The row's columns, by name. Each of its generations has two places: for its own pair,
+        row: Columns of the row, by name. Each of its generations has two places: for its own pair,
             and for the pair before.
         outcome: `SUPERSEDED` for the pair before; anything else for its own.
         now: Unix seconds.
@@ -214,16 +245,27 @@ def put_away(
     kind = SUPERSEDED if outcome == SUPERSEDED else "withdrawn"
     state_hash, environment = place_of(kind, row["id"], row["generation"]), row["environment"]
     sealed = seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
-    kept = {"escrow": sealed, "escrowed_at": now}
     place = row_at(state_hash, environment, row["user_id"], outcome, now)
-    yield from change(_INSERT, place | kept)
-    return Escrow(state_hash, environment, tokens, now)
+    kept = {"escrow": sealed, "escrowed_at": now}
+    return place | kept, Escrow(state_hash, environment, tokens, now)
 
 
 def put_away_predecessor(
     seal: TokenSeal, row: Mapping[str, Any], now: int, *newer: TokenSet
 ) -> Statements[Escrow | None]:
     """Put the pair before into escrow, where there is one that may still be honoured.
+
+    Raises:
+        VaultSealed: It cannot be opened.
+    """
+    tokens = predecessor_of(seal, row, *newer)
+    if tokens is None:
+        return None
+    return (yield from put_away(seal, tokens, row, SUPERSEDED, now))
+
+
+def predecessor_of(seal: TokenSeal, row: Mapping[str, Any], *newer: TokenSet) -> TokenSet | None:
+    """Return the pair before the one of `row`, where there is one that may still be honoured.
 
     Never one that shares a token with those in `newer`, which someone goes on using.
 
@@ -235,9 +277,7 @@ def put_away_predecessor(
     tokens = seal.open_predecessor(
         row["predecessor"], user_id=row["user_id"], environment=row["environment"]
     )
-    if any(share(tokens, each) for each in newer):
-        return None
-    return (yield from put_away(seal, tokens, row, SUPERSEDED, now))
+    return None if any(share(tokens, each) for each in newer) else tokens
 
 
 _refreshing: Final = (_this, sign_in_ledger.c.outcome == REFRESHING)
@@ -264,16 +304,20 @@ _DOUBTS: Final = Sql(select(sign_in_ledger.c.state_hash).where(*_doubts_of_user)
 FORGET_DOUBTS: Final = Sql(
     update(sign_in_ledger).where(*_doubts_of_user).values(expires_at=bindparam("now"))
 )
-"""Let the rows be purged that tell of doubts about a person."""
+"""Let the rows be purged that tell of doubts about a user."""
 
 
 def leave_doubt(user_id: int, environment: str, now: int) -> Statements[None]:
-    """Note that tokens of a person may live which no one knows. Once is enough."""
+    """Note that tokens of a user may live which no one knows. Once is enough."""
+    yield InsertAbsent(INSERT_ABSENT, doubt_about(user_id, environment, now))
+
+
+def doubt_about(user_id: int, environment: str, now: int) -> dict[str, object]:
+    """Return the ledger's row which notes that."""
     place = place_of("doubt", user_id, environment)
-    row = row_at(place, environment, user_id, UNANSWERED, now)
-    yield from insert_absent(INSERT_ABSENT, {**row, "expires_at": NEVER})
+    return {**row_at(place, environment, user_id, UNANSWERED, now), "expires_at": NEVER}
 
 
 def is_in_doubt(user_id: int) -> Statements[bool]:
-    """Tell whether tokens of a person may live which no one knows."""
+    """Tell whether tokens of a user may live which no one knows."""
     return (yield from one(_DOUBTS, {"which_user": user_id})) is not None

@@ -15,24 +15,24 @@ from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.statement import (
+    Change,
+    InsertAbsent,
+    Last,
     Row,
     Sql,
     Statements,
     Values,
-    change,
     change_each,
-    insert_absent,
     insert_if_absent,
     many,
     one,
 )
 from procore_signin._store.escrows import open_escrow
 from procore_signin._store.keys.token_seal import TokenSeal
-from procore_signin._store.records import Escrow, LedgerEntry, check_limit, storable
-from procore_signin._store.schema import UNFINISHED, sign_in_ledger
+from procore_signin._store.records import OUTCOME_LENGTH, Escrow, LedgerEntry, check_limit, storable
+from procore_signin._store.schema import TAKEN, UNFINISHED, sign_in_ledger
 from procore_signin.errors import AttemptInvalid
 
-_OUTCOME_LENGTH: Final = 64
 _MISDATED: Final = 3600
 
 _this: Final = sign_in_ledger.c.state_hash == bindparam("which_state")
@@ -83,7 +83,7 @@ class TakeAttempt(Command[LedgerEntry | None]):
             "expires_at": self.expires_at,
             "code_hash": self.code_hash,
         }
-        if (yield from insert_absent(_INSERT, values)) is not None:
+        if (yield Last(InsertAbsent(_INSERT, values))) is not None:
             return None
         entry = yield from entry_of(self.state_hash)
         if entry is None:  # purged between the two statements
@@ -103,6 +103,7 @@ class AttemptOf(LookUp[LedgerEntry | None]):
 
     state_hash: str
 
+    by_key: ClassVar = True
     sql: ClassVar = _ATTEMPT
 
     def values(self) -> Values:
@@ -113,7 +114,7 @@ class AttemptOf(LookUp[LedgerEntry | None]):
 
 
 _ESCROW: Final = Sql(
-    update(sign_in_ledger).where(_this, _environment, sign_in_ledger.c.status == "taken"),
+    update(sign_in_ledger).where(_this, _environment, TAKEN),
     *("status", "escrow", "escrowed_at"),
 )
 
@@ -148,7 +149,7 @@ class EscrowTokens(Command[None]):
             "escrow": seal.seal_escrow(self.tokens, state_hash=state_hash, environment=environment),
             "escrowed_at": self.now,
         }
-        if (yield from change(_ESCROW, values)) != 1:
+        if (yield Last(Change(_ESCROW, values))) != 1:
             raise attempt_over()
 
 
@@ -274,7 +275,15 @@ class HasSignInUnderWay(LookUp[bool]):
                     sign_in_ledger.c.expires_at > bindparam("now"),
                 ),
                 and_(
-                    sign_in_ledger.c.status == "exchanged",
+                    # One that failed waits for the janitor, or for Procore. A row that was made for
+                    # a pair alone has no code.
+                    or_(
+                        sign_in_ledger.c.status == "exchanged",
+                        and_(
+                            sign_in_ledger.c.status == "failed",
+                            sign_in_ledger.c.code_hash.is_not(None),
+                        ),
+                    ),
                     sign_in_ledger.c.escrowed_at >= 0,
                     sign_in_ledger.c.escrow.is_not(None),
                 ),
@@ -336,10 +345,10 @@ class FailAttempt(Command[bool]):
         values = {
             "which_state": self.state_hash,
             "status": "failed",
-            "outcome": storable(self.outcome, _OUTCOME_LENGTH),
+            "outcome": storable(self.outcome, OUTCOME_LENGTH),
             "finished_at": self.now,
         }
-        return (yield from change(_FAIL, values)) == 1
+        return bool((yield Last(Change(_FAIL, values))))
 
 
 # Tokens in escrow keep their row until someone has revoked them.

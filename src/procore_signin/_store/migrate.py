@@ -12,14 +12,16 @@ from hashlib import sha256
 from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, column, create_engine, inspect, select, table, text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.schema import CreateSchema
 
 from procore_signin._forks import Lock
-from procore_signin._store.engine import server
-from procore_signin._store.engine.address import Address, parse_address
+from procore_signin._store.engine.address import Address, Label, Naming, address_of
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.engine.migrating import writer_engine
 from procore_signin._store.schema import LATER, SCHEMA_REVISION, VERSION_TABLE, metadata
 from procore_signin._store.sqlite import database as sqlite
 from procore_signin.errors import StoreUnavailable
@@ -30,64 +32,84 @@ _WAIT_SECONDS: Final = 60.0
 _LONGEST_STATEMENT: Final = 3600
 _LOCK_NAME: Final = "procore-signin migration"
 _LOCK_NUMBER: Final = int.from_bytes(sha256(_LOCK_NAME.encode()).digest()[:8], signed=True)
-_VERSION: Final = table(VERSION_TABLE, column("version_num"))
 _one_at_a_time: Final = Lock()
 """Alembic keeps the running migration in module globals."""
 
 
-def upgrade(url: str) -> None:
+def upgrade(where: Address | str) -> None:
     """Bring the tables to this version's. Makes SQLite's file, readable by its owner alone.
 
     Processes that upgrade at the same time wait for one another, and all succeed.
 
     Args:
-        url: As `PROCORE_DATABASE_URL`.
+        where: The address, or its text as in `PROCORE_DATABASE_URL`. PostgreSQL's schema is made
+            where it is missing.
 
     Raises:
-        ValueError: `url` is none, or its driver is not installed.
+        ValueError: `where` is no address, or its driver is not installed.
         StoreUnavailable: The database does not answer, has tables of these names that are not
             ours, or was migrated by a newer version. On SQLite and PostgreSQL nothing was
             changed; on MariaDB an upgrade that was cut short is finished by the next one.
     """
-    address = parse_address(url)
+    address = address_of(where)
     if address.path is not None:
         try:
             sqlite.create_file(address.path)
         except OSError:
             raise Failed("absent").raised(address.label) from None
 
-    def work(connection: Connection) -> None:
-        _refuse_foreign_tables(connection, address)
-        _alembic(connection, "upgrade", "head", address)
-
-    _locked(address, work)
+    _locked(address, lambda connection: _upgrade(connection, address))
 
 
-def downgrade(url: str, revision: str) -> None:
+def upgrade_in_memory(raw: sqlite3.Connection, naming: Naming) -> None:
+    """Bring the tables to this version's in a database that belongs to one connection.
+
+    Args:
+        raw: The connection, on which no transaction is open.
+        naming: What the tables are called.
+
+    Raises:
+        StoreUnavailable: As `upgrade` says.
+    """
+    label = Label("in memory")
+    address = Address("sqlite", label, URL.create("sqlite"), naming=naming)
+    engine = create_engine(
+        address.url, creator=lambda: raw, poolclass=StaticPool, hide_parameters=True
+    )
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            _upgrade(connection, address)
+            connection.commit()
+    finally:
+        engine.dispose(close=False)  # it is not ours
+
+
+def downgrade(where: Address | str, revision: str) -> None:
     """Bring the tables back to `revision`; `base` removes them all, with everything in them.
 
     Raises:
-        ValueError: `url` is none, or there is no such revision.
+        ValueError: `where` is no address, or there is no such revision.
         StoreUnavailable: The database does not answer, or was migrated by a newer version.
     """
-    address = parse_address(url)
+    address = address_of(where)
     _locked(address, lambda connection: _alembic(connection, "downgrade", revision, address))
 
 
-def current(url: str) -> str | None:
+def current(where: Address | str) -> str | None:
     """Return the revision of the tables, or None where there are none of ours.
 
     Raises:
-        ValueError: `url` is none, or its driver is not installed.
+        ValueError: `where` is no address, or its driver is not installed.
         StoreUnavailable: The database does not answer.
     """
-    address = parse_address(url)
+    address = address_of(where)
     if address.path is not None and not address.path.exists():
         return None
 
     def once(engine: Engine) -> str | None:
         with engine.connect() as connection:
-            return _revision(connection)
+            return _revision(connection, address.naming)
 
     return _with_engine(address, once)
 
@@ -95,6 +117,12 @@ def current(url: str) -> str | None:
 def head() -> str:
     """Return the revision that this version needs."""
     return SCHEMA_REVISION
+
+
+def _upgrade(connection: Connection, address: Address) -> None:
+    _make_schema(connection, address.naming.schema)
+    _refuse_foreign_tables(connection, address)
+    _alembic(connection, "upgrade", "head", address)
 
 
 def _with_engine(address: Address, work: Callable[[Engine], T]) -> T:
@@ -115,9 +143,7 @@ def _with_engine(address: Address, work: Callable[[Engine], T]) -> T:
 def _engine(address: Address) -> Engine:
     path = address.path
     if path is None:
-        return server.writer_engine(
-            address, timeout=_WAIT_SECONDS, longest_statement=_LONGEST_STATEMENT
-        )
+        return writer_engine(address, timeout=_WAIT_SECONDS, longest_statement=_LONGEST_STATEMENT)
     return create_engine(
         address.url,
         creator=lambda: sqlite.connect(path, timeout=_WAIT_SECONDS),
@@ -168,8 +194,9 @@ def _alembic(connection: Connection, command_name: str, revision: str, address: 
     config.set_main_option("script_location", "procore_signin._store:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
+    config.attributes["naming"] = address.naming
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    found = _revision(connection)
+    found = _revision(connection, address.naming)
     if found is not None and found not in known:
         cure = "Run that version."
         raise StoreUnavailable(
@@ -184,10 +211,18 @@ def _alembic(connection: Connection, command_name: str, revision: str, address: 
             raise ValueError(f"There is no revision {revision}; this is {head()}.") from None
 
 
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
+def _make_schema(connection: Connection, schema: str | None) -> None:
+    # Asked first: who may use a schema need not have the right to make one.
+    if schema is not None and not inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+
+
+def _revision(connection: Connection, naming: Naming) -> str | None:
+    name = naming.name(VERSION_TABLE)
+    if not inspect(connection).has_table(name, schema=naming.schema):
         return None
-    revision: str | None = connection.scalar(select(_VERSION.c.version_num))
+    versions = table(name, column("version_num"), schema=naming.schema)
+    revision: str | None = connection.scalar(select(versions.c.version_num))
     return revision
 
 
@@ -197,18 +232,29 @@ def _refuse_foreign_tables(connection: Connection, address: Address) -> None:
     Tables like ours without a revision are what an upgrade left that was cut short: those of the
     first migration, which lack what later ones add.
     """
-    if _revision(connection) is not None:
+    naming = address.naming
+    if _revision(connection, naming) is not None:
         return
     inspector = inspect(connection)
     for ours in metadata.sorted_tables:
-        if not inspector.has_table(ours.name):
+        name = naming.name(ours.name)
+        if not inspector.has_table(name, schema=naming.schema):
             continue
-        present = {found["name"] for found in inspector.get_columns(ours.name)}
+        present = {found["name"] for found in inspector.get_columns(name, schema=naming.schema)}
         first = {column.name for column in ours.columns if LATER not in column.info}
         if not first <= present <= set(ours.columns.keys()):
-            cure = "Name another database in PROCORE_DATABASE_URL, or move this one out of the way."
+            cure = _to_stand_beside(address)
             raise StoreUnavailable(
-                f"The database {address.label} has a table `{ours.name}` that procore-signin did "
+                f"The database {address.label} has a table `{name}` that procore-signin did "
                 f"not make, and it is left as it is. {cure}",
                 hint=cure,
             )
+
+
+def _to_stand_beside(address: Address) -> str:
+    """Return how our tables get names that an application's own do not have."""
+    prefix = "procore_signin_" if address.naming.prefix != "procore_signin_" else "sign_in_"
+    cure = f"Set PROCORE_TABLE_PREFIX={prefix} to give procore-signin's own tables other names"
+    if address.backend == "postgresql":
+        cure += ", or PROCORE_DATABASE_SCHEMA to put them into a schema of their own"
+    return f"{cure}; or name another database in {address.label.setting}."

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from sqlalchemy import Column, MetaData, Table, false, select
 
+from procore_signin._store.engine.address import Label
 from procore_signin._store.engine.command import LookUp, Query
 from procore_signin._store.engine.statement import Row, Sql, Statements, Values, many
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -19,6 +20,7 @@ from procore_signin.errors import StoreUnavailable
 class Revision(LookUp[str | None]):
     """The revision of the tables, or None."""
 
+    by_key: ClassVar = True
     sql: ClassVar = Sql(select(Table(VERSION_TABLE, MetaData(), Column("version_num")).c[0]))
 
     def values(self) -> Values:
@@ -43,7 +45,7 @@ class ColumnsOf(Query[None]):
         yield from many(_NONE_OF_IT[self.table], {})
 
 
-def check_tables(ask: Callable[[Query[Any]], Any], label: str) -> None:
+def check_tables(ask: Callable[[Query[Any]], Any], label: Label) -> None:
     """Make sure that the tables are this version's, or a newer one's that only added to them.
 
     A rolling upgrade migrates first, and this version goes on until its replica is replaced.
@@ -59,7 +61,7 @@ def check_tables(ask: Callable[[Query[Any]], Any], label: str) -> None:
     if revision == SCHEMA_REVISION:
         return
     if revision is None or revision < SCHEMA_REVISION:
-        cure = "Run: procore-signin db upgrade"
+        cure = f"Run: {label.upgrade}"
         raise StoreUnavailable(
             f"The database {label} has tables of revision {revision}, and this version needs "
             f"{SCHEMA_REVISION}. {cure}",

@@ -6,37 +6,43 @@ The reprs leave out personal data and hashes, because they end up in logs and tr
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
+from uuid import UUID
 
+from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._public import public_in
 
 MOST_PURGED: Final = 10_000
 """How many rows one transaction deletes at most."""
 
+LONGEST_REFERENCE: Final = 255
+"""How many characters an application's own name for one of its users has at most."""
+
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 AttemptStatus = Literal["taken", "exchanged", "done", "failed"]
-"""`taken`: the code may be on its way; `exchanged`: the tokens are in escrow; `done`: the person is
+"""`taken`: the code may be on its way; `exchanged`: the tokens are in escrow; `done`: the user is
 signed in; `failed`: it ended otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 @public_in("procore_signin")
 class User:
-    """A person who signed in, known by environment and Procore's id, never by e-mail (row I2).
+    """A user who signed in, known by environment and Procore's id, never by e-mail (row I2).
 
     Attributes:
         id: Our own number, never given to anyone else, also after deletion.
         procore_id: Procore's number, 1 to 2^63-1. Two environments may share numbers.
         email: What Procore called the login at the last sign-in. For display.
-        name: The person's name, or None where Procore did not tell it.
+        name: The user's name, or None where Procore did not tell it.
         environment: Such as `production`.
         created_at: The first sign-in.
         last_signed_in_at: The latest sign-in.
-        disabled_at: Since when the person may not sign in, or None.
-        company_id: Procore's number of the company that the person chose here, or None.
+        disabled_at: Since when the user may not sign in, or None.
+        company_id: Procore's number of the company that the user chose here, or None.
     """
 
     id: int
@@ -51,6 +57,52 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class NewLink:
+    """A connection to make, between a user who signs in and a user of the application.
+
+    Attributes:
+        reference: The application's own name for its user, as `reference_of` returns it.
+        several_users: Whether the reference may be connected to several users.
+        several_references: Whether the user may be connected to several references.
+    """
+
+    reference: str = field(repr=False)
+    several_users: bool = False
+    several_references: bool = False
+
+
+def text_of_key(value: str | int | UUID, what: str) -> str:
+    """Return what an application has as primary key as text: a UUID with its hyphens.
+
+    Args:
+        value: The key.
+        what: How the message begins.
+
+    Raises:
+        TypeError: It is no text, whole number or UUID.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | UUID):
+        kind = type(value).__name__
+        raise TypeError(
+            f"{what} is text, a whole number or a UUID, such as a primary key, not {kind}."
+        )
+    return str(value)
+
+
+def reference_of(value: str | int | UUID) -> str:
+    """Return the application's own name for one of its users as text; see `text_of_key`.
+
+    Raises:
+        ValueError: It is empty, longer than 255 characters, or has characters that do not print.
+        TypeError: It is no text, whole number or UUID.
+    """
+    text = text_of_key(value, "A reference")
+    if not text.isprintable() or not 1 <= len(text) <= LONGEST_REFERENCE:
+        raise ValueError(f"A reference has 1 to {LONGEST_REFERENCE} characters that print.")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
 class NewSession:
     """A session to open.
 
@@ -62,6 +114,7 @@ class NewSession:
             its control characters and cuts it at 255.
         idle_expires_at: When it ends unless it is used; never later than `absolute_expires_at`.
         absolute_expires_at: When it ends in any case (row S5).
+        reference: The user of the application who is logged in there meanwhile, or None.
     """
 
     id_hash: str = field(repr=False)
@@ -69,6 +122,7 @@ class NewSession:
     user_agent: str | None = field(repr=False)
     idle_expires_at: int
     absolute_expires_at: int
+    reference: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not _HASH.fullmatch(self.id_hash):
@@ -88,6 +142,7 @@ class Session:
         idle_expires_at: When it ends unless it is used.
         absolute_expires_at: When it ends in any case.
         user_agent: The browser's name, or None. Untrusted: escape it.
+        reference: The user of the application to whose login there it belongs, or None.
     """
 
     id: int
@@ -97,6 +152,7 @@ class Session:
     idle_expires_at: int
     absolute_expires_at: int
     user_agent: str | None = field(repr=False)
+    reference: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +208,16 @@ class CompletedSignIn:
     """What one sign-in changed.
 
     Attributes:
-        user: The person, as stored now.
+        user: The user, as stored now.
         created: True at the first sign-in.
-        replaced_tokens: The person's tokens before, to be revoked at Procore now that the new ones
+        replaced_tokens: The user's tokens before, to be revoked at Procore now that the new ones
             are committed, and then cleared from the attempt's escrow; None where there were none
             or they are the same (row R11).
         replaced_sealed: True where there were tokens before that could not be opened. They are
             gone and could not be revoked: tell the operator (row V4).
         given_up: What else is to be revoked: a pair before the replaced one that may still be
             honoured, or the replaced one, where a refresh of it was under way.
+        linked: Whether it connected the user to one of the application.
     """
 
     user: User
@@ -168,11 +225,12 @@ class CompletedSignIn:
     replaced_tokens: TokenSet | None
     replaced_sealed: bool = False
     given_up: tuple[Escrow, ...] = ()
+    linked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What newer tokens of a person replaced.
+    """What newer tokens of a user replaced.
 
     Attributes:
         tokens: The pair, for the attempt's escrow; None where there was none, it is the same, or
@@ -193,14 +251,16 @@ and the token with it; `revoked`: Procore does not honour it any more. Only a ne
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A person's token set, and all that a refresh has to know of it.
+    """A user's token set, and all that a refresh has to know of it.
 
     Attributes:
         id: The row's number.
         user_id: Whose.
         environment: Where.
         generation: Counts the pairs: each sign-in and each refresh adds one.
-        tokens: The pair.
+        access_token: The bearer, opened.
+        open_tokens: Returns the pair, or raises `VaultSealed`. Most callers want the bearer alone,
+            and to open the other one costs them as much again.
         status: See `GrantStatus`.
         ambiguous: How many requests with this refresh token had no known outcome.
         expires_in: Seconds that the access token has left, by the clock that all users of the
@@ -208,17 +268,18 @@ class TokenRow:
         lifetime: Seconds that it had when it was written.
         leased: Whether someone is refreshing it now.
         retry_in: Seconds until Procore may be asked again, 0 when it may be now.
-        disabled: Whether the person is disabled.
+        disabled: Whether the user is disabled.
         misdated: Whether the lease or pause has more left than it was meant to last: the clock was
             set back meanwhile. `RedateLease` has it last no longer than that.
-        settled: Whether the pair before this one is certainly dead, or there is none.
+        predecessor: The pair before this one, sealed, while it may still be honoured, or None.
     """
 
     id: int
     user_id: int
     environment: str
     generation: int
-    tokens: TokenSet
+    access_token: Secret
+    open_tokens: Callable[[], TokenSet] = field(repr=False, compare=False)
     status: GrantStatus
     ambiguous: int
     expires_in: int
@@ -227,7 +288,25 @@ class TokenRow:
     retry_in: int
     disabled: bool
     misdated: bool = False
-    settled: bool = True
+    predecessor: str | None = field(default=None, repr=False)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the pair before this one is certainly dead, or there is none."""
+        return self.predecessor is None
+
+    @property
+    def tokens(self) -> TokenSet:
+        """The pair.
+
+        Raises:
+            VaultSealed: The refresh token cannot be opened.
+        """
+        return self.open_tokens()
+
+
+OUTCOME_LENGTH: Final = 64
+"""The most characters of the note in a row of the ledger."""
 
 
 def storable(text: str, length: int) -> str:

@@ -8,8 +8,9 @@ ago, and no one is to ask again before it is over (rows R1 to R6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import cache, partial
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import bindparam, case, func, or_, select, update
@@ -19,19 +20,22 @@ from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
     Change,
+    InsertAbsent,
+    Last,
     One,
     Row,
     Sql,
     Statements,
+    Together,
     Values,
-    change,
-    one,
-    together,
 )
 from procore_signin._store.escrows import (
-    leave_doubt,
-    lock_owner,
-    put_away_predecessor,
+    LOCK_OWNER,
+    SUPERSEDED,
+    doubt_about,
+    escrow_of,
+    inserts_where,
+    predecessor_of,
     refresh_over,
     share,
 )
@@ -62,7 +66,7 @@ _BY_ID: Final = Sql(_joined.where(_this))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TokenRowOf(LookUp[TokenRow | None]):
-    """The token set of a person with all that a refresh has to know, or None.
+    """The token set of a user with all that a refresh has to know, or None.
 
     Attributes:
         user_id: Whose.
@@ -70,7 +74,7 @@ class TokenRowOf(LookUp[TokenRow | None]):
         now: Unix seconds of this host; used where the database has no clock of its own.
 
     Raises:
-        VaultSealed: The tokens cannot be opened. Only this person has to sign in again.
+        VaultSealed: The tokens cannot be opened. Only this user has to sign in again.
     """
 
     user_id: int
@@ -78,6 +82,7 @@ class TokenRowOf(LookUp[TokenRow | None]):
     _: KW_ONLY
     now: int
 
+    by_key: ClassVar = True
     sql: ClassVar = Sql(
         _joined.where(
             token_sets.c.user_id == bindparam("which_user"),
@@ -135,10 +140,8 @@ class TakeLease(Command[TokenRow | None]):
 
     def run(self, seal: TokenSeal) -> Statements[TokenRow | None]:
         values = _of(self.row, self.now, owner=self.owner, seconds=self.seconds)
-        if (yield from change(_TAKE, values)) != 1:
-            return None
-        taken = yield from one(_BY_ID, values)
-        return None if taken is None else _token_row(taken, seal)
+        found, taken = yield Last(Together((Change(_TAKE, values), One(_BY_ID, values))))
+        return None if found != 1 or taken is None else _token_row(taken, seal)
 
 
 _meant: Final = func.coalesce(token_sets.c.lease_seconds, _LONGEST)
@@ -163,7 +166,7 @@ class RedateLease(Command[TokenRow | None]):
 
     def run(self, seal: TokenSeal) -> Statements[TokenRow | None]:
         place = _of(self.row, self.now)
-        _, found = yield from together(Change(_REDATE, place), One(_BY_ID, place))
+        _, found = yield Last(Together((Change(_REDATE, place), One(_BY_ID, place))))
         return None if found is None else _token_row(found, seal)
 
 
@@ -181,7 +184,7 @@ class NoteAmbiguous(Command[None]):
     now: int
 
     def run(self, seal: TokenSeal) -> Statements[None]:
-        if (yield from change(_NOTE_AMBIGUOUS, _of(self.row, self.now))) != 1:
+        if (yield Last(Change(_NOTE_AMBIGUOUS, _of(self.row, self.now)))) != 1:
             yield from refresh_over(self.row, answered=False)  # the row has moved on
 
 
@@ -208,11 +211,11 @@ class ReleaseLease(Command[None]):
 
     def run(self, seal: TokenSeal) -> Statements[None]:
         values = _of(self.row, self.now, which_owner=self.owner, seconds=self.retry_in)
-        if (yield from change(_RELEASE, values)) != 1:
+        if (yield Last(Change(_RELEASE, values))) != 1:
             yield from refresh_over(self.row)  # as above
 
 
-_COMMIT: Final = Sql(
+_renew: Final = (
     update(token_sets)
     .where(_this, _unchanged, _enabled)
     .values(
@@ -228,6 +231,18 @@ _COMMIT: Final = Sql(
         updated_at=SHARED_NOW,
     )
 )
+_Known = tuple[GrantStatus, int, str | None]
+"""Status, doubts, and the pair before, sealed: what decides what a row leaves behind."""
+
+_KNOWN: Final = ("which_status", "which_ambiguous", "which_predecessor")
+_as_known: Final = tuple(
+    token_sets.c[name.removeprefix("which_")].is_not_distinct_from(bindparam(name))
+    for name in _KNOWN
+)
+_COMMIT: Final = Sql(_renew.where(*_as_known))
+_LOCK: Final = Sql(select(token_sets.c.id).where(_this).with_for_update())
+_KEEP, _KEEP_ABSENT = inserts_where(_this, _unchanged, _enabled, *_as_known)
+"""What writes something down where `_COMMIT` will find its row, if that is locked."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -252,27 +267,64 @@ class CommitRefresh(Command[TokenRow | None]):
     now: int
 
     def run(self, seal: TokenSeal) -> Statements[TokenRow | None]:
-        row, tokens = self.row, self.tokens
-        values = self._values(seal)
-        was = yield from one(_BY_ID, values)
-        before = None if was is None else dict(zip(_ROW, was, strict=True))
-        leaves = before and (before["ambiguous"] or before["predecessor"] is not None)
-        if leaves:
-            yield from lock_owner(row.user_id)
-        changed = (yield from change(_COMMIT, values)) == 1
-        if changed and before and leaves:
-            yield from _pass_over(seal, before, row.tokens, tokens)
-        found = yield from one(_BY_ID, values)
-        if found is None or found[_COLUMNS.index("generation")] != row.generation + 1:
-            return None
+        row, values = self.row, self._values(seal)
+        known: _Known = (row.status, row.ambiguous, row.predecessor)
+        while True:
+            place = {**values, **dict(zip(_KNOWN, known, strict=True))}
+            left = list(self._left_behind(seal, known, place))
+            # The user before the row: the code that ends their access locks in that order too.
+            locks = (One(LOCK_OWNER, {"which_user": row.user_id}), One(_LOCK, place))
+            *_, changed, found = yield Last(
+                Together(
+                    (*(locks if left else ()), *left, Change(_COMMIT, place), One(_BY_ID, place))
+                )
+            )
+            if found is None:
+                return None
+            if changed:
+                return _token_row(found, seal)
+            now = dict(zip(_ROW, found, strict=True))
+            if now["generation"] != row.generation:
+                return self._repeated(found, seal)
+            newer: _Known = (now["status"], now["ambiguous"], now["predecessor"])
+            if newer == known:  # so the user is disabled
+                return None
+            known = newer
+
+    def _left_behind(
+        self, seal: TokenSeal, known: _Known, place: Values
+    ) -> Iterator[Change | InsertAbsent]:
+        """Return what writes down what the row leaves behind, besides the pair that was spent.
+
+        A pair before that one may live, if no one has seen its successor accepted; and so may a
+        pair in a response that was lost before this one came. Nothing is written down where the row
+        does not go on by this command.
+        """
+        row, (status, ambiguous, predecessor) = self.row, known
+        # Marked `lost` means that someone took this refresher for dead and counted its request,
+        # whose response is here now.
+        doubt = ambiguous > (1 if status == "lost" else 0)
+        whose = {"user_id": row.user_id, "environment": row.environment}
+        columns = {**whose, "id": row.id, "generation": row.generation, "predecessor": predecessor}
+        try:
+            before = predecessor_of(seal, columns, row.tokens, self.tokens)
+        except VaultSealed:
+            before, doubt = None, True
+        if before is not None:
+            kept, _ = escrow_of(seal, before, columns, SUPERSEDED, self.now)
+            yield Change(_KEEP, {**place, **kept})
+        if doubt:
+            kept = doubt_about(row.user_id, row.environment, self.now)
+            yield InsertAbsent(_KEEP_ABSENT, {**place, **kept})
+
+    def _repeated(self, found: Row, seal: TokenSeal) -> TokenRow | None:
+        """Return the row if it holds our pair: the response to an earlier commit was lost."""
         try:
             renewed = _token_row(found, seal)
-        except VaultSealed:
-            if changed:
-                raise
-            return None  # a newer sign-in's, sealed with a key that this process lacks
-        ours = renewed.tokens.access_token == tokens.access_token
-        return renewed if changed or ours else None
+        except VaultSealed:  # a newer sign-in's, sealed with a key that this process lacks
+            return None
+        next_one = renewed.generation == self.row.generation + 1
+        return renewed if next_one and renewed.access_token == self.tokens.access_token else None
 
     def _values(self, seal: TokenSeal) -> Values:
         row, tokens, generation = self.row, self.tokens, self.row.generation + 1
@@ -292,24 +344,6 @@ class CommitRefresh(Command[TokenRow | None]):
         )
 
 
-def _pass_over(seal: TokenSeal, row: Mapping[str, Any], *newer: TokenSet) -> Statements[None]:
-    """Write down what a refresh of a row leaves behind, besides the pair that it spent.
-
-    A pair before that one may live, if no one has seen its successor accepted; and so may a pair in
-    a response that was lost before this one came.
-    """
-    at = int(row["at"])
-    # Marked `lost` means that someone took this refresher for dead and counted its request, whose
-    # response is here now.
-    doubt = row["ambiguous"] > (1 if row["status"] == "lost" else 0)
-    try:
-        yield from put_away_predecessor(seal, row, at, *newer)
-    except VaultSealed:
-        doubt = True
-    if doubt:
-        yield from leave_doubt(row["user_id"], row["environment"], at)
-
-
 _SETTLE: Final = Sql(update(token_sets).where(_this, _unchanged).values(predecessor=None))
 
 
@@ -322,7 +356,7 @@ class Settle(Command[None]):
     now: int
 
     def run(self, seal: TokenSeal) -> Statements[None]:
-        yield from change(_SETTLE, _of(self.row, self.now))
+        yield Last(Change(_SETTLE, _of(self.row, self.now)))
 
 
 _END: Final = Sql(
@@ -340,7 +374,7 @@ _END: Final = Sql(
 class EndGrant(Command[GrantStatus | None]):
     """Mark the grant of `row` as over: `lost` if an outcome was ambiguous, else `revoked`.
 
-    The row stays, so that the person and the operator can see what happened.
+    The row stays, so that the user and the operator can see what happened.
 
     It returns what it was marked as; None when the lease is not `owner`'s any more, or the row has
     moved on: someone else knows better, read it again.
@@ -353,10 +387,10 @@ class EndGrant(Command[GrantStatus | None]):
 
     def run(self, seal: TokenSeal) -> Statements[GrantStatus | None]:
         values = _of(self.row, self.now, which_owner=self.owner)
-        if (yield from change(_END, values)) != 1:
+        found, ended = yield Last(Together((Change(_END, values), One(_BY_ID, values))))
+        if found != 1:
             yield from refresh_over(self.row)
             return None
-        ended = yield from one(_BY_ID, values)
         status: GrantStatus | None = None if ended is None else ended[_COLUMNS.index("status")]
         return status
 
@@ -370,14 +404,8 @@ def _token_row(row: Row, seal: TokenSeal) -> TokenRow:
     of = dict(zip(_ROW, row, strict=True))
     user_id, environment, generation = of["user_id"], of["environment"], of["generation"]
     expires_at, lease_until, at = of["expires_at"], of["lease_until"], int(of["at"])
-    tokens = seal.open_row(
-        of["access_token"],
-        of["refresh_token"],
-        expires_at,
-        user_id=user_id,
-        environment=environment,
-        generation=generation,
-    )
+    access, refresh = of["access_token"], of["refresh_token"]
+    whose: Any = {"user_id": user_id, "environment": environment, "generation": generation}
     left = 0 if lease_until is None else max(0, lease_until - at)
     owned = of["lease_owner"] is not None
     meant = _LONGEST if of["lease_seconds"] is None else of["lease_seconds"]
@@ -386,7 +414,8 @@ def _token_row(row: Row, seal: TokenSeal) -> TokenRow:
         user_id,
         environment,
         generation,
-        tokens,
+        seal.open_access(access, **whose),
+        cache(partial(seal.open_row, access, refresh, expires_at, **whose)),
         of["status"],
         of["ambiguous"],
         expires_in=expires_at - at,
@@ -395,5 +424,5 @@ def _token_row(row: Row, seal: TokenSeal) -> TokenRow:
         retry_in=0 if owned else left,
         disabled=of["disabled_at"] is not None,
         misdated=left > meant,
-        settled=of["predecessor"] is None,
+        predecessor=of["predecessor"],
     )

@@ -2,7 +2,7 @@
 
 Hashes and environments compare byte for byte on every database: MariaDB's default collation would
 take `abc`, `ABC` and `ábc` for one (CVE-2024-32879). Numbers are never given twice, so a late
-request that still holds a deleted row's number cannot meet another person's row under it; that is
+request that still holds a deleted row's number cannot meet another user's row under it; that is
 why SQLite's AUTOINCREMENT is on.
 """
 
@@ -21,13 +21,16 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     or_,
     text,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT, VARCHAR
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_REVISION: Final = "0002"
+from procore_signin._store.records import LONGEST_REFERENCE
+
+SCHEMA_REVISION: Final = "0003"
 """The migration that makes these tables. `Store.probe` demands it; a test compares it to Alembic's
 head, so that reading it costs no import of Alembic."""
 
@@ -95,6 +98,8 @@ sessions: Final = Table(
     Column("last_seen_at", BigInteger, nullable=False),
     Column("idle_expires_at", BigInteger, nullable=False),
     Column("absolute_expires_at", BigInteger, nullable=False),
+    # whose login at the application it belongs to
+    Column("reference", String(LONGEST_REFERENCE), info=_LATER),
     UniqueConstraint("id_hash", name="uq_sessions_id_hash"),
     Index("ix_sessions_user_id", "user_id"),
     Index("ix_sessions_idle_expires_at", "idle_expires_at"),
@@ -157,5 +162,31 @@ sign_in_ledger: Final = Table(
     **_SERVER_OPTIONS,
 )
 
-UNFINISHED: Final = or_(sign_in_ledger.c.status == "taken", sign_in_ledger.c.status == "exchanged")
+# A row for each connection of a user to an account of the application. The application's own tables
+# are not referred to: they may be in another database, and change under their own migrations.
+linked_users: Final = Table(
+    "linked_users",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=True),
+    Column(
+        "user_id",
+        BigInteger,
+        ForeignKey("users.id", name="fk_linked_users_user_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("environment", _ENVIRONMENT, nullable=False),
+    Column("reference", String(LONGEST_REFERENCE), nullable=False),
+    # 0 where the reference may have one user, else the user's own number: the database itself
+    # lets in one row for each
+    Column("slot", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("environment", "reference", "slot", name="uq_linked_users_reference"),
+    UniqueConstraint("user_id", "reference", name="uq_linked_users_user_id"),
+    **_OPTIONS,
+)
+
+TAKEN: Final = sign_in_ledger.c.status == literal_column("'taken'")
+"""That an attempt waits for its exchange. Constants stand in the text: nothing to bind."""
+
+UNFINISHED: Final = or_(TAKEN, sign_in_ledger.c.status == literal_column("'exchanged'"))
 """That an attempt has not ended."""

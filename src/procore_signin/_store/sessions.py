@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
     Change,
+    Last,
     Row,
     Sql,
     Statements,
@@ -19,7 +20,6 @@ from procore_signin._store.engine.statement import (
     change_each,
     many,
     one,
-    together,
 )
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.records import NewSession, Session, User, check_limit, storable
@@ -36,6 +36,7 @@ _COLUMNS: Final = (
     sessions.c.idle_expires_at,
     sessions.c.absolute_expires_at,
     sessions.c.user_agent,
+    sessions.c.reference,
 )
 _AFTER_USER: Final = 1 + len(users.c)
 
@@ -48,6 +49,7 @@ _open: Final = (
     sessions.c.absolute_expires_at > bindparam("now"),
 )
 _live: Final = (*_open, users.c.disabled_at.is_(None))
+_current: Final = (_of_cookie, sessions.c.environment == bindparam("which_environment"), *_live)
 # A session's idle end is never later than its absolute end, so the idle end alone decides here.
 _ended: Final = sessions.c.idle_expires_at <= bindparam("now")
 
@@ -61,8 +63,8 @@ class SessionOf(LookUp[Session | None]):
     """The open session of a cookie, by the SHA-256 of its token.
 
     One indexed read. Every page with a cookie makes it, so that an ended session and a disabled
-    person are out at once in every process (rows S3, I5). None where it is unknown, ended, expired,
-    of another environment, or its person is disabled.
+    user are out at once in every process (rows S3, I5). None where it is unknown, ended, expired,
+    of another environment, or its user is disabled.
     """
 
     id_hash: str
@@ -70,11 +72,8 @@ class SessionOf(LookUp[Session | None]):
     environment: str
     now: int
 
-    sql: ClassVar = Sql(
-        select(*_COLUMNS)
-        .join_from(sessions, users, _owner)
-        .where(_of_cookie, sessions.c.environment == bindparam("which_environment"), *_live)
-    )
+    by_key: ClassVar = True
+    sql: ClassVar = Sql(select(*_COLUMNS).join_from(sessions, users, _owner).where(*_current))
 
     def values(self) -> Values:
         return {
@@ -88,26 +87,36 @@ class SessionOf(LookUp[Session | None]):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MeJson(LookUp[str]):
-    """What `/me` answered at the sign-in of a session, as JSON text.
+class SessionAndMe(LookUp[tuple[Session, str] | None]):
+    """The same session, and what `/me` answered at its sign-in, as JSON text."""
 
-    `null` where the session has ended since it was looked up.
-    """
+    id_hash: str
+    _: KW_ONLY
+    environment: str
+    now: int
 
-    session_id: int
-
-    sql: ClassVar = Sql(select(sessions.c.me_json).where(_this))
+    by_key: ClassVar = True
+    sql: ClassVar = Sql(
+        select(*_COLUMNS, sessions.c.me_json).join_from(sessions, users, _owner).where(*_current)
+    )
 
     def values(self) -> Values:
-        return {"which_session": self.session_id}
+        return {
+            "which_hash": self.id_hash,
+            "which_environment": self.environment,
+            "now": self.now,
+        }
 
-    def read(self, rows: Sequence[Row], seal: TokenSeal) -> str:
-        return str(rows[0][0]) if rows else "null"
+    def read(self, rows: Sequence[Row], seal: TokenSeal) -> tuple[Session, str] | None:
+        if not rows:
+            return None
+        *columns, me_json = rows[0]
+        return _session(columns), str(me_json)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SessionsOf(LookUp[list[Session]]):
-    """A person's open sessions, the last used one first."""
+    """A user's open sessions, the last used one first."""
 
     user_id: int
     now: int
@@ -212,7 +221,33 @@ class TouchSession(Command[bool]):
             "now": self.now,
             "idle_end": self.idle_expires_at,
         }
-        return (yield from change(_TOUCH, values)) == 1
+        return bool((yield Last(Change(_TOUCH, values))))
+
+
+_BIND: Final = Sql(update(sessions).where(_this), "reference")
+_BIND_FREE: Final = Sql(update(sessions).where(_this, sessions.c.reference.is_(None)), "reference")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BindSession(Command[bool]):
+    """Note whose login at the application a session belongs to; it ends with that (row L1).
+
+    False where it has ended, or belongs to one already and is not to be moved.
+
+    Attributes:
+        session_id: The session.
+        reference: The application's own name for its user.
+        move: Whether it may belong to another one's before.
+    """
+
+    session_id: int
+    reference: str
+    _: KW_ONLY
+    move: bool = False
+
+    def run(self, seal: TokenSeal) -> Statements[bool]:
+        values = {"which_session": self.session_id, "reference": self.reference}
+        return (yield from change(_BIND if self.move else _BIND_FREE, values)) == 1
 
 
 _END_OF_USER: Final = Sql(delete(sessions).where(_this, _of_user))
@@ -220,14 +255,14 @@ _END_OF_USER: Final = Sql(delete(sessions).where(_this, _of_user))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EndSessionOf(Command[bool]):
-    """End a session that the person chose from the list. False where it is not the person's."""
+    """End a session that the user chose from the list. False where it is not the user's."""
 
     user_id: int
     session_id: int
 
     def run(self, seal: TokenSeal) -> Statements[bool]:
         values = {"which_user": self.user_id, "which_session": self.session_id}
-        return (yield from change(_END_OF_USER, values)) == 1
+        return bool((yield Last(Change(_END_OF_USER, values))))
 
 
 _END_ALL_OF_USER: Final = Sql(delete(sessions).where(_of_user))
@@ -235,7 +270,7 @@ _END_ALL_OF_USER: Final = Sql(delete(sessions).where(_of_user))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EndSessions(Command[int]):
-    """End all sessions of a person; it returns how many (row S6)."""
+    """End all sessions of a user; it returns how many (row S6)."""
 
     user_id: int
 
@@ -243,8 +278,25 @@ class EndSessions(Command[int]):
         return (yield from end_all(self.user_id))
 
 
+_END_OTHERS_OF_USER: Final = Sql(
+    delete(sessions).where(_of_user, sessions.c.id != bindparam("which_session"))
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class EndOtherSessions(Command[int]):
+    """End all sessions of a user but one; it returns how many."""
+
+    user_id: int
+    session_id: int
+
+    def run(self, seal: TokenSeal) -> Statements[int]:
+        values = {"which_user": self.user_id, "which_session": self.session_id}
+        return (yield from change(_END_OTHERS_OF_USER, values))
+
+
 def end_all(user_id: int) -> Statements[int]:
-    """End all sessions of a person and return how many."""
+    """End all sessions of a user and return how many."""
     return (yield from change(_END_ALL_OF_USER, {"which_user": user_id}))
 
 
@@ -301,13 +353,13 @@ _INSERT: Final = Sql(
 )
 
 
-def open_session(
+def opening(
     user_id: int, environment: str, session: NewSession, *, replaces: str | None, now: int
-) -> Statements[None]:
-    """Open a session, and end the one that the browser held before, whosesoever it was (row S2).
+) -> list[Change]:
+    """Return what opens a session, and ends the one that the browser held before (row S2).
 
     Args:
-        user_id: Whose.
+        user_id: Whose. The one before may be anyone's.
         environment: Where.
         session: Which.
         replaces: `id_hash` of the session cookie that the browser sent, or None.
@@ -324,12 +376,12 @@ def open_session(
         "last_seen_at": now,
         "idle_expires_at": min(session.idle_expires_at, session.absolute_expires_at),
         "absolute_expires_at": session.absolute_expires_at,
+        "reference": session.reference,
     }
-    if replaces is None:
-        yield from change(_INSERT, values)
-    else:
-        before = {"which_hash": replaces}
-        yield from together(Change(_END_OF_COOKIE, before), Change(_INSERT, values))
+    opened = [Change(_INSERT, values)]
+    return (
+        opened if replaces is None else [Change(_END_OF_COOKIE, {"which_hash": replaces}), *opened]
+    )
 
 
 _OPENED_AT: Final = Sql(

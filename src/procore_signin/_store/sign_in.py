@@ -1,6 +1,6 @@
-"""What makes a sign-in true, in one transaction: person, tokens, session and ledger.
+"""What makes a sign-in true, in one transaction: user, tokens, session and ledger.
 
-People are known by environment and Procore's id, each with one token set per environment.
+Users are known by environment and Procore's id, each with one token set per environment.
 """
 
 from __future__ import annotations
@@ -17,10 +17,15 @@ from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.statement import (
+    Change,
+    InsertAbsent,
+    Last,
+    One,
+    Row,
     Sql,
     Statements,
+    Together,
     change,
-    insert_absent,
     insert_if_absent,
     one,
 )
@@ -33,9 +38,10 @@ from procore_signin._store.escrows import (
 )
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.ledger import FailAttempt, attempt_over, entry_of
-from procore_signin._store.records import CompletedSignIn, NewSession, Replaced, User
+from procore_signin._store.linking.links import add_link
+from procore_signin._store.records import CompletedSignIn, NewLink, NewSession, Replaced, User
 from procore_signin._store.schema import UNFINISHED, sign_in_ledger, token_sets, users
-from procore_signin._store.sessions import lock_opened_at, open_session
+from procore_signin._store.sessions import lock_opened_at, opening
 from procore_signin._store.users import user_of
 from procore_signin.errors import AttemptInvalid, SignInRefused, VaultSealed
 
@@ -50,26 +56,28 @@ _COMPLETE: Final = Sql(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CompleteSignIn(Command[CompletedSignIn | None]):
-    """Make a sign-in true, in one transaction: person, tokens, session and ledger.
+    """Make a sign-in true, in one transaction: user, tokens, session and ledger.
 
-    The person is found or made by environment and Procore's id alone, exactly once however many
+    The user is found or made by environment and Procore's id alone, exactly once however many
     sign in at the same time (rows I1, I2, I4). The session that the browser had before ends,
     whosesoever it was (row S2). Tokens that the new ones replace go into the attempt's escrow, to
     be revoked and then cleared: no grant is left behind if this process dies before that (row R11).
 
-    It returns None where the person is disabled: only the ledger was written; revoke the tokens.
+    It returns None where the user is disabled: only the ledger was written; revoke the tokens.
 
     Attributes:
         state_hash: The attempt, taken before.
-        me: What Procore says about the person; e-mail and name are stored as it says now.
+        me: What Procore says about the user; e-mail and name are stored as it says now.
         environment: Where.
-        tokens: What the exchange granted; they replace the person's tokens.
+        tokens: What the exchange granted; they replace the user's tokens.
         session: The session to open.
         replaces: `id_hash` of the session cookie that the browser sent, or None.
         now: Unix seconds.
+        link: The connection to a user of the application that the sign-in makes, or None.
 
     Raises:
         AttemptInvalid: The attempt has ended already. Nothing was written; revoke the tokens.
+        AlreadyLinked: One of both is connected to another one. As above.
     """
 
     state_hash: str
@@ -80,15 +88,33 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
     session: NewSession
     replaces: str | None
     now: int
+    link: NewLink | None = None
 
     def run(self, seal: TokenSeal) -> Statements[CompletedSignIn | None]:
         state_hash, environment, now = self.state_hash, self.environment, self.now
-        user, created = yield from _find_or_make_user(self.me, environment, now)
-        if user.disabled_at is not None:
+        who = {"which_environment": environment, "which_procore_id": self.me.procore_id}
+        row, token_set, attempt = yield Together(
+            (
+                One(_LOCK_USER, who),
+                One(_LOCK_TOKENS, who),
+                One(_LOCK_ATTEMPT, {"which_state": state_hash}),
+            )
+        )
+        found = None if row is None else User(*row)
+        if found is not None and found.disabled_at is not None:
             yield from FailAttempt(state_hash, "user_disabled", now=now).run(seal)
             return None
-        before = yield from _replace_tokens(seal, user, self.tokens, now, created=created)
-        yield from open_session(user.id, environment, self.session, replaces=self.replaces, now=now)
+        if attempt is None:
+            raise attempt_over()
+        if found is None:
+            changes: list[Change] = []
+            user = yield from _make_user(self.me, environment, now)
+        else:
+            user, changes = _as_told(found, self.me, now)
+        linked = False
+        if self.link is not None:
+            linked = yield from add_link(user.id, self.link, now=now)
+        granted, before = yield from _replace_tokens(seal, user, self.tokens, now, token_set)
         kept = None
         if before.tokens is not None:
             kept = seal.seal_escrow(before.tokens, state_hash=state_hash, environment=environment)
@@ -101,45 +127,45 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
             "escrowed_at": None if kept is None else now,
             "finished_at": now,
         }
-        if (yield from change(_COMPLETE, done)) != 1:
-            raise attempt_over()
-        return CompletedSignIn(user, created, before.tokens, before.sealed, before.given_up)
+        opened = opening(user.id, environment, self.session, replaces=self.replaces, now=now)
+        yield Last(Together((*changes, granted, *opened, Change(_COMPLETE, done))))
+        created = found is None
+        return CompletedSignIn(
+            user, created, before.tokens, before.sealed, before.given_up, linked=linked
+        )
 
 
+_LOCK_ATTEMPT: Final = Sql(
+    select(sign_in_ledger.c.status).where(_this_attempt, UNFINISHED).with_for_update()
+)
+_this_person: Final = (
+    users.c.environment == bindparam("which_environment"),
+    users.c.procore_id == bindparam("which_procore_id"),
+)
 _LOCK_USER: Final = Sql(
     select(users)
-    .where(
-        users.c.environment == bindparam("which_environment"),
-        users.c.procore_id == bindparam("which_procore_id"),
-    )
-    # PostgreSQL: NO KEY UPDATE, which lets others insert rows that refer to the person
+    .where(*_this_person)
+    # PostgreSQL: NO KEY UPDATE, which lets others insert rows that refer to the user
     .with_for_update(key_share=True)
 )
 _UPDATE_USER: Final = Sql(update(users).where(_this_user), "email", "name", "last_signed_in_at")
 
 
-def _find_or_make_user(me: Me, environment: str, now: int) -> Statements[tuple[User, bool]]:
-    who = {"which_environment": environment, "which_procore_id": me.procore_id}
-    row = yield from one(_LOCK_USER, who)
-    if row is None:
-        return (yield from _make_user(me, environment, now)), True
-    user = User(*row)
-    if user.disabled_at is not None:
-        return user, False
+def _as_told(user: User, me: Me, now: int) -> tuple[User, list[Change]]:
+    """Return a known user as Procore tells it now, and what writes that down."""
     told = {"email": me.login, "name": me.name, "last_signed_in_at": now}
-    yield from change(_UPDATE_USER, {"which_user": user.id, **told})
-    user = User(
+    updated = User(
         user.id,
         user.procore_id,
         me.login,
         me.name,
-        environment,
+        user.environment,
         user.created_at,
         now,
         user.disabled_at,
         user.company_id,
     )
-    return user, False
+    return updated, [Change(_UPDATE_USER, {"which_user": user.id, **told})]
 
 
 _INSERT_USER: Final = Sql(
@@ -157,7 +183,7 @@ def _make_user(me: Me, environment: str, now: int) -> Statements[User]:
         "created_at": now,
         "last_signed_in_at": now,
     }
-    user_id = yield from insert_absent(_INSERT_USER, values)
+    user_id = yield InsertAbsent(_INSERT_USER, values)
     if user_id is None:
         # Someone was faster. To go on and lock that row could deadlock on MariaDB, where the
         # failed insert already holds a shared lock on it; to start again cannot.
@@ -172,7 +198,7 @@ _TOKEN_SET: Final = (
 _LOCK_TOKENS: Final = Sql(
     select(*(token_sets.c[name] for name in _TOKEN_SET))
     .where(
-        token_sets.c.user_id == bindparam("which_user"),
+        token_sets.c.user_id == select(users.c.id).where(*_this_person).scalar_subquery(),
         token_sets.c.environment == bindparam("which_environment"),
     )
     .with_for_update()
@@ -197,10 +223,9 @@ _UPDATE_TOKENS: Final = Sql(
 
 
 def _replace_tokens(
-    seal: TokenSeal, user: User, tokens: TokenSet, now: int, *, created: bool
-) -> Statements[Replaced]:
-    place = {"which_user": user.id, "which_environment": user.environment}
-    found = None if created else (yield from one(_LOCK_TOKENS, place))
+    seal: TokenSeal, user: User, tokens: TokenSet, now: int, found: Row | None
+) -> Statements[tuple[Change, Replaced]]:
+    """Return what writes the tokens down, and what stood there before."""
     row = None if found is None else dict(zip(_TOKEN_SET, found, strict=True))
     generation = 1 if row is None else row["generation"] + 1
     values = {
@@ -218,10 +243,9 @@ def _replace_tokens(
     }
     owner = {"user_id": user.id, "environment": user.environment}
     if row is None:
-        yield from change(_INSERT_TOKENS, {**values, **owner})
-        return Replaced(None)
-    yield from change(_UPDATE_TOKENS, {**values, "which_tokens": row["id"]})
-    return (yield from _replaced(seal, {**row, **owner}, tokens, now))
+        return Change(_INSERT_TOKENS, {**values, **owner}), Replaced(None)
+    before = yield from _replaced(seal, {**row, **owner}, tokens, now)
+    return Change(_UPDATE_TOKENS, {**values, "which_tokens": row["id"]}), before
 
 
 def _replaced(
@@ -285,9 +309,9 @@ class JoinSignIn(Command[User]):
         now: Unix seconds.
 
     Raises:
-        AttemptInvalid: It is not done, someone has joined it, or the person has signed out.
+        AttemptInvalid: It is not done, someone has joined it, or the user has signed out.
             Nothing was written.
-        SignInRefused: The person is disabled or gone. Nothing was written.
+        SignInRefused: The user is disabled or gone. Nothing was written.
     """
 
     state_hash: str
@@ -300,7 +324,7 @@ class JoinSignIn(Command[User]):
         entry = yield from entry_of(self.state_hash)
         if entry is None or entry.status != "done" or entry.user_id is None:
             raise attempt_over()
-        # In the order in which `CompleteSignIn` locks: the person first.
+        # In the order in which `CompleteSignIn` locks: the user first.
         user_id, environment, now = entry.user_id, entry.environment, self.now
         if (yield from one(_LOCK_ENABLED, {"which_user": user_id})) is None:
             raise person_disabled()
@@ -309,9 +333,9 @@ class JoinSignIn(Command[User]):
             raise _used("A second callback of this sign-in was let in before")
         me_json = yield from lock_opened_at(user_id, environment, entry.finished_at, now=now)
         if me_json is None:
-            raise _used("The person has signed out meanwhile")
+            raise _used("The user has signed out meanwhile")
         own = replace(self.session, me_json=me_json)
-        yield from open_session(user_id, environment, own, replaces=self.replaces, now=now)
+        yield Together(tuple(opening(user_id, environment, own, replaces=self.replaces, now=now)))
         user = yield from user_of(user_id)
         if user is None:
             raise person_disabled()
@@ -319,9 +343,9 @@ class JoinSignIn(Command[User]):
 
 
 def person_disabled() -> SignInRefused:
-    """Return the error for a person who is disabled or gone."""
+    """Return the error for a user who is disabled or gone."""
     return SignInRefused(
-        "This person may not sign in here any more. Ask the operator of this application."
+        "This user may not sign in here any more. Ask the operator of this application."
     )
 
 

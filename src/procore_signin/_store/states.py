@@ -363,6 +363,11 @@ LEAVES: Final[Mapping[tuple[TokenSetState, Event], tuple[Event, ...]]] = {
         (Event.PUT_AWAY_LEASED, Event.LEAVE_DOUBT),
     ),
     **{(state, end): (begin,) for state, begin in _BEGIN.items() for end in _ENDINGS},
+    # The refresher speaks of its second request, and not of the one that had no response.
+    **dict.fromkeys(
+        ((_T.LEASED_UNSURE, end) for end in (Event.DISABLE, Event.DISCONNECT)),
+        (Event.PUT_AWAY_LEASED, Event.LEAVE_DOUBT),
+    ),
     # A response was lost, and others came: no one knows what was in it.
     **dict.fromkeys(((state, Event.COMMIT) for state in _UNSURE), (Event.LEAVE_DOUBT,)),
     **dict.fromkeys(((state, Event.COMMIT_SHARED) for state in _UNSURE), (Event.LEAVE_DOUBT,)),
@@ -427,7 +432,7 @@ def withdrawal_state(row: Mapping[str, Any] | None, at: int) -> WithdrawalState:
         return _WAITING[note]
     if row["status"] == AttemptState.EXCHANGED.value:
         raise ValueError("A withdrawal has met a sign-in under way.")
-    return (_HELD if at < row["held_until"] <= at + HOLD_SECONDS else _GONE_ON)[note]
+    return (_HELD if at < row["held_until"] <= at + 2 * HOLD_SECONDS else _GONE_ON)[note]
 
 
 def token_set_state(row: Mapping[str, Any] | None, at: int) -> TokenSetState:

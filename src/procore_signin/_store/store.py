@@ -1,4 +1,4 @@
-"""The store: people, their sessions, their sealed tokens and the ledger of sign-ins.
+"""The store: users, their sessions, their sealed tokens and the ledger of sign-ins.
 
 What can be asked of it stands beside its SQL, one file a subject: `ledger.py`, `sign_in.py`,
 `sessions.py`, `users.py`, `tokens.py`, `refresh.py`, `escrows.py`, `withdrawal.py`, `access.py`,
@@ -7,16 +7,19 @@ What can be asked of it stands beside its SQL, one file a subject: `ledger.py`, 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from concurrent.futures import Executor
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
-from procore_signin._store.engine.address import Address, parse_address
+from procore_signin._store.engine.address import Address, Label, address_of
 from procore_signin._store.engine.command import Command, Query
-from procore_signin._store.engine.database import Database, Group, Patience
+from procore_signin._store.engine.database import Database, ForLoops, Group, OnLoop, Patience
 from procore_signin._store.engine.failures import Failed
-from procore_signin._store.engine.server import ServerDatabase
+from procore_signin._store.engine.server import LONGEST_STATEMENT, ServerDatabase
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.keys.seal import Seal
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -30,6 +33,13 @@ _LOCK_SHARE: Final = 0.75
 """How much of the time may go by waiting for others' locks: then the server says so in time."""
 
 
+class Opening(Protocol):
+    """Opens a database, with the limits of its store."""
+
+    def __call__(self, patience: Patience, *, timeout: float, connections: int) -> Database:
+        """Return the database, which connects when it is first asked."""
+
+
 class Store:
     """An open database and the seal of its tokens.
 
@@ -37,7 +47,9 @@ class Store:
     Opening a store connects to nothing.
 
     Args:
-        url: As `PROCORE_DATABASE_URL`: `sqlite:///…`, `postgresql://…`, `mysql://…`, `mariadb://…`.
+        where: The tables' address, or its text as in `PROCORE_DATABASE_URL`: `sqlite:///…`,
+            `postgresql://…`, `mysql://…`, `mariadb://…`. Or what opens a database that an
+            application has open already.
         keys: Seal and open the tokens.
         timeout: The longest that a call may take, in seconds; the time for connecting and for a
             server that says nothing is in it.
@@ -45,12 +57,15 @@ class Store:
             `timeout`, which is never less than that asks for.
         connections: The most connections to a server, half for reads and half for writes. SQLite
             opens one for writing and one for each thread that reads at the same time.
+        durable: Whether a commit to SQLite's file is flushed to the disk. False only for a file
+            that no one needs after a test: flushing takes most of its time.
         random_bytes: A cryptographic source, for nonces.
         clock: Seconds of a monotonic clock, to bound repetitions.
         sleep: Waits some seconds between repetitions.
 
     Raises:
-        ValueError: `url` is none, or its driver is not installed; the message says what to do.
+        ValueError: `where` is no address, or its driver is not installed; the message says what
+            to do.
 
     Attributes:
         timeout: Seconds that one call may take, SQLite's disk left aside.
@@ -58,28 +73,31 @@ class Store:
 
     def __init__(
         self,
-        url: str,
+        where: Address | str | Opening,
         keys: KeyRing,
         *,
         timeout: float = DATABASE_TIMEOUT,
         lock_timeout: float | None = None,
         connections: int = DATABASE_CONNECTIONS,
+        durable: bool = True,
         random_bytes: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        address = parse_address(url)
+        opening = (
+            where if callable(where) else partial(open_database, address_of(where), durable=durable)
+        )
         locks = timeout * _LOCK_SHARE if lock_timeout is None else lock_timeout
         whole = max(timeout, locks / _LOCK_SHARE)
-        self._database: Final = _open(
-            address, Patience(locks, clock, sleep), timeout=whole, connections=connections
+        self._database: Final = opening(
+            Patience(locks, clock, sleep), timeout=whole, connections=connections
         )
         self.timeout: Final = whole
-        self._on_file: Final = address.path is not None
+        self._on_file: Final = not callable(where) and address_of(where).path is not None
         self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
 
     @property
-    def label(self) -> str:
+    def label(self) -> Label:
         """The database's name for messages, without a password."""
         return self._database.label
 
@@ -129,15 +147,56 @@ class Store:
         """Begin a transaction for commands of several callers: see `Database.group`."""
         return self._database.group(self._seal)
 
+    def on_loop(self, loop: asyncio.AbstractEventLoop, threads: Executor) -> OnLoop | None:
+        """Return what runs commands and queries on an event loop, without a thread.
+
+        Args:
+            loop: The event loop, which is running.
+            threads: Do what takes long and knows no event loop, such as connecting.
+
+        Returns:
+            None where this database has no such thing.
+        """
+        database = self._database
+        return (
+            database.on_loop(self._seal, loop, threads) if isinstance(database, ForLoops) else None
+        )
+
     def close(self) -> None:
         """Close all connections. The store is of no use afterwards."""
         self._database.close()
 
 
-def _open(address: Address, patience: Patience, *, timeout: float, connections: int) -> Database:
-    if address.path is None:
-        return ServerDatabase(address, patience, timeout=timeout, connections=connections)
-    # Here, because importing procore_signin imports no database driver, sqlite3 included.
-    from procore_signin._store.sqlite.database import SqliteDatabase  # noqa: PLC0415 - see above
+def open_database(
+    address: Address,
+    patience: Patience,
+    *,
+    timeout: float,
+    connections: int,
+    durable: bool = True,
+) -> Database:
+    """Return the database at `address`, which connects when it is first asked.
 
-    return SqliteDatabase(address.path, address.label, patience)
+    For `durable`, see `Store`.
+    """
+    # Here, because importing procore_signin imports no database driver, sqlite3 included.
+    if address.path is not None:
+        from procore_signin._store.sqlite.database import SqliteDatabase  # noqa: PLC0415 - see above
+
+        return SqliteDatabase(
+            address.path, address.label, patience, address.naming, durable=durable
+        )
+    if address.backend == "postgresql":
+        from procore_signin._store.postgresql import driver  # noqa: PLC0415
+
+        return driver.PostgresqlDatabase(
+            driver.PostgresqlDriver(address, patience.seconds, LONGEST_STATEMENT),
+            address,
+            patience,
+            timeout=timeout,
+            connections=connections,
+        )
+    from procore_signin._store.engine.mariadb import MariadbDriver  # noqa: PLC0415
+
+    mariadb = MariadbDriver(address, patience.seconds, LONGEST_STATEMENT)
+    return ServerDatabase(mariadb, address, patience, timeout=timeout, connections=connections)

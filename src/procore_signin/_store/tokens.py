@@ -1,4 +1,4 @@
-"""Token sets, one for each person and environment: what is in them, and the end of those ended."""
+"""Token sets, one for each user and environment: what is in them, and the end of those ended."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, delete, func, select
 
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store.engine.clock import SHARED_NOW
-from procore_signin._store.engine.command import Command, LookUp
-from procore_signin._store.engine.statement import Row, Sql, Statements, Values, change
+from procore_signin._store.engine.command import Command, LookUp, Query
+from procore_signin._store.engine.statement import Row, Sql, Statements, Values, change, many
 from procore_signin._store.escrows import leave_doubt, lock_owner
 from procore_signin._store.keys.seal import VERSION
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -26,7 +26,7 @@ _of_user: Final = token_sets.c.user_id == bindparam("which_user")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TokensOf(LookUp[TokenSet | None]):
-    """A person's tokens for one environment, or None where there are none of use.
+    """A user's tokens for one environment, or None where there are none of use.
 
     Raises:
         VaultSealed: They cannot be opened. This harms no one else; a new sign-in replaces them.
@@ -35,6 +35,7 @@ class TokensOf(LookUp[TokenSet | None]):
     user_id: int
     environment: str
 
+    by_key: ClassVar = True
     sql: ClassVar = Sql(
         select(
             token_sets.c.access_token,
@@ -58,6 +59,25 @@ class TokensOf(LookUp[TokenSet | None]):
         return seal.open_row(
             *cells, user_id=self.user_id, environment=self.environment, generation=generation
         )
+
+
+_OWNERS: Final = select(token_sets.c.user_id, token_sets.c.environment).limit(1)
+_ENDS: Final = (
+    Sql(_OWNERS.order_by(token_sets.c.id)),
+    Sql(_OWNERS.order_by(token_sets.c.id.desc())),
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FirstAndLastOwner(Query[tuple[tuple[int, str], ...]]):
+    """User id and environment of the oldest and the newest token set: two look-ups at most."""
+
+    def run(self, seal: TokenSeal) -> Statements[tuple[tuple[int, str], ...]]:
+        found: dict[tuple[int, str], None] = {}
+        for sql in _ENDS:
+            for user_id, environment in (yield from many(sql, {})):
+                found[user_id, environment] = None
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +113,7 @@ class TokenState:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TokenStates(LookUp[list[TokenState]]):
-    """What can be told of a person's token sets. Nothing sealed leaves the database (row O6)."""
+    """What can be told of a user's token sets. Nothing sealed leaves the database (row O6)."""
 
     user_id: int
     _: KW_ONLY
@@ -220,7 +240,7 @@ _PURGE: Final = Sql(delete(token_sets).where(token_sets.c.id == bindparam("which
 class PurgeGrants(Command[int]):
     """Delete token sets that are over still; it returns how many were.
 
-    That tokens of a person may live which no one knows is not forgotten with them (row I7).
+    That tokens of a user may live which no one knows is not forgotten with them (row I7).
 
     Attributes:
         grants: Those of `EndedGrants`.

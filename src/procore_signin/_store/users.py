@@ -1,4 +1,4 @@
-"""People, by environment and Procore's id."""
+"""Users, by environment and Procore's id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import ClassVar, Final
 from sqlalchemy import bindparam, func, select, update
 
 from procore_signin._store.engine.command import Command, LookUp, Query
-from procore_signin._store.engine.statement import Row, Sql, Statements, Values, change, many, one
+from procore_signin._store.engine.statement import (
+    Change,
+    Last,
+    Row,
+    Sql,
+    Statements,
+    Values,
+    many,
+    one,
+)
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.records import User
 from procore_signin._store.schema import users
@@ -21,10 +30,11 @@ _USER: Final = Sql(select(users).where(_this))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UserOf(LookUp[User | None]):
-    """A person, disabled or not, or None where there is none of that number."""
+    """A user, disabled or not, or None where there is none of that number."""
 
     user_id: int
 
+    by_key: ClassVar = True
     sql: ClassVar = _USER
 
     def values(self) -> Values:
@@ -35,7 +45,7 @@ class UserOf(LookUp[User | None]):
 
 
 def user_of(user_id: int) -> Statements[User | None]:
-    """Return a person, or None where there is none of that number."""
+    """Return a user, or None where there is none of that number."""
     row = yield from one(_USER, {"which_user": user_id})
     return None if row is None else User(*row)
 
@@ -45,26 +55,26 @@ _CHOOSE: Final = Sql(update(users).where(_this), "company_id")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ChooseCompany(Command[None]):
-    """Remember which company the person chose. Whether it is theirs was asked before."""
+    """Remember which company the user chose. Whether it is theirs was asked before."""
 
     user_id: int
     company_id: int
 
     def run(self, seal: TokenSeal) -> Statements[None]:
         chosen = {"which_user": self.user_id, "company_id": self.company_id}
-        yield from change(_CHOOSE, chosen)
+        yield Last(Change(_CHOOSE, chosen))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FindUsers(Query[list[User]]):
-    """People in the order of their first sign-in, those that fit everything given (row I5).
+    """Users in the order of their first sign-in, those that fit everything given (row I5).
 
     Attributes:
         environment: Only of this one.
         procore_id: Procore's number. Two environments may share numbers.
         email: What Procore called the login last, whatever the case of its ASCII letters. It proves
-            nothing and may fit several people: never act on more than one (row I2).
-        after: Only people with a greater id, to go on where a list ended.
+            nothing and may fit several users: never act on more than one (row I2).
+        after: Only users with a greater id, to go on where a list ended.
         limit: As many at most.
     """
 

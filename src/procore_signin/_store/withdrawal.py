@@ -20,9 +20,9 @@ from procore_signin._store.engine.statement import (
     One,
     Sql,
     Statements,
+    Together,
     change,
     one,
-    together,
 )
 from procore_signin._store.escrows import (
     DOUBTS,
@@ -63,8 +63,9 @@ _kept: Final = sign_in_ledger.c.escrow.is_not(None)
 _owned: Final = sign_in_ledger.c.held_by == bindparam("holder")
 _seconds: Final[ColumnElement[Any]] = bindparam("seconds")
 _until: Final = sign_in_ledger.c.held_until
-# Later than a whole hold from now: the clock was set back, and no one holds it.
-_free: Final = or_(_until.is_(None), _until <= SHARED_NOW, _until > SHARED_NOW + _seconds)
+# Much later than a whole hold from now: the clock was set back, and no one holds it. A little
+# later: this command was made a moment ago, and had to wait for the one that holds it.
+_free: Final = or_(_until.is_(None), _until <= SHARED_NOW, _until > SHARED_NOW + 2 * _seconds)
 
 _HOLD: Final = Sql(
     update(sign_in_ledger)
@@ -106,7 +107,7 @@ class HoldEscrow(Command[Held]):
             "seconds": HOLD_SECONDS,
             "now": self.now,
         }
-        changed, row = yield from together(Change(_HOLD, place), One(_HELD, place))
+        changed, row = yield Together((Change(_HOLD, place), One(_HELD, place)))
         if row is None or row[1] is None:
             return Held("over", outcome=None if row is None else row[3])
         environment, sealed, escrowed_at, outcome, at = row
@@ -233,10 +234,12 @@ class KeepRenewed(Command[str | None]):
             "escrow": seal.seal_escrow(self.renewed, state_hash=place, environment=environment),
             "escrowed_at": self.now,
         }
-        ours, _, _ = yield from together(
-            Change(_REPLACE, this),
-            InsertAbsent(INSERT_ABSENT, row),
-            Change(_HOLD, {**this, "which_state": place}),
+        ours, _, _ = yield Together(
+            (
+                Change(_REPLACE, this),
+                InsertAbsent(INSERT_ABSENT, row),
+                Change(_HOLD, {**this, "which_state": place}),
+            )
         )
         return place if ours == 1 else None
 
@@ -268,7 +271,7 @@ class FinishEscrow(Command[bool]):
     Attributes:
         state_hash: Which.
         holder: Who holds it.
-        outcome: The note that stays. With one of `DOUBTS` the row stays for as long as the person:
+        outcome: The note that stays. With one of `DOUBTS` the row stays for as long as the user:
             tokens may live.
         now: Unix seconds.
     """

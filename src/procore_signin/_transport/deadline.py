@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 import httpcore2
 
 from procore_signin._forks import Owned, abandon
+from procore_signin._transport.tls import AsyncTlsStream, Tls, TlsStream
 
 SLICE: Final = 64 * 1024
 """Bytes written at once, so that a slow reader is noticed."""
@@ -157,9 +158,7 @@ class DeadlineStream(Owned, httpcore2.NetworkStream):
             abandon(self._stream)
             return
         with contextlib.suppress(OSError):  # the peer may have closed it
-            # Not `SSLSocket.shutdown`: a reading thread would take the encrypted bytes for plain
-            # text.
-            socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
+            self._stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         self._stream.close()
 
     def start_tls(
@@ -172,11 +171,10 @@ class DeadlineStream(Owned, httpcore2.NetworkStream):
         if self.inherited():
             raise httpcore2.ConnectError(_INHERITED)
         left = _left(timeout, httpcore2.ConnectTimeout)
-        secured = self._stream.start_tls(ssl_context, server_hostname, left)
-        encrypted = secured.get_extra_info("socket")
-        if self._strict_end and isinstance(encrypted, ssl.SSLSocket):
-            encrypted.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # not in typeshed
-        return DeadlineStream(secured, strict_end=self._strict_end)
+        tls = Tls(ssl_context, server_hostname, strict_end=self._strict_end)
+        secured = TlsStream(self._stream, tls)
+        secured.handshake(left)
+        return DeadlineStream(secured)
 
     def get_extra_info(self, info: str) -> Any:
         """Return information about the connection for httpcore2."""
@@ -286,8 +284,12 @@ class AsyncDeadlineStream(Owned, httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109  # as above
     ) -> httpcore2.AsyncNetworkStream:
         """Return the connection under TLS."""
+        if self.inherited():
+            raise httpcore2.ConnectError(_INHERITED)
         left = _left(timeout, httpcore2.ConnectTimeout)
-        return AsyncDeadlineStream(await self._stream.start_tls(ssl_context, server_hostname, left))
+        secured = AsyncTlsStream(self._stream, Tls(ssl_context, server_hostname))
+        await secured.handshake(left)
+        return AsyncDeadlineStream(secured)
 
     def get_extra_info(self, info: str) -> Any:
         """Return information about the connection for httpcore2."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
-from procore_signin._forks import Lock, abandon, look_after
+from procore_signin._forks import OPENSSL, Lock, abandon, look_after
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._transport import limits
 from procore_signin._transport.deadline import DeadlineBackend, Seen, Wait, waits
@@ -220,14 +220,15 @@ class AsyncHttpcoreTransport:
 
 def _trust(root_certificates: bytes | None) -> ssl.SSLContext:
     """Return a context that trusts this machine's authorities, and those in the given PEM."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # By default an end without `close_notify` counts as the end of a response, and anyone on the
-    # network path can cause one.
-    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-    if root_certificates is not None:
-        context.load_verify_locations(cadata=root_certificates.decode())
-    return context
+    with OPENSSL.block():
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # By default an end without `close_notify` counts as the end of a response, and anyone on
+        # the network path can cause one.
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        if root_certificates is not None:
+            context.load_verify_locations(cadata=root_certificates.decode())
+        return context
 
 
 def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:

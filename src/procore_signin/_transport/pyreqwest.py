@@ -13,6 +13,7 @@ a process that has used it sends over `httpcore.py` (decision 29).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -166,6 +167,9 @@ class PyreqwestTransport:
         return HttpcoreTransport(**self._rules.arguments())
 
 
+Observe = Callable[[HttpRequest, HttpResponse | ProcoreSignInError | None, float], None]
+
+
 class AsyncPyreqwestTransport:
     """An `AsyncTransport`. Its connections are opened on first use and shared by all event loops.
 
@@ -174,6 +178,8 @@ class AsyncPyreqwestTransport:
         max_body: As in `PyreqwestTransport`.
         user_agent: As in `PyreqwestTransport`.
         root_certificates: As in `PyreqwestTransport`.
+        observe: Called with each request, its response or error (None where it was cancelled), and
+            the seconds that this took.
     """
 
     def __init__(
@@ -183,7 +189,9 @@ class AsyncPyreqwestTransport:
         max_body: int = MAX_BODY,
         user_agent: str = USER_AGENT,
         root_certificates: bytes | None = None,
+        observe: Observe | None = None,
     ) -> None:
+        self._observe: Final = observe
         self._rules: Final = _Rules(deadline, max_body, user_agent, root_certificates)
         self._lock: Final = Lock()
         self._client: Client | AsyncHttpcoreTransport | None = None
@@ -196,6 +204,20 @@ class AsyncPyreqwestTransport:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Return the response to `request`: see `AsyncTransport.send`."""
+        if self._observe is None:
+            return await self._send(request)
+        came: HttpResponse | ProcoreSignInError | None = None
+        began = time.perf_counter()
+        try:
+            response = came = await self._send(request)
+        except ProcoreSignInError as error:
+            came = error
+            raise
+        finally:
+            self._observe(request, came, time.perf_counter() - began)
+        return response
+
+    async def _send(self, request: HttpRequest) -> HttpResponse:
         try:
             client = self._open()
             if not isinstance(client, Client):
@@ -203,8 +225,8 @@ class AsyncPyreqwestTransport:
             outgoing = client.request(request.method, request.url)
             async with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
-                if is_kept(request, head):
-                    return await self._keep(head, response.body_reader)
+                if not request.repeatable and is_kept(request, head):
+                    return await self._keep(Kept(head), response.body_reader)
                 return self._rules.whole(
                     request, head, await response.body_reader.read(self._rules.max_body + 1)
                 )
@@ -212,8 +234,7 @@ class AsyncPyreqwestTransport:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the URL
 
-    async def _keep(self, head: HttpResponse, body: ResponseBodyReader) -> HttpResponse:
-        kept = Kept(head)
+    async def _keep(self, kept: Kept, body: ResponseBodyReader) -> HttpResponse:
         try:
             while kept.goes_on and (part := await body.read_chunk()) is not None:
                 kept.body += part

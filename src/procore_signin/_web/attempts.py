@@ -7,6 +7,7 @@ from typing import Final
 
 from procore_signin._flow.attempt import (
     LIFETIME,
+    Bound,
     SignInAttempt,
     attempt_name,
     check_attempt,
@@ -40,11 +41,26 @@ class Begun:
     cookies: tuple[str, ...]
 
 
-def begin_attempt(context: Context, request: BrowserRequest, *, return_to: str) -> Begun:
-    """Begin an attempt for the page that `request` asks for. Nothing is stored on the server."""
-    attempt = new_attempt(context, return_to=return_to)
+def begin_attempt(
+    context: Context,
+    request: BrowserRequest,
+    *,
+    return_to: str,
+    bound: Bound | None = None,
+    wanted: bool = False,
+) -> Begun:
+    """Begin an attempt for the page that `request` asks for. Nothing is stored on the server.
+
+    Args:
+        context: The surroundings.
+        request: What came.
+        return_to: The checked path where the user lands.
+        bound: What ties the attempt to the application itself, or None.
+        wanted: Whether the request is known to come from a page of ours, on a user's click.
+    """
+    attempt = new_attempt(context, return_to=return_to, bound=bound)
     url = attempt.authorization_url(context)
-    if not may_set_cookies(request):
+    if not wanted and not may_set_cookies(request):
         return Begun(url, ())
     kept = set_cookie(
         attempt_name(attempt.state),
@@ -56,14 +72,19 @@ def begin_attempt(context: Context, request: BrowserRequest, *, return_to: str) 
     return Begun(url, (*evicted, kept))
 
 
-def find_attempt(context: Context, request: BrowserRequest, state: str) -> SignInAttempt:
+def find_attempt(context: Context, request: BrowserRequest, state: str, name: str) -> SignInAttempt:
     """Return this browser's attempt for `state`.
+
+    Args:
+        context: The surroundings.
+        request: What came.
+        state: The state that came with it.
+        name: `attempt_name` of that.
 
     Raises:
         AttemptInvalid: There is none (`missing`), or it has expired or belongs to another
             environment or client.
     """
-    name = attempt_name(state)
     sealed = read_cookies(request.cookies, secure=context.secure).get(name)
     attempt = None if sealed is None else open_attempt(context, name, sealed)
     # The name is only a short hash: the state itself must match as well.
@@ -75,11 +96,6 @@ def find_attempt(context: Context, request: BrowserRequest, state: str) -> SignI
         )
     check_attempt(context, attempt)
     return attempt
-
-
-def forget_attempt(context: Context, state: str) -> str:
-    """Return the `Set-Cookie` value that removes the attempt for `state` from the browser."""
-    return clear_cookie(attempt_name(state), secure=context.secure)
 
 
 def _too_many(context: Context, request: BrowserRequest) -> list[str]:

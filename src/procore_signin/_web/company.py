@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
-
 from procore_signin._flow.companies import choose_company, only_company
 from procore_signin._flow.steps import Flow
 from procore_signin._web import problems
-from procore_signin._web.endpoints import SignInEndpoints, whole_number
-from procore_signin._web.http.bodies import body_of
+from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
+from procore_signin._web.json.answers import json_response
+from procore_signin._web.json.fields import Fields, fields_of, in_form, whole_number
+from procore_signin._web.json.shapes import CompaniesJson, CompanyJson
 from procore_signin._web.return_to import safe_return_to
-from procore_signin._web.router import Router
+from procore_signin._web.router import Router, note_failure
 from procore_signin.errors import GrantLost, ProcoreSignInError, SignInRefused, StoreUnavailable
 
 
@@ -34,12 +34,16 @@ class CompanyEndpoints:
         session = yield from self._sign_in.session(request)
         if session is None:
             return self._sign_in.to_sign_in(request)
-        return_to = self._return_to(request.query)
         try:
             companies = yield from only_company(self._router.context, session.user)
         except ProcoreSignInError as error:
             return self._problem(request, error)
-        if len(companies) == 1 and session.user.company_id is None:
+        only = companies[0].id if len(companies) == 1 else None
+        if request.wants_json:
+            listed = tuple(CompanyJson(each.id, each.name) for each in companies)
+            return json_response(CompaniesJson(listed, only or session.user.company_id))
+        return_to = self._return_to(in_form(request.query))
+        if only is not None and session.user.company_id is None:
             return see_other(return_to)
         return self._router.page(
             "company",
@@ -56,19 +60,20 @@ class CompanyEndpoints:
         session = yield from self._sign_in.session(request)
         if session is None:
             return self._sign_in.to_sign_in(request)
-        form = yield from body_of(request)
-        company_id = whole_number(form, "company_id")
+        fields = yield from fields_of(request)
+        company_id = whole_number(fields, "company_id")
         if company_id is None:
             return self._router.problem(request, problems.NOT_YOUR_COMPANY)
         try:
-            yield from choose_company(self._router.context, session.user, company_id)
+            chosen = yield from choose_company(self._router.context, session.user, company_id)
         except ProcoreSignInError as error:
             return self._problem(request, error)
-        return see_other(self._return_to(form))
+        if request.wants_json:
+            return json_response(CompanyJson(chosen.id, chosen.name))
+        return see_other(self._return_to(fields))
 
-    def _return_to(self, form: bytes) -> str:
-        wanted = dict(parse_qsl(form.decode("latin-1"))).get("return_to")
-        return safe_return_to(wanted, default=self._router.paths.home)
+    def _return_to(self, fields: Fields) -> str:
+        return safe_return_to(fields.get("return_to"), default=self._router.paths.home)
 
     def _problem(self, request: BrowserRequest, error: ProcoreSignInError) -> BrowserResponse:
         if isinstance(error, StoreUnavailable):
@@ -79,4 +84,5 @@ class CompanyEndpoints:
             return self._router.problem(
                 request, problems.GRANT_LOST, return_to=self._router.paths.company
             )
-        return self._router.problem(request, problems.COMPANIES_UNAVAILABLE)
+        note_failure(request, error)
+        return self._router.problem(request, problems.COMPANIES_UNAVAILABLE, is_logged=True)

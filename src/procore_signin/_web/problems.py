@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from procore_signin.errors import (
+    AlreadyLinked,
     AttemptInvalid,
     ClientMisconfigured,
     GrantLost,
@@ -107,6 +108,53 @@ ATTEMPT_MALFORMED: Final = Problem(
     "It may have been shortened or changed on its way.",
     "Sign in again.",
     sign_in=True,
+)
+ATTEMPT_OF_OTHER: Final = Problem(
+    "other_login",
+    403,
+    "Someone else is logged in now",
+    "The user who began this is not the one who is logged in to this application now, so nothing "
+    "was connected and no one was signed in.",
+    "Someone may have logged out or in meanwhile, in this browser.",
+    "Log in as the user who began it, and begin again.",
+    sign_in=False,
+)
+ALREADY_LINKED: Final = Problem(
+    "already_linked",
+    409,
+    "It is connected to someone else",
+    "Procore confirmed who you are, but the connection was not made.",
+    "That Procore account, or your account here, is connected to another one.",
+    "Disconnect the other one first, or use another Procore account.",
+    sign_in=False,
+)
+OTHER_ACCOUNT: Final = Problem(
+    "other_account",
+    409,
+    "Someone else is logged in here",
+    "Procore confirmed who you are, but someone else is logged in to this application, so you are "
+    "not signed in.",
+    "That Procore account, or the account here, is connected to another one.",
+    "Log out here first, or sign in with the Procore account that is connected.",
+    sign_in=False,
+)
+NOT_LOGGED_IN: Final = Problem(
+    "not_logged_in",
+    403,
+    "Log in to this application first",
+    "Your Procore account is connected to your account here, and no one is logged in here.",
+    None,
+    "Log in, then connect your Procore account.",
+    sign_in=False,
+)
+VALUE_INVALID: Final = Problem(
+    "value_invalid",
+    400,
+    "That button no longer works",
+    "What this application gave with the button cannot be read any more, so nothing was done.",
+    None,
+    "Open the page again and press it there.",
+    sign_in=False,
 )
 CODE_REFUSED: Final = Problem(
     "code_refused",
@@ -217,6 +265,26 @@ BODY_BROKEN_OFF: Final = Problem(
     "Try again.",
     sign_in=False,
 )
+BODY_MALFORMED: Final = Problem(
+    "body_malformed",
+    400,
+    "That cannot be read",
+    "What was sent is not a JSON object of texts, whole numbers and truth values, so nothing was "
+    "done.",
+    None,
+    "Try again. If it keeps happening, give the reference to the operator of this application.",
+    sign_in=False,
+)
+BODY_TYPE_WRONG: Final = Problem(
+    "body_type_wrong",
+    415,
+    "That cannot be read",
+    "What was sent names another content type than application/json and "
+    "application/x-www-form-urlencoded, or none, so nothing was done.",
+    None,
+    "Send it as one of these.",
+    sign_in=False,
+)
 TOO_MANY_BODIES: Final = Problem(
     "too_many_bodies",
     429,
@@ -314,6 +382,7 @@ _ATTEMPTS: Final = {
     "expired": ATTEMPT_EXPIRED,
     "used": ATTEMPT_USED,
     "malformed": ATTEMPT_MALFORMED,
+    "other_login": ATTEMPT_OF_OTHER,
 }
 _SIGN_IN: Final[dict[type[ProcoreSignInError], Problem]] = {
     GrantLost: CODE_REFUSED,
@@ -333,6 +402,17 @@ def of_sign_in(error: ProcoreSignInError) -> Problem:
             return replace(NOT_ADMITTED, why=error.reason or NOT_ADMITTED.why)
         return DENIED if error.error == "access_denied" else NOT_GRANTED
     return _SIGN_IN.get(type(error), FAILED)
+
+
+def of_link(error: AlreadyLinked, *, beside: bool) -> Problem:
+    """Return the problem for two who cannot be connected.
+
+    Args:
+        error: What is connected to what.
+        beside: Whether the user was only to be signed in, beside who is logged in here.
+    """
+    problem = OTHER_ACCOUNT if beside else ALREADY_LINKED
+    return replace(problem, why=error.reason or problem.why)
 
 
 def of_any(error: ProcoreSignInError) -> Problem:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -28,6 +27,7 @@ from procore_signin._web.http.messages import (
     see_other,
 )
 from procore_signin._web.http.origin import hosts_of, is_from_our_pages, is_prefetch, origin_of
+from procore_signin._web.json.shapes import ProblemJson, encoded
 from procore_signin._web.problems import Problem
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import ProcoreSignInError
@@ -38,20 +38,24 @@ _IN_QUERY: Final = "%/?:@!$&'()*+,;="  # RFC 3986 §3.4, and existing escapes
 
 LOGGER: Final = logging.getLogger("procore_signin")
 APP_NAME: Final = "Sample application"
+SIGN_IN: Final = "Sign In with Procore"
+GO_TO_FIRST_PAGE: Final = "Go to the first page"
 RETRY_SECONDS: Final = 10
 """Seconds for `Retry-After` with a 503, by default."""
 
 Endpoint = Callable[[BrowserRequest], Flow[BrowserResponse]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Paths:
-    """The path of each page, under the prefix of the routes."""
+    """The path of each page, under the prefix of the routes. `landing` is known at the start."""
 
     landing: str
     signin: str
+    start: str
     callback: str
     home: str
+    session: str
     sessions: str
     end_session: str
     sign_out: str
@@ -67,8 +71,10 @@ class Paths:
         return cls(
             landing=f"{prefix}/",
             signin=f"{prefix}/signin",
+            start=f"{prefix}/start",
             callback=f"{prefix}/callback",
             home=f"{prefix}/home",
+            session=f"{prefix}/session",
             sessions=f"{prefix}/sessions",
             end_session=f"{prefix}/sessions/end",
             sign_out=f"{prefix}/sign-out",
@@ -87,9 +93,17 @@ class Router:
         context: The surroundings of every flow.
         paths: The paths of the pages.
         app_name: The application's name on the pages.
+        csp: What the application adds to the Content-Security-Policy, by directive.
     """
 
-    def __init__(self, context: Context, paths: Paths, *, app_name: str = APP_NAME) -> None:
+    def __init__(
+        self,
+        context: Context,
+        paths: Paths,
+        *,
+        app_name: str = APP_NAME,
+        csp: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.context: Final = context
         self.paths: Final = paths
         self._app_name: Final = app_name
@@ -100,7 +114,8 @@ class Router:
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
         self._any_host: set[str] = set()
         self._ahead: set[str] = set()
-        self._headers: Final = raw_headers(security_headers(context))
+        self._any_origin: set[str] = set()
+        self._headers: Final = raw_headers(security_headers(context, csp))
 
     def add(
         self,
@@ -110,6 +125,7 @@ class Router:
         *,
         any_host: bool = False,
         ahead: bool = False,
+        any_origin: bool = False,
     ) -> None:
         """Add `endpoint` for `method` at `path`.
 
@@ -119,12 +135,15 @@ class Router:
             endpoint: A flow from request to response.
             any_host: Accept any Host header, for probes, which use the address.
             ahead: Also respond to prefetches, for endpoints that set and spend nothing.
+            any_origin: Accept forms of other sites, for an endpoint that tells them apart itself.
         """
         self._endpoints.setdefault(path, {})[method] = endpoint
         if any_host:
             self._any_host.add(path)
         if any_host or ahead:
             self._ahead.add(path)
+        if any_origin:
+            self._any_origin.add(path)
 
     @property
     def known_paths(self) -> tuple[str, ...]:
@@ -137,16 +156,22 @@ class Router:
             response = yield from self._dispatch(request)
         except ProcoreSignInError as error:
             note_failure(request, error)
-            response = self.problem(request, problems.of_any(error))
+            response = self.problem(request, problems.of_any(error), is_logged=True)
             if response.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 response = response.with_headers(("retry-after", str(RETRY_SECONDS)))
         except BodyRefused as refused:
-            response = self._refuse(request, refused.problem)
-        return self._discreet(request, response)
+            response = self.problem(request, refused.problem)
+        if request.path != self.paths.callback:
+            return response
+        return response.with_headers(NO_REFERRER)  # as `_discreet`
 
     def failure(self, request: BrowserRequest) -> BrowserResponse:
-        """Return the response to a request that raised an unexpected error. It cannot fail."""
-        return self._discreet(request, self.problem(request, problems.FAILED))
+        """Return the response to a request that raised an unexpected error. It cannot fail.
+
+        The caller has logged the traceback, with the reference.
+        """
+        page = self.problem(request, problems.FAILED, is_logged=True)
+        return self._discreet(request, page)
 
     def _discreet(self, request: BrowserRequest, response: BrowserResponse) -> BrowserResponse:
         """Keep the callback's URL, with code and state, out of every `Referer` (row C7)."""
@@ -156,11 +181,7 @@ class Router:
 
     def headers(self, response: BrowserResponse) -> RawHeaders:
         """Return the headers of `response`, and those that every response carries."""
-        if not response.headers:
-            return self._headers
-        own = raw_headers(response.headers)
-        known = {name for name, _ in own}
-        return (*own, *(pair for pair in self._headers if pair[0] not in known))
+        return raw_headers(response.headers, self._headers) if response.headers else self._headers
 
     def _dispatch(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         host = (request.header(b"host") or "").lower()
@@ -180,20 +201,15 @@ class Router:
                 # Any status but 2xx: the browser discards it, and asks again when the user opens
                 # the page.
                 return self.problem(request, problems.NOT_A_NAVIGATION)
-        elif not is_from_our_pages(request, self.origin):
-            return self._refuse(request, problems.FOREIGN_FORM)
+        elif request.path not in self._any_origin and not self.is_ours(request):
+            return self.problem(request, problems.FOREIGN_FORM)
         elif request.has_too_long_body:
-            return self._refuse(request, problems.BODY_TOO_LONG)
+            return self.problem(request, problems.BODY_TOO_LONG)
         return (yield from endpoint(request))
 
-    def _refuse(self, request: BrowserRequest, problem: Problem) -> BrowserResponse:
-        emit(
-            Event.REQUEST_REFUSED,
-            request=request.request_id,
-            path=request.path,
-            reason=problem.code,
-        )
-        return self.problem(request, problem)
+    def is_ours(self, request: BrowserRequest) -> bool:
+        """Return whether a form was sent from a page of this application (row K8)."""
+        return is_from_our_pages(request, self.origin)
 
     def _wrong_host(self, request: BrowserRequest) -> BrowserResponse:
         """Send 127.0.0.1 to localhost, whose cookies the callback will see; refuse the rest."""
@@ -201,7 +217,20 @@ class Router:
         if self._on_loopback and named and request.is_read and request.path in self._endpoints:
             query = f"?{quote(request.query, safe=_IN_QUERY)}" if request.query else ""
             return see_other(f"{self.origin}{request.path}{query}")
-        return self.problem(request, problems.WRONG_HOST)
+        self._tell_wrong_host(request)
+        return self.problem(request, problems.WRONG_HOST, is_logged=True)
+
+    def _tell_wrong_host(self, request: BrowserRequest) -> None:
+        """Log both addresses and the setting: the page shows a reader neither."""
+        emit(
+            Event.REQUEST_REFUSED,
+            request=request.request_id,
+            path=request.path,
+            reason=problems.WRONG_HOST.code,
+            host=request.header(b"host"),
+            expected=self.origin,
+            setting="PROCORE_REDIRECT_URI",
+        )
 
     def page(
         self,
@@ -227,24 +256,36 @@ class Router:
         *,
         return_to: str | None = None,
         error: ProcoreSignInError | None = None,
+        is_logged: bool = False,
     ) -> BrowserResponse:
         """Return the page (for a program, the JSON) that explains `problem`.
+
+        Its reference is in the log: what the caller has not logged is logged here.
 
         Args:
             request: The request.
             problem: The problem to show.
             return_to: Where a new sign-in leads back to, instead of home.
             error: The error that ended a request of the application's own; a program gets its code.
+            is_logged: Whether a line with the reference has been logged, which says more.
         """
+        if not is_logged:
+            failed = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            emit(
+                Event.REQUEST_FAILED if failed else Event.REQUEST_REFUSED,
+                request=request.request_id,
+                path=request.path,
+                reason=problem.code,
+            )
         if request.wants_json:
-            return _problem_json(problem, request.request_id, error)
+            return self._problem_json(problem, request.request_id, error)
         cookies: tuple[str, ...] = ()
-        first_page = ("Go to the first page", f"{self.origin}{self.paths.landing}")
+        first_page = (GO_TO_FIRST_PAGE, f"{self.origin}{self.paths.landing}")
         action: tuple[str, str] = first_page
         second: tuple[str, str] | tuple[None, None] = (None, None)
         if problem.sign_in:
             begun = begin_attempt(self.context, request, return_to=return_to or self.paths.home)
-            action, second, cookies = ("Sign In with Procore", begun.url), first_page, begun.cookies
+            action, second, cookies = (SIGN_IN, begun.url), first_page, begun.cookies
         response = self.page(
             "problem",
             status=problem.status,
@@ -262,6 +303,25 @@ class Router:
             },
         )
         return response.with_cookies(*cookies)
+
+    def _problem_json(
+        self, problem: Problem, reference: str, error: ProcoreSignInError | None
+    ) -> BrowserResponse:
+        """Return `problem` as JSON of RFC 9457."""
+        shape = ProblemJson(
+            title=problem.title,
+            status=problem.status,
+            detail=f"{problem.what} {problem.cure}",
+            code=problem.code,
+            reference=reference,
+            error=None if error is None else error.code,
+            sign_in_url=self.paths.start if problem.sign_in else None,
+        )
+        return BrowserResponse(
+            status=problem.status,
+            body=encoded(shape),
+            content_type="application/problem+json",
+        )
 
 
 def note_failure(request: BrowserRequest, error: ProcoreSignInError) -> None:
@@ -282,23 +342,3 @@ def explain(request: BrowserRequest, error: ProcoreSignInError) -> None:
         return
     words = f"{str(error).rstrip('.')}. {error.hint or ''}".rstrip()
     LOGGER.warning("Request %s: %s", request.request_id, words)
-
-
-def _problem_json(
-    problem: Problem, reference: str, error: ProcoreSignInError | None
-) -> BrowserResponse:
-    """Return `problem` as JSON of RFC 9457."""
-    document = {
-        "title": problem.title,
-        "status": problem.status,
-        "detail": f"{problem.what} {problem.cure}",
-        "code": problem.code,
-        "reference": reference,
-    }
-    if error is not None:
-        document["error"] = error.code
-    return BrowserResponse(
-        status=problem.status,
-        body=json.dumps(document).encode(),
-        content_type="application/problem+json",
-    )

@@ -19,5 +19,6 @@ def completed(door: ProcoreSignIn | AsyncProcoreSignIn, options: Options | None)
         "choose_company": settings.choose_company,
         "trusted_proxies": settings.trusted_proxies,
         "app_name": settings.app_name,
+        "languages": settings.languages,
     }
     return replace(options, **{k: v for k, v in own.items() if getattr(options, k) is None})

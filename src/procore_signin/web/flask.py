@@ -14,39 +14,62 @@ def projects():
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
-from typing import Final, ParamSpec, TypeVar
+from functools import partial, wraps
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar, cast
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, Response, current_app, request
-from flask.blueprints import BlueprintSetupState
-from flask.sansio.app import App
-from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException
-from werkzeug.local import LocalProxy
+from procore_signin._extras import extra
 
-from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.hooks import Hooks
-from procore_signin._settings import read_settings
-from procore_signin._store.records import Session, User
-from procore_signin._web.http.asgi_wsgi import connection_of, of_environ
-from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest
-from procore_signin._web.janitor import Janitor
-from procore_signin._web.options import Options
-from procore_signin._web.settings import completed
-from procore_signin._web.site import NO_STORE, RawResponse, Site, check_place, prefix_of, vary
-from procore_signin.errors import ProcoreSignInError
-from procore_signin.web.gevent import GeventProcoreSignIn
+with extra("flask"):
+    from flask import (
+        Blueprint,
+        Flask,
+        Request,
+        Response,
+        current_app,
+        has_request_context,
+        render_template,
+        request,
+        session,
+    )
+    from flask.blueprints import BlueprintSetupState
+    from flask.sansio.app import App
+    from flask.sessions import NullSession
+    from flask.typing import ResponseReturnValue
+    from jinja2 import Template
+    from markupsafe import Markup
+    from werkzeug.exceptions import HTTPException
+    from werkzeug.local import LocalProxy
+
+    from procore_signin._client import ProcoreSignIn
+    from procore_signin._flow.hooks import Hooks
+    from procore_signin._settings import read_settings
+    from procore_signin._store.records import Session, User
+    from procore_signin._web.embedded.login import SESSION_KEY, Login
+    from procore_signin._web.http.asgi_wsgi import connection_of, of_environ
+    from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest, Framework
+    from procore_signin._web.janitor import Janitor
+    from procore_signin._web.look.jinja import JinjaTemplates, look_alikes
+    from procore_signin._web.options import Options
+    from procore_signin._web.settings import completed
+    from procore_signin._web.site import NO_STORE, RawResponse, Site, check_place, prefix_of, vary
+    from procore_signin.errors import ProcoreSignInError, StoreUnavailable
+    from procore_signin.web.gevent import GeventProcoreSignIn
 
 __all__ = [
     "Options",
     "SignIn",
     "current_user",
+    "flask_login",
     "get_user",
     "procore",
     "sign_in_blueprint",
+    "sign_out",
     "signed_in",
 ]
 
@@ -54,8 +77,13 @@ LOGGER: Final = logging.getLogger("procore_signin")
 NAME: Final = "procore_signin"
 """The name of the blueprint, and our key in the application's `extensions`."""
 
+COMMANDS: Final = "procore-signin"
+"""The name of our commands below `flask`."""
+
 _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _SESSION: Final = "_procore_signin_session"
+_FORGETS: Final = "_procore_signin_forgets"
+_LOCALIZED: Final = "_procore_signin_localized"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -135,14 +163,18 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     """
     if not isinstance(procore, ProcoreSignIn):
         raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")
-    site = Site(procore.context, completed(procore, options))
+    options = completed(procore, options)
+    templates = _Templates(options.look.templates)
+    site = Site(procore.context, options, templates=templates)
     installed = Installed(procore, site, Janitor(procore))
-    blueprint = Blueprint(NAME, __name__)
-    for below, path in site.pages.items():
+    blueprint = Blueprint(NAME, __name__, cli_group=COMMANDS)
+    blueprint.cli.command("upgrade")(partial(_upgrade, procore))
+    procore.store.label.upgrade = f"flask {COMMANDS} upgrade"
+    for page in site.pages:
         blueprint.add_url_rule(
-            below,
-            endpoint=below.strip("/").replace("/", "_").replace(".", "_"),
-            view_func=_page(installed, path),
+            page.below,
+            endpoint=page.name,
+            view_func=_page(installed, page.path),
             methods=_ALL_METHODS,
             provide_automatic_options=False,
         )
@@ -150,12 +182,74 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     def install(state: BlueprintSetupState) -> None:
         place = f"{_root(state.app)}{state.url_prefix or ''}/callback"
         check_place(procore.context.client.redirect_uri, place, outside="APPLICATION_ROOT")
+        site.stand_below(_root(state.app))
         state.app.extensions[NAME] = installed
+        templates.look_in(cast("Flask", state.app))
 
     blueprint.record_once(install)
     blueprint.after_app_request(_mark_personal)
+    for name in site.buttons.by_name:
+        blueprint.add_app_template_global(_button(installed, name), name)
     blueprint.app_errorhandler(ProcoreSignInError)(_problem)
     return blueprint
+
+
+class _Templates:
+    """The application's own templates, which its own environment renders.
+
+    Args:
+        folder: Another folder that is looked in first, or None.
+    """
+
+    def __init__(self, folder: str | PathLike[str] | None) -> None:
+        self._folders: Final = () if folder is None else (Path(folder),)
+        self._own: JinjaTemplates | None = None
+
+    def look_in(self, app: Flask) -> None:
+        """Find the templates of `app`.
+
+        Raises:
+            SettingsInvalid: The folder is missing, or a template cannot work.
+        """
+        folders = self._folders
+        if app.template_folder is not None:
+            folders = (*folders, Path(app.root_path, app.template_folder))
+        self._own = JinjaTemplates(app.jinja_env, self._folders, _fill, more_values=None)
+        for told in look_alikes(folders):
+            LOGGER.warning(told)
+
+    def render(self, page: str, values: Mapping[str, object], request: Any) -> str | None:
+        """See `OwnTemplates.render`."""
+        return None if self._own is None else self._own.render(page, values, request)
+
+    def place(self, error: Exception) -> str:
+        """See `OwnTemplates.place`."""
+        return "" if self._own is None else self._own.place(error)
+
+
+def _fill(template: Template, values: Mapping[str, object], _request: Any) -> str:
+    return render_template(template, **values)
+
+
+def _button(installed: Installed, name: str) -> Callable[..., Markup]:
+    """Return the button for templates, in the language of the request."""
+
+    def button(*label: str, **given: Any) -> Markup:
+        site = installed.site
+        if not has_request_context():
+            return site.buttons.by_name[name](*label, **given)
+        request.environ[_LOCALIZED] = True
+        return site.buttons_in(site.language_of(_browser_request())).by_name[name](*label, **given)
+
+    return button
+
+
+def _upgrade(procore: ProcoreSignIn) -> None:
+    try:
+        procore.upgrade_tables()
+    except StoreUnavailable as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"The tables of the sign-in are up to date in {procore.store.label}.\n")
 
 
 def get_user() -> User | None:
@@ -171,13 +265,94 @@ def get_user() -> User | None:
     known: tuple[Installed, Session | None] | None = request.environ.get(_SESSION)
     if known is None or known[0] is not installed:
         installed.janitor.start()
-        session = installed.procore.run(installed.site.session(_browser_request()))
-        known = request.environ[_SESSION] = installed, session
+        found = installed.procore.run(installed.site.session(_browser_request()))
+        known = request.environ[_SESSION] = installed, found
     return None if known[1] is None else known[1].user
 
 
-def signed_in(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
-    """Admit only signed-in users. Put it below `@app.get(…)`, above the view.
+def sign_out() -> None:
+    """End the sign-in of this browser, in the application's own log-out.
+
+    With `Options(login=…)` it also ends by itself, at the next request, when the user of the
+    application is not logged in any more. Without a sign-in nothing happens.
+
+    Raises:
+        StoreUnavailable: The session may not have ended; the browser forgets it all the same. If
+            unhandled, the response is 503.
+        RuntimeError: There is no request, or the application has no sign-in.
+    """
+    installed = _installed()
+    request.environ[_SESSION] = installed, None
+    request.environ[_FORGETS] = True
+    installed.procore.run(installed.site.sign_out(_browser_request()))
+
+
+def flask_login(load_user: Callable[[str], Any] | None = None) -> Login:
+    """Return Flask-Login as the application's own login: `Options(login=flask_login())`.
+
+    Its users are named by `get_id()`. Logging out of Flask-Login ends the sign-in with Procore of
+    that browser, and the reverse; so does a log-in as someone else.
+
+    Args:
+        load_user: The application's function below `@login_manager.user_loader`. With it, a user
+            who signs in with Procore is logged in to Flask-Login as the one who is connected, if
+            `login_user` admits that one. None: signing in with Procore logs no one in.
+
+    Raises:
+        ImportError: Flask-Login is not installed.
+    """
+    with extra("flask-login"):
+        from flask_login import (  # noqa: PLC0415  # not every application has it
+            current_user,
+            login_user,
+            logout_user,
+            user_logged_in,
+            user_logged_out,
+        )
+
+    def user(_request: Request) -> str | None:
+        user_id: str | None = current_user.get_id() if current_user.is_authenticated else None
+        return user_id
+
+    def log_out(_request: Request, _response: Response) -> None:
+        logout_user()
+
+    def log_in(_request: Request, _response: Response, reference: str) -> None:
+        found = None if load_user is None else load_user(reference)
+        if found is not None:
+            login_user(found)
+
+    user_logged_out.connect(_end_with_flask_login)
+    user_logged_in.connect(_follow_flask_login)
+    return Login(user=user, log_out=log_out, log_in=None if load_user is None else log_in)
+
+
+def _end_with_flask_login(app: Flask, **_: Any) -> None:
+    """End the sign-in of this browser. Whatever happens here, Flask-Login's log-out goes on."""
+    if not _is_of_a_browser(app):
+        return
+    session.pop(SESSION_KEY, None)  # Flask-Login goes on with the same session (row L4)
+    try:
+        sign_out()
+    except ProcoreSignInError as error:
+        LOGGER.warning("A session was left open when its user logged out: %s", error)
+
+
+def _follow_flask_login(app: Flask, **_: Any) -> None:
+    """Look again who the user of this request is: it may be another user's browser now."""
+    if _is_of_a_browser(app):
+        session.pop(SESSION_KEY, None)  # as above
+        request.environ.pop(_SESSION, None)
+
+
+def _is_of_a_browser(app: Flask) -> bool:
+    return has_request_context() and NAME in app.extensions
+
+
+def signed_in(
+    view: Callable[P, ResponseReturnValue | Awaitable[ResponseReturnValue]],
+) -> Callable[P, ResponseReturnValue]:
+    """Admit only signed-in users. Put it below `@app.get(…)`, above the view, sync or async.
 
     A browser is redirected to the sign-in page and then back; a program gets 401.
     """
@@ -232,6 +407,14 @@ def _mark_personal(response: Response) -> Response:
         response.headers["Vary"] = vary(", ".join(response.headers.getlist("Vary")))
         # An application that says how long its responses may be kept knows why.
         response.headers.setdefault("Cache-Control", NO_STORE)
+    if _LOCALIZED in request.environ and _installed().site.languages.is_negotiated:
+        response.vary.add("Accept-Language")
+    if request.environ.get(_FORGETS):
+        forget = _installed().site.forget_session
+        name = f"{forget.partition('=')[0]}="
+        # unless a page of ours has just opened a new one
+        if not any(each.startswith(name) for each in response.headers.getlist("Set-Cookie")):
+            response.headers.add("Set-Cookie", forget)
     return response
 
 
@@ -244,16 +427,38 @@ def _installed() -> Installed:
 
 def _browser_request(path: str | None = None) -> BrowserRequest:
     """Return the request as received; `path` is that of a page of ours."""
-    place = path or f"{request.root_path.rstrip('/')}{request.path}"
+    root = request.root_path.rstrip("/") or _installed().site.root_path
+    place = path or f"{root}{request.path}"
     return of_environ(
-        request.environ, path=place, read_body=_form, trusted=_installed().site.trusted
+        request.environ,
+        path=place,
+        read_body=_body,
+        trusted=_installed().site.trusted,
+        framework=_framework,
+        native=_native,
     )
 
 
-def _form(asked: BrowserRequest) -> bytes:
-    """Return the form in the body of `asked`."""
-    if "form" in request.__dict__:  # the application has read the form before us
+def _framework() -> Framework:
+    """Return the request as Flask sees it, for functions of the application."""
+    return Framework(
+        _native(),
+        current_app.response_class,
+        lambda response: response.headers.getlist("Set-Cookie"),
+        lambda: None if isinstance(session, NullSession) else session,
+    )
+
+
+def _native() -> Request:
+    return request._get_current_object()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001  # as Werkzeug's documentation says
+
+
+def _body(asked: BrowserRequest) -> bytes:
+    """Return the body of `asked`, also where the application has read it before us."""
+    if "form" in request.__dict__ and not request.is_json:
         return urlencode(list(request.form.items(multi=True))).encode()
+    if hasattr(request, "_cached_data"):  # what `get_json()` and `get_data()` leave
+        return request.get_data()
     return _installed().site.bodies.read(_stream, asked, connection_of(request.environ))
 
 

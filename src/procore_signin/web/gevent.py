@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.running.background import Background
 from procore_signin._flow.running.runner import Runner
 from procore_signin._forks import Made
 
@@ -32,7 +33,15 @@ class GeventProcoreSignIn(ProcoreSignIn):
 
     @Made
     def _runner(self) -> Runner:
-        return Runner(self.store, self._transport, complete=partial(_off_the_hub, asyncio.run))
+        return Runner(
+            self.store,
+            self._transport,
+            complete=partial(_off_the_hub, asyncio.run),
+            background=self._new_background(),
+        )
+
+    def _new_background(self) -> Background:
+        return Background()
 
 
 class _OffTheHub:

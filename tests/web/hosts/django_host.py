@@ -82,6 +82,10 @@ async def ame(request: HttpRequest) -> HttpResponse:
     return JsonResponse(user.email, safe=False)
 
 
+def places(_request: HttpRequest, place: str) -> HttpResponse:
+    return JsonResponse(place, safe=False)
+
+
 def who(request: HttpRequest) -> HttpResponse:
     user = request.procore_user
     return JsonResponse(user.email if user else None, safe=False)
@@ -120,6 +124,7 @@ urlpatterns = [
     path("", first_page),
     path("me", csrf_exempt(signed_in(me))),
     path("ame", signed_in(ame)),
+    path("places/<path:place>", signed_in(places)),
     path("who", who),
     path("blocking", blocking),
     path("companies", signed_in(companies)),

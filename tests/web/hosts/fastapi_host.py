@@ -40,6 +40,11 @@ async def me(user: CurrentUser) -> str:
     return user.email
 
 
+@app.get("/places/{place:path}")
+async def places(place: str, user: CurrentUser) -> list[str]:
+    return [place, user.email]
+
+
 @app.get("/who")
 async def who(user: OptionalUser) -> Response:
     return HTMLResponse(json.dumps(None if user is None else user.email))

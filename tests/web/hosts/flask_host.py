@@ -42,6 +42,11 @@ def create_app() -> Flask:
     def change_me() -> ResponseReturnValue:
         return jsonify(request.form.get("name"))
 
+    @app.get("/places/<path:place>")
+    @signed_in
+    def places(place: str) -> ResponseReturnValue:
+        return jsonify(place)
+
     @app.get("/who")
     def who() -> ResponseReturnValue:
         user = get_user()

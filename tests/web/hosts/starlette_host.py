@@ -52,6 +52,7 @@ app = Starlette(
         Mount("/procore", routes=sign_in.routes),
         Route("/", first_page),
         Route("/me", me, methods=["GET", "POST"]),
+        Route("/places/{place:path}", me),
         Route("/who", who),
         Route("/companies", companies),
         Route("/projects", projects),

@@ -22,7 +22,7 @@ from procore_signin._api.http.body import (
     Inflow,
     bounded,
 )
-from procore_signin._api.http.origin import refuse_elsewhere
+from procore_signin._api.http.origin import Origin, refuse_elsewhere
 from procore_signin._api.options import ApiOptions
 from procore_signin._protocol.secret import Secret
 from procore_signin._transport.deadline import waits
@@ -46,7 +46,7 @@ class Route:
         options: The options of its client.
     """
 
-    origin: httpx2.Origin
+    origin: Origin
     wire: httpx2.BaseTransport | httpx2.AsyncBaseTransport
     options: ApiOptions
 
@@ -61,7 +61,7 @@ class ApiTransport(httpx2.BaseTransport):
     """
 
     def __init__(self, api_origin: str, wire: httpx2.BaseTransport, options: ApiOptions) -> None:
-        self._origin = httpx2.Origin(api_origin)
+        self._origin = Origin.of(api_origin)
         self._wire = wire
         self._options = options
 
@@ -83,7 +83,7 @@ class AsyncApiTransport(httpx2.AsyncBaseTransport):
     def __init__(
         self, api_origin: str, wire: httpx2.AsyncBaseTransport, options: ApiOptions
     ) -> None:
-        self._origin = httpx2.Origin(api_origin)
+        self._origin = Origin.of(api_origin)
         self._wire = wire
         self._options = options
 
@@ -122,7 +122,7 @@ async def async_incoming(
     return bounded(response, AsyncBoundedStream(response.stream, inflow))
 
 
-def outgoing(request: httpx2.Request, origin: httpx2.Origin, options: ApiOptions) -> httpx2.Request:
+def outgoing(request: httpx2.Request, origin: Origin, options: ApiOptions) -> httpx2.Request:
     """Return the request that is really sent: to `origin`, with its token and a deadline.
 
     Raises:

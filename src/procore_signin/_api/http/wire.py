@@ -16,7 +16,7 @@ import httpcore2
 import httpx2
 
 from procore_signin._api.errors import ApiError, ApiUnreachable, NotSent
-from procore_signin._forks import Lock, Owned, abandon, look_after
+from procore_signin._forks import OPENSSL, Lock, Owned, abandon, look_after
 from procore_signin._public import public_in
 from procore_signin._transport.deadline import AsyncDeadlineBackend, DeadlineBackend, Wait
 
@@ -284,8 +284,13 @@ class _Trust:
             return self._context
 
 
-# As the transport of the sign-in: SSL_CERT_FILE and SSL_CERT_DIR name a company's own authority.
-_TRUST: Final = _Trust(lambda: httpx2.create_ssl_context(trust_env=True))
+def _authorities() -> ssl.SSLContext:
+    """As the transport of the sign-in: SSL_CERT_FILE and SSL_CERT_DIR name a company's own."""
+    with OPENSSL.block():
+        return httpx2.create_ssl_context(trust_env=True)
+
+
+_TRUST: Final = _Trust(_authorities)
 
 
 def _settings(ssl_context: ssl.SSLContext | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from procore_signin._cli.failure import CommandFailed
+from procore_signin._cli.setup import django_project
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.running.async_runner import LONG_SECONDS
 from procore_signin._settings import Settings, read_settings
@@ -22,7 +23,7 @@ def open_store(settings: Settings) -> Iterator[Store]:
     """
     try:
         store = Store(
-            settings.database_url,
+            settings.address,
             KeyRing.parse(settings.keys),
             # No browser waits for a command, and some of them look at every row.
             timeout=max(settings.database_timeout, LONG_SECONDS),
@@ -62,6 +63,7 @@ def load_settings() -> Settings:
     Raises:
         SettingsInvalid: Names every setting that is missing or wrong.
     """
+    django_project.tell()
     return read_settings()
 
 

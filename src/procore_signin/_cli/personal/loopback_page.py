@@ -21,12 +21,15 @@ _PAGE: Final = """<!doctype html>
 <style>{style}</style>
 {script}
 </head>
-<body>
+<body class="procore-signin">
 <header><span class="brand">procore-signin login</span></header>
 <main id="main"><h1>{title}</h1><p class="lead">{text}</p></main>
 </body>
 </html>
 """
+
+
+_FINISHING: Final = "Finishing your sign-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def render(told: Told) -> tuple[bytes, tuple[tuple[str, str], ...]]:
     if told is MAYBE_IN_FRAGMENT:
         script = _static("callback-fragment.js")
         allowed.append(f"script-src {_hash_of(script)}")
-        script = f"<script>{script}</script>"
+        script = f'<script data-title="{_FINISHING}">{script}</script>'
     page = _PAGE.format(
         title=html.escape(told.title), text=html.escape(told.text), style=style, script=script
     )

@@ -24,6 +24,7 @@ from procore_signin._cli.run.ports import (
 from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
 from procore_signin._settings import Settings
 from procore_signin._store import KeyRing, Store
+from procore_signin._store.engine.address import Address
 from procore_signin._store.rotation.rewrap import UnknownKeyIds
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import StoreUnavailable
@@ -91,7 +92,7 @@ def prepare_database(settings: Settings, *, migrate: bool) -> None:
         CommandFailed: Its driver is missing, or a key that it needs.
     """
     try:
-        store = Store(settings.database_url, KeyRing.parse(settings.keys))
+        store = Store(settings.address, KeyRing.parse(settings.keys))
     except ValueError as error:
         raise CommandFailed(
             "The database cannot be used.",
@@ -112,18 +113,18 @@ def _bring_up_to_date(store: Store, settings: Settings, *, migrate: bool) -> Non
         if not migrate:
             raise
         # In a separate process: otherwise Alembic would stay in the server's memory.
-        upgrading = multiprocessing.Process(target=_upgrade, args=(settings.database_url,))
+        upgrading = multiprocessing.Process(target=_upgrade, args=(settings.address,))
         upgrading.start()
         upgrading.join()
         store.probe()
 
 
-def _upgrade(database_url: str) -> None:
+def _upgrade(address: Address) -> None:
     from procore_signin._store.migrate import upgrade  # noqa: PLC0415  # slow, and seldom needed
 
     # The parent process checks the database again, and reports what is still wrong.
     with contextlib.suppress(StoreUnavailable):
-        upgrade(database_url)
+        upgrade(address)
 
 
 def _refuse_missing_keys(store: Store) -> None:

@@ -11,8 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from procore_signin._cli.setup.finding import Finding
 from procore_signin._settings import Settings
-from procore_signin._store.engine.address import parse_address
-from procore_signin._store.engine.server import writer_engine
+from procore_signin._store.engine.migrating import writer_engine
 
 _SECONDS: Final = 5
 _CURE: Final = (
@@ -46,7 +45,7 @@ class Room:
 
 def check_connections(settings: Settings) -> Iterator[Finding]:
     """Compare what a process may open with what the server admits; nothing for SQLite."""
-    address = parse_address(settings.database_url)
+    address = settings.address
     if address.path is not None:
         return
     engine = writer_engine(address, timeout=_SECONDS, longest_statement=_SECONDS)

@@ -7,17 +7,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import Engine, create_engine, select
-from sqlalchemy.exc import SQLAlchemyError
-
 from procore_signin._cli.setup.finding import Finding
-from procore_signin._settings import Settings, env_file
+from procore_signin._settings import Settings, default_of, env_file
 from procore_signin._store import KeyRing, Store
-from procore_signin._store.engine.address import parse_address
-from procore_signin._store.engine.server import writer_engine
 from procore_signin._store.keys.seal import Seal
-from procore_signin._store.schema import token_sets
-from procore_signin._store.tokens import TokensOf
+from procore_signin._store.tokens import FirstAndLastOwner, TokensOf
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import SettingsInvalid, StoreUnavailable, VaultSealed
 
@@ -36,7 +30,8 @@ _ENVIRONMENT_OF_HOST: Final = {
     "login.procoregov.com": "federal",
     "api.procoregov.com": "federal",
 }
-_SECONDS: Final = 5
+_APP_NAME: Final = "PROCORE_APP_NAME"
+_REAL: Final = frozenset({"production", "federal"})
 _PROCORE_DOMAINS: Final = ("procore.com", "procoregov.com")
 
 
@@ -59,7 +54,9 @@ def check_settings(
                 "settings",
                 "problem",
                 f"{problem.setting} {problem.what}.",
-                "The application does not start like this.",
+                " ".join(
+                    ("The application does not start like this.", invalid.hint or "")
+                ).rstrip(),
                 f"Write a name, not a host: PROCORE_ENVIRONMENT={meant}"
                 if meant and problem.setting == "PROCORE_ENVIRONMENT"
                 else problem.cure,
@@ -89,6 +86,7 @@ def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
     """
     uri = settings.redirect_uri
     parts = urlsplit(uri)
+    prefix = parts.path.removesuffix("/callback")
     host = parts.hostname or ""
     own_port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     if any(host == domain or host.endswith(f".{domain}") for domain in _PROCORE_DOMAINS):
@@ -103,13 +101,20 @@ def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
     elif host not in LOOPBACK_HOSTS:
         what = f"The redirect URI is {uri}; register exactly that at Procore."
         yield Finding("redirect-uri", "ok", what)
+    elif prefix:
+        what = (
+            f"The redirect URI is {uri}: an application of your own, with the sign-in's pages at "
+            f"{prefix} and its server at port {own_port}. Register exactly that at Procore."
+        )
+        yield Finding("redirect-uri", "ok", what)
     elif own_port != port:
         yield Finding(
             "redirect-uri",
             "warning",
             f"Browsers come back to port {own_port}, but serve will listen at port {port}.",
             f"The redirect URI is {uri}.",
-            f"Start it with: procore-signin serve --port {own_port}",
+            f"Start it with: procore-signin serve --port {own_port} (or your own application, if "
+            "it has the sign-in's pages)",
         )
     elif host != "localhost" and settings.environment.name != "emulator":
         yield Finding(
@@ -124,11 +129,31 @@ def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
         yield Finding("redirect-uri", "ok", what)
 
 
+def next_step(settings: Settings | None) -> str:
+    """Return what to do when all is well: the ready application has no prefix, others have one."""
+    if settings is None or not urlsplit(settings.redirect_uri).path.removesuffix("/callback"):
+        return "procore-signin serve"
+    page = f"{settings.redirect_uri.removesuffix('/callback')}/signin"
+    return f"start your application, and open {page}"
+
+
+def check_app_name(settings: Settings) -> Iterator[Finding]:
+    """Check that users in production read which application they sign in to."""
+    if settings.environment.name not in _REAL or settings.app_name != default_of(_APP_NAME):
+        return
+    yield Finding(
+        "app-name",
+        "warning",
+        f"The sign-in's pages call this application {settings.app_name!r}.",
+        f"{_APP_NAME} is not set.",
+        f"Set {_APP_NAME} to the name that its users know, unless the application sets it itself.",
+    )
+
+
 def check_database(settings: Settings) -> Iterator[Finding]:
     """Check that the database is reachable and its tables are those of this version."""
     try:
-        label = parse_address(settings.database_url).label
-        store = Store(settings.database_url, KeyRing.parse(settings.keys))
+        store = Store(settings.address, KeyRing.parse(settings.keys))
     except ValueError as error:
         yield Finding(
             "database",
@@ -145,7 +170,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         why = str(error).removesuffix(cure).rstrip()
         yield Finding("database", "problem", "The database is not ready.", why, cure)
     else:
-        yield Finding("database", "ok", f"The database {label} is reachable and up to date.")
+        yield Finding("database", "ok", f"The database {store.label} is reachable and up to date.")
     finally:
         store.close()
 
@@ -165,15 +190,9 @@ def check_keys(settings: Settings, *, database_ready: bool) -> Iterator[Finding]
 
 
 def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
-    store = Store(settings.database_url, ring)
-    address = parse_address(settings.database_url)
-    engine = (
-        writer_engine(address, timeout=_SECONDS, longest_statement=_SECONDS)
-        if address.path is None
-        else create_engine(address.url)
-    )
+    store = Store(settings.address, ring)
     try:
-        people = _first_and_last(engine)
+        people = store.ask(FirstAndLastOwner())
         for user_id, environment in people:
             store.ask(TokensOf(user_id, environment))
     except VaultSealed as error:
@@ -185,7 +204,7 @@ def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
             "Put the key back that sealed them, as a second entry of PROCORE_KEYS. Without it "
             "those users have to sign in again.",
         )
-    except (SQLAlchemyError, StoreUnavailable):
+    except StoreUnavailable:
         yield Finding(
             "keys",
             "warning",
@@ -197,16 +216,4 @@ def _check_sealed_rows(settings: Settings, ring: KeyRing) -> Iterator[Finding]:
         if people:
             yield Finding("keys", "ok", "The keys open the tokens in the database.")
     finally:
-        engine.dispose()
         store.close()
-
-
-def _first_and_last(engine: Engine) -> tuple[tuple[int, str], ...]:
-    """Return the first and the last stored tokens: two look-ups, however many there are."""
-    columns = select(token_sets.c.user_id, token_sets.c.environment).limit(1)
-    with engine.connect() as connection:
-        found = [
-            connection.execute(columns.order_by(order)).one_or_none()
-            for order in (token_sets.c.id.asc(), token_sets.c.id.desc())
-        ]
-    return tuple(dict.fromkeys((row.user_id, row.environment) for row in found if row))

@@ -26,8 +26,9 @@ from procore_signin._protocol.token_endpoint import (
     token_request,
 )
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
-from procore_signin._settings import Settings
+from procore_signin._settings import Settings, default_of
 from procore_signin._transport.contract import Transport
+from procore_signin.environments import EMULATOR_URL
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,
@@ -113,7 +114,7 @@ def check_token_endpoint(
     try:
         response = transport.send(token_request(origin, client, grant))
     except ProcoreUnavailable as error:
-        yield _not_reached("server", origin, str(error), error.hint)
+        yield _not_reached("server", origin, str(error), error.hint, settings)
         return
     except ProcoreSignInError as error:
         yield _strange("server", origin, error)
@@ -300,18 +301,37 @@ def _visible_text(body: bytes) -> str:
     return re.sub(r"\s+", " ", unescape(text)).lower()
 
 
-def _not_reached(check: str, origin: str, reason: str, hint: str | None = None) -> Finding:
+def _not_reached(
+    check: str,
+    origin: str,
+    reason: str,
+    hint: str | None = None,
+    settings: Settings | None = None,
+) -> Finding:
     host = urlsplit(origin).netloc
+    start = f"Start it: {emulator_command(settings)}"
     is_emulator = origin.startswith("http://")
     return Finding(
         check,
         "problem",
         f"{host} was not reached.",
         f"{reason.rstrip('.')}.",
-        "Start it: procore-signin emulator"
+        start
         if is_emulator
         else hint or "Check this machine's network, firewall and name resolution.",
     )
+
+
+def emulator_command(settings: Settings | None) -> str:
+    """Return the command that starts an emulator that fits these settings."""
+    words = ["procore-signin emulator"]
+    if settings is not None:
+        port = urlsplit(settings.emulator_url).port
+        if port != urlsplit(EMULATOR_URL).port:
+            words.append(f"--port {port}")
+        if settings.redirect_uri != default_of("PROCORE_REDIRECT_URI"):
+            words.append(f"--redirect-uri {settings.redirect_uri}")
+    return " ".join(words)
 
 
 def _strange(check: str, origin: str, error: ProcoreSignInError) -> Finding:

@@ -11,7 +11,12 @@ from typing import Final
 
 import typer
 
-from procore_signin._cli.setup import checks_connections, checks_local, checks_server
+from procore_signin._cli.setup import (
+    checks_connections,
+    checks_local,
+    checks_server,
+    django_project,
+)
 from procore_signin._cli.setup.finding import Finding, Level
 from procore_signin._cli.setup.tls import Handshake, handshake
 from procore_signin._transport.contract import Transport
@@ -26,6 +31,7 @@ def run(environ: Mapping[str, str], env_file: Path, *, port: int, as_json: bool)
     Returns:
         True if there are no problems.
     """
+    django_project.tell()
     findings: list[Finding] = []
     for finding in examine(environ, env_file, port=port):
         findings.append(finding)
@@ -37,7 +43,8 @@ def run(environ: Mapping[str, str], env_file: Path, *, port: int, as_json: bool)
         document = {"ok": not problems, "findings": [asdict(finding) for finding in findings]}
         typer.echo(json.dumps(document, indent=2))
     else:
-        typer.echo(_sum_up(problems, warnings))
+        settings, _ = checks_local.check_settings(environ, env_file)
+        typer.echo(_sum_up(problems, warnings, checks_local.next_step(settings)))
     return not problems
 
 
@@ -67,6 +74,7 @@ def examine(
     if settings is None:
         return
     yield from checks_local.check_redirect_uri(settings, port=port)
+    yield from checks_local.check_app_name(settings)
     database = list(checks_local.check_database(settings))
     yield from database
     ready = all(finding.level == "ok" for finding in database)
@@ -96,12 +104,12 @@ def _show(finding: Finding) -> None:
             typer.echo(f"           {title + ':':5} {text}")
 
 
-def _sum_up(problems: int, warnings: int) -> str:
+def _sum_up(problems: int, warnings: int, next_step: str) -> str:
     if problems:
         return f"\n{_count(problems, 'problem')} to fix before users can sign in."
     if warnings:
         return f"\nReady to sign in, with {_count(warnings, 'warning')}."
-    return "\nReady to sign in. Next: procore-signin serve"
+    return f"\nReady to sign in. Next: {next_step}"
 
 
 def _count(number: int, noun: str) -> str:

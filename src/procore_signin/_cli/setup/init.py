@@ -15,6 +15,7 @@ import typer
 from procore_signin import environments
 from procore_signin._cli.failure import INTERRUPTED, CommandFailed
 from procore_signin._cli.run.demo import new_key_id
+from procore_signin._cli.setup import django_project
 from procore_signin._settings import (
     EMULATOR_CLIENT_ID,
     EMULATOR_CLIENT_SECRET,
@@ -26,6 +27,15 @@ from procore_signin._store.keys.keyring import KeyRing
 from procore_signin.errors import Problem, SettingsInvalid
 
 _SECRET: Final = "PROCORE_CLIENT_SECRET"  # noqa: S105  # the name of the setting
+_NEXT: Final = (
+    ("procore-signin doctor    ", "checks it against Procore"),
+    ("procore-signin db upgrade", "makes the database's tables"),
+    ("procore-signin serve     ", "starts the ready application, if you have none of your own"),
+)
+_IN_DJANGO: Final = (
+    ("python manage.py migrate              ", "makes the tables in the project's database"),
+    ("python manage.py procore_signin doctor", "checks it against Procore"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,17 @@ class Given:
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     redirect_uri: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    table_prefix: str | None = None
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The settings that say where the tables are. No one is asked for them."""
+        named = {
+            "PROCORE_DATABASE_URL": self.database_url,
+            "PROCORE_TABLE_PREFIX": self.table_prefix,
+        }
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +91,7 @@ def run(given: Given, *, path: Path, force: bool, as_json: bool) -> None:
     text = env_file.text_of(path)
     present = env_file.values_of(text)
     ask = _ask if sys.stdin.isatty() and not as_json else None
-    values = answers(given, present, ask, force=force)
+    values = answers(given, present, ask, force=force) | given.tables
     if "PROCORE_KEYS" not in present:
         key = KeyRing.generate(secrets.token_bytes, key_id=new_key_id())
         values["PROCORE_KEYS"] = key.reveal()
@@ -198,9 +219,7 @@ def _tell(written: tuple[str, ...], kept: tuple[str, ...], path: Path, *, as_jso
     if kept:
         typer.echo(f"Kept: {', '.join(kept)}.")
     typer.echo(
-        f"\nOnly you can read {path}. It holds secrets: keep it out of version control.\n"
-        "Next:\n"
-        "  procore-signin doctor       checks it against Procore\n"
-        "  procore-signin db upgrade   makes the database's tables\n"
-        "  procore-signin serve        starts the ready application, if you have none of your own"
+        f"\nOnly you can read {path}. It holds secrets: keep it out of version control.\nNext:"
     )
+    for command, purpose in _IN_DJANGO if django_project.is_here() else _NEXT:
+        typer.echo(f"  {command}   {purpose}")

@@ -7,6 +7,8 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from procore_signin._forks import OPENSSL
+
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
@@ -33,10 +35,12 @@ def handshake(origin: str, *, context: ssl.SSLContext | None = None) -> Handshak
     """
     parts = urlsplit(origin)
     host, port = parts.hostname or "", parts.port or 443
-    context = context or ssl.create_default_context()
     with (
+        OPENSSL.block(),
         socket.create_connection((host, port), timeout=10) as plain,
-        context.wrap_socket(plain, server_hostname=host) as encrypted,
+        (context or ssl.create_default_context()).wrap_socket(
+            plain, server_hostname=host
+        ) as encrypted,
     ):
         certificate = encrypted.getpeercert() or {}
         ends = str(certificate.get("notAfter", ""))

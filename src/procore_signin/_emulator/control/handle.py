@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from procore_signin._emulator.control.factory import Factory, Whom
 from procore_signin._emulator.control.verbs import LiveGrant, TokenRequest, Verbs
 from procore_signin._emulator.environments import four_environments
 from procore_signin._emulator.faults.faults import Fault
 from procore_signin._emulator.journal import Exchange
 from procore_signin._emulator.process import running
 from procore_signin._emulator.procore import LocalProcore
+from procore_signin._emulator.wire.in_process import InProcess
 from procore_signin._emulator.wire.server import DEFAULT_HOST, Log, Server
 from procore_signin._emulator.world.clients import Client
 from procore_signin._emulator.world.companies import Company, Project
@@ -22,7 +24,7 @@ from procore_signin._emulator.world.seed import DEMO_LOGIN, Population
 
 
 class Emulator:
-    """A local Procore on a real socket, with all controls for a test.
+    """A local Procore with all controls for a test, on a real socket if it was `started`.
 
     ```python
     with Emulator.started(redirect_uris=("http://localhost:8000/callback",)) as emulator:
@@ -39,9 +41,10 @@ class Emulator:
         options: How it behaves.
     """
 
-    def __init__(self, procore: LocalProcore, server: Server) -> None:
+    def __init__(self, procore: LocalProcore, server: Server | InProcess) -> None:
         self._procore = procore
         self._verbs = Verbs(procore)
+        self._factory = Factory(procore)
         self._server = server
         self.url = server.url
         self.app = server.app
@@ -145,6 +148,56 @@ class Emulator:
         project = Project(project_id, company_id, name, **more)
         self._verbs.project(project)
         return project
+
+    def new_person(
+        self, login: str | None = None, *, name: str | None = "", job_title: str | None = None
+    ) -> Person:
+        """Add a person with a new id.
+
+        Args:
+            login: E-mail address; None makes one up.
+            name: Full name, or None for a person without one; by default made from the login.
+            job_title: As a company's directory shows it, or None.
+
+        Raises:
+            ValueError: Someone has that login.
+        """
+        return self._factory.person(login, name=name, job_title=job_title)
+
+    def new_company(
+        self,
+        name: str | None = None,
+        *,
+        people: Iterable[Whom] | None = None,
+        projects: Iterable[str] = (),
+        **more: Any,
+    ) -> Company:
+        """Add a company with a new id.
+
+        Args:
+            name: As shown; None makes one up.
+            people: Who is in its directory, each as a `Person`, an id or a login; None for
+                everyone.
+            projects: Names of projects to add to it.
+            more: Other fields of `Company`, such as `connected=False`.
+
+        Raises:
+            EmulatorRefused: No one has that id or login.
+        """
+        return self._factory.company(name, people=people, projects=projects, **more)
+
+    def new_project(self, company: Company | int, name: str | None = None, **more: Any) -> Project:
+        """Add a project with a new id.
+
+        Args:
+            company: Whose it is, or its id.
+            name: Without the number; None makes one up.
+            more: Other fields of `Project`, such as `active=False`.
+
+        Raises:
+            ValueError: There is no such company.
+        """
+        return self._factory.project(company, name, **more)
 
     @property
     def people(self) -> list[Person]:

@@ -28,6 +28,7 @@ from procore_signin._emulator.files import members
 from procore_signin._emulator.files.records import client_of, company_of, person_of, project_of
 from procore_signin._emulator.world.directory import Directory
 from procore_signin._emulator.world.seed import Population
+from procore_signin._extras import install
 
 _Record = TypeVar("_Record")
 
@@ -86,10 +87,10 @@ def _section(
 def _yaml(content: bytes) -> object:
     try:
         import yaml  # noqa: PLC0415 - only who writes YAML needs it
-    except ImportError:
+    except ModuleNotFoundError:
         raise EmulatorRefused(
-            'YAML needs PyYAML: install "procore-signin[emulator]", or write JSON and end the '
-            "file's name in .json"
+            "YAML needs PyYAML, which is not installed. Write JSON and end the file's name in "
+            f".json, or install it. {install('emulator')}"
         ) from None
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc] # the library ships no types

@@ -11,16 +11,13 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from procore_signin._emulator.control.endpoints import Control
-from procore_signin._emulator.faults.faults import Fault
-from procore_signin._emulator.faults.kinds import Effect
 from procore_signin._emulator.inspector.endpoints import Inspector, handles
-from procore_signin._emulator.journal import Caller, Lane
 from procore_signin._emulator.pages import VERSION
 from procore_signin._emulator.procore import LocalProcore
-from procore_signin._emulator.rest.unserved import is_api
 from procore_signin._emulator.wire.body import Bodies, BodyRefused, ClientLeft
 from procore_signin._emulator.wire.messages import Headers, Reply, Request, text_reply
 from procore_signin._emulator.wire.responses import deliver, unless_left
+from procore_signin._emulator.wire.turns import NO_FAULT, turn
 from procore_signin._emulator.world.hosts import is_this_machine
 
 Message = MutableMapping[str, Any]
@@ -28,9 +25,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_NO_FAULT: Final = Effect()
-_BROWSER_PATHS: Final = ("/oauth/authorize", "/login", "/logout")
-_JOURNALED: Final = ("/oauth/", "/login", "/logout")
 _ASCII: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -58,7 +52,7 @@ class EmulatorApp:
         headers = _by_name(pairs)
         refused = _refuse_stranger(scope, headers)
         if refused is not None:
-            await deliver(refused, _NO_FAULT, send)
+            await deliver(refused, NO_FAULT, send)
             return
         root = scope.get("root_path", "")
         path = scope["path"].removeprefix(root)
@@ -79,13 +73,13 @@ class EmulatorApp:
             try:
                 body = await self.bodies.read(headers, receive)
             except BodyRefused as refusal:
-                await deliver(refusal.reply, _NO_FAULT, send)
+                await deliver(refusal.reply, NO_FAULT, send)
                 return
             except ClientLeft:
                 return
             request = request.with_body(body)
         if controls:
-            await deliver(self._control.answer(request), _NO_FAULT, send)
+            await deliver(self._control.answer(request), NO_FAULT, send)
         else:
             await self._exchange(request, pairs, receive, send)
 
@@ -93,66 +87,16 @@ class EmulatorApp:
         self, request: Request, pairs: Headers, receive: Receive, send: Send
     ) -> None:
         """Respond to a request to the emulated Procore, with the fault that is due, if any."""
-        procore = self.procore
-        started_at = procore.state.clock()
-        refused: Reply | None = None
-        with procore.lock:
-            fault = procore.faults.take(request.method, request.path)
-            if fault is not None and fault.effect.stubs:
-                refused = procore.refuse_stub(request)
-                if refused is not None:
-                    procore.faults.put_back(fault)
-                    fault = None
-        effect = fault.effect if fault else _NO_FAULT
-        if effect.delay:
-            await asyncio.sleep(effect.delay)
-        reply = refused or (procore.answer(request) if effect.commit else Reply(200))
-        if effect.delay_after:
-            await asyncio.sleep(effect.delay_after)
-        if effect.change is not None:
-            reply = effect.change(reply, procore.state.clock())
-        reply = reply.with_headers(("x-request-id", procore.state.mint.request_id()))
-        if request.path.startswith(_JOURNALED) or is_api(request.path):
-            self._record(request, pairs, reply, fault, started_at)
+        carried_out = turn(self.procore, request, pairs)
+        try:
+            while True:  # noqa: ASYNC110  # the turn's waits, not a poll
+                await asyncio.sleep(next(carried_out))
+        except StopIteration as end:
+            reply, effect = end.value
         if effect.delivery == "drip":
             await unless_left(deliver(reply, effect, send), receive)
         else:
             await deliver(reply, effect, send)
-
-    def _record(
-        self, request: Request, pairs: Headers, reply: Reply, fault: Fault | None, started_at: float
-    ) -> None:
-        dropped = fault is not None and fault.effect.delivery == "drop"
-        self.procore.journal.record(
-            started_at=started_at,
-            took=max(0.0, self.procore.state.clock() - started_at),
-            caller=_caller(request),
-            lane=_lane(request),
-            method=request.method,
-            target=request.target,
-            request_headers=pairs,
-            request_body=request.body,
-            status=0 if dropped else reply.status,
-            response_headers=() if dropped else reply.headers,
-            response_body=b"" if dropped else reply.body,
-            note=_note(reply, fault),
-        )
-
-
-def _caller(request: Request) -> Caller:
-    return "user" if request.path.startswith(_BROWSER_PATHS) else "app"
-
-
-def _lane(request: Request) -> Lane:
-    return "api" if is_api(request.path) else "auth"
-
-
-def _note(reply: Reply, fault: Fault | None) -> str | None:
-    if fault is None:
-        return reply.note
-    done = "the request was carried out" if fault.effect.commit else "nothing was carried out"
-    happened = f"fault {fault.number}, {fault.kind}: {done}"
-    return f"{happened}; {reply.note}" if reply.note and fault.effect.commit else happened
 
 
 def is_origin_of(origin: str, host: str) -> bool:

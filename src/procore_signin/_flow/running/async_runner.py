@@ -28,9 +28,10 @@ from procore_signin._flow.steps import (
     Shield,
     Step,
 )
-from procore_signin._forks import abandon, look_after
+from procore_signin._forks import Owned, abandon, look_after
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
+from procore_signin._store.engine.database import OnLoop
 from procore_signin._store.engine.deadline import until
 from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.waiters import for_another, tell
@@ -55,8 +56,8 @@ class AsyncRunner:
     """Runs flows on an asyncio event loop.
 
     SQLite is read on the loop, because a look-up costs less than a change of thread, and written
-    in groups, because it admits one writer: see `group_commit.py`. A network database is used on
-    worker threads.
+    in groups, because it admits one writer: see `group_commit.py`. PostgreSQL is used on the loop,
+    and MariaDB on worker threads.
 
     Args:
         store: Runs commands and answers queries.
@@ -75,6 +76,7 @@ class AsyncRunner:
         self._transport = transport
         self._sleep = sleep
         self._reads_inline: Final = store.reads_inline
+        self._single_writer: Final = store.single_writer
         self._probing: Final = Probing(store)
         self._database: Final = DatabaseState()
         self._begin()
@@ -83,18 +85,20 @@ class AsyncRunner:
     def after_fork(self) -> None:
         """Begin anew in a child: threads and tasks stay behind in the parent."""
         # Not dropped: a task that goes runs what its flow does at the end, as if it had ended here.
-        abandon(self._unfinished, self._under_way, self._groups, self._threads, self._flusher)
+        abandon(self._unfinished, self._under_way, self._groups, self._on_loops)
+        abandon(self._threads, self._flusher)
         self._begin()
 
     def _begin(self) -> None:
         self._threads = ThreadPoolExecutor(
-            max_workers=1 if self._store.single_writer else NETWORK_DATABASE_THREADS,
+            max_workers=1 if self._single_writer else NETWORK_DATABASE_THREADS,
             thread_name_prefix="procore-signin-store",
         )
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="procore-signin-flush")
         self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, GroupCommit] = (
             WeakKeyDictionary()
         )
+        self._on_loops: dict[asyncio.AbstractEventLoop, OnLoop | None] = {}
         self._unfinished: set[_Carried] = set()
         self._under_way: dict[Hashable, _Carried] = {}
         self._postponed: dict[Hashable, _Carried] = {}
@@ -104,8 +108,14 @@ class AsyncRunner:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
         return await self._drive(flow, None)
 
-    async def _drive(self, flow: Flow[T], loop: asyncio.AbstractEventLoop | None) -> T:
-        """Run `flow` on `loop`, the running one; None where no one has asked which that is."""
+    async def _drive(  # noqa: C901  # one loop, in which each step ends in its own way
+        self, flow: Flow[T], loop: asyncio.AbstractEventLoop | None
+    ) -> T:
+        """Run `flow` on `loop`, the running one; None where no one has asked which that is.
+
+        A child that is forked meanwhile does no more of it: the flow is its parent's.
+        """
+        owned = Owned()
         try:
             step = next(flow)
             while True:
@@ -116,13 +126,19 @@ class AsyncRunner:
                         if loop is None:  # to ask is a system call
                             loop = asyncio.get_running_loop()
                         outcome = await self._perform(step, loop)
-                except BaseException as error:  # noqa: BLE001  # the flow decides what each error means
+                except BaseException as error:
+                    if owned.inherited():
+                        abandon(flow)
+                        raise
                     if isinstance(error, StoreUnavailable):
                         self._database.failed(error)
                     step = flow.throw(error)
                 else:
                     if self._database.failing is not None and isinstance(step, (Do, Ask)):
                         self._database.worked(wrote=isinstance(step, Do))
+                    if owned.inherited():
+                        abandon(flow)
+                        raise asyncio.CancelledError
                     step = flow.send(outcome)
         except StopIteration as end:
             value: T = end.value
@@ -133,6 +149,9 @@ class AsyncRunner:
     ) -> Any:
         match step:
             case Ask(query=query):
+                on_loop = None if query.long else self._on_loop(loop)
+                if on_loop is not None:
+                    return await on_loop.ask(query)
                 return await self._elsewhere(self._store.ask, query, loop, long=query.long)
             case Do(command=command):
                 return await self._do(command, loop)
@@ -171,7 +190,7 @@ class AsyncRunner:
         self, use: Callable[[W], T], wanted: W, loop: asyncio.AbstractEventLoop, *, long: bool
     ) -> T:
         """Use the store on a thread; with a server the wait for a thread is part of the time."""
-        if self._store.single_writer:
+        if self._single_writer:
             try:
                 return await loop.run_in_executor(self._threads, use, wanted)
             except RuntimeError:  # the main thread has ended: there are no new threads
@@ -199,13 +218,31 @@ class AsyncRunner:
         return done.result()
 
     async def _do(self, command: Command[T], loop: asyncio.AbstractEventLoop) -> T:
-        if command.long or not self._store.single_writer:
+        on_loop = None if command.long else self._on_loop(loop)
+        if on_loop is not None:
+            return await on_loop.do(command)
+        if command.long or not self._single_writer:
             return await self._elsewhere(self._store.do, command, loop, long=command.long)
         group_commit = self._groups.get(loop)
         if group_commit is None:
-            group_commit = GroupCommit(self._store, loop, self._threads, self._flusher)
+            store = self._store
+            group_commit = GroupCommit(store.group, store.do, loop, self._threads, self._flusher)
             self._groups[loop] = group_commit
         return await group_commit.do(command)
+
+    def _on_loop(self, loop: asyncio.AbstractEventLoop) -> OnLoop | None:
+        """Return what runs commands and queries on `loop`, or None where threads do."""
+        if loop in self._on_loops:
+            return self._on_loops[loop]
+        for other in [other for other in self._on_loops if other.is_closed()]:
+            self._close_on(other)
+        on_loop = self._on_loops[loop] = self._store.on_loop(loop, self._threads)
+        return on_loop
+
+    def _close_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        on_loop = self._on_loops.pop(loop, None)
+        if on_loop is not None:
+            on_loop.close()
 
     async def _probe(self) -> StoreUnavailable | None:
         error = await self._probing.ask()
@@ -263,6 +300,15 @@ class AsyncRunner:
         writes = self._groups.get(loop)
         if writes is not None:
             await writes.drained()
+        on_loop = self._on_loops.get(loop)
+        if on_loop is not None:
+            await on_loop.drained()
+        for each in [each for each in self._on_loops if each is loop or each.is_closed()]:
+            self._close_on(each)
+        self.leave()
+
+    def leave(self) -> None:
+        """End the threads; what is under way on an event loop meets a store that is closed."""
         self._probing.close()
         self._threads.shutdown()
         self._flusher.shutdown()
@@ -283,11 +329,14 @@ class _Carried(asyncio.Task[Any]):
     ) -> None:
         self.outcome: asyncio.Future[Any] = loop.create_future()
         self.ending_since: float | None = None
+        self._owned: Final = Owned()
         super().__init__(coroutine, loop=loop)
         self.add_done_callback(_tell_outcome)
 
-    def cancel(self, msg: Any | None = None) -> bool:  # noqa: ARG002  # asyncio's interface
-        """Go on, for as long as a process goes on that ends."""
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Go on, for as long as a process goes on that ends; in a forked child, end."""
+        if self._owned.inherited():
+            return super().cancel(msg)
         self.ending_since = self.ending_since or time.monotonic()
         return False
 

@@ -74,6 +74,8 @@ class Background:
         # One thread waits at a time: `SimpleQueue.get` of CPython 3.11 waits forever if its time is
         # over while another thread takes the job that woke it.
         self._turn = threading.Lock()
+        # Those not begun yet: on its way from the queue to a thread a job is in neither of them.
+        self._open: deque[_Job] = deque()
         self._idle = 0
         self._busy: set[int] = set()
         self._postponed: deque[tuple[Hashable | None, Callable[[], None]]] = deque()
@@ -98,6 +100,7 @@ class Background:
         if not self._exit_is_held and is_a_child():
             self._hold_exit()
         self._jobs.put(job)
+        self._open.append(job)
         if self._too_few() and not self._add_thread():
             return _taken(job) is None
         return True
@@ -165,12 +168,18 @@ class Background:
                 self._add_thread()
             try:
                 work = _taken(job)
+                self._forget_taken()
                 if work is not None:
                     work()
             finally:
                 with self._lock:
                     self._busy.discard(threading.get_ident())
                     self._idle += 1
+
+    def _forget_taken(self) -> None:
+        with self._lock:
+            while self._open and not self._open[0]:
+                self._open.popleft()
 
     def _next_job(self) -> _Job | None:
         """Return a job, or None where none comes within `LOOK_SECONDS` or little more."""
@@ -254,7 +263,7 @@ class Background:
         return self._unfinished()
 
     def _unfinished(self) -> int:
-        return len(self._busy - {threading.get_ident()}) + self._jobs.qsize()
+        return len(self._busy - {threading.get_ident()}) + sum(map(bool, tuple(self._open)))
 
 
 _Job = list[Callable[[], None]]

@@ -47,6 +47,7 @@ class Runner:
         transport: Sends requests.
         sleep: Lets seconds pass.
         complete: Runs a coroutine of the application's to its end.
+        background: Has the threads for what runs beside its caller; by default, a new one.
     """
 
     def __init__(
@@ -56,12 +57,13 @@ class Runner:
         *,
         sleep: Callable[[float], None] = time.sleep,
         complete: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
+        background: Background | None = None,
     ) -> None:
         self._store = store
         self._transport = transport
         self._sleep = sleep
         self._complete = complete
-        self._background = Background()
+        self._background = background or Background()
         self._database: Final = DatabaseState()
         self.after_fork()
         look_after(self)

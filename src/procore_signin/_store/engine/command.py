@@ -78,12 +78,14 @@ class LookUp(Query[T]):
     """A query of one statement, which a driver runs without its generator.
 
     Attributes:
-        sql: The statement. Look-ups of one class differ in their values alone, so that a driver
-            may come to put several into one statement.
+        sql: The statement. Look-ups of one class differ in their values alone.
+        by_key: Whether it finds one row at most. Then a driver may put several of one class into
+            one statement: the order of rows is of no matter.
     """
 
     __slots__ = ()
     sql: ClassVar[Sql]
+    by_key: ClassVar[bool] = False
 
     @abstractmethod
     def values(self) -> Values:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
-from procore_signin._store.engine.command import Command
+from procore_signin._store.engine.address import Label
+from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.engine.failures import DUPLICATE_KEY, Failed, Failure, code_of
 from procore_signin._store.engine.statement import (
     Bound,
     Change,
     ChangeEach,
     InsertAbsent,
+    Last,
     Many,
     One,
     Row,
@@ -64,6 +68,32 @@ class Group(Protocol):
         """
 
 
+class OnLoop(Protocol):
+    """Commands and queries of one event loop's flows, for which no thread waits."""
+
+    async def ask(self, query: Query[T]) -> T:
+        """See `Store.ask`."""
+
+    async def do(self, command: Command[T]) -> T:
+        """See `Store.do`. It is carried out also for a caller that is cancelled meanwhile."""
+
+    async def drained(self) -> None:
+        """Wait until no write is under way."""
+
+    def close(self) -> None:
+        """Close the connections that no one uses; also after the event loop has been closed."""
+
+
+@runtime_checkable
+class ForLoops(Protocol):
+    """A database that event loops can use without threads."""
+
+    def on_loop(
+        self, seal: TokenSeal, loop: asyncio.AbstractEventLoop, threads: Executor
+    ) -> OnLoop | None:
+        """Return what runs commands and queries on an event loop; None where this one cannot."""
+
+
 class Database(Protocol):
     """Reads and transactions, with each driver's failures told apart.
 
@@ -71,7 +101,7 @@ class Database(Protocol):
     `RuntimeError` when it refuses a statement that it should not refuse. Safe from any thread.
     """
 
-    label: str
+    label: Label
 
     def rows(self, sql: Sql, values: Values) -> Sequence[Row]:
         """Return every row. Sees what was committed before; takes no lock."""
@@ -152,6 +182,8 @@ class Transaction:
             return rows if isinstance(bound, Many) else rows[0] if rows else None
         if isinstance(bound, Together):
             return [self.run(each) for each in bound.bound]
+        if isinstance(bound, Last):
+            return self.run(bound.bound)
         if isinstance(bound, ChangeEach):
             return self._change_each(bound)
         return self._insert_absent(bound)
@@ -203,11 +235,21 @@ class Patience:
                 return once(*arguments)
             except Failed as failed:
                 last = failed
-            if (
-                last.failure not in _WORTH_REPEATING
-                or attempt == _ATTEMPTS
-                or self.clock() - started >= self.seconds
-            ):
+            pause = self.pause(last, attempt, self.clock() - started)
+            if pause is None:
                 break
-            self.sleep(min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE))
+            self.sleep(pause)
         raise last.raised(label)
+
+    def pause(self, failed: Failed, attempt: int, spent: float) -> float | None:
+        """Return for how many seconds to wait before running work again; None: not again.
+
+        Args:
+            failed: What happened the last time.
+            attempt: Which time that was, from 1.
+            spent: Seconds since the first time began.
+        """
+        if failed.failure not in _WORTH_REPEATING or attempt >= _ATTEMPTS or spent >= self.seconds:
+            return None
+        longest: float = _FIRST_PAUSE * 2 ** (attempt - 1)
+        return min(longest, _LONGEST_PAUSE)

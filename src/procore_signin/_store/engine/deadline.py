@@ -8,43 +8,63 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
+from weakref import ref
 
-from procore_signin._forks import Undivided
+_Deadline = tuple["ref[until]", "_Deadline | None"]
+"""A deadline for as long as its block runs, and the one around it.
 
-CONNECTING: Final = Undivided()
-"""Around the making of a connection, which may take locks of OpenSSL (row F3)."""
+After an interrupt between the block's beginning and its end (row R13) it holds for no one any more:
+its block is gone then, and with it the only reference.
+"""
 
-_until: Final[ContextVar[float]] = ContextVar("until", default=math.inf)
+_latest: Final[ContextVar[_Deadline | None]] = ContextVar("latest", default=None)
+
+
+def _innermost() -> _Deadline | None:
+    deadline = _latest.get()
+    while deadline is not None and deadline[0]() is None:
+        deadline = deadline[1]
+    return deadline
+
+
+def _moment() -> float:
+    deadline = _innermost()
+    block = None if deadline is None else deadline[0]()
+    return math.inf if block is None else block.moment
 
 
 def left() -> float:
     """Return the seconds until the deadline: negative after it, infinite where there is none."""
-    return _until.get() - time.monotonic()
+    return _moment() - time.monotonic()
 
 
-@contextmanager
-def until(moment: float) -> Iterator[None]:
+class until:  # noqa: N801  # for `with`
     """Let what runs in a block wait until `moment`, whatever holds around the block.
 
     Args:
         moment: By `time.monotonic`, in seconds.
     """
-    before = _until.set(moment)
-    try:
-        yield
-    finally:
-        _until.reset(before)
+
+    __slots__ = ("__weakref__", "_around", "moment")
+
+    def __init__(self, moment: float) -> None:
+        self.moment: Final = moment
+
+    def __enter__(self) -> None:
+        self._around = _innermost()
+        _latest.set((ref(self), self._around))
+
+    def __exit__(self, *_: object) -> None:
+        _latest.set(self._around)
 
 
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
+class at_most(until):  # noqa: N801  # as above
     """Let what runs in a block wait so long, unless a deadline holds around it already."""
-    if _until.get() != math.inf:
-        yield
-        return
-    with until(time.monotonic() + seconds):
-        yield
+
+    __slots__ = ()
+
+    def __init__(self, seconds: float) -> None:
+        around = _moment()
+        super().__init__(time.monotonic() + seconds if around == math.inf else around)

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from sqlalchemy import exc
 
+from procore_signin._store.engine.address import Label
 from procore_signin.errors import StoreUnavailable
 
 Failure = Literal[
@@ -20,6 +21,7 @@ Failure = Literal[
     "uncertain",
     "unmigrated",
     "absent",
+    "no_database",
     "refused",
     "not_admitted",
     "no_encryption",
@@ -71,7 +73,7 @@ _BY_CODE: Final[dict[str, Failure]] = {
     "42P01": "unmigrated",
     "42703": "unmigrated",
     "3F000": "unmigrated",
-    "3D000": "absent",
+    "3D000": "no_database",
     "28000": "refused",
     "28P01": "refused",
     "42501": "refused",
@@ -93,7 +95,7 @@ _BY_CODE: Final[dict[str, Failure]] = {
     "2006": "disconnected",
     "1146": "unmigrated",
     "1054": "unmigrated",
-    "1049": "absent",
+    "1049": "no_database",
     "1044": "refused",
     "1045": "refused",
     "1142": "refused",
@@ -155,9 +157,9 @@ _BY_TEXT: Final[tuple[tuple[str, Failure], ...]] = (
     ("server login has been failing", "pooler"),
     ("server_login_retry", "pooler"),
     ("pgbouncer cannot connect", "pooler"),
-    ("no such database", "absent"),
+    ("no such database", "no_database"),
     ("no such user", "refused"),
-    ('" does not exist', "absent"),
+    ('" does not exist', "no_database"),
     ("failed to resolve host", "unresolved"),
     ("could not translate host name", "unresolved"),
     ("Name or service not known", "unresolved"),
@@ -173,8 +175,15 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "locked": ("was locked or busy for too long", "Try again; look for a long transaction."),
     "disconnected": ("closed the connection", "Try again when it is back."),
     "uncertain": ("closed the connection during a commit", "Look what happened, then try again."),
-    "unmigrated": ("lacks this version's tables", "Run: procore-signin db upgrade"),
-    "absent": ("does not exist or cannot be opened", "Create it: procore-signin db upgrade"),
+    "unmigrated": ("lacks this version's tables", "Run: {upgrade}"),
+    "absent": ("does not exist or cannot be opened", "Create it: {upgrade}"),
+    "no_database": (
+        "does not exist on its server",
+        (
+            "Correct {setting}, or create it there: CREATE DATABASE in SQL, createdb on "
+            "PostgreSQL, mariadb-admin create on MariaDB. Then run: {upgrade}"
+        ),
+    ),
     "not_admitted": (
         "lets no one in from this machine as this user",
         "Admit it there: in pg_hba.conf, or with the user's host in MariaDB.",
@@ -182,35 +191,35 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "no_encryption": (
         "lets no one in from this machine as this user, or not without TLS",
         (
-            "If it wants TLS (hostssl in pg_hba.conf), ask for it in PROCORE_DATABASE_URL: "
+            "If it wants TLS (hostssl in pg_hba.conf), ask for it in {setting}: "
             "?sslmode=verify-full, for MariaDB ?ssl_ca=<file>. Otherwise admit this machine there."
         ),
     ),
     "no_tls_there": (
         "does not speak TLS, which the address asks for, or not as this machine does",
-        "Switch TLS on at the server, or correct the options of PROCORE_DATABASE_URL.",
+        "Switch TLS on at the server, or correct the options of {setting}.",
     ),
     "no_certificate": (
         "wants a client certificate that it trusts, and got none that can be used",
         (
-            "Name one in PROCORE_DATABASE_URL: ?sslcert=<file>&sslkey=<file>, for MariaDB "
+            "Name one in {setting}: ?sslcert=<file>&sslkey=<file>, for MariaDB "
             "?ssl_cert=<file>&ssl_key=<file>. The key's file may be readable by its owner alone."
         ),
     ),
     "untrusted": (
         "has a certificate that is not trusted here",
         (
-            "Name its authority in PROCORE_DATABASE_URL: ?sslrootcert=<file>, for MariaDB "
+            "Name its authority in {setting}: ?sslrootcert=<file>, for MariaDB "
             "?ssl_ca=<file>; and the host as it stands in the certificate."
         ),
     ),
     "parameter": (
         "cannot be opened: its address, or what stands in between, knows a parameter not",
-        "Correct what stands behind the ? in PROCORE_DATABASE_URL.",
+        "Correct what stands behind the ? in {setting}.",
     ),
     "unresolved": (
         "has a host name that cannot be resolved",
-        "Correct the host in PROCORE_DATABASE_URL, or this machine's name service.",
+        "Correct the host in {setting}, or this machine's name service.",
     ),
     "crowded": (
         "has no connection left for this process",
@@ -235,7 +244,7 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "refused": (
         "refused the user, the password or the right",
         (
-            "Correct PROCORE_DATABASE_URL, where % and @ in a password are written %25 and %40. "
+            "Correct {setting}, where % and @ in a password are written %25 and %40. "
             "MariaDB refuses a user that has to use TLS, and does not, in the same way."
         ),
     ),
@@ -252,8 +261,9 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
         "was closed by this application",
         "Open the front door again: `with procore:`, `async with procore:` or `procore.open()`.",
     ),
-    "unavailable": ("did not answer", "Start it, or correct PROCORE_DATABASE_URL."),
+    "unavailable": ("did not answer", "Start it, or correct {setting}."),
 }
+"""What happened, and the cure, which names the setting and the command of the database."""
 
 
 class Failed(Exception):
@@ -281,7 +291,9 @@ class Failed(Exception):
     def unavailable(self, label: str) -> StoreUnavailable:
         """Return the error for callers, where it is known to be no defect."""
         suffix = f" [{self.code}]" if self.code else ""
+        named = label if isinstance(label, Label) else Label(label)
         what, cure = _WORDS[self.failure]
+        cure = cure.format(setting=named.setting, upgrade=named.upgrade)
         words = f"The database {label} {what}{suffix}. {cure}"
         return StoreUnavailable(words, hint=cure, reason=self.failure)
 

@@ -47,11 +47,15 @@ class Silence:
         Raises:
             Failed: It has not answered others, and does not now.
         """
-        answered = self._answered
-        if answered is None:
-            return
-        if not answered.wait(max(0.0, self._began + _FIRST_SECONDS - time.monotonic())):
+        answered, seconds = self._answered, self.lasts()
+        if answered is not None and seconds is not None and not answered.wait(seconds):
             raise Failed("silent")
+
+    def lasts(self) -> float | None:
+        """Return for how long one waits for a response before being told; None: it may be asked."""
+        if self._answered is None:
+            return None
+        return max(0.0, self._began + _FIRST_SECONDS - time.monotonic())
 
     def begin(self) -> None:
         """Note that a call had no response in time."""

@@ -17,12 +17,17 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Column, Insert, MetaData, Select, Table, insert
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import SchemaConst
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.visitors import replacement_traverse
 
+from procore_signin._store.engine.address import PLAIN, Naming
+
+Inserting = TypeVar("Inserting", bound=Insert)
 T = TypeVar("T")
 
 Row = Sequence[Any]
@@ -37,24 +42,36 @@ class Statement:
             takes and gives as they are.
         dialect: For which database.
         columns: The columns that an INSERT or UPDATE writes, each from the value of its name.
+
+    Attributes:
+        text: The text.
+        arguments: Returns values as the driver wants them. Called once for each statement that
+            runs, so it is `itemgetter` itself where that will do.
     """
 
-    __slots__ = ("_fixed", "_in_order", "text")
+    __slots__ = ("arguments", "memo", "text")
 
     def __init__(self, element: ClauseElement, dialect: Dialect, columns: Sequence[str]) -> None:
         compiled = cast(
             "SQLCompiler", element.compile(dialect=dialect, column_keys=list(columns) or None)
         )
+        fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self.text: Final = str(compiled)
-        self._fixed: Final = {
-            name: bind.value for name, bind in compiled.binds.items() if not bind.required
-        }
-        self._in_order: Final = _getter(compiled.positiontup or ()) if compiled.positional else None
+        self.memo: Any = None  # what a driver keeps for it
+        self.arguments: Final = _arguments(
+            fixed, compiled.positiontup or () if compiled.positional else None
+        )
 
-    def arguments(self, values: Values) -> Any:
-        """Return the values as the driver wants them: in order, or by name."""
-        known = {**self._fixed, **values} if self._fixed else values
-        return known if self._in_order is None else self._in_order(known)
+
+def _arguments(fixed: Values, order: Sequence[str] | None) -> Callable[[Values], Any]:
+    """Return what makes arguments of values, as the driver wants them: in order, or by name.
+
+    Args:
+        fixed: Values that never change.
+        order: Names in order; None where the driver takes them by name.
+    """
+    given: Callable[[Values], Any] = dict if order is None else _getter(order)
+    return (lambda values: given({**fixed, **values})) if fixed else given
 
 
 def _getter(names: Sequence[str]) -> Callable[[Values], Sequence[object]]:
@@ -83,12 +100,34 @@ class Sql:
         self._element: Final = element
         self._columns: Final = columns
 
-    def on(self, dialect: Dialect) -> Statement:
-        """Return it as text for a database."""
+    def on(self, dialect: Dialect, naming: Naming = PLAIN) -> Statement:
+        """Return it as text for a database, where the tables are called by `naming`."""
         element = self._element
         if not isinstance(element, ClauseElement):
             element = element(dialect)
-        return Statement(element, dialect, self._columns)
+        return Statement(_renamed(element, naming), dialect, self._columns)
+
+
+def renamed(table: Table, naming: Naming) -> Table:
+    """Return `table` as it is called by `naming`; its constraints and indexes are as they were."""
+    schema: Any = naming.schema or SchemaConst.RETAIN_SCHEMA
+    return table.to_metadata(MetaData(), schema=schema, name=naming.name(table.name))
+
+
+def _renamed(element: ClauseElement, naming: Naming) -> ClauseElement:
+    if naming == PLAIN:
+        return element
+    known: dict[Table, Table] = {}
+
+    def replace(element: Any, **_: object) -> Any:
+        table = element.table if isinstance(element, Column) else element
+        if not isinstance(table, Table):
+            return None  # it stays, and its parts are looked at
+        if table not in known:
+            known[table] = renamed(table, naming)
+        return known[table] if table is element else known[table].c[element.key]
+
+    return cast("ClauseElement", replacement_traverse(element, {}, replace))
 
 
 class Texts(dict[Sql, Statement]):
@@ -97,44 +136,56 @@ class Texts(dict[Sql, Statement]):
     A text never changes, so threads and forked children share them.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, naming: Naming) -> None:
         super().__init__()
         self._dialect: Final = dialect
+        self._naming: Final = naming
 
     def __missing__(self, sql: Sql) -> Statement:
         """Compile a statement, once."""
-        statement = self[sql] = sql.on(self._dialect)
+        statement = self[sql] = sql.on(self._dialect, self._naming)
         return statement
 
 
-_texts: Final[dict[type[Dialect], Texts]] = {}
+_texts: Final[dict[tuple[type[Dialect], Naming], Texts]] = {}
 
 
-def texts_for(dialect: Dialect) -> Texts:
-    """Return the texts for a kind of database, the same for all of that kind."""
-    return _texts.setdefault(type(dialect), Texts(dialect))
+def texts_for(dialect: Dialect, naming: Naming = PLAIN) -> Texts:
+    """Return the texts for a kind of database, the same for all whose tables are called alike."""
+    return _texts.setdefault((type(dialect), naming), Texts(dialect, naming))
 
 
-def insert_if_absent(table: Table) -> Callable[[Dialect], ClauseElement]:
-    """Return how to INSERT one row where its key is not taken, for `Sql` and `InsertAbsent`."""
-    return partial(_insert_if_absent, table)
+def insert_if_absent(
+    table: Table, found: Select[Any] | None = None
+) -> Callable[[Dialect], ClauseElement]:
+    """Return how to INSERT one row where its key is not taken, for `Sql` and `InsertAbsent`.
+
+    Args:
+        table: Where.
+        found: What finds the row, all its columns in order; None where the values are given.
+    """
+    return partial(_insert_if_absent, table, found)
 
 
-def _insert_if_absent(table: Table, dialect: Dialect) -> ClauseElement:
+def _insert_if_absent(table: Table, found: Select[Any] | None, dialect: Dialect) -> ClauseElement:
     """Return an INSERT of one row that does nothing where its key is taken.
 
     On MariaDB it raises the duplicate-key error instead, and `Transaction` tells it by its number:
     there INSERT IGNORE hides every other error too, and ON DUPLICATE KEY UPDATE counts a found row
     like a new one as long as SQLAlchemy sets CLIENT.FOUND_ROWS, which it always does.
     """
+
+    def filled(statement: Inserting) -> Inserting:
+        return statement if found is None else statement.from_select(list(table.c), found)
+
     if dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # 20 ms where it is not used
 
         key = table.primary_key.columns[0]
-        return postgresql.insert(table).on_conflict_do_nothing().returning(key)
+        return filled(postgresql.insert(table)).on_conflict_do_nothing().returning(key)
     if dialect.name == "sqlite":  # no RETURNING: older SQLites have none
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return insert(table)
+        return filled(sqlite.insert(table)).on_conflict_do_nothing()
+    return filled(insert(table))
 
 
 # Not frozen: one is made for each statement that runs, and to freeze it takes three times as long.
@@ -193,7 +244,18 @@ class Together:
     bound: tuple[One | Many | Change | ChangeEach | InsertAbsent, ...]
 
 
-Bound = One | Many | Change | ChangeEach | InsertAbsent | Together
+@dataclass(slots=True)
+class Last:
+    """Run a statement after which this may be committed, whatever its outcome.
+
+    So a driver may send the COMMIT along with it. What a command yields after that, if anything, is
+    as good in a transaction of its own.
+    """
+
+    bound: One | Many | Change | ChangeEach | InsertAbsent | Together
+
+
+Bound = One | Many | Change | ChangeEach | InsertAbsent | Together | Last
 """A statement with its values, which a driver runs."""
 
 Statements = Generator[Bound, Any, T]
@@ -221,19 +283,6 @@ def change_each(sql: Sql, each: Iterable[Values]) -> Statements[int]:
     """Change rows once for each set of values and return how many were found in all."""
     found: int = yield ChangeEach(sql, tuple(each))
     return found
-
-
-def insert_absent(sql: Sql, values: Values) -> Statements[Any | None]:
-    """Insert a row, and return its number; None where the row's key was taken."""
-    return (yield InsertAbsent(sql, values))
-
-
-def together(
-    *bound: One | Many | Change | ChangeEach | InsertAbsent,
-) -> Statements[Sequence[Any]]:
-    """Run statements in this order, none of which needs another's outcome; return all outcomes."""
-    outcomes: Sequence[Any] = yield Together(bound)
-    return outcomes
 
 
 def drive(statements: Statements[T], run: Callable[[Bound], Any]) -> T:

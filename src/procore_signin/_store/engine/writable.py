@@ -7,10 +7,8 @@ of it is that tried out, with pages of a temporary table that goes at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
-from procore_signin._store.engine.address import Backend
 from procore_signin._store.engine.failures import Failed
 
 FULL_SECONDS: Final = 10.0
@@ -25,26 +23,20 @@ _TAKE_ROOM: Final = (
 )
 
 
-def may_write(backend: Backend) -> Callable[[Any], None]:
-    """Return what finds out, on a cursor outside of a transaction, whether it may write.
-
-    It raises `Failed` or an error of the driver where it may not.
-    """
-    return _may_write_postgresql if backend == "postgresql" else _may_write_mariadb
-
-
 def take_room(cursor: Any) -> None:
     """Take some pages in PostgreSQL's transaction under way, which is to be rolled back."""
     cursor.execute(_TAKE_ROOM)
 
 
-def _may_write_postgresql(cursor: Any) -> None:
+def may_write_postgresql(cursor: Any) -> None:
+    """Raise `Failed` where PostgreSQL takes no writes."""
     cursor.execute(_READ_ONLY)
     if cursor.fetchone()[0]:
         raise Failed("read_only")
 
 
-def _may_write_mariadb(cursor: Any) -> None:
+def may_write_mariadb(cursor: Any) -> None:
+    """Raise an error of the driver where MariaDB takes no writes."""
     # Refused with 1290 where `read_only` is on, but to those whom it does not concern.
     cursor.execute("START TRANSACTION READ WRITE")
     cursor.execute("ROLLBACK")

@@ -25,7 +25,7 @@ class Seal:
 
     A sealed value is `v1.<key id>.<base64url of nonce, ciphertext and tag>`. Its context is not
     stored in it but must be told again to open it, so a value that is moved to another row, column,
-    person, environment or cookie does not open.
+    user, environment or cookie does not open.
     """
 
     __slots__ = ("_active", "_ciphers", "_random_bytes")

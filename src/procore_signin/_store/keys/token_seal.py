@@ -34,20 +34,24 @@ class TokenSeal:
         self, tokens: TokenSet, *, user_id: int, environment: str, generation: int
     ) -> dict[str, str | int | None]:
         """Return the columns `access_token`, `refresh_token` and `expires_at` for one row."""
-        refresh_token = tokens.refresh_token
+        access = tokens.access_token.reveal()
+        refresh = None if tokens.refresh_token is None else tokens.refresh_token.reveal()
+        place = _row_context(_ACCESS, user_id, environment, generation)
+        other = _row_context(_REFRESH, user_id, environment, generation)
         return {
-            _ACCESS: self._seal.seal(
-                tokens.access_token.reveal(),
-                context=_row_context(_ACCESS, user_id, environment, generation),
-            ),
-            _REFRESH: None
-            if refresh_token is None
-            else self._seal.seal(
-                refresh_token.reveal(),
-                context=_row_context(_REFRESH, user_id, environment, generation),
-            ),
+            _ACCESS: self._seal.seal(access, context=place),
+            _REFRESH: None if refresh is None else self._seal.seal(refresh, context=other),
             _EXPIRES_AT: tokens.expires_at,
         }
+
+    def open_access(self, cell: str, *, user_id: int, environment: str, generation: int) -> Secret:
+        """Return the access token of one row.
+
+        Raises:
+            VaultSealed: As `open_row`.
+        """
+        context = _row_context(_ACCESS, user_id, environment, generation)
+        return self._seal.open_secret(cell, context=context, label=_ACCESS_LABEL)
 
     def open_row(
         self,

@@ -6,10 +6,12 @@ from alembic import context
 
 from procore_signin._store.schema import VERSION_TABLE, metadata
 
+naming = context.config.attributes["naming"]
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    version_table=VERSION_TABLE,
+    version_table=naming.name(VERSION_TABLE),
+    version_table_schema=naming.schema,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -44,9 +44,9 @@ class GivenUp:
 
 
 def give_up_key(store: Store, key_id: str, *, limit: int = 100) -> GivenUp | None:
-    """Delete some token sets that a lost key sealed, forever. Their people sign in again.
+    """Delete some token sets that a lost key sealed, forever. Their users sign in again.
 
-    That these tokens live on is not forgotten: ending such a person's access is never called
+    That these tokens live on is not forgotten: ending such a user's access is never called
     certain (row I7). Rewrap first: what a key of the ring still opens is then sealed with another
     one, and safe.
 

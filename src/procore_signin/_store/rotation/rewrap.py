@@ -161,8 +161,8 @@ def _foreign(key_ids: tuple[str, ...]) -> tuple[Sql, Sql]:
 class UnknownKeyIds(Query[tuple[str, ...]]):
     """The ids of keys that sealed values need and the ring lacks, in order (row V3).
 
-    Values of no known form are left out: no key would open them, and they harm one person each.
-    Reads `token_sets` from end to end once; 100,000 people took 0.1 s on SQLite.
+    Values of no known form are left out: no key would open them, and they harm one user each.
+    Reads `token_sets` from end to end once; 100,000 users took 0.1 s on SQLite.
     """
 
     def run(self, seal: TokenSeal) -> Statements[tuple[str, ...]]:
@@ -191,7 +191,7 @@ def _count(active: str) -> tuple[Sql, Sql]:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OlderTokenSets(Query[int]):
-    """How many token sets, of people and in escrow, the active key did not seal."""
+    """How many token sets, of users and in escrow, the active key did not seal."""
 
     def run(self, seal: TokenSeal) -> Statements[int]:
         count = 0
@@ -203,7 +203,7 @@ class OlderTokenSets(Query[int]):
 
 @dataclass(frozen=True, slots=True)
 class Rewrapped:
-    """What one batch of a rewrap did, in token sets: those of people, and those in escrow.
+    """What one batch of a rewrap did, in token sets: those of users, and those in escrow.
 
     Attributes:
         done: How many are now sealed with the active key.

@@ -17,13 +17,14 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
 from procore_signin._forks import abandon, look_after
+from procore_signin._store.engine.address import PLAIN, Label, Naming
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.engine.line import Line, Place
 from procore_signin._store.engine.statement import Row, Sql, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
-from procore_signin._store.sqlite.group import SqliteGroup
-from procore_signin._store.sqlite.line import Line, Place
+from procore_signin._store.sqlite.group_commit import SqliteGroup
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ _A_READ: Final = 0.0005
 """Seconds: how long one takes, more or less."""
 
 
-def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
+def connect(path: Path, *, timeout: float, durable: bool = True) -> sqlite3.Connection:
     """Open the file, which must exist, for use by one thread at a time.
 
     Transactions are begun by us (`isolation_level=None`). FULL makes every commit durable also
@@ -41,6 +42,7 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
     Args:
         path: Absolute.
         timeout: The longest wait for another connection's lock, in seconds.
+        durable: False to flush nothing: for a file that no one needs after a test.
     """
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=rw",
@@ -51,7 +53,7 @@ def connect(path: Path, *, timeout: float) -> sqlite3.Connection:
     )
     try:
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
     except sqlite3.Error:
         connection.close()
         raise
@@ -79,10 +81,19 @@ class SqliteDatabase:
     read itself.
     """
 
-    def __init__(self, path: Path, label: str, patience: Patience) -> None:
+    def __init__(
+        self,
+        path: Path,
+        label: Label,
+        patience: Patience,
+        naming: Naming = PLAIN,
+        *,
+        durable: bool = True,
+    ) -> None:
         self.label = label
+        self._durable: Final = durable
         self.dialect: Dialect = sqlite.dialect()
-        self._texts: Final = texts_for(self.dialect)
+        self._texts: Final = texts_for(self.dialect, naming)
         self._path = path
         self._patience = patience
         self._line = Line()
@@ -170,27 +181,23 @@ class SqliteDatabase:
         place, begun = Place(), None
         try:
             if self._line.take(place, 0):
-                begun = self._group = self._begun(seal, place)
-        finally:
-            if begun is None:
-                self._line.leave(place)
-        return begun
-
-    def _begun(self, seal: TokenSeal, place: Place) -> SqliteGroup | None:
-        try:
-            if self._together is None:
-                # The caller that begins a group has no time to wait for another process's lock.
-                self._together = self._open(timeout=0)
-            self._together.execute("BEGIN IMMEDIATE")
+                if self._together is None:
+                    # The caller that begins a group has no time to wait for others' locks.
+                    self._together = self._open(timeout=0)
+                self._together.execute("BEGIN IMMEDIATE")
+                end = partial(self._end_group, place)
+                begun = SqliteGroup(self._together, self._texts, seal, self.label, end)
+                self._group = begun
         except sqlite3.Error as error:
             # Each command alone meets the same, waits for it or says what it is.
             if failed_by(error).failure != "locked":
                 self._drop_together()
-            return None
         except Failed:
-            return None
-        end = partial(self._end_group, place)
-        return SqliteGroup(self._together, self._texts, seal, self.label, end)
+            pass
+        finally:
+            if begun is None:
+                self._line.leave(place)
+        return begun
 
     def _end_group(self, place: Place, usable: bool) -> None:  # noqa: FBT001  # a callback's
         self._group = None
@@ -267,7 +274,8 @@ class SqliteDatabase:
     def _open(self, *, timeout: float | None = None) -> sqlite3.Connection:
         if self._closed:
             raise Failed("closed")
-        return connect(self._path, timeout=self._patience.seconds if timeout is None else timeout)
+        timeout = self._patience.seconds if timeout is None else timeout
+        return connect(self._path, timeout=timeout, durable=self._durable)
 
     def _borrow(self) -> sqlite3.Connection:
         # deque.pop and append are atomic: no lock on the way of every page

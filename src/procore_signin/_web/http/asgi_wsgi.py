@@ -7,20 +7,28 @@ cookies stay separate if the server keeps them so.
 WSGI (PEP 3333) hides three things. The path is decoded: `%63allback` becomes `callback`. Several
 `Cookie` lines are joined by a comma: a cookie of ours next to that comma cannot be told from a
 forged one, and is ignored. And Python's `urlsplit` removes tabs from the query; if the server also
-passes on the raw target (`RAW_URI`: gunicorn, Werkzeug), the query is taken from there.
+passes on the raw target (`RAW_URI`: gunicorn, Werkzeug), the query is taken from there, and so is
+the path that a sign-in leads back to.
 """
 
 from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from procore_signin._settings.trusted_proxies import HEADER, TrustedProxies
-from procore_signin._web.http.messages import BrowserRequest, ReadBody, no_body
+from procore_signin._web.http.messages import (
+    BrowserRequest,
+    Framework,
+    ReadBody,
+    no_body,
+    no_framework,
+)
 
 NOBODY: Final = TrustedProxies()
+_WITHOUT_PREFIX: Final = (("CONTENT_LENGTH", "content-length"), ("CONTENT_TYPE", "content-type"))
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -31,6 +39,8 @@ def of_scope(
     path: str,
     read_body: ReadBody = no_body,
     trusted: TrustedProxies = NOBODY,
+    framework: Callable[[], Framework | None] = no_framework,
+    native: Callable[[], Any] = no_framework,
 ) -> BrowserRequest:
     """Return the request of an ASGI HTTP or WebSocket scope.
 
@@ -39,16 +49,21 @@ def of_scope(
         path: The path that the browser requested: a mount or a proxy may have changed the scope's.
         read_body: Reads the body on demand.
         trusted: Our own proxies, which are trusted to name the client (row O4).
+        framework: Returns how the application's framework sees the request.
+        native: Returns the framework's own request.
     """
-    client = scope.get("client")
+    client, query = scope.get("client"), scope.get("query_string", b"")
     return _request(
         method=scope.get("method", "GET"),
         path=path,
-        query=scope.get("query_string", b""),
+        query=_bytes(query) if isinstance(query, str) else query,  # Django's AsyncClient: text
         sent=scope["headers"],
         read_body=read_body,
         peer=client[0] if client else "",
         trusted=trusted,
+        framework=framework,
+        native=native,
+        target=scope.get("raw_path"),
     )
 
 
@@ -58,6 +73,8 @@ def of_environ(
     path: str,
     read_body: ReadBody = no_body,
     trusted: TrustedProxies = NOBODY,
+    framework: Callable[[], Framework | None] = no_framework,
+    native: Callable[[], Any] = no_framework,
 ) -> BrowserRequest:
     """Return the request of a WSGI environment; the arguments are those of `of_scope`."""
     sent = [
@@ -65,9 +82,9 @@ def of_environ(
         for name, value in environ.items()
         if name.startswith("HTTP_")
     ]
-    length = environ.get("CONTENT_LENGTH")
-    if length:
-        sent.append((b"content-length", _bytes(length)))
+    sent += [
+        (name.encode(), _bytes(environ[key])) for key, name in _WITHOUT_PREFIX if environ.get(key)
+    ]
     target = environ.get("RAW_URI")
     query = environ.get("QUERY_STRING", "") if target is None else _query(target)
     return _request(
@@ -78,6 +95,9 @@ def of_environ(
         read_body=read_body,
         peer=environ.get("REMOTE_ADDR", ""),
         trusted=trusted,
+        framework=framework,
+        native=native,
+        target=None if target is None else _bytes(target),
     )
 
 
@@ -96,18 +116,24 @@ def _request(
     read_body: ReadBody,
     peer: str,
     trusted: TrustedProxies,
+    framework: Callable[[], Framework | None],
+    native: Callable[[], Any],
+    target: bytes | None,
 ) -> BrowserRequest:
     headers, cookies = folded(sent)
-    forwarded = [headers[HEADER]] if trusted and HEADER in headers else []
+    forwarded = [headers[HEADER]] if trusted.some and HEADER in headers else []
     return BrowserRequest(
         method=method,
         path=path,
         query=query,
         headers=headers,
         cookies=cookies,
-        client_address=trusted.client_address(peer, forwarded) if trusted else peer,
+        client_address=trusted.client_address(peer, forwarded) if trusted.some else peer,
         request_id=f"{random.getrandbits(48):012x}",  # a name, not a secret
         read_body=read_body,
+        framework=framework,
+        native=native,
+        target=target,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from procore_signin._flow.context import Context
@@ -14,19 +15,25 @@ SAME_ORIGIN: Final = ("referrer-policy", "same-origin")
 """Other sites get no referrer, and our own forms send their origin (decision 26)."""
 
 
-def security_headers(context: Context) -> tuple[tuple[str, str], ...]:
-    """Return the headers of every response of this application."""
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            "style-src 'self'",
-            "script-src 'self'",
-            "img-src 'self'",
-            f"form-action 'self' {context.environment.login_origin}",
-            "frame-ancestors 'none'",
-            "base-uri 'none'",
-        )
+def security_headers(
+    context: Context, more: Mapping[str, Sequence[str]] | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers of every response of this application.
+
+    Args:
+        context: The surroundings.
+        more: What the application adds to the policy, by directive. `Look` has checked it.
+    """
+    directives = (
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self'",
+        f"form-action 'self' {context.environment.login_origin}",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
     )
+    policy = "; ".join(_extended(directives, more or {}))
     headers = (
         ("content-security-policy", policy),
         ("x-content-type-options", "nosniff"),
@@ -39,3 +46,11 @@ def security_headers(context: Context) -> tuple[tuple[str, str], ...]:
     if context.secure:
         return (*headers, ("strict-transport-security", "max-age=31536000"))
     return headers
+
+
+def _extended(directives: Sequence[str], more: Mapping[str, Sequence[str]]) -> list[str]:
+    found = dict(each.split(" ", 1) for each in directives)
+    for name, sources in more.items():
+        known = found[name].split() if name in found else []
+        found[name] = " ".join(dict.fromkeys((*known, *sources)))
+    return [f"{name} {sources}" for name, sources in found.items() if sources]

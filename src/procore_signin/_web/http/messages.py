@@ -6,9 +6,10 @@ bytes, and the result is the same in every framework (rows C2, K3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote, unquote
 
 LONGEST_USER_AGENT: Final = 255
 LONGEST_BODY: Final = 16 * 1024
@@ -19,6 +20,31 @@ unread."""
 def no_body(_request: BrowserRequest) -> bytes:
     """Return the body of a request that has none."""
     return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """How the application's framework sees a request, for functions of the application's own.
+
+    Attributes:
+        request: Its request.
+        response: Returns a new response of its, which the application may set cookies on.
+        cookies_of: Returns the `Set-Cookie` values of such a response.
+        session: Returns the framework's own session, or None where the application has none.
+        knows_login: Whether the application's own login can be asked; in Django a middleware may
+            have to run first.
+    """
+
+    request: Any
+    response: Callable[[], Any]
+    cookies_of: Callable[[Any], Iterable[str]]
+    session: Callable[[], MutableMapping[str, Any] | None]
+    knows_login: bool = True
+
+
+def no_framework() -> Framework | None:
+    """Return None: the ready application has no framework that others write for."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +63,11 @@ class BrowserRequest:
         request_id: The id of this request in the log and on a problem page.
         read_body: Reads the body, sync or async. An endpoint that needs it calls `bodies.body_of`,
             after it has found the session: until then nothing waits for the client.
+        framework: Returns how the application's framework sees it, or None.
+        native: Returns the framework's own request, for templates and functions of the
+            application's own; None where there is no framework that others write for.
+        target: The path as the browser sent it, perhaps with the query behind it; None where the
+            server does not pass it on.
     """
 
     method: str
@@ -47,6 +78,25 @@ class BrowserRequest:
     client_address: str
     request_id: str
     read_body: ReadBody = field(default=no_body, repr=False)
+    framework: Callable[[], Framework | None] = field(default=no_framework, repr=False)
+    native: Callable[[], Any] = field(default=no_framework, repr=False)
+    target: bytes | None = field(default=None, repr=False)
+
+    @property
+    def address(self) -> str:
+        """The path and the query as the browser sent them, for an address that leads back here.
+
+        Where the server does not pass on what was sent, the path is encoded anew: a `%2F` that was
+        in it is a slash then.
+        """
+        sent = (self.target or b"").partition(b"?")[0].decode("latin-1")
+        decoded = unquote(sent)  # what servers do: UTF-8, a wrong byte replaced
+        if sent.isascii() and decoded and self.path.endswith(decoded):
+            # In front of it, a proxy or the server may have a prefix.
+            path = quote(self.path.removesuffix(decoded), safe=_OF_A_PATH) + sent
+        else:
+            path = quote(self.path, safe=_OF_A_PATH)
+        return f"{path}?{self.query.decode('latin-1')}" if self.query else path
 
     def header(self, name: bytes) -> str | None:
         """Return the value of a header, or None when it is absent."""
@@ -88,6 +138,8 @@ class BrowserRequest:
 
 ReadBody: TypeAlias = Callable[[BrowserRequest], bytes | Coroutine[Any, Any, bytes]]
 _MOST_DIGITS: Final = 8
+_OF_A_PATH: Final = "/!$&'()*+,;=:@"
+"""What stands for itself in a path (RFC 3986 §3.3), beside what `quote` knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +193,11 @@ class BrowserResponse:
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
-def raw_headers(headers: Iterable[tuple[str, str]]) -> RawHeaders:
-    """Return `headers` as they go over the wire."""
-    return tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
+def raw_headers(headers: Iterable[tuple[str, str]], common: RawHeaders = ()) -> RawHeaders:
+    """Return `headers` as they go over the wire, and those of `common` that they do not name."""
+    own = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    named = dict(own)
+    return (*own, *[pair for pair in common if pair[0] not in named])
 
 
 def see_other(location: str) -> BrowserResponse:
@@ -153,10 +207,3 @@ def see_other(location: str) -> BrowserResponse:
 
 Render = Callable[[Page], str]
 """Turns a page into HTML, in the application's own design."""
-
-
-def rendered(response: BrowserResponse, render: Render) -> tuple[bytes, str]:
-    """Return the body of `response` and its media type."""
-    if response.page is None:
-        return response.body, response.content_type
-    return render(response.page).encode(), "text/html; charset=utf-8"

@@ -46,7 +46,7 @@ def is_navigation(request: BrowserRequest) -> bool:
     An image, a frame or a prefetch must neither consume an attempt nor begin one. A browser that
     sends no `Sec-Fetch-Dest` is trusted: state and cookie still have to match.
     """
-    return _fills_a_window(request) and not is_prefetch(request)
+    return not is_prefetch(request) and _fills_a_window(request)
 
 
 def _fills_a_window(request: BrowserRequest) -> bool:

@@ -17,7 +17,7 @@
   const moving = responded && !seen && query.toString().length <= MOST;
   document.documentElement.dataset.answer = moving ? "moving" : "missing";
   if (moving) {
-    document.title = "Finishing your sign-in";
+    document.title = document.currentScript.dataset.title;
     here.search = query;
     here.hash = "";
     // Once the page is loaded: a browser that leaves earlier draws nothing meanwhile.

@@ -9,10 +9,22 @@ urlpatterns += [path("procore/", include("procore_signin.web.django.urls"))]
 
 from __future__ import annotations
 
-from procore_signin.web.django.access import signed_in
-from procore_signin.web.django.installed import procore
+from procore_signin._extras import extra
 
-__all__ = ["procore", "signed_in"]
+with extra("django"):
+    from procore_signin.web.django.access import current_user, get_user, signed_in
+    from procore_signin.web.django.installed import DJANGO_LOGIN, connected_user, procore
+    from procore_signin.web.django.requests import auser_of as aget_user
+
+__all__ = [
+    "DJANGO_LOGIN",
+    "aget_user",
+    "connected_user",
+    "current_user",
+    "get_user",
+    "procore",
+    "signed_in",
+]
 
 
 def __dir__() -> list[str]:

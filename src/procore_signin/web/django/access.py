@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django.http import HttpRequest, HttpResponse
 
+from procore_signin._store.records import User
 from procore_signin.web.django import requests
 from procore_signin.web.django.installed import installed
 
@@ -38,6 +39,30 @@ def signed_in(view: View) -> View:
         return view(request, *args, **kwargs)
 
     return guarded  # type: ignore[return-value]  # as above
+
+
+def get_user(request: HttpRequest) -> User | None:
+    """Return the user of this request, or None. The database is queried once per request.
+
+    Raises:
+        StoreUnavailable: Unknown. If unhandled, the response is 503 (row S7).
+        SynchronousOnlyOperation: In an async view. Use `aget_user`.
+    """
+    user: User | None = requests.user_of(request)
+    return user
+
+
+def current_user(request: HttpRequest) -> User:
+    """Return the signed-in user of a view below `@signed_in`. In an async view, use `aget_user`.
+
+    Raises:
+        RuntimeError: No user is signed in: the view is not below `@signed_in`.
+        StoreUnavailable: Unknown. If unhandled, the response is 503 (row S7).
+    """
+    user = get_user(request)
+    if user is None:
+        raise RuntimeError("No user is signed in. Put @signed_in above the view.")
+    return user
 
 
 def turned_away(request: HttpRequest) -> HttpResponse:

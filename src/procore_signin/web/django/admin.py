@@ -24,7 +24,7 @@ from procore_signin._flow.users import AccessEnded
 from procore_signin._store.records import Session, User
 from procore_signin._store.sessions import EndSessionOf, SessionsOf
 from procore_signin._store.users import FindUsers, UserOf
-from procore_signin._web.pages import browser_words
+from procore_signin._web.look.words import browser_words
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import Installed, installed
 from procore_signin.web.django.models import Person

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SignInConfig(AppConfig):
@@ -14,5 +15,14 @@ class SignInConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
-        from procore_signin.web.django import checks  # noqa: F401, PLC0415  # as Django's apps do
+        """Register the system checks, make the tables with Django's own, and hear of log-outs."""
+        from django.contrib.auth.signals import (  # noqa: PLC0415  # as Django's apps do
+            user_logged_in,
+            user_logged_out,
+        )
+
+        from procore_signin.web.django import checks, login, tables  # noqa: F401, PLC0415  # as above
+
+        post_migrate.connect(tables.after_migrate, sender=self)
+        user_logged_out.connect(login.end_with_django, dispatch_uid="procore_signin")
+        user_logged_in.connect(login.follow_django, dispatch_uid="procore_signin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,10 +12,12 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 from django.http.request import validate_host
 
+from procore_signin._settings import only_missing
 from procore_signin._settings.row import PREFIX
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
-from procore_signin.web.django import middleware
-from procore_signin.web.django.installed import OURS_ALONE, SETTING, check_urls, installed
+from procore_signin.web.django import database, middleware
+from procore_signin.web.django.installed import SETTING, check_urls, installed
+from procore_signin.web.django.own_templates import mistakes
 
 _AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
 _LOOPBACK: Final = (".localhost", "127.0.0.1", "[::1]")  # Django's default under DEBUG
@@ -24,28 +27,52 @@ _LOOPBACK: Final = (".localhost", "127.0.0.1", "[::1]")  # Django's default unde
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Check that the settings from `settings.py`, the environment and `.env` fit together."""
     del app_configs  # the settings belong to no single app
+    found: list[CheckMessage] = []
+    for made in (database.naming, installed):  # what the tables need, whatever else is missing
+        try:
+            made()
+        except SettingsInvalid as error:
+            told = _missing(error) if only_missing(error) else _errors(error, "E001")
+            found += [each for each in told if each not in found]
+    return found or [*_check_urls(), *_check_middleware(), *_check_hosts(Warning, "W004")]
+
+
+@register(Tags.security, deploy=True)
+def check_deployment(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Check, in `manage.py check --deploy`, that users can sign in: what else is a warning."""
+    del app_configs
     try:
         installed()
     except SettingsInvalid as error:
-        return _errors(error, "E001")
-    return [*_check_urls(), *_check_middleware(), *_check_hosts()]
+        return _errors(error, "E005") if only_missing(error) else []
+    return _check_hosts(Error, "E004")
+
+
+@register(Tags.templates)
+def check_templates(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Check that the project's own templates of the sign-in's pages can be used."""
+    del app_configs
+    hint = "Correct it. Templates of ours are found where an engine of TEMPLATES has APP_DIRS."
+    return [
+        Warning(f"The template {name} cannot be used: {what}.", hint=hint, id=_id("W005"))
+        for name, what in mistakes()
+    ]
 
 
 @register(Tags.database)
 def check_tables(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **_: Any
 ) -> list[CheckMessage]:
-    """Check, in `manage.py check --database default` and `migrate`, that the tables exist."""
+    """Check, in `manage.py check --database default`, that the tables exist."""
     del app_configs
-    if not databases:
+    if not databases or sys.argv[1:2] == ["migrate"]:  # which checks first, and then makes them
         return []
     try:
         installed().procore.store.probe()
     except SettingsInvalid:
         return []  # `check_settings` reports it
     except StoreUnavailable as error:
-        hint = "Run: python manage.py procore_signin_upgrade"
-        return [Warning(str(error), hint=hint, id=_id("W002"))]
+        return [Warning(str(error), hint=error.hint, id=_id("W002"))]
     return []
 
 
@@ -74,14 +101,25 @@ def _check_middleware() -> list[CheckMessage]:
     return []
 
 
-def _check_hosts() -> list[CheckMessage]:
+def _check_hosts(kind: type[CheckMessage], number: str) -> list[CheckMessage]:
+    """Return what ALLOWED_HOSTS lacks. Only a server needs it: migrations and tests go on."""
     host = urlsplit(installed().procore.context.client.redirect_uri).hostname or ""
     allowed = settings.ALLOWED_HOSTS or (_LOOPBACK if settings.DEBUG else ())
-    if validate_host(f"[{host}]" if ":" in host else host, allowed):
+    # Test runs have DEBUG off and `testserver` added: what a server would have is not to be seen.
+    if "testserver" in allowed or validate_host(f"[{host}]" if ":" in host else host, allowed):
         return []
     hint = f'Add "{host}", or browsers that come back from Procore get 400.'
     what = f"ALLOWED_HOSTS does not admit {host}, the host of PROCORE_REDIRECT_URI."
-    return [Error(what, hint=hint, id=_id("E004"))]
+    return [kind(what, hint=hint, id=_id(number))]
+
+
+def _missing(invalid: SettingsInvalid) -> list[CheckMessage]:
+    """Return a warning: migrations, tests and image builds need no sign-in."""
+    names = ", ".join(each.setting for each in invalid.problems)
+    cure = f"Run `procore-signin init`, or write them into {SETTING}, without {PREFIX}."
+    hint = f"{cure} {invalid.hint or ''}".rstrip()
+    what = f"The sign-in lacks settings, so no one can sign in yet: {names}."
+    return [Warning(what, hint=hint, id=_id("W003"))]
 
 
 def _errors(invalid: SettingsInvalid, number: str) -> list[CheckMessage]:
@@ -93,7 +131,7 @@ def _errors(invalid: SettingsInvalid, number: str) -> list[CheckMessage]:
 
 def _hint(setting: str, cure: str) -> str:
     key = setting.removeprefix(PREFIX)
-    if key == setting or key in OURS_ALONE:
+    if key == setting or setting.startswith(SETTING):  # named as it stands there
         return cure
     return f'{cure} In settings.py it is {SETTING}["{key}"].'
 

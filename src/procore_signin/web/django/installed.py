@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
 from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
 from django.core.signals import setting_changed
-from django.urls import NoReverseMatch, reverse
-from django.utils.functional import SimpleLazyObject
+from django.http import HttpRequest, HttpResponse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.utils.functional import SimpleLazyObject, empty
 from django.utils.module_loading import import_string
+from django.utils.translation import get_language
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
-from procore_signin._settings import read_settings
+from procore_signin._protocol.secret import Secret
+from procore_signin._settings import only_missing, read_settings
 from procore_signin._settings.row import PREFIX
+from procore_signin._store.engine.address import Address
 from procore_signin._store.records import User
+from procore_signin._web.embedded.buttons import Buttons
+from procore_signin._web.embedded.login import Login
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
 from procore_signin._web.site import Site, check_place
 from procore_signin.errors import Problem, SettingsInvalid
-from procore_signin.web.gevent import GeventProcoreSignIn
+from procore_signin.web.django import database
+from procore_signin.web.django.own_templates import DjangoTemplates
 
-SETTING: Final = "PROCORE_SIGNIN"
-OURS_ALONE: Final = ("FIRST_PAGE", "HOOKS", "RENDER", "DJANGO_USER")
+LOGGER: Final = logging.getLogger("procore_signin")
+SETTING: Final = database.SETTING
+OURS_ALONE: Final = ("DATABASE", "FIRST_PAGE", "HOOKS", "RENDER", "LOOK", "DJANGO_USER", "LOGIN")
 """Settings that only Django has: a path, and dotted names of the project's own objects."""
+
+
+def _user(request: HttpRequest) -> Any:
+    return request.user.pk if request.user.is_authenticated else None
+
+
+def _log_out(request: HttpRequest, _response: HttpResponse) -> None:
+    from django.contrib.auth import logout  # noqa: PLC0415  # once Django's apps are there
+
+    logout(request)
+
+
+DJANGO_LOGIN: Final = Login(user=_user, log_out=_log_out)
+"""`django.contrib.auth` as the project's own login: what `LOGIN` is by default."""
+
+
+def connected_user(user: User) -> Any:
+    """Return the Django user who is connected to `user`, for `DJANGO_USER`.
+
+    Returns:
+        None where no one is, or several are.
+
+    Raises:
+        StoreUnavailable: The database does not respond. If unhandled, the response is 503.
+    """
+    references = installed().procore.references_of(user)
+    if len(references) != 1:
+        return None
+    return get_user_model()._default_manager.filter(pk=references[0]).first()  # noqa: SLF001  # its public name may be another
+
 
 DjangoUserFor = Callable[[User], Any]
 """Returns the `django.contrib.auth` user for a user who signed in, or None."""
@@ -58,22 +98,80 @@ def installed() -> Installed:
         SettingsInvalid: Names every setting that is missing or wrong, with its cure.
     """
     given, own = _given(), _own()
-    door = GeventProcoreSignIn.from_settings(
-        read_settings(given), hooks=own.pop("HOOKS", None) or Hooks()
+    settings = read_settings(given, defaults=database.defaults_for(given))
+    door = database.DjangoProcoreSignIn.from_settings(
+        settings, hooks=own.pop("HOOKS", None) or Hooks()
     )
     django_user = own.pop("DJANGO_USER", None)
+    own.setdefault("LOGIN", DJANGO_LOGIN)
     options = Options(**{name.lower(): value for name, value in own.items()})
-    site = Site(door.context, completed(door, options))
-    return Installed(door, site, Janitor(door), django_user)
+    if options.look.language is None:
+        options = replace(options, look=replace(options.look, language=_active_language))
+    site = Site(door.context, completed(door, options), templates=DjangoTemplates())
+    site.stand_below(django_settings.FORCE_SCRIPT_NAME or "")
+    return Installed(door, site, _Janitor(door), django_user)
 
 
-def database_url() -> str:
-    """Return the address of the sign-in's database.
+class _Janitor(Janitor):
+    def start(self) -> None:
+        """See `Janitor.start`; in tests its thread would hold a connection to their database."""
+        if not database.under_test():
+            super().start()
+
+
+def buttons() -> Buttons:
+    """Return the buttons in Django's active language."""
+    languages = installed().site.languages
+    return installed().site.buttons_in(languages.named(get_language()) or languages.default)
+
+
+def _active_language(_request: HttpRequest) -> str | None:
+    language: str | None = get_language()
+    return language
+
+
+def environment(address: Address) -> dict[str, str]:
+    """Return the project's settings as the environment of a process that reads them from there.
+
+    Args:
+        address: Where the tables are.
 
     Raises:
-        SettingsInvalid: As `installed` does.
+        SettingsInvalid: `PROCORE_SIGNIN` is no dictionary.
     """
-    return read_settings(_given()).database_url
+    own = {
+        name: value.reveal() if isinstance(value, Secret) else str(value)
+        for name, value in _given().items()
+        if value is not None
+    }
+    return own | {
+        "PROCORE_DATABASE_URL": address.url.render_as_string(hide_password=False),
+        "PROCORE_TABLE_PREFIX": address.naming.prefix,
+        "PROCORE_DATABASE_SCHEMA": address.naming.schema or "",
+    }
+
+
+def start() -> bool:
+    """Check the settings when a server starts, and return whether Django's users are logged in.
+
+    Where settings are missing, the project runs without them until a request needs the sign-in:
+    that names them. So it is with tests of a project that sign no one in.
+
+    Raises:
+        SettingsInvalid: Names every setting that is wrong, with its cure.
+    """
+    try:
+        logs_in = installed().django_user is not None
+    except SettingsInvalid as error:
+        if not only_missing(error):
+            raise
+        if not database.under_test():
+            names = ", ".join(each.setting for each in error.problems)
+            what = "The sign-in lacks settings, so no one can sign in yet: %s. %s"
+            LOGGER.warning(what, names, error.hint or "")
+        return "DJANGO_USER" in _setting()
+    check_urls()
+    return logs_in
 
 
 def check_urls() -> None:
@@ -83,11 +181,18 @@ def check_urls() -> None:
         SettingsInvalid: The callback page is elsewhere, or missing.
     """
     try:
-        place = reverse("procore_signin:callback")
+        place: str | None = _outside(reverse("procore_signin:callback"))
     except NoReverseMatch:
         place = None
     redirect_uri = installed().procore.context.client.redirect_uri
     check_place(redirect_uri, place, outside="FORCE_SCRIPT_NAME")
+
+
+def _outside(path: str) -> str:
+    """Return `path` behind FORCE_SCRIPT_NAME, which a server sets only when a request comes."""
+    forced: str | None = django_settings.FORCE_SCRIPT_NAME
+    inside = path.removeprefix(get_script_prefix())
+    return path if forced is None else f"{forced.rstrip('/')}/{inside}"
 
 
 def _setting() -> Mapping[str, Any]:
@@ -106,6 +211,7 @@ def _given() -> dict[str, object]:
 def _own() -> dict[str, Any]:
     """Return the settings that only Django has, with dotted names imported."""
     own = {key: value for key, value in _setting().items() if key in OURS_ALONE}
+    own.pop("DATABASE", None)  # `database` reads it, also where the other settings are not there
     problems = []
     for key, value in own.items():
         try:
@@ -125,9 +231,16 @@ def _forget(*, setting: str, **_: Any) -> None:
     if setting == SETTING and installed.cache_info().currsize:
         installed().procore.close()
         installed.cache_clear()
+        procore._wrapped = empty  # type: ignore[attr-defined]  # noqa: SLF001  # as in Django's own settings
 
 
 setting_changed.connect(_forget)
 
-procore: ProcoreSignIn = SimpleLazyObject(lambda: installed().procore)
+
+class _Lazy(SimpleLazyObject):
+    # Without making what it stands for: unittest and pytest ask all that is in a module.
+    __class__ = database.DjangoProcoreSignIn  # type: ignore[assignment]  # what it stands for
+
+
+procore: ProcoreSignIn = _Lazy(lambda: installed().procore)
 """The front door, as in `procore.api(request.procore_user.id)`."""

@@ -1,4 +1,6 @@
-"""The bridge to `django.contrib.auth`: a user who signs in with Procore is logged in there as well.
+"""The bridge to `django.contrib.auth`: one log-in, and one log-out.
+
+A user who signs in with Procore is logged in there as well, if the project says as whom.
 
 The project's function in `DJANGO_USER` finds the Django user. Users are never matched by e-mail: a
 user who can change an address at Procore could otherwise enter another user's account (row I2).
@@ -6,16 +8,21 @@ user who can change an address at Procore could otherwise enter another user's a
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import login, logout
 from django.http import HttpRequest
 
+from procore_signin._flow.sessions import move_to
+from procore_signin._store.records import User
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
-from procore_signin.web.django.installed import Installed
-from procore_signin.web.django.requests import user_of
+from procore_signin.errors import ProcoreSignInError, SettingsInvalid
+from procore_signin.web.django.installed import Installed, installed
+from procore_signin.web.django.requests import look_again, sign_out, user_of
 
+LOGGER: Final = logging.getLogger("procore_signin")
 WHOSE: Final = "procore_signin_user"
 """The key in Django's session for the id of our user."""
 
@@ -40,9 +47,66 @@ def log_in(
     django_user = None if session is None else here.django_user(session.user)
     if session is None or django_user is None or not django_user.is_active:
         return
-    backend = getattr(django_user, "backend", settings.AUTHENTICATION_BACKENDS[0])
-    login(request, django_user, backend=backend)
+    login(request, django_user, backend=_backend_of(django_user))
     request.session[WHOSE] = session.user.id
+    if here.site.login is not None:
+        here.procore.run(move_to(session, str(django_user.pk)))
+
+
+def end_with_django(request: HttpRequest | None, **_: Any) -> None:
+    """End the sign-in of this browser when its user logs out of Django (row L1).
+
+    Whatever happens here, Django's log-out goes on.
+    """
+    request = _of_a_browser(request)
+    if request is None:
+        return
+    try:
+        if installed().site.login is not None:
+            sign_out(request)
+    except SettingsInvalid:
+        return  # the system checks report it; no one can have signed in
+    except ProcoreSignInError as error:
+        LOGGER.warning("A session was left open when its user logged out of Django: %s", error)
+
+
+def follow_django(request: HttpRequest | None, **_: Any) -> None:
+    """Look again who the user of this request is: it may be another user's browser now."""
+    request = _of_a_browser(request)
+    if request is not None:
+        look_again(request)
+
+
+def _of_a_browser(request: Any) -> HttpRequest | None:
+    """Return Django's own request, or None where no browser sent it.
+
+    Django REST framework wraps it, and Django's test client logs out with an empty one.
+    """
+    found = getattr(request, "_request", request)
+    if found is None or not ("REQUEST_METHOD" in found.META or hasattr(found, "scope")):
+        return None
+    return found
+
+
+def log_in_client(here: Installed, client: Any, user: User) -> str | None:
+    """Log the Django user of `user` in at a test client, as the callback page does in a browser.
+
+    Returns:
+        The name of the cookie of Django's session, or None if there is no one to log in.
+    """
+    django_user = None if here.django_user is None else here.django_user(user)
+    if django_user is None or not django_user.is_active:
+        return None
+    client.force_login(django_user, backend=_backend_of(django_user))
+    session = client.session
+    session[WHOSE] = user.id
+    session.save()
+    name: str = settings.SESSION_COOKIE_NAME
+    return name
+
+
+def _backend_of(django_user: Any) -> Any:
+    return getattr(django_user, "backend", settings.AUTHENTICATION_BACKENDS[0])
 
 
 def log_out_if_over(request: HttpRequest) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
-from django.utils.functional import SimpleLazyObject
 
 from procore_signin._web.site import NO_STORE, vary
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django import requests
-from procore_signin.web.django.installed import check_urls, installed
+from procore_signin.web.django.installed import installed, start
 from procore_signin.web.django.login import log_out_if_over
 
 NAME: Final = "procore_signin.web.django.middleware.SignInMiddleware"
@@ -28,13 +26,13 @@ class SignInMiddleware(MiddlewareMixin):
     It needs to come after `AuthenticationMiddleware` when `DJANGO_USER` is set.
 
     Raises:
-        SettingsInvalid: When the server starts. Names every setting that is missing or wrong.
+        SettingsInvalid: When the server starts: names every setting that is wrong. When a request
+            needs the sign-in: names every setting that is missing.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(get_response)
-        self._logs_in: Final = installed().django_user is not None
-        check_urls()
+        self._logs_in: Final = start()
 
     def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Attach the user, and end Django's own session if ours has ended.
@@ -42,8 +40,7 @@ class SignInMiddleware(MiddlewareMixin):
         If that is unknown, the request ends here (row S7): Django calls `process_exception` only
         for views.
         """
-        request.procore_user = SimpleLazyObject(partial(requests.user_of, request))
-        request.aprocore_user = partial(requests.auser_of, request)
+        requests.attach(request)
         if not self._logs_in:
             return None
         try:
@@ -58,6 +55,11 @@ class SignInMiddleware(MiddlewareMixin):
             response["Vary"] = vary(response.get("Vary"))
             # An application that says how long its responses may be kept knows why.
             response.setdefault("Cache-Control", NO_STORE)
+        if hasattr(request, requests.FORGETS):
+            forget = installed().site.forget_session
+            # unless a page of ours has just opened a new one
+            if forget.partition("=")[0] not in response.cookies:
+                response.cookies.load(forget)
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

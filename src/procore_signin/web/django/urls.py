@@ -8,13 +8,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Final
 
+from django.db import connections, transaction
 from django.urls import path
 
 from procore_signin._web.pages import STATIC_NAMES
 from procore_signin._web.router import Paths
-from procore_signin.web.django.views import page
+from procore_signin.web.django import views
 
 _OF_THE_PROJECT: Final = ("landing", "home", "static")
+
+page = views.page
+for _alias in connections:
+    # Under ATOMIC_REQUESTS the project's transaction and ours would wait for each other on SQLite.
+    page = transaction.non_atomic_requests(using=_alias)(page)
 
 app_name = "procore_signin"
 urlpatterns = [

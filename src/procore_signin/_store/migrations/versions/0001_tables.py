@@ -1,4 +1,4 @@
-"""Make the tables: people, sessions, token sets and the ledger of sign-ins.
+"""Make the tables: users, sessions, token sets and the ledger of sign-ins.
 
 SQLite and PostgreSQL do this whole or not at all. MariaDB commits after each statement, so every
 statement here can be repeated: an upgrade that was cut short is finished by the next one.
@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
+
+from procore_signin._store.migrations.names import naming
 
 revision = "0001"
 down_revision = None
@@ -37,8 +39,10 @@ def exact(length: int) -> sa.types.TypeEngine[str]:
 
 
 def upgrade() -> None:
+    name, users = naming().name, naming().key("users")
+    options = {**OPTIONS, "schema": naming().schema}
     op.create_table(
-        "users",
+        name("users"),
         sa.Column("id", ID, primary_key=True, autoincrement=True),
         sa.Column("procore_id", sa.BigInteger, nullable=False),
         sa.Column("email", sa.String(255), nullable=False),
@@ -48,17 +52,19 @@ def upgrade() -> None:
         sa.Column("last_signed_in_at", sa.BigInteger, nullable=False),
         sa.Column("disabled_at", sa.BigInteger),
         sa.Column("company_id", sa.BigInteger),
-        sa.UniqueConstraint("environment", "procore_id", name="uq_users_environment_procore_id"),
-        **OPTIONS,
+        sa.UniqueConstraint(
+            "environment", "procore_id", name=name("uq_users_environment_procore_id")
+        ),
+        **options,
     )
     op.create_table(
-        "sessions",
+        name("sessions"),
         sa.Column("id", ID, primary_key=True, autoincrement=True),
         sa.Column("id_hash", exact(64), nullable=False),
         sa.Column(
             "user_id",
             sa.BigInteger,
-            sa.ForeignKey("users.id", name="fk_sessions_user_id", ondelete="CASCADE"),
+            sa.ForeignKey(f"{users}.id", name=name("fk_sessions_user_id"), ondelete="CASCADE"),
             nullable=False,
         ),
         sa.Column("environment", exact(32), nullable=False),
@@ -72,16 +78,16 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.BigInteger, nullable=False),
         sa.Column("idle_expires_at", sa.BigInteger, nullable=False),
         sa.Column("absolute_expires_at", sa.BigInteger, nullable=False),
-        sa.UniqueConstraint("id_hash", name="uq_sessions_id_hash"),
-        **OPTIONS,
+        sa.UniqueConstraint("id_hash", name=name("uq_sessions_id_hash")),
+        **options,
     )
     op.create_table(
-        "token_sets",
+        name("token_sets"),
         sa.Column("id", ID, primary_key=True, autoincrement=True),
         sa.Column(
             "user_id",
             sa.BigInteger,
-            sa.ForeignKey("users.id", name="fk_token_sets_user_id"),
+            sa.ForeignKey(f"{users}.id", name=name("fk_token_sets_user_id")),
             nullable=False,
         ),
         sa.Column("environment", exact(32), nullable=False),
@@ -95,18 +101,22 @@ def upgrade() -> None:
         sa.Column("ambiguous", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("updated_at", sa.BigInteger, nullable=False),
-        sa.UniqueConstraint("user_id", "environment", name="uq_token_sets_user_id_environment"),
-        **OPTIONS,
+        sa.UniqueConstraint(
+            "user_id", "environment", name=name("uq_token_sets_user_id_environment")
+        ),
+        **options,
     )
     op.create_table(
-        "sign_in_ledger",
+        name("sign_in_ledger"),
         sa.Column("state_hash", exact(64), primary_key=True),
         sa.Column("environment", exact(32), nullable=False),
         sa.Column("status", exact(16), nullable=False),
         sa.Column(
             "user_id",
             sa.BigInteger,
-            sa.ForeignKey("users.id", name="fk_sign_in_ledger_user_id", ondelete="SET NULL"),
+            sa.ForeignKey(
+                f"{users}.id", name=name("fk_sign_in_ledger_user_id"), ondelete="SET NULL"
+            ),
         ),
         sa.Column("outcome", sa.String(64)),
         sa.Column("escrow", sa.Text),
@@ -114,7 +124,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("finished_at", sa.BigInteger),
         sa.Column("escrowed_at", sa.BigInteger),
-        **{**OPTIONS, "sqlite_autoincrement": False},
+        **{**options, "sqlite_autoincrement": False},
     )
     make_index("ix_sessions_user_id", "sessions", "user_id")
     make_index("ix_sessions_idle_expires_at", "sessions", "idle_expires_at")
@@ -123,13 +133,14 @@ def upgrade() -> None:
     make_index("ix_sign_in_ledger_escrowed_at", "sign_in_ledger", "escrowed_at")
 
 
-def make_index(name: str, table: str, column: str) -> None:
+def make_index(plain: str, table: str, column: str) -> None:
     """Make an index unless it is there: MySQL knows no CREATE INDEX IF NOT EXISTS."""
-    present = sa.inspect(op.get_bind()).get_indexes(table)
+    name, of, schema = naming().name(plain), naming().name(table), naming().schema
+    present = sa.inspect(op.get_bind()).get_indexes(of, schema=schema)
     if name not in {index["name"] for index in present}:
-        op.create_index(name, table, [column])
+        op.create_index(name, of, [column], schema=schema)
 
 
 def downgrade() -> None:
     for table in ("sign_in_ledger", "token_sets", "sessions", "users"):
-        op.drop_table(table, if_exists=True)
+        op.drop_table(naming().name(table), schema=naming().schema, if_exists=True)

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from procore_signin._store.migrations.names import naming
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -32,15 +34,17 @@ COLUMNS: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
 def upgrade() -> None:
     for table, name, kind in COLUMNS:
         if name not in present(table):
-            op.add_column(table, sa.Column(name, kind))
+            op.add_column(naming().name(table), sa.Column(name, kind), schema=naming().schema)
 
 
 def downgrade() -> None:
     for table, name, _ in reversed(COLUMNS):
         if name in present(table):
-            op.drop_column(table, name)
+            op.drop_column(naming().name(table), name, schema=naming().schema)
 
 
 def present(table: str) -> set[str]:
     """Return the names of the columns that `table` has: MySQL knows no ADD COLUMN IF NOT EXISTS."""
-    return {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)}
+    name, schema = naming().name(table), naming().schema
+    found = sa.inspect(op.get_bind()).get_columns(name, schema=schema)
+    return {column["name"] for column in found}

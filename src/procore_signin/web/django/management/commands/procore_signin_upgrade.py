@@ -1,4 +1,4 @@
-"""`manage.py procore_signin_upgrade`: create or update the sign-in's tables."""
+"""`manage.py procore_signin_upgrade`: what `migrate` does for the sign-in's tables, and no more."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from procore_signin._store.migrate import upgrade
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
-from procore_signin.web.django.installed import database_url
+from procore_signin.web.django.tables import bring_up_to_date
 
 
 class Command(BaseCommand):
@@ -20,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Update the tables."""
         try:
-            upgrade(database_url())
+            bring_up_to_date()
         except (SettingsInvalid, StoreUnavailable, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write("The tables of the sign-in are up to date.")

@@ -1,0 +1,1 @@
+"""PostgreSQL: psycopg's connections, and what they are given to do."""

@@ -1,0 +1,260 @@
+"""The wires of one event loop to one server: a few that are kept, and those who wait for one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from weakref import WeakSet
+
+from procore_signin._forks import Owned, abandon
+from procore_signin._store.engine.database import Patience
+from procore_signin._store.engine.deadline import until
+from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.engine.line import Place
+from procore_signin._store.engine.pool import Pool
+from procore_signin._store.engine.silence import Silence
+from procore_signin._store.engine.statement import Texts
+from procore_signin._store.postgresql.callbacks import Callbacks
+from procore_signin._store.postgresql.connection import LimitedConnection
+from procore_signin._store.postgresql.wire import Wire
+
+_LOOK_SECONDS: Final = 0.05
+"""How often one looks whether another event loop, or a thread, has left a place."""
+
+Got = Callable[[Wire | None, Failed | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What the event loops and threads of a process share of one server.
+
+    Attributes:
+        label: Its name for messages.
+        texts: Its statements.
+        patience: How often to try again.
+        lock_timeout: Seconds that a statement may wait for a lock.
+        timeout: Seconds that a piece of work may take in all.
+        silence: Whether it has stopped answering.
+        readers: The threads' connections for reads; its line and its age hold for wires too.
+        writers: The same for writes.
+        note: Told of a failure and when its work began.
+        wrote: Told that something was written.
+    """
+
+    label: str
+    texts: Texts
+    patience: Patience
+    lock_timeout: float
+    timeout: float
+    silence: Silence
+    readers: Pool[LimitedConnection]
+    writers: Pool[LimitedConnection]
+    note: Callable[[Failed, float], None]
+    wrote: Callable[[], None]
+
+
+class Wires(Owned):
+    """Hands out wires, one piece of work after the other. Only its event loop's thread uses it.
+
+    Args:
+        server: The server.
+        pool: Whose connections these are as well.
+        callbacks: Of the event loop, which is running.
+        threads: Make connections: what takes long there knows no event loop.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        pool: Pool[LimitedConnection],
+        callbacks: Callbacks,
+        threads: Executor,
+    ) -> None:
+        super().__init__()
+        self._server: Final = server
+        self.pool: Final = pool
+        self._callbacks: Final = callbacks
+        self._loop: Final = callbacks.loop
+        self._threads: Final = threads
+        self._idle: list[Wire] = []
+        self._all: Final[WeakSet[Wire]] = WeakSet()
+        self._connecting: Final[set[Place]] = set()
+        self._era = 0
+        self._waiting: deque[tuple[float, Got]] = deque()
+        self._look: asyncio.TimerHandle | None = None
+        self._owed = False
+        pool.add(self)
+
+    def take(self, moment: float, got: Got) -> None:
+        """Call `got` with a wire that is at rest, or with why there is none by `moment`."""
+        seconds = self._server.silence.lasts()
+        if self.inherited():  # this is the parent's work
+            return
+        if self.pool.closed:
+            got(None, Failed("closed"))
+        elif seconds is not None:
+            if seconds > 0:
+                self.later(seconds, partial(self.take, moment, got))
+            else:
+                got(None, Failed("silent"))
+        elif (wire := self._idle_one()) is not None:
+            got(wire, None)
+        elif not self._connect(moment, got):
+            self._waiting.append((moment, got))
+            self._look_again()
+
+    def lend(self) -> None:
+        """Leave a place for another event loop or a thread. From any thread."""
+        with suppress(RuntimeError):  # this event loop is closed, and no place is kept for it
+            self._loop.call_soon_threadsafe(self._callbacks.run, self._lend)
+
+    def _lend(self) -> None:
+        if self.inherited():
+            return
+        if self._idle:
+            self._idle.pop(0).close()
+        else:
+            self._owed = bool(self._all)
+
+    def give_back(self, wire: Wire) -> None:
+        """Have the next one use `wire`, if it is at rest; else it closes."""
+        if self._owed:  # those who wait here wait as long as those who asked: no one is first twice
+            self._owed = False
+            wire.close()
+            self._look_again()
+            return
+        if not wire.at_rest or self.pool.closed or not self.pool.is_fresh(wire):
+            wire.close()
+        elif self._waiting:
+            self._waiting.popleft()[1](wire, None)
+            return
+        elif len(self._idle) < self.pool.kept:
+            self._idle.append(wire)
+        else:
+            wire.close()
+        self._serve()
+
+    def later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Have `work` done after a pause, unless there is an interrupt before."""
+        self._callbacks.later(seconds, self._in_era, self._era, work)
+
+    def _in_era(self, era: int, work: Callable[[], None]) -> None:
+        if era == self._era:
+            work()
+
+    def begin_anew(self) -> None:
+        """Close all, and forget who waits, after an interrupt or the end of the event loop."""
+        self._era += 1
+        for wire in tuple(self._all):
+            wire.drop()
+        for place in tuple(self._connecting):
+            self.pool.line.leave(place)
+        self._connecting.clear()
+        self._idle.clear()
+        self._waiting.clear()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def close(self) -> None:
+        """Close what is idle; after the event loop, what was in use as well: no one else will."""
+        if self._loop.is_closed():
+            self.begin_anew()
+        while self._idle:
+            self._idle.pop().close()
+        while self._waiting:
+            self._waiting.popleft()[1](None, Failed("closed"))
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _idle_one(self) -> Wire | None:
+        while self._idle:
+            wire = self._idle.pop()
+            if wire.at_rest and self.pool.is_fresh(wire):
+                return wire
+            wire.close()
+        return None
+
+    def _connect(self, moment: float, got: Got) -> bool:
+        """Begin to connect; False where as many are in use as may be."""
+        place, line = Place(), self.pool.line
+        self._connecting.add(place)
+        if not line.take(place, 0):
+            line.leave(place)
+            self._connecting.discard(place)
+            self.pool.lend(self)
+            return False
+
+        def connect() -> LimitedConnection:
+            with until(moment):
+                connection = self.pool.connect()
+            if self._loop.is_closed():  # no one else will close it
+                connection.close()
+            return connection
+
+        try:
+            future = self._loop.run_in_executor(self._threads, connect)
+        except RuntimeError:  # the main thread has ended: there are no new threads
+            future = self._loop.create_future()
+            try:
+                future.set_result(connect())
+            except Exception as error:  # noqa: BLE001  # `_connected` tells what it is
+                future.set_exception(error)
+        era = self._era
+
+        def connected(future: asyncio.Future[LimitedConnection]) -> None:
+            self._callbacks.run(self._connected, era, place, got, future)
+
+        future.add_done_callback(connected)
+        return True
+
+    def _connected(
+        self, era: int, place: Place, got: Got, future: asyncio.Future[LimitedConnection]
+    ) -> None:
+        line = self.pool.line
+        error = asyncio.CancelledError() if future.cancelled() else future.exception()
+        if self.inherited():  # it is the parent's, which is told as well
+            abandon(future)
+            return
+        if era != self._era:  # no one waits for it any more
+            if error is None:
+                future.result().close()
+            return
+        if error is None:
+            wire = Wire(self._callbacks, future.result(), line, place)
+            self._all.add(wire)
+            self._connecting.discard(place)
+            got(wire, None)
+            return
+        line.leave(place)
+        self._connecting.discard(place)
+        got(None, error if isinstance(error, Failed) else failed_by(error))
+        self._serve()
+
+    def _serve(self) -> None:
+        """Let those who wait have what there is by now."""
+        now = time.monotonic()
+        while self._waiting:
+            moment, got = self._waiting[0]
+            if now < moment and not self._connect(moment, got):
+                break
+            self._waiting.popleft()
+            if now >= moment:
+                got(None, Failed("locked"))
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._waiting and self._look is None:
+            self._look = self._callbacks.later(_LOOK_SECONDS, self._looked)
+
+    def _looked(self) -> None:
+        self._look = None
+        self._serve()

@@ -1,0 +1,1 @@
+"""The sign-in beside the application's own: its login, its buttons, its start page."""

@@ -1,0 +1,1 @@
+"""How the sign-in's pages look and which language they speak."""

@@ -1,0 +1,81 @@
+"""Threads of their own for flows that are carried to their end."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from procore_signin._flow.running.background import Background
+
+THREADS = 4
+WAIT_SECONDS = 10.0
+
+
+class Watched(queue.SimpleQueue[Any]):
+    """Counts the threads that wait in it at the same time."""
+
+    def __init__(self) -> None:
+        self.waits_over = threading.Semaphore(0)
+        self.most = 0
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002  # the queue's own signature
+        with self._lock:
+            self._waiting += 1
+            self.most = max(self.most, self._waiting)
+        try:
+            return super().get(block, timeout)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+            self.waits_over.release()
+
+
+def test_R13_one_idle_thread_waits_at_a_time() -> None:
+    # CPython 3.11: `SimpleQueue.get(timeout=…)` never returns if its time ends while another thread
+    # takes the item that woke it. Then the process never ends.
+    background = Background()
+    watched = background._jobs = Watched()
+    together = threading.Barrier(THREADS + 1)
+
+    def meet() -> None:
+        together.wait(WAIT_SECONDS)
+
+    for _ in range(THREADS):
+        assert background.start(meet)
+    together.wait(WAIT_SECONDS)  # each has a thread
+    for _ in range(2 * THREADS):
+        assert watched.waits_over.acquire(timeout=WAIT_SECONDS)
+    assert watched.most == 1
+    background.close(WAIT_SECONDS)
+
+
+class OnTheWay(queue.SimpleQueue[Any]):
+    """Keeps what it hands out from its thread for a while."""
+
+    def __init__(self) -> None:
+        self.has_left = threading.Event()
+        self.may_arrive = threading.Event()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002  # as above
+        job = super().get(block, timeout)
+        self.has_left.set()
+        self.may_arrive.wait(WAIT_SECONDS)
+        return job
+
+
+def test_R13_a_process_that_leaves_waits_for_what_is_on_its_way_to_a_thread() -> None:
+    background = Background()
+    queued = background._jobs = OnTheWay()
+    done = threading.Event()
+
+    assert background.start(done.set)
+    assert queued.has_left.wait(WAIT_SECONDS)
+
+    assert background.settle(0) == 1
+    queued.may_arrive.set()
+    assert background.settle(WAIT_SECONDS) == 0
+    assert done.is_set()
+    background.close(WAIT_SECONDS)

@@ -1,0 +1,111 @@
+"""What becomes of those who wait for a connection of an event loop, at a fork and at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from procore_signin import _forks
+from procore_signin._store.engine.line import Place
+from procore_signin._store.engine.pool import Pool
+from procore_signin._store.postgresql import wires
+from procore_signin._store.postgresql.callbacks import Callbacks
+from procore_signin._store.postgresql.wires import Wires
+
+
+class Connection:
+    """What a driver would make."""
+
+    def __init__(self) -> None:
+        self.made_at = time.monotonic()
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Made:
+    """What takes the place of a wire."""
+
+    def __init__(self, *parts: object) -> None:
+        self.parts = parts
+
+
+class World:
+    """Wires for at most one connection, which is made when `made` is set.
+
+    Attributes:
+        got: What those who wanted a wire were given.
+    """
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.made, self.asked = threading.Event(), threading.Event()
+        self.connection = Connection()
+        self.pool: Pool[Any] = Pool(self._connect, 1)
+        server: Any = SimpleNamespace(silence=SimpleNamespace(lasts=lambda: None))
+        self.wires = Wires(server, self.pool, Callbacks(self.loop, lambda: None), threads)
+        self.got: list[tuple[Any, Any]] = []
+
+    def _connect(self) -> Connection:
+        self.asked.set()
+        assert self.made.wait(20)
+        return self.connection
+
+    def take(self) -> None:
+        self.wires.take(time.monotonic() + 20, lambda wire, failed: self.got.append((wire, failed)))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with ThreadPoolExecutor(1) as threads:
+        world = World(threads)
+        try:
+            yield world
+        finally:
+            world.made.set()
+    world.loop.close()
+
+
+@contextmanager
+def in_a_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Do the block as a child of a process that forks here does it, in which no thread goes on."""
+    with monkeypatch.context() as patched:
+        patched.setattr(_forks._forks, "generation", _forks._forks.generation + 1)
+        yield
+
+
+def test_F3_a_child_takes_no_connection_that_its_parent_was_making_at_the_fork(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "Wire", Made)
+    world.take()
+    assert world.asked.wait(20)
+    with in_a_child(monkeypatch):
+        world.made.set()
+        world.loop.run_until_complete(world.loop.run_in_executor(world.wires._threads, int))
+        world.loop.run_until_complete(asyncio.sleep(0))
+    assert world.got == []
+    assert not world.connection.closed  # the socket is the parent's as well
+    assert list(world.wires._all) == []
+
+
+def test_O11_those_who_wait_for_a_connection_when_the_door_closes_get_an_error(
+    world: World,
+) -> None:
+    other = Place()
+    assert world.pool.line.take(other, 0)  # another event loop has the only one
+    world.take()
+    world.take()
+    assert world.got == []
+    world.wires.close()
+    assert [(wire, failed.failure) for wire, failed in world.got] == [(None, "closed")] * 2
+    world.pool.line.leave(other)

@@ -1,0 +1,241 @@
+"""Flask-Login beside the sign-in: one log-out, connections, buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from flask import Flask, Request, Response, render_template_string, session, url_for
+from flask.testing import FlaskClient
+from scripted import Clock, ScriptedProcore, front_door
+
+from procore_signin import Login, Options
+from procore_signin._client import ProcoreSignIn
+from procore_signin._store.store import Store
+from procore_signin.errors import StoreUnavailable
+from procore_signin.web.flask import SignIn, current_user, flask_login, get_user, sign_out
+
+library = pytest.importorskip("flask_login", reason="requirements/test.txt has it: make test")
+
+ORIGIN = "http://localhost:4567"
+OUR_FORM = {"sec-fetch-site": "same-origin"}
+JOE = "joecontractor@procore.com"
+
+
+class Own(library.UserMixin):  # type: ignore[misc, name-defined]  # it has no types
+    def __init__(self, name: str) -> None:
+        self.id = name
+
+
+@pytest.fixture
+def procore() -> ScriptedProcore:
+    return ScriptedProcore()
+
+
+@pytest.fixture
+def door(tmp_path: Path, procore: ScriptedProcore) -> Iterator[ProcoreSignIn]:
+    uri = f"{ORIGIN}/procore/callback"
+    with front_door(tmp_path, procore, Clock(), redirect_uri=uri) as door:
+        yield door
+
+
+@pytest.fixture
+def app(door: ProcoreSignIn) -> Flask:
+    app = Flask(__name__)
+    app.secret_key = "fake-secret-key"  # of a test
+    manager = library.LoginManager(app)
+    manager.user_loader(Own)
+    SignIn(app, procore=door, options=Options(login=flask_login()))
+
+    @app.get("/log-in/<name>")
+    def log_in(name: str) -> str:
+        library.login_user(Own(name))
+        return who()
+
+    @app.get("/log-out")
+    def log_out() -> str:
+        library.logout_user()
+        return who()
+
+    @app.get("/who")
+    def who() -> str:
+        user = get_user()
+        return user.email if user else "no one"
+
+    @app.get("/page")
+    def page() -> str:
+        return render_template_string(
+            "{{ procore_button(return_to='/who') }}{{ procore_connect_button('<b>') }}"
+            "{{ procore_sign_out_button(return_to=url_for('procore_signin.signin')) }}"
+        )
+
+    return app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    client = app.test_client()
+    client.environ_base["HTTP_HOST"] = "localhost:4567"
+    client.environ_base["HTTP_ACCEPT"] = "text/html"
+    return client
+
+
+def get(client: FlaskClient, path: str) -> str:
+    return client.get(path, base_url=ORIGIN).text
+
+
+def start(client: FlaskClient, **form: str) -> str:
+    """Press a button and return the state."""
+    sent = client.post("/procore/start", base_url=ORIGIN, data=form, headers=OUR_FORM)
+    return parse_qs(urlsplit(sent.location).query)["state"][0]
+
+
+def come_back(client: FlaskClient, state: str) -> Any:
+    return client.get(f"/procore/callback?code=fake-code&state={state}", base_url=ORIGIN)
+
+
+def sign_in(client: FlaskClient) -> None:
+    assert come_back(client, start(client)).status_code == 303
+
+
+def test_L1_flask_logins_own_log_out_ends_the_sign_in(client: FlaskClient) -> None:
+    get(client, "/log-in/ann")
+    sign_in(client)
+    assert get(client, "/who") == JOE
+    held = client.get_cookie("procore_signin_session", domain="localhost")
+    assert held is not None
+    assert get(client, "/log-out") == "no one", "at once"
+    assert client.get_cookie("procore_signin_session", domain="localhost") is None
+    client.set_cookie("procore_signin_session", held.value, domain="localhost")
+    assert get(client, "/who") == "no one", "the session itself has ended"
+
+
+def test_L1_a_log_in_as_someone_else_ends_the_sign_in(client: FlaskClient) -> None:
+    get(client, "/log-in/ann")
+    sign_in(client)
+    assert get(client, "/log-in/bob") == "no one"
+    assert get(client, "/who") == "no one"
+
+
+def test_L1_a_sign_in_from_before_the_log_in_stays_and_ends_with_it(client: FlaskClient) -> None:
+    sign_in(client)
+    assert get(client, "/log-in/ann") == JOE
+    get(client, "/log-out")
+    assert get(client, "/log-in/bob") == "no one"
+
+
+def test_L2_signing_out_here_logs_out_of_flask_login(client: FlaskClient) -> None:
+    get(client, "/log-in/ann")
+    sign_in(client)
+    client.post("/procore/sign-out", base_url=ORIGIN, headers=OUR_FORM)
+    with client.session_transaction(base_url=ORIGIN) as kept:
+        assert "_user_id" not in kept
+
+
+def test_L2_a_log_out_fails_for_nothing_of_ours(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    get(client, "/log-in/ann")
+    sign_in(client)
+
+    def broken(*_: object) -> None:
+        raise StoreUnavailable("The database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "ask", broken)
+        assert get(client, "/log-out") == "no one"
+    assert "A session was left open" in caplog.text
+    assert client.get_cookie("procore_signin_session", domain="localhost") is None
+
+
+def test_L4_a_connection_that_is_under_way_ends_with_the_log_in(
+    client: FlaskClient, door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    for meanwhile in ("/log-out", "/log-in/bob", "/log-in/ann"):
+        get(client, "/log-in/ann")
+        state = start(client, connect="yes")
+        get(client, "/log-out")
+        get(client, meanwhile)
+        assert come_back(client, state).status_code == 403
+        get(client, "/log-out")
+    assert procore.requests == []
+    assert [door.user_of(name) for name in ("ann", "bob")] == [None, None]
+
+
+def test_L3_a_plain_sign_in_brings_no_account_of_another_user_into_a_login(
+    app: Flask, client: FlaskClient
+) -> None:
+    get(client, "/log-in/ann")
+    assert come_back(client, start(client, connect="yes")).status_code == 303
+    bob = app.test_client()
+    bob.environ_base |= client.environ_base
+    get(bob, "/log-in/bob")
+    answer = come_back(bob, start(bob))
+    assert (answer.status_code, "Someone else is logged in here" in answer.text) == (409, True)
+    assert get(bob, "/who") == "no one"
+    assert get(client, "/who") == JOE
+
+
+def test_a_user_connects_a_procore_account(client: FlaskClient, door: ProcoreSignIn) -> None:
+    get(client, "/log-in/ann")
+    assert come_back(client, start(client, connect="yes", return_to="/who")).location == "/who"
+    user = door.user_of("ann")
+    assert user is not None
+    assert user.email == JOE
+
+
+def test_the_buttons_are_in_every_template(client: FlaskClient, app: Flask) -> None:
+    page = get(client, "/page")
+    assert 'href="/procore/start?return_to=/who"' in page
+    assert "&lt;b&gt;" in page
+    with app.test_request_context(base_url=ORIGIN):
+        for name in ("start", "sign_out", "signin", "sessions", "end_session", "disconnect"):
+            assert url_for(f"procore_signin.{name}").startswith("/procore/")
+
+
+def test_an_application_with_a_login_of_its_own_ends_both_in_one_function(
+    door: ProcoreSignIn,
+) -> None:
+    """No Flask-Login: a user id in Flask's session."""
+    app = Flask(__name__)
+    app.secret_key = "fake-secret-key"  # of a test
+
+    def end(_: Request, response: Response) -> None:
+        session.clear()
+        response.delete_cookie("own")
+
+    login = Login(user=lambda _: session.get("user"), log_out=end)
+    SignIn(app, procore=door, options=Options(login=login))
+
+    @app.get("/log-in")
+    def log_in() -> str:
+        session["user"] = "ann"
+        return ""
+
+    @app.get("/log-out")
+    def log_out() -> str:
+        session.clear()
+        sign_out()
+        return ""
+
+    @app.get("/who")
+    def who() -> str:
+        return str(get_user() and current_user.email)
+
+    client = app.test_client()
+    client.environ_base["HTTP_HOST"] = "localhost:4567"
+    for _ in range(2):
+        get(client, "/log-in")
+        sign_in(client)
+        assert get(client, "/who") == JOE
+        get(client, "/log-out")
+        assert get(client, "/who") == "None"
+    get(client, "/log-in")
+    sign_in(client)
+    gone = client.post("/procore/sign-out", base_url=ORIGIN, headers=OUR_FORM)
+    assert any(cookie.startswith("own=;") for cookie in gone.headers.getlist("Set-Cookie"))
+    with client.session_transaction(base_url=ORIGIN) as kept:
+        assert dict(kept) == {}
