@@ -11,7 +11,13 @@ import pytest
 
 from procore_signin._store import CompletedSignIn, Store
 from procore_signin._store.access import DeleteUser
-from procore_signin._store.linking.links import Link, ReferencesOf, Unlink, UsersOfReference
+from procore_signin._store.linking.links import (
+    Link,
+    ReferencesOf,
+    Unlink,
+    UsersOfReference,
+    add_link,
+)
 from procore_signin._store.records import NewLink, reference_of
 from procore_signin._store.sessions import BindSession, SessionsOf
 from procore_signin.errors import AlreadyLinked
@@ -21,7 +27,7 @@ SignIn = Callable[..., CompletedSignIn]
 
 
 def link(store: Store, user_id: int, reference: str, **allowed: bool) -> bool:
-    return store.do(Link(user_id, NewLink(reference, **allowed), now=NOW))
+    return store.do(Link(user_id, NewLink(reference, **allowed), now=NOW)) is not None
 
 
 def ids_of(store: Store, reference: str) -> list[int]:
@@ -146,3 +152,44 @@ def test_L1_a_session_belongs_to_the_first_login_it_is_bound_to_unless_it_is_mov
     assert store.ask(SessionsOf(user.id, now=NOW))[0].reference == "42"
     assert store.do(BindSession(session.id, "43", move=True)) is True
     assert store.ask(SessionsOf(user.id, now=NOW))[0].reference == "43"
+
+
+def test_L3_a_connection_ends_the_sessions_of_the_account_beside_other_users(
+    store: Store, sign_in: SignIn
+) -> None:
+    joe, zoe = sign_in(1, cookie="bob's").user, sign_in(2, cookie="zoe's").user
+    for cookie in ("ann's", "phone's"):
+        sign_in(1, cookie=cookie)
+    [phone, own, other] = store.ask(SessionsOf(joe.id, now=NOW))
+    [hers] = store.ask(SessionsOf(zoe.id, now=NOW))
+    for session, reference in ((own, "ann"), (other, "bob"), (hers, "bob")):
+        assert store.do(BindSession(session.id, reference)) is True
+
+    assert store.do(Link(joe.id, NewLink("ann"), now=NOW)) == 1
+
+    kept = [(session.id, session.reference) for session in store.ask(SessionsOf(joe.id, now=NOW))]
+    assert kept == [(phone.id, None), (own.id, "ann")]
+    assert len(store.ask(SessionsOf(zoe.id, now=NOW))) == 1, "another account is not touched"
+    assert store.do(Link(joe.id, NewLink("ann"), now=NOW)) is None
+
+
+def test_where_an_account_may_have_several_users_a_connection_ends_no_session(
+    store: Store, sign_in: SignIn
+) -> None:
+    user = sign_in().user
+    [session] = store.ask(SessionsOf(user.id, now=NOW))
+    store.do(BindSession(session.id, "bob"))
+    assert link(store, user.id, "ann", several_references=True) is True
+    assert len(store.ask(SessionsOf(user.id, now=NOW))) == 1
+
+
+def test_what_is_connected_already_is_looked_up_once(store: Store, sign_in: SignIn) -> None:
+    user = sign_in().user
+    link(store, user.id, "42")
+    again = add_link(user.id, NewLink("42"), now=NOW)
+    outcomes: list[Any] = [("emulator",), [("42",)]]  # the user's row, their references
+    next(again)
+    again.send(outcomes[0])
+    with pytest.raises(StopIteration) as done:
+        again.send(outcomes[1])
+    assert done.value.value is None

@@ -21,6 +21,7 @@ from scripted import JOE, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import Candidate, Hooks, Login, Occasion, Options, User, only_connected
 from procore_signin._client import ProcoreSignIn
+from procore_signin._store import Store
 from procore_signin._web.attempts import MOST_BYTES
 from procore_signin._web.embedded.start import open_value
 from procore_signin._web.http.messages import BrowserResponse, Framework
@@ -430,6 +431,45 @@ def test_L3_a_session_joins_no_login_of_another_user(world: World, ann: Person) 
     assert shared.who() is None, "what has ended stays so"
     signed_in(shared)
     assert shared.who() == JOE["login"]
+
+
+def test_L3_a_session_beside_another_user_ends_when_its_account_is_connected(
+    world: World, ann: Person
+) -> None:
+    """The account was connected to no one when it was signed in beside Bob."""
+    bob, phone = world.browser(), world.browser()
+    bob.log_in("bob")
+    for browser in (bob, phone):
+        signed_in(browser)
+        assert browser.who() == JOE["login"]
+    ann.log_in("ann")
+    assert ann.connect().status == 303
+    assert bob.who() is None
+    assert ann.who() == JOE["login"]
+    assert phone.who() == JOE["login"], "no one is logged in there"
+
+
+def test_who_is_connected_is_asked_once_in_a_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, may_sign_in=only_connected)
+    world.procore.next("/rest/v1.0/companies", reply(200, []), reply(200, []))
+    Person.site = world.site
+    ann = world.browser()
+    ann.log_in("ann")
+    ann.connect()
+    asked: list[str] = []
+    ask = Store.ask
+
+    def noting(store: Store, query: Any) -> Any:
+        asked.append(type(query).__name__)
+        return ask(store, query)
+
+    monkeypatch.setattr(Store, "ask", noting)
+    signed_in(ann)
+    world.close()
+    assert asked.count("ReferencesOfProcoreUser") == 1
+    assert "UsersOfReference" not in asked, "who is connected already is that user"
 
 
 def test_L3_a_second_click_that_comes_under_another_login_joins_nothing(

@@ -23,7 +23,7 @@ from procore_signin._flow.sessions import (
 )
 from procore_signin._flow.steps import Do, Flow, Send, ask, do, later, send
 from procore_signin._flow.token_response import take_tokens
-from procore_signin._flow.users import check_account
+from procore_signin._flow.users import check_account, tell_linked
 from procore_signin._protocol.companies import companies_request, parse_companies_response
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
@@ -218,14 +218,15 @@ class Identified:
 
         Before anything is stored. Who is logged in there already must not be someone else.
         """
-        yield from check_account(context, self.me.procore_id, self.taken.visit.browser.login)
+        environment, procore_id = context.environment.name, self.me.procore_id
+        known = yield from check_account(context, procore_id, self.taken.visit.browser.login)
         may_sign_in = context.hooks.may_sign_in
         if may_sign_in is not None:
             request = companies_request(context.environment.api_origin, self.tokens.access_token)
             response = yield from send(request)
             companies = parse_companies_response(response, received_at=context.clock())
-            environment, procore_id = context.environment.name, self.me.procore_id
-            known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
+            if known is None:
+                known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
             candidate = Candidate(self.me, companies, environment, tuple(known))
             visit = self.taken.visit
             occasion = visit.browser.occasion(visit.attempt.bound)
@@ -314,8 +315,7 @@ class Done:
             user=completed.user.id,
             created=completed.created,
         )
-        if completed.linked:
-            emit(Event.USER_LINKED, user=completed.user.id, environment=context.environment.name)
+        tell_linked(context, completed.user.id, completed.unbound)
         visit = self.taken.visit
         yield from _tell_application(context, visit, completed.user, created=completed.created)
         return SignedIn(

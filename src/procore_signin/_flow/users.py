@@ -31,7 +31,8 @@ from procore_signin._store.linking.links import (
     ReferencesOfProcoreUser,
     Unlink,
     UsersOfReference,
-    check_link,
+    check_free,
+    is_connected,
 )
 from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import EndSessions
@@ -218,13 +219,20 @@ def link(context: Context, user_id: int, new: NewLink) -> Flow[bool]:
         ValueError: There is no such user.
         StoreUnavailable: Repeat it.
     """
-    made = yield from do(Link(user_id, new, now=context.now()))
-    if made:
+    unbound = yield from do(Link(user_id, new, now=context.now()))
+    tell_linked(context, user_id, unbound)
+    return unbound is not None
+
+
+def tell_linked(context: Context, user_id: int, unbound: int | None) -> None:
+    """Say that a user was connected, and how many sessions ended by that; see `add_link`."""
+    if unbound is not None:
         emit(Event.USER_LINKED, user=user_id, environment=context.environment.name)
-    return made
+    if unbound:
+        emit(Event.SESSION_ENDED, user=user_id, reason="linked", sessions=unbound)
 
 
-def check_account(context: Context, procore_id: int, login: OwnLogin) -> Flow[None]:
+def check_account(context: Context, procore_id: int, login: OwnLogin) -> Flow[list[str] | None]:
     """Raise where someone could not be connected to who is logged in at the application (row L3).
 
     Nor may such a session be in that browser: it would act for the one in the name of the other.
@@ -234,16 +242,21 @@ def check_account(context: Context, procore_id: int, login: OwnLogin) -> Flow[No
         procore_id: Whom Procore says it is, who may be new.
         login: Who is logged in there.
 
+    Returns:
+        What they are connected to; None where no one is logged in, and so nothing was asked.
+
     Raises:
         AlreadyLinked: One of both is connected to another one.
         StoreUnavailable: No one can tell.
     """
     link, environment = login.link, context.environment.name
     if link is None:
-        return
+        return None
     known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
-    users = yield from ask(UsersOfReference(link.reference, environment=environment))
-    check_link(link, known, taken=bool(users))
+    if not is_connected(link, known):
+        users = yield from ask(UsersOfReference(link.reference, environment=environment))
+        check_free(link, taken=bool(users))
+    return known
 
 
 def unlink(context: Context, user_id: int, reference: str | None) -> Flow[int]:

@@ -217,7 +217,8 @@ class CompletedSignIn:
             gone and could not be revoked: tell the operator (row V4).
         given_up: What else is to be revoked: a pair before the replaced one that may still be
             honoured, or the replaced one, where a refresh of it was under way.
-        linked: Whether it connected the user to one of the application.
+        unbound: How many sessions ended because it connected the user to one of the application;
+            None where it made no connection.
     """
 
     user: User
@@ -225,7 +226,7 @@ class CompletedSignIn:
     replaced_tokens: TokenSet | None
     replaced_sealed: bool = False
     given_up: tuple[Escrow, ...] = ()
-    linked: bool = False
+    unbound: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

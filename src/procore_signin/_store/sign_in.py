@@ -111,9 +111,9 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
             user = yield from _make_user(self.me, environment, now)
         else:
             user, changes = _as_told(found, self.me, now)
-        linked = False
+        unbound = None
         if self.link is not None:
-            linked = yield from add_link(user.id, self.link, now=now)
+            unbound = yield from add_link(user.id, self.link, now=now)
         granted, before = yield from _replace_tokens(seal, user, self.tokens, now, token_set)
         kept = None
         if before.tokens is not None:
@@ -131,7 +131,7 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
         yield Last(Together((*changes, granted, *opened, Change(_COMPLETE, done))))
         created = found is None
         return CompletedSignIn(
-            user, created, before.tokens, before.sealed, before.given_up, linked=linked
+            user, created, before.tokens, before.sealed, before.given_up, unbound
         )
 
 

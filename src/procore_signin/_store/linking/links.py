@@ -26,7 +26,7 @@ from procore_signin._store.engine.statement import (
 )
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.records import NewLink, User
-from procore_signin._store.schema import linked_users, users
+from procore_signin._store.schema import linked_users, sessions, users
 from procore_signin.errors import AlreadyLinked
 
 _of_user: Final = linked_users.c.user_id == bindparam("which_user")
@@ -47,8 +47,23 @@ _INSERT: Final = Sql(
 )
 
 
-def add_link(user_id: int, link: NewLink, *, now: int) -> Statements[bool]:
-    """Connect a user whose row exists, and return whether that is new.
+# Sessions that belong to no login go on: a user who logs in beside one is compared then.
+_END_BESIDE_OTHERS: Final = Sql(
+    delete(sessions).where(
+        sessions.c.user_id == bindparam("which_user"),
+        sessions.c.reference != bindparam("which_reference"),
+    )
+)
+
+
+def add_link(user_id: int, link: NewLink, *, now: int) -> Statements[int | None]:
+    """Connect a user whose row exists, and end what could not be opened any more (row L3).
+
+    That is every session of theirs beside the login of another user of the application, unless they
+    may be connected to several.
+
+    Returns:
+        How many sessions ended; None where the connection was there already.
 
     Raises:
         AlreadyLinked: One of both is connected to another one already. Nothing was written.
@@ -59,10 +74,10 @@ def add_link(user_id: int, link: NewLink, *, now: int) -> Statements[bool]:
         raise ValueError(f"There is no user {user_id}.")
     environment, reference = str(row[0]), link.reference
     known = {str(found[0]) for found in (yield from many(_REFERENCES, {"which_user": user_id}))}
+    if is_connected(link, known):
+        return None
     who: dict[str, Any] = {"which_environment": environment, "which_reference": reference}
-    taken = bool((yield from many(_USERS, who)))
-    if check_link(link, known, taken=taken):
-        return False
+    check_free(link, taken=bool((yield from many(_USERS, who))))
     values = {
         "user_id": user_id,
         "environment": environment,
@@ -73,27 +88,38 @@ def add_link(user_id: int, link: NewLink, *, now: int) -> Statements[bool]:
     if (yield InsertAbsent(_INSERT, values)) is None:
         # Someone connected the reference to another user at the same moment.
         raise _already("user of this application", "another Procore account")
-    return True
+    if link.several_references:
+        return 0
+    return (
+        yield from change(_END_BESIDE_OTHERS, {"which_user": user_id, "which_reference": reference})
+    )
 
 
-def check_link(link: NewLink, known: Collection[str], *, taken: bool) -> bool:
-    """Return whether the connection is there already; if not, it may be made (rows L3, L5).
+def is_connected(link: NewLink, known: Collection[str]) -> bool:
+    """Return whether the connection is there already (rows L3, L5).
 
     Args:
         link: The connection.
         known: The references of the user.
-        taken: Whether the reference has a user.
 
     Raises:
-        AlreadyLinked: One of both is connected to another one.
+        AlreadyLinked: The user is connected to another one, and may have one only.
     """
     if link.reference in known:
         return True
     if known and not link.several_references:
         raise _already("Procore account", "another user of this application")
+    return False
+
+
+def check_free(link: NewLink, *, taken: bool) -> None:
+    """Raise where the reference of a new connection has a user already, and may have one only.
+
+    Raises:
+        AlreadyLinked: It is so (rows L3, L5).
+    """
     if taken and not link.several_users:
         raise _already("user of this application", "another Procore account")
-    return False
 
 
 def _already(what: str, to: str) -> AlreadyLinked:
@@ -105,8 +131,8 @@ def _already(what: str, to: str) -> AlreadyLinked:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Link(Command[bool]):
-    """Connect a user and a user of the application. It returns whether that is new.
+class Link(Command[int | None]):
+    """Connect a user and a user of the application; see `add_link`.
 
     Raises:
         AlreadyLinked: One of both is connected to another one already.
@@ -118,7 +144,7 @@ class Link(Command[bool]):
     _: KW_ONLY
     now: int
 
-    def run(self, seal: TokenSeal) -> Statements[bool]:
+    def run(self, seal: TokenSeal) -> Statements[int | None]:
         return (yield from add_link(self.user_id, self.link, now=self.now))
 
 
