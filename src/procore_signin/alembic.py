@@ -27,7 +27,7 @@ __all__ = ["include_name", "include_name_beside"]
 
 IncludeName = Callable[[str | None, str, Mapping[str, str | None]], bool]
 
-_SAY_WHERE: Final = ("PROCORE_TABLE_PREFIX", "PROCORE_DATABASE_SCHEMA", "PROCORE_DATABASE_URL")
+_SAY_NAMES: Final = ("PROCORE_TABLE_PREFIX", "PROCORE_DATABASE_SCHEMA")
 _DEFAULT_SCHEMA: Final = "public"
 """PostgreSQL's, which Alembic calls None, as long as `search_path` is what it usually is."""
 
@@ -57,16 +57,17 @@ def include_name_beside(table_prefix: str = "", database_schema: str | None = No
 
 @cache
 def _by_the_settings() -> IncludeName:
-    if not any(map(is_given, _SAY_WHERE)):
+    if not any(map(is_given, _SAY_NAMES)):
         # Guessed names would have the sign-in's tables dropped, and the application's overlooked.
-        what = f"is not set, and neither is {' or '.join(_SAY_WHERE[1:])}"
+        # That PROCORE_DATABASE_URL is set says nothing: the prefix may be in the code.
+        what = f"is not set, and neither is {_SAY_NAMES[1]}: the tables' names are not known here"
         cure = (
-            "Start where `.env` is, or set what says where the sign-in's tables are. If your code "
-            'says so, write include_name_beside("procore_signin_") instead of include_name, with '
-            "the prefix that it gives."
+            "Start where `.env` is, or set what your application sets. If its code gives the "
+            'prefix, write include_name_beside("procore_signin_") instead of include_name, with '
+            "that prefix; if there is none, write include_name_beside()."
         )
         hint = where_looked_for(ENV_FILE)
-        raise SettingsInvalid((Problem(_SAY_WHERE[0], what, cure),), hint=hint)
+        raise SettingsInvalid((Problem(_SAY_NAMES[0], what, cure),), hint=hint)
     naming = read_naming()
     return include_name_beside(naming.prefix, naming.schema)
 
@@ -74,8 +75,8 @@ def _by_the_settings() -> IncludeName:
 def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | None]) -> bool:
     """Return whether Alembic is to look at something: at everything but the sign-in's tables.
 
-    The names of the tables are read once, from the environment and `.env`, as everywhere. Where the
-    application gives them itself, in its code or in Flask's `app.config`, use
+    The prefix and the schema are read once, from the environment and `.env`, as everywhere. Where
+    the application gives them itself, in its code or in Flask's `app.config`, or has neither, use
     `include_name_beside`. To combine it with a rule of yours,
     write `lambda *what: include_name(*what) and mine(*what)`.
 
@@ -85,8 +86,8 @@ def include_name(name: str | None, type_: str, parent_names: Mapping[str, str | 
         parent_names: Where it is.
 
     Raises:
-        SettingsInvalid: The settings of the tables are wrong, or there are none: no names are
-            guessed, because Alembic would drop the tables.
+        SettingsInvalid: Prefix or schema is wrong, or neither is set: no names are guessed,
+            because Alembic would drop the tables.
     """
     return _by_the_settings()(name, type_, parent_names)
 

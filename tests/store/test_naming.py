@@ -383,14 +383,18 @@ def test_the_hosts_autogenerate_leaves_our_schema_alone(
     assert "op." not in found
 
 
+@pytest.mark.parametrize("address", [None, "sqlite:///site.db"])
 def test_O15_without_settings_no_names_are_guessed_because_our_tables_would_be_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None
 ) -> None:
+    """An address alone says nothing: the prefix may be in the application's code."""
     from procore_signin.alembic import include_name  # noqa: PLC0415
 
     monkeypatch.chdir(tmp_path)
     for name in ("TABLE_PREFIX", "DATABASE_SCHEMA", "DATABASE_URL"):
         monkeypatch.delenv(f"PROCORE_{name}", raising=False)
+    if address is not None:
+        monkeypatch.setenv("PROCORE_DATABASE_URL", address)
     monkeypatch.setenv("PROCORE_KEYS", "k1:" + "A" * 43)  # which says nothing about tables
     for table in ("procore_signin_users", "users"):
         with pytest.raises(SettingsInvalid, match=r"include_name_beside\(") as refused:
