@@ -21,7 +21,7 @@ OURS = "procore_signin"
 # A room is a folder or file directly below the package. Each may import what is listed: a room, or
 # one module of it. `""` is the package itself, which only names what it makes public. A room whose
 # name begins with an underscore is private: users import nothing from it.
-BASE = {"errors", "_extras", "_forks", "_public"}
+BASE = {"errors", "_extras", "_forks", "_program", "_public"}
 CORE = {*BASE, "_protocol", "environments", "events"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": {
@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": {"_forks"},
     "_extras": set(),
     "_forks": set(),
+    "_program": set(),
     "_public": set(),
     "_protocol": {"errors", "_public"},
     "_transport": {*BASE, "_protocol"},
@@ -103,6 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_extras",
         "events",
         "_forks",
+        "_program",
     },
     "testing": {"_extras", "_testing"},
     "_testing": {

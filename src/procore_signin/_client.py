@@ -26,6 +26,7 @@ from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, ask
 from procore_signin._flow.users import AccessEnded
+from procore_signin._program import command
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client
 from procore_signin._public import public_in
@@ -153,6 +154,7 @@ class _FrontDoor(Generic[TransportT]):
             hooks=hooks,
         )
 
+        self._address: Address | None = None
         where = self._where(database_url, Naming(table_prefix, database_schema))
 
         def new_store() -> Store:  # no `partial`, whose repr would show the address's password
@@ -247,6 +249,8 @@ class _FrontDoor(Generic[TransportT]):
             random_bytes=random_bytes,
         )
         door.settings = settings
+        if door._address is not None:  # else the database is a framework's
+            door._address.label.upgrade = command("db upgrade")
         return door
 
     def open(self) -> None:
@@ -269,12 +273,15 @@ class _FrontDoor(Generic[TransportT]):
         """
         from procore_signin._store.migrate import upgrade  # noqa: PLC0415  # slow, seldom needed
 
-        upgrade(self._address)
+        if self._address is not None:
+            upgrade(self._address)
 
     def _where(self, database_url: str, naming: Naming) -> Address | Opening:
         """Return what to open: a framework may have a database of its own, and have it open."""
-        self._address = parse_address(database_url, naming)
-        return self._address
+        self._address = address = parse_address(database_url, naming)
+        # No command knows what stands in the application's code.
+        address.label.upgrade = "procore.upgrade_tables()"
+        return address
 
     def _new_transport(self) -> TransportT:
         raise TypeError("Use ProcoreSignIn or AsyncProcoreSignIn")

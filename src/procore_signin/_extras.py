@@ -12,7 +12,7 @@ from typing import Final
 
 _EMBEDDED: Final = frozenset({"jinja2", "markupsafe", "structlog", "typer"})
 """Pages, and the commands for the one who runs the application: `db`, `keys`, `users`, …"""
-_FLASK: Final = frozenset({"flask", "werkzeug"}) | _EMBEDDED
+_FLASK: Final = frozenset({"click", "flask", "werkzeug"}) | _EMBEDDED
 _EMULATOR: Final = frozenset({"httptools", "jinja2", "typer", "yaml"})
 
 BRINGS: Final[Mapping[str, frozenset[str]]] = {

@@ -146,6 +146,24 @@ def test_commands_act_on_the_projects_users(tmp_path: Path) -> None:
     assert "up to date" in django("procore_signin", "db", "current", **where)
 
 
+def test_cures_name_the_projects_own_commands_and_settings(tmp_path: Path) -> None:
+    where: Any = {
+        "kind": "sqlite-file",
+        "folder": tmp_path,
+        "PROCORE_ENVIRONMENT": "emulator",
+        "PROCORE_REDIRECT_URI": "http://localhost:8000/procore/callback",
+        "PROCORE_KEYS": "k1:" + "A" * 43,
+    }
+    with pytest.raises(AssertionError, match=r"Create it: python manage\.py procore_signin db "):
+        django("procore_signin", "doctor", **where)
+    django("procore_signin", "db", "upgrade", **where)
+    with pytest.raises(AssertionError, match=r"users: python manage\.py procore_signin users l"):
+        django("procore_signin", "users", "show", "7", **where)
+    (tmp_path / "db.sqlite3").write_text("no database")
+    with pytest.raises(AssertionError, match="Name another one, or restore it"):
+        django("procore_signin", "users", "list", **where)
+
+
 def test_what_builds_and_migrates_a_project_needs_no_settings_of_ours(tmp_path: Path) -> None:
     where: Any = {"kind": "sqlite-file", "folder": tmp_path}
 

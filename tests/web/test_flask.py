@@ -235,6 +235,30 @@ def test_the_command_makes_the_tables_of_this_application_beside_its_own(tmp_pat
     assert "PROCORE_TABLE_PREFIX=procore_signin_" in refused.output
 
 
+def test_the_operators_commands_act_on_the_database_of_the_applications_configuration(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    app = Flask(__name__)
+    app.config.update(
+        PROCORE_ENVIRONMENT="emulator",
+        PROCORE_KEYS=KEYS.reveal(),
+        PROCORE_DATABASE_URL=f"sqlite:///{tmp_path / 'site.db'}",
+        PROCORE_TABLE_PREFIX="procore_signin_",
+    )
+    SignIn(app)
+    run = app.test_cli_runner().invoke
+    assert run(args=["procore-signin", "db", "upgrade"]).exit_code == 0
+    with app.app_context():
+        procore.store.probe()
+        procore.close()
+    assert run(args=["procore-signin", "users", "list", "--json"]).exit_code == 0
+    assert run(args=["procore-signin", "users", "show", "7"]).exit_code == 1
+    assert run(args=["procore-signin", "users", "--help"]).exit_code == 0
+    said = capfd.readouterr()
+    assert "List users: flask procore-signin users list" in said.err
+    assert "Usage: flask procore-signin users" in said.out
+
+
 def test_the_hooks_of_an_application_with_settings_are_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

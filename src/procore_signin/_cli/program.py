@@ -16,6 +16,7 @@ from procore_signin._cli.failure import FAILED, INTERRUPTED, CommandFailed, comp
 from procore_signin._cli.operator import commands as administration
 from procore_signin._cli.personal import commands as person
 from procore_signin._extras import need
+from procore_signin._program import program
 from procore_signin._settings.env_file import EnvFileUnusable
 from procore_signin.errors import ProcoreSignInError
 
@@ -89,7 +90,7 @@ def run() -> NoReturn:
     """Run the command line and end the process; see `procore_signin._cli.main`."""
     _print_every_letter()
     try:
-        app(prog_name="procore-signin")
+        app(prog_name=program())
     except (CommandFailed, EnvFileUnusable, ProcoreSignInError, OSError) as trouble:
         complain(trouble)
     sys.exit(FAILED)

@@ -12,6 +12,7 @@ from procore_signin._settings.settings import (
     read_address,
     read_naming,
     read_settings,
+    settings_of,
 )
 from procore_signin._settings.trusted_proxies import TrustedProxies
 
@@ -27,4 +28,5 @@ __all__ = [
     "read_address",
     "read_naming",
     "read_settings",
+    "settings_of",
 ]

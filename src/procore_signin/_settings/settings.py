@@ -475,6 +475,20 @@ def _merged(given: Mapping[str, object], environ: Values) -> Values:
     return {**environ, **own}
 
 
+def settings_of(given: Mapping[str, object], address: Address) -> dict[str, str]:
+    """Return settings as the environment of a process that reads them from there.
+
+    Args:
+        given: Those that are given elsewhere than there and in `.env`.
+        address: Where the tables are.
+    """
+    return dict(_merged(given, {})) | {
+        "PROCORE_DATABASE_URL": address.url.render_as_string(hide_password=False),
+        "PROCORE_TABLE_PREFIX": address.naming.prefix,
+        "PROCORE_DATABASE_SCHEMA": address.naming.schema or "",
+    }
+
+
 def default_of(name: str) -> str:
     """Return the default of the setting `name`; empty for none.
 

@@ -26,6 +26,7 @@ from urllib.parse import urlencode
 from procore_signin._extras import extra
 
 with extra("flask"):
+    import click
     from flask import (
         Blueprint,
         Flask,
@@ -48,7 +49,8 @@ with extra("flask"):
 
     from procore_signin._client import ProcoreSignIn
     from procore_signin._flow.hooks import Hooks
-    from procore_signin._settings import read_settings
+    from procore_signin._program import run
+    from procore_signin._settings import Settings, read_settings, settings_of
     from procore_signin._store.records import Session, User
     from procore_signin._web.embedded.login import SESSION_KEY, Login
     from procore_signin._web.http.asgi_wsgi import connection_of, of_environ
@@ -79,6 +81,9 @@ NAME: Final = "procore_signin"
 
 COMMANDS: Final = "procore-signin"
 """The name of our commands below `flask`."""
+
+_OPERATORS: Final = ("db", "doctor", "keys", "purge", "sessions", "users")
+"""Commands of `procore-signin` that act on a database."""
 
 _ALL_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _SESSION: Final = "_procore_signin_session"
@@ -144,7 +149,10 @@ class SignIn:
                 read_settings(app.config), hooks=self._hooks or Hooks()
             )
         prefix = prefix_of(procore.context.client.redirect_uri).removeprefix(_root(app))
-        app.register_blueprint(sign_in_blueprint(procore, self._options), url_prefix=prefix or None)
+        blueprint = sign_in_blueprint(procore, self._options)
+        if self._procore is None and procore.settings is not None:
+            _add_commands(blueprint, procore, procore.settings, app.config)
+        app.register_blueprint(blueprint, url_prefix=prefix or None)
 
 
 def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) -> Blueprint:
@@ -242,6 +250,32 @@ def _button(installed: Installed, name: str) -> Callable[..., Markup]:
         return site.buttons_in(site.language_of(_browser_request())).by_name[name](*label, **given)
 
     return button
+
+
+def _add_commands(
+    blueprint: Blueprint, procore: ProcoreSignIn, settings: Settings, given: Mapping[str, Any]
+) -> None:
+    """Add the operator's commands, which act on the database that `app.config` names."""
+    procore.store.label.program = f"flask {COMMANDS}"
+    for name in _OPERATORS:
+        blueprint.cli.command(
+            name,
+            help=f"Run `procore-signin {name}` on this application's database.",
+            params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+            context_settings={"ignore_unknown_options": True},
+            add_help_option=False,
+        )(partial(_run, procore, settings, given, name))
+
+
+def _run(
+    procore: ProcoreSignIn,
+    settings: Settings,
+    given: Mapping[str, Any],
+    name: str,
+    words: tuple[str, ...],
+) -> None:
+    label, own = procore.store.label, settings_of(given, settings.address)
+    sys.exit(run((name, *words), own, called=label.program, database=label.setting))
 
 
 def _upgrade(procore: ProcoreSignIn) -> None:

@@ -67,7 +67,7 @@ def _address(database_url: str | None) -> Address:
     if database_url is None:
         django_project.tell()
     try:
-        return read_address(given)
+        address = read_address(given)
     except SettingsInvalid as error:
         raise CommandFailed(
             "The database cannot be used.",
@@ -76,6 +76,9 @@ def _address(database_url: str | None) -> Address:
             ).rstrip(),
             cure=" ".join(each.cure for each in error.problems),
         ) from None
+    if database_url is not None:
+        address.label.upgrade += " --database-url <as here>"  # the address may have a password
+    return address
 
 
 def _print_json(**values: str | None) -> None:

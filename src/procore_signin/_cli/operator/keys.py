@@ -18,6 +18,7 @@ from procore_signin._cli.operator.open_store import load_settings, open_store
 from procore_signin._cli.output import be_sure, counted, print_columns, print_json
 from procore_signin._cli.progress import Progress, give_way
 from procore_signin._cli.run.demo import new_key_id
+from procore_signin._program import command
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import env_file
 from procore_signin._store import KeyRing, Store
@@ -112,12 +113,12 @@ def generate(*, open_only: bool, as_json: bool) -> None:
     elif open_only:
         typer.echo(
             "It seals nothing yet. Start every process of the application again, one after the "
-            f"other if you like, and then run: procore-signin keys promote {key_id}"
+            f"other if you like, and then run: {command(f'keys promote {key_id}')}"
         )
     else:
         typer.echo(
             "Now stop every process of the application, start them again, and then run: "
-            "procore-signin keys rotate. A process that still runs with the older "
+            f"{command('keys rotate')}. A process that still runs with the older "
             "setting cannot open what is sealed with the new key. If you cannot stop all at "
             "once, make the key with --open-only."
         )
@@ -136,7 +137,7 @@ def promote(key_id: str, *, as_json: bool) -> None:
         raise CommandFailed(
             f"There is no key {key_id} in {SETTING}.",
             why="Only a key that every process already has can be promoted.",
-            cure="Make one first: procore-signin keys generate --open-only",
+            cure=f"Make one first: {command('keys generate --open-only')}",
         )
     if key_id == ring.ids[0]:
         if as_json:
@@ -154,7 +155,7 @@ def promote(key_id: str, *, as_json: bool) -> None:
     _tell_where(line)
     typer.echo(
         "Start every process of the application again, one after the other if you like, and then "
-        "run: procore-signin keys rotate"
+        f"run: {command('keys rotate')}"
     )
 
 
@@ -191,8 +192,8 @@ def list_keys(*, as_json: bool) -> bool:
         typer.secho(
             f"ALARM: {counted(use.total, 'value')} in the database need the key {use.key_id}, "
             f"which is not in {SETTING}. The application does not start like this. "
-            f"Put it back, after the active one. If it is lost for good: procore-signin keys "
-            f"retire {use.key_id} --give-up",
+            "Put it back, after the active one. If it is lost for good: "
+            f"{command(f'keys retire {use.key_id} --give-up')}",
             fg="red",
             err=True,
         )
@@ -234,7 +235,7 @@ def rotate(*, as_json: bool) -> bool:
             err=True,
         )
     if left == 0:
-        typer.echo("Every other key can be retired: procore-signin keys retire <id>")
+        typer.echo(f"Every other key can be retired: {command('keys retire <id>')}")
     return left == 0
 
 
@@ -311,7 +312,7 @@ def retire(key_id: str, *, give_up: bool, yes: bool, as_json: bool) -> None:
         raise CommandFailed(
             f"{key_id} is the active key.",
             why="Everything that is stored from now on is sealed with it.",
-            cure="Make another one first: procore-signin keys generate",
+            cure=f"Make another one first: {command('keys generate')}",
         )
     with open_store(settings) as store:
         given_up = _free(store, key_id, give_up=give_up, yes=yes, known=key_id in ring.ids)
@@ -337,7 +338,7 @@ def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -
         raise CommandFailed(
             f"There is no key {key_id}.",
             why=f"It is neither in {SETTING} nor needed by the database.",
-            cure="List them: procore-signin keys list",
+            cure=f"List them: {command('keys list')}",
         )
     if not use.total:
         be_sure(f"Take the key {key_id} out of {SETTING}? Backups may still need it.", yes=yes)
@@ -346,8 +347,8 @@ def _free(store: Store, key_id: str, *, give_up: bool, yes: bool, known: bool) -
         raise CommandFailed(
             f"The key {key_id} is in use by {counted(use.total, 'sealed value')}.",
             why="Without it they could never be opened again.",
-            cure="Seal them again first: procore-signin keys rotate. What that cannot open is "
-            f"deleted by: procore-signin keys retire {key_id} --give-up",
+            cure=f"Seal them again first: {command('keys rotate')}. What that cannot open is "
+            f"deleted by: {command(f'keys retire {key_id} --give-up')}",
         )
     be_sure(
         f"Up to {use.total} sealed values need the key {key_id}. What another key does not open "

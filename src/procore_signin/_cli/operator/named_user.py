@@ -9,6 +9,7 @@ import typer
 
 from procore_signin._cli.failure import CommandFailed
 from procore_signin._cli.output import moment, plain, print_columns
+from procore_signin._program import command
 from procore_signin._store import Store, User
 from procore_signin._store.users import FindUsers, UserOf
 
@@ -58,7 +59,7 @@ def find_one(store: Store, who: Who, *, environment: str) -> User:
         raise CommandFailed(
             f"No user has {wanted}.",
             why="A user who never signed in here is not known here.",
-            cure="List users: procore-signin users list",
+            cure=f"List users: {command('users list')}",
         )
     if len(found) > 1:
         print_users(found, err=True)

@@ -14,6 +14,7 @@ from procore_signin._cli.output import be_sure, counted, moment, print_columns, 
 from procore_signin._cli.progress import Progress, give_way
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow import users as flows
+from procore_signin._program import command
 from procore_signin._store import Session
 from procore_signin._store.sessions import EndSessionOf, EndSomeSessions, OpenSessions, SessionsOf
 from procore_signin.events import Event, emit
@@ -96,7 +97,7 @@ def _end_one(door: ProcoreSignIn, session_id: int, *, yes: bool) -> int:
         raise CommandFailed(
             f"No open session has the id {session_id}.",
             why="It has ended, or never existed.",
-            cure="List sessions: procore-signin sessions list",
+            cure=f"List sessions: {command('sessions list')}",
         )
     user = found[0].user
     be_sure(f"End session {session_id} of {called(user)}?", yes=yes)

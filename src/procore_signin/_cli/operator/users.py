@@ -23,6 +23,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow import users as flows
 from procore_signin._flow.revocation import Revocation
 from procore_signin._flow.users import AccessEnded
+from procore_signin._program import command
 from procore_signin._store import User
 from procore_signin._store.sessions import SessionsOf
 from procore_signin._store.tokens import TokenState, TokenStates
@@ -32,7 +33,7 @@ _REVOCATION: dict[Revocation, str] = {
     "none": "There were no tokens to revoke at Procore.",
     "confirmed": "Procore confirmed that the tokens are revoked.",
     "pending": "Procore has NOT confirmed that the tokens are revoked. They are kept, sealed, and "
-    "tried again by the application every minute, or now by: procore-signin purge --revoke-orphans",
+    f"tried again by the application every minute, or now by: {command('purge --revoke-orphans')}",
     "unsure": "A response of Procore was lost, so unknown tokens may still be valid. The user can "
     "end them at Procore, under My Profile Settings > Connected Apps.",
     "sealed": "Tokens could NOT be opened, and so not revoked. Put the key that sealed them back "

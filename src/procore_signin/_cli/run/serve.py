@@ -22,6 +22,7 @@ from procore_signin._cli.run.ports import (
     whoever_answers_at_localhost,
 )
 from procore_signin._cli.run.stop_with_parent import stop_when_standard_input_ends
+from procore_signin._program import command
 from procore_signin._settings import Settings
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.engine.address import Address
@@ -135,7 +136,7 @@ def _refuse_missing_keys(store: Store) -> None:
             f"PROCORE_KEYS lacks a key that the database needs: {', '.join(missing)}.",
             why="Tokens were sealed with it, and their users would have to sign in again.",
             cure="Put it back, after the active one. If it is lost for good: "
-            f"procore-signin keys retire {missing[0]} --give-up",
+            f"{command(f'keys retire {missing[0]} --give-up')}",
         )
 
 

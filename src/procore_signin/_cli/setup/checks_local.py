@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from procore_signin._cli.setup.finding import Finding
+from procore_signin._program import command, database_setting
 from procore_signin._settings import Settings, default_of, env_file
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.keys.seal import Seal
@@ -113,7 +114,7 @@ def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
             "warning",
             f"Browsers come back to port {own_port}, but serve will listen at port {port}.",
             f"The redirect URI is {uri}.",
-            f"Start it with: procore-signin serve --port {own_port} (or your own application, if "
+            f"Start it with: {command(f'serve --port {own_port}')} (or your own application, if "
             "it has the sign-in's pages)",
         )
     elif host != "localhost" and settings.environment.name != "emulator":
@@ -132,7 +133,7 @@ def check_redirect_uri(settings: Settings, *, port: int) -> Iterator[Finding]:
 def next_step(settings: Settings | None) -> str:
     """Return what to do when all is well: the ready application has no prefix, others have one."""
     if settings is None or not urlsplit(settings.redirect_uri).path.removesuffix("/callback"):
-        return "procore-signin serve"
+        return command("serve")
     page = f"{settings.redirect_uri.removesuffix('/callback')}/signin"
     return f"start your application, and open {page}"
 
@@ -160,13 +161,13 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             "problem",
             "The database cannot be used.",
             f"{error}",
-            "Correct PROCORE_DATABASE_URL, or install what it needs.",
+            f"Correct {database_setting()}, or install what it needs.",
         )
         return
     try:
         store.probe()
     except StoreUnavailable as error:
-        cure = error.hint or "Start it, or correct PROCORE_DATABASE_URL."
+        cure = error.hint or f"Start it, or correct {database_setting()}."
         why = str(error).removesuffix(cure).rstrip()
         yield Finding("database", "problem", "The database is not ready.", why, cure)
     else:

@@ -12,6 +12,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from procore_signin._extras import install
+from procore_signin._program import database_setting
+from procore_signin._program import program as this_program
 
 Backend = Literal["sqlite", "postgresql", "mysql"]
 
@@ -113,24 +115,28 @@ class Label(str):
 
     Attributes:
         setting: The setting that says which database it is.
+        program: How commands begin that act on it, such as `procore-signin`.
         upgrade: The command that makes and updates its tables.
     """
 
-    __slots__ = ("setting", "upgrade")
+    __slots__ = ("program", "setting", "upgrade")
     setting: str
+    program: str
     upgrade: str
 
     def __new__(
         cls,
         name: str,
         *,
-        setting: str = "PROCORE_DATABASE_URL",
-        upgrade: str = "procore-signin db upgrade",
+        setting: str | None = None,
+        program: str | None = None,
+        upgrade: str | None = None,
     ) -> Self:
         """Return the name, with what messages send their readers to."""
         label = super().__new__(cls, name)
-        label.setting = setting
-        label.upgrade = upgrade
+        label.setting = setting or database_setting()
+        label.program = program or this_program()
+        label.upgrade = upgrade or f"{label.program} db upgrade"
         return label
 
 

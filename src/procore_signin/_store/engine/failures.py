@@ -225,7 +225,7 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
         "has no connection left for this process",
         (
             "Let it, the user's limit and the pooler allow more, or lower "
-            "PROCORE_DATABASE_CONNECTIONS; procore-signin doctor counts them."
+            "PROCORE_DATABASE_CONNECTIONS; {program} doctor counts them."
         ),
     ),
     "starting": (
@@ -293,7 +293,7 @@ class Failed(Exception):
         suffix = f" [{self.code}]" if self.code else ""
         named = label if isinstance(label, Label) else Label(label)
         what, cure = _WORDS[self.failure]
-        cure = cure.format(setting=named.setting, upgrade=named.upgrade)
+        cure = cure.format(setting=named.setting, program=named.program, upgrade=named.upgrade)
         words = f"The database {label} {what}{suffix}. {cure}"
         return StoreUnavailable(words, hint=cure, reason=self.failure)
 

@@ -46,6 +46,7 @@ from procore_signin.web.gevent import GeventProcoreSignIn
 T = TypeVar("T")
 
 SETTING: Final = "PROCORE_SIGNIN"
+PROGRAM: Final = "python manage.py procore_signin"
 UPGRADE: Final = "python manage.py migrate"
 _URL: Final = "PROCORE_DATABASE_URL"
 _OWN_DEFAULTS: Final = {_URL: "", "PROCORE_TABLE_PREFIX": "procore_signin_"}
@@ -119,7 +120,7 @@ def address() -> Address:
 
 def _there(written: Address) -> Address:
     """Return the address that `PROCORE_DATABASE_URL` writes out, with Django's command."""
-    label = Label(written.label, setting=_URL, upgrade=UPGRADE)
+    label = Label(written.label, setting=_URL, program=PROGRAM, upgrade=UPGRADE)
     return Address(written.backend, label, written.url, written.path, written.naming)
 
 
@@ -264,7 +265,7 @@ def label_of(name: str) -> Label:
     """Return what messages call `DATABASES[name]`, and send their readers to."""
     setting = f'DATABASES["{name}"]'
     other = "" if name == DEFAULT_DB_ALIAS else f" --database={name}"
-    return Label(setting, setting=setting, upgrade=f"{UPGRADE}{other}")
+    return Label(setting, setting=setting, program=PROGRAM, upgrade=f"{UPGRADE}{other}")
 
 
 def is_in_memory(connection: BaseDatabaseWrapper) -> bool:

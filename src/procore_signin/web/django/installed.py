@@ -19,8 +19,7 @@ from django.utils.translation import get_language
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
-from procore_signin._protocol.secret import Secret
-from procore_signin._settings import only_missing, read_settings
+from procore_signin._settings import only_missing, read_settings, settings_of
 from procore_signin._settings.row import PREFIX
 from procore_signin._store.engine.address import Address
 from procore_signin._store.records import User
@@ -139,16 +138,7 @@ def environment(address: Address) -> dict[str, str]:
     Raises:
         SettingsInvalid: `PROCORE_SIGNIN` is no dictionary.
     """
-    own = {
-        name: value.reveal() if isinstance(value, Secret) else str(value)
-        for name, value in _given().items()
-        if value is not None
-    }
-    return own | {
-        "PROCORE_DATABASE_URL": address.url.render_as_string(hide_password=False),
-        "PROCORE_TABLE_PREFIX": address.naming.prefix,
-        "PROCORE_DATABASE_SCHEMA": address.naming.schema or "",
-    }
+    return settings_of(_given(), address)
 
 
 def start() -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from argparse import REMAINDER
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from procore_signin._program import run
 from procore_signin.errors import SettingsInvalid
 from procore_signin.web.django.database import address
 from procore_signin.web.django.installed import environment
@@ -28,9 +27,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, words: list[str], **_options: Any) -> None:
         """Run the command, and exit with its status."""
         try:
-            own = environment(address())
+            where = address()
+            own = environment(where)
         except SettingsInvalid as error:
             raise CommandError(str(error)) from error
-        command = [sys.executable, "-m", "procore_signin", *words]
-        done = subprocess.run(command, env=os.environ | own, check=False)  # noqa: S603  # what the operator typed
-        sys.exit(done.returncode)
+        sys.exit(run(words, own, called=where.label.program, database=where.label.setting))
