@@ -221,6 +221,47 @@ def test_two_applications_share_a_database_by_their_prefixes(
         store.close()
 
 
+@pytest.mark.parametrize(("before", "after"), [("", "app_"), ("app_", ""), ("app_", "other_")])
+def test_O15_a_prefix_that_is_changed_later_signs_nobody_out(
+    empty_url: str, keys: KeyRing, sign_in: Any, new_session: Any, before: str, after: str
+) -> None:
+    first, second = (parse_address(empty_url, Naming(prefix)) for prefix in (before, after))
+    migrate.upgrade(first)
+    sign_in_and_look_around(first, keys, sign_in, new_session)
+
+    with pytest.raises(StoreUnavailable) as refused:
+        migrate.upgrade(second)
+    assert f'Set the prefix back to "{before}"' in str(refused.value)
+    assert str(refused.value).endswith("run once: procore-signin db upgrade --beside")
+    assert migrate.current(second) is None
+
+    migrate.upgrade(second, beside=True)
+    migrate.upgrade(second)
+    sign_in_and_look_around(second, keys, sign_in, new_session)
+    migrate.upgrade(first)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_tables_of_another_application_that_cannot_be_read_are_its_own_affair(
+    empty_url: str, keys: KeyRing, sign_in: Any, new_session: Any
+) -> None:
+    theirs = parse_address(empty_url, Naming("theirs_"))
+    migrate.upgrade(theirs)
+    sign_in_and_look_around(theirs, keys, sign_in, new_session)
+    role = f"procore_signin_test_{theirs.url.database[-8:]}"  # type: ignore[index]
+    with connected(theirs) as connection:
+        connection.execute(text(f"CREATE ROLE {role} LOGIN"))
+        connection.execute(text(f"GRANT CREATE ON SCHEMA public TO {role}"))
+    try:
+        url = empty_url.replace("postgres@", f"{role}@")
+        migrate.upgrade(parse_address(url, Naming("ours_")))
+        assert migrate.current(parse_address(url, Naming("ours_"))) == migrate.head()
+    finally:
+        with connected(theirs) as connection:
+            connection.execute(text(f"DROP OWNED BY {role} CASCADE"))
+            connection.execute(text(f"DROP ROLE {role}"))
+
+
 def test_O15_a_table_of_the_application_is_refused_with_the_cure_that_keeps_it(
     host_url: str,
 ) -> None:

@@ -451,6 +451,17 @@ def test_the_command_says_what_is_wrong_with_the_settings_of_the_tables() -> Non
         call_command("procore_signin_upgrade")
 
 
+@pytest.mark.parametrize(("own", "prefix"), [({}, "procore_signin_"), ({"TABLE_PREFIX": ""}, "")])
+def test_a_prefix_of_nothing_means_the_plain_names(
+    own: dict[str, str], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For tables that were made without one, such as those of the ready application."""
+    monkeypatch.delenv("PROCORE_DATABASE_URL")
+    database = importlib.import_module("procore_signin.web.django.database")
+    with override_settings(PROCORE_SIGNIN=own):
+        assert database.naming().prefix == prefix
+
+
 def test_django_makes_no_migrations_for_the_sign_in() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 

@@ -371,11 +371,25 @@ person.add_to(app)
 
 
 @database.command(short_help="Update the tables.")
-def upgrade(*, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """Update the tables; creates the database's file if necessary."""
+def upgrade(
+    *,
+    beside: Annotated[
+        bool,
+        typer.Option(
+            "--beside", help="Make new tables beside another application's of another prefix."
+        ),
+    ] = False,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Update the tables; creates the database's file if necessary.
+
+    Users in tables of another prefix would have to sign in again, so it makes no new ones there
+    unless you say --beside.
+    """
     from procore_signin._cli.operator import db as tables  # noqa: PLC0415
 
-    tables.upgrade(database_url, as_json=as_json)
+    tables.upgrade(database_url, beside=beside, as_json=as_json)
 
 
 @database.command(short_help="Show their version.")

@@ -22,7 +22,8 @@ from procore_signin._store.engine.address import Address, Label, Naming, address
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.failures import Failed, failed_by
 from procore_signin._store.engine.migrating import writer_engine
-from procore_signin._store.schema import LATER, SCHEMA_REVISION, VERSION_TABLE, metadata
+from procore_signin._store.engine.statement import renamed
+from procore_signin._store.schema import LATER, SCHEMA_REVISION, VERSION_TABLE, metadata, users
 from procore_signin._store.sqlite import database as sqlite
 from procore_signin.errors import StoreUnavailable
 
@@ -36,7 +37,7 @@ _one_at_a_time: Final = Lock()
 """Alembic keeps the running migration in module globals."""
 
 
-def upgrade(where: Address | str) -> None:
+def upgrade(where: Address | str, *, beside: bool = False) -> None:
     """Bring the tables to this version's. Makes SQLite's file, readable by its owner alone.
 
     Processes that upgrade at the same time wait for one another, and all succeed.
@@ -44,12 +45,15 @@ def upgrade(where: Address | str) -> None:
     Args:
         where: The address, or its text as in `PROCORE_DATABASE_URL`. PostgreSQL's schema is made
             where it is missing.
+        beside: Whether new tables may be made where users are in tables of ours that have another
+            prefix. Those of another application, that is; else the prefix was changed by mistake.
 
     Raises:
         ValueError: `where` is no address, or its driver is not installed.
         StoreUnavailable: The database does not answer, has tables of these names that are not
-            ours, or was migrated by a newer version. On SQLite and PostgreSQL nothing was
-            changed; on MariaDB an upgrade that was cut short is finished by the next one.
+            ours, has users in tables of another prefix, or was migrated by a newer version. On
+            SQLite and PostgreSQL nothing was changed; on MariaDB an upgrade that was cut short is
+            finished by the next one.
     """
     address = address_of(where)
     if address.path is not None:
@@ -58,7 +62,7 @@ def upgrade(where: Address | str) -> None:
         except OSError:
             raise Failed("absent").raised(address.label) from None
 
-    _locked(address, lambda connection: _upgrade(connection, address))
+    _locked(address, lambda connection: _upgrade(connection, address, beside=beside))
 
 
 def upgrade_in_memory(raw: sqlite3.Connection, naming: Naming) -> None:
@@ -119,8 +123,10 @@ def head() -> str:
     return SCHEMA_REVISION
 
 
-def _upgrade(connection: Connection, address: Address) -> None:
+def _upgrade(connection: Connection, address: Address, *, beside: bool = False) -> None:
     _make_schema(connection, address.naming.schema)
+    if not beside:
+        _refuse_second_tables(connection, address)
     _refuse_foreign_tables(connection, address)
     _alembic(connection, "upgrade", "head", address)
 
@@ -224,6 +230,41 @@ def _revision(connection: Connection, naming: Naming) -> str | None:
     versions = table(name, column("version_num"), schema=naming.schema)
     revision: str | None = connection.scalar(select(versions.c.version_num))
     return revision
+
+
+def _refuse_second_tables(connection: Connection, address: Address) -> None:
+    """Refuse to begin with empty tables where users are in those of another prefix.
+
+    It would sign everyone out, and leave jobs without tokens.
+    """
+    naming = address.naming
+    if _revision(connection, naming) is not None:
+        return
+    for name in sorted(inspect(connection).get_table_names(schema=naming.schema)):
+        if not name.endswith(VERSION_TABLE):
+            continue
+        prefix = name.removesuffix(VERSION_TABLE)
+        if _has_users(connection, Naming(prefix, naming.schema)):
+            cure = (
+                f'Set the prefix back to "{prefix}", in PROCORE_TABLE_PREFIX or where your '
+                "application sets it. If those tables belong to another application, run once: "
+                f"{address.label.program} db upgrade --beside"
+            )
+            raise StoreUnavailable(
+                f"The database {address.label} has users of procore-signin in the table "
+                f'`{prefix}{users.name}`. With the prefix "{naming.prefix}" it would begin again '
+                f"with empty tables, and every user would have to sign in again. {cure}",
+                hint=cure,
+            )
+
+
+def _has_users(connection: Connection, naming: Naming) -> bool:
+    there = renamed(users, naming)
+    try:
+        with connection.begin_nested():
+            return connection.execute(select(there.c.id).limit(1)).first() is not None
+    except SQLAlchemyError:
+        return False  # another application's, which this user may not read; or half of it is gone
 
 
 def _refuse_foreign_tables(connection: Connection, address: Address) -> None:

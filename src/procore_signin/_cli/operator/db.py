@@ -14,11 +14,11 @@ from procore_signin._store.engine.address import Address
 from procore_signin.errors import SettingsInvalid
 
 
-def upgrade(database_url: str | None, *, as_json: bool) -> None:
+def upgrade(database_url: str | None, *, beside: bool, as_json: bool) -> None:
     """Update the tables and print the result."""
     address = _address(database_url)
     before = migrate.current(address)
-    migrate.upgrade(address)
+    migrate.upgrade(address, beside=beside)
     after = migrate.current(address)
     if as_json:
         _print_json(database=address.label, before=before, current=after)

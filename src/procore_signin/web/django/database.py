@@ -49,7 +49,8 @@ SETTING: Final = "PROCORE_SIGNIN"
 PROGRAM: Final = "python manage.py procore_signin"
 UPGRADE: Final = "python manage.py migrate"
 _URL: Final = "PROCORE_DATABASE_URL"
-_OWN_DEFAULTS: Final = {_URL: "", "PROCORE_TABLE_PREFIX": "procore_signin_"}
+_TABLE_PREFIX: Final = "PROCORE_TABLE_PREFIX"
+_OWN_DEFAULTS: Final = {_URL: "", _TABLE_PREFIX: "procore_signin_"}
 """No address, which is in `DATABASES`; names as Django gives them: by the label of their app."""
 
 _OWN_LOCK_SECONDS: Final = 0.5
@@ -96,10 +97,14 @@ def is_elsewhere() -> bool:
 def defaults_for(given: dict[str, object]) -> dict[str, str]:
     """Return the defaults of settings that are Django's own where the tables are in `DATABASES`.
 
+    A prefix that is set to nothing in `settings.py` is nothing.
+
     Args:
         given: What `settings.py` sets, by the names of the environment.
     """
-    return {} if is_given(_URL, given) else _OWN_DEFAULTS
+    if is_given(_URL, given):
+        return {}
+    return _OWN_DEFAULTS | ({_TABLE_PREFIX: ""} if given.get(_TABLE_PREFIX) == "" else {})
 
 
 def given_settings() -> dict[str, object]:
