@@ -42,8 +42,8 @@ def server(kind: str) -> Iterator[tuple[Engine, str]]:
             connection.execute(text(f"DROP DATABASE IF EXISTS {each}"))
 
 
-def manage(*command: str, kind: str, folder: Path, name: str = "", **more: str) -> str:
-    """Run a command of the project in a process of its own, and return all that it says."""
+def environment(kind: str, folder: Path, name: str = "", **more: str) -> dict[str, str]:
+    """Return the environment of a process of the project."""
     settings = {
         "DJANGO_SETTINGS_MODULE": "existing_django.settings",
         "DJANGO_KIND": kind,
@@ -53,10 +53,15 @@ def manage(*command: str, kind: str, folder: Path, name: str = "", **more: str) 
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PROCORE_")}
+    return kept | settings | more
+
+
+def manage(*command: str, **where: Any) -> str:
+    """Run a command of the project in a process of its own, and return all that it says."""
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", *command],
-        env=kept | settings | more,
-        cwd=folder,
+        env=environment(**where),
+        cwd=where["folder"],
         capture_output=True,
         text=True,
         check=False,
@@ -76,6 +81,17 @@ def place(kind: str) -> Iterator[str]:
         yield ""
         return
     with server(kind) as (_, name):
+        yield name
+
+
+@contextmanager
+def existing_database(kind: str) -> Iterator[str]:
+    if kind not in SERVERS:
+        yield ""
+        return
+    with server(kind) as (engine, name):
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
         yield name
 
 
@@ -217,6 +233,51 @@ def test_migrate_makes_the_tables_on_a_server_and_connections_of_our_own_use_the
     assert {f"procore_signin_{plain}" for plain in OURS} <= ours
     assert {"users", "sessions"} <= theirs
     assert schema is None or not any(each.startswith("procore_signin_") for each in theirs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [("sqlite-file", ""), ("postgresql", ""), ("mariadb", ""), ("mariadb", "atomic-requests")],
+)
+def test_a_user_of_the_project_connects_an_account_and_signs_in_with_it(
+    kind: str, option: str, tmp_path: Path
+) -> None:
+    """See `hosts/existing_django/connect.py`, which runs as a server would, outside tests."""
+    callback = "http://localhost:8000/procore/callback"
+    with Emulator.started(redirect_uris=(callback,)) as emulator, existing_database(kind) as name:
+        where: Any = {
+            "kind": kind,
+            "folder": tmp_path,
+            "name": name,
+            "DJANGO_WITH": option,
+            "DJANGO_PROCORE_SIGNIN": json.dumps(
+                {"DJANGO_USER": "procore_signin.web.django.connected_user"}
+            ),
+            "PROCORE_ENVIRONMENT": "emulator",
+            "PROCORE_EMULATOR_URL": emulator.url,
+            "PROCORE_REDIRECT_URI": callback,
+            "PROCORE_KEYS": "k1:" + "A" * 43,
+        }
+        django("migrate", "--run-syncdb", "--verbosity=0", **where)
+        with subprocess.Popen(
+            [sys.executable, "-m", "existing_django.connect"],
+            env=environment(**where),
+            cwd=tmp_path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            while (line := process.stdout.readline()).startswith("http"):
+                there = emulator.approve(line.strip(), login="joecontractor@procore.com")
+                process.stdin.write(there + "\n")
+                process.stdin.flush()
+            said = line + process.stdout.read()
+        assert process.returncode == 0, said
+        assert "done with django.db.backends" in said
+        assert emulator.live_grants() == []
 
 
 IN_AN_ATOMIC_REQUEST = """

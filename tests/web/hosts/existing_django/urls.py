@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.views import LogoutView
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path
@@ -29,6 +30,12 @@ async def awho(request: Any) -> HttpResponse:
     return JsonResponse(user.email if user else None, safe=False)
 
 
+def whose(request: Any) -> HttpResponse:
+    own = request.user.get_username() if request.user.is_authenticated else None
+    user = request.procore_user
+    return HttpResponse(f"{own} {user.email if user else None}")
+
+
 def companies(request: Any) -> HttpResponse:
     Member.objects.create(email="written-first@example.com")
     with procore.api(request.procore_user) as api:
@@ -41,5 +48,7 @@ urlpatterns = [
     path("", first_page),
     path("who", who),
     path("awho", awho),
+    path("whose", whose),
+    path("log-out", LogoutView.as_view(next_page="/whose")),
     path("companies", signed_in(companies)),
 ]
