@@ -90,6 +90,9 @@ def test_whoever_has_an_invitation_comes_in_and_needs_no_second_one(
         assert user.email == DEMO_LOGIN
         assert recipe.INVITATIONS == {}
         assert FlaskBrowser(app, emulator).sign_in()[0] == 303
+        recipe.INVITATIONS["invitation-7"] = 43
+        assert FlaskBrowser(app, emulator).sign_in(value=value)[0] == 303
+        assert recipe.INVITATIONS == {"invitation-7": 43}, "who needs none spends none"
     who_connects = Occasion(reference="42", connects=True)
     nobody = Candidate(Me(1, "ann@example.com", None, "{}"), (), "emulator")
     assert recipe.may_sign_in(nobody, who_connects) is None
