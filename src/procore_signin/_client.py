@@ -445,7 +445,8 @@ class ProcoreSignIn(_FrontDoor[Transport]):
 
         Raises:
             AlreadyLinked: One of both is connected to another one. Nothing was changed.
-            ValueError: There is no such user, or `reference` is not 1 to 255 characters that print.
+            ValueError: There is no such user, or `reference` is not 1 to 255 characters that print,
+                or ends with a space.
             TypeError: `reference` is something else, such as None or the user itself.
             StoreUnavailable: Try again; repeating is harmless.
         """

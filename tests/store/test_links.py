@@ -121,7 +121,7 @@ def test_there_is_no_link_to_a_user_who_does_not_exist(store: Store) -> None:
         link(store, 1, "42")
 
 
-@pytest.mark.parametrize("value", ["", "a" * 256, "a\0b", "a\nb"])
+@pytest.mark.parametrize("value", ["", "a" * 256, "a\0b", "a\nb", "ann "])
 def test_a_reference_that_no_table_should_hold_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="1 to 255 characters that print"):
         reference_of(value)

@@ -93,12 +93,17 @@ def reference_of(value: str | int | UUID) -> str:
     """Return the application's own name for one of its users as text; see `text_of_key`.
 
     Raises:
-        ValueError: It is empty, longer than 255 characters, or has characters that do not print.
+        ValueError: It is empty, longer than 255 characters, ends with a space, or has characters
+            that do not print.
         TypeError: It is no text, whole number or UUID.
     """
     text = text_of_key(value, "A reference")
-    if not text.isprintable() or not 1 <= len(text) <= LONGEST_REFERENCE:
-        raise ValueError(f"A reference has 1 to {LONGEST_REFERENCE} characters that print.")
+    # MariaDB compares "ann" and "ann " as the same, and would find the account of the one for the
+    # other.
+    if not text.isprintable() or text.endswith(" ") or not 1 <= len(text) <= LONGEST_REFERENCE:
+        raise ValueError(
+            f"A reference has 1 to {LONGEST_REFERENCE} characters that print, the last no space."
+        )
     return text
 
 
