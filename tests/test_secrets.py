@@ -24,7 +24,7 @@ MAY_REVEAL = {
     "_flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
     "_app/metrics.py",  # the token for reading the metrics, to compare it
     "_web/endpoints.py",  # the session's token, in its Set-Cookie header
-    "_settings/settings.py",  # what a framework's settings have as a Secret, to be checked or for its commands
+    "_settings/settings.py",  # what a framework's settings have as a Secret, checked or passed on
     "_testing/settings.py",  # a test's key, into its environment
     "_testing/sign_in.py",  # the session's token, into the cookie jar of a test client
     "_testing/stand_in.py",  # the client secret, for the emulator of a test
