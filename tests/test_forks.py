@@ -473,6 +473,7 @@ ALLOWED = {
     "_flow/running/background.py::<module>": "lists what begins anew by itself",
     "_flow/running/background.py::Asked": "of a flow under way, which Runner drops",
     "_flow/running/async_runner.py::_Carried": "a flow under way, which AsyncRunner drops",
+    "_flow/running/own_loop.py::_Waiter": "of one caller, who sees by itself that it is in a child",
     "_forks.py": "the place itself, which is tested above",
     "_store/sqlite/group_commit.py::GroupCommit": "kept by an AsyncRunner, which drops it",
     "_transport/deadline.py::DeadlineBackend": "keeps nothing itself; a pool has one",

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from doing import meet
 from interrupting import ends_on_another_thread, interrupted_everywhere
+from own_process import run_script
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
@@ -343,6 +344,238 @@ def test_R13_the_end_of_the_event_loop_waits_for_a_refresh_that_was_sent(
 
     asyncio.run(main())
     assert row_of(door, user).generation == 2
+
+
+class Patient:
+    """For any event loop. Answers on a thread's event loop, when its caller says so."""
+
+    for_any_loop = True
+
+    def __init__(self, procore: ScriptedProcore) -> None:
+        self.procore = procore
+        self.asked, self.answer = threading.Event(), threading.Event()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.asked.set()
+        await asyncio.to_thread(self.answer.wait, 20)
+        return self.procore.send(request)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_R13_an_event_loop_that_is_gone_does_not_take_a_refresh_along(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    """As where an interrupt meets the callback that would have brought the response."""
+    clock.advance(5400)
+    transport = Patient(procore)
+    runner = AsyncRunner(door.store, transport)
+    loop = asyncio.new_event_loop()
+    caller = loop.create_task(runner.run(fresh_tokens(door.context, user.id)))
+    while not transport.asked.is_set():
+        loop.run_until_complete(asyncio.sleep(0.002))
+    loop.close()
+    transport.answer.set()
+    asyncio.run(runner.aclose())
+    assert row_of(door, user).generation == 2
+    assert not caller.done()
+
+
+def test_R13_a_caller_whose_wake_up_was_lost_looks_by_itself(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    """Also where a forked child has closed what would have woken its parent's event loop."""
+    clock.advance(5400)
+    transport = Patient(procore)
+    transport.answer.set()
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        loop.call_soon_threadsafe = lambda *_, **__: None  # type: ignore[assignment]  # lost
+        return (await AsyncRunner(door.store, transport).run(flow)).generation
+
+    flow = fresh_tokens(door.context, user.id)
+    assert asyncio.run(main()) == 2
+
+
+def test_R13_the_last_flow_on_the_own_loop_tells_its_outcome_before_the_loop_ends(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    """One that leaves nothing else to do there, as where another process has refreshed."""
+
+    def flow() -> Flow[float]:
+        return (yield from once("key", wait(0)))
+
+    async def main() -> float:
+        return await asyncio.wait_for(AsyncRunner(door.store, Patient(procore)).run(flow()), 20)
+
+    assert asyncio.run(main()) == 0
+
+
+def test_R13_callers_on_several_event_loops_share_one_refresh(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    clock.advance(5400)
+    transport = Patient(procore)
+    runner = AsyncRunner(door.store, transport)
+
+    def ask() -> int:
+        return asyncio.run(runner.run(fresh_tokens(door.context, user.id))).generation
+
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(ask) for _ in range(4)]
+        assert transport.asked.wait(20)
+        transport.answer.set()
+        assert [each.result(20) for each in asked] == [2] * 4
+    assert len(procore.exchanges) == 2
+
+
+def test_R13_a_process_without_descriptors_or_threads_to_spare_refreshes_on_the_callers_loop(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left() -> None:
+        raise OSError(24, "Too many open files")
+
+    async def refresh(then: int) -> None:
+        transport = Patient(procore)
+        transport.answer.set()
+        runner = AsyncRunner(door.store, transport)
+        if then == 3:
+            runner._background.start = lambda _: False  # type: ignore[assignment, method-assign]
+        got = [runner.run(fresh_tokens(door.context, user.id)) for _ in range(3)]
+        assert [each.generation for each in await asyncio.gather(*got)] == [then] * 3
+        await runner.aclose()
+
+    for generation in (2, 3):
+        clock.advance(5400)
+        with monkeypatch.context() as broken:
+            loop = asyncio.new_event_loop()
+            broken.setattr(asyncio, "SelectorEventLoop", none_left)
+            loop.run_until_complete(refresh(generation))
+            loop.close()
+    assert len(procore.exchanges) == 3
+
+
+OWN_LOOP = """
+import asyncio, os, signal, sys, threading, time
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from procore_signin._flow.refresh import fresh_tokens
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin.errors import ProcoreUnavailable
+from scripted import Clock, ScriptedProcore, front_door, sign_in, tokens
+
+procore, clock = ScriptedProcore(), Clock()
+door = front_door(Path({folder!r}), procore, clock)
+user = sign_in(door).user
+clock.advance(5400)
+sent, answer = threading.Event(), threading.Event()
+
+class Patient:
+    for_any_loop = True
+
+    async def send(self, request):
+        sent.set()
+        while not answer.is_set():
+            await asyncio.sleep(0.01)
+        return tokens(2)
+
+    async def aclose(self):
+        pass
+
+runner = AsyncRunner(door.store, Patient())
+
+async def asking():
+    asked = asyncio.create_task(runner.run(fresh_tokens(door.context, user.id)))
+    while not sent.is_set():
+        await asyncio.sleep(0.01)
+    return asked
+"""
+ENDS_IN_BETWEEN = """
+asyncio.run(asking())
+threading.Timer(0.3, answer.set).start()
+"""
+LEAVES_BY_SYS_EXIT = """
+async def main():
+    await asking()
+    threading.Timer(0.3, answer.set).start()
+    sys.exit()
+asyncio.run(main())
+"""
+INTERRUPTED_TWICE = """
+def answered_later():
+    assert sent.wait(20)
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+    answer.set()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Thread(target=answered_later).start()
+async def main():
+    await (await asking())
+try:
+    asyncio.run(main())
+    time.sleep(20)
+except KeyboardInterrupt:
+    pass
+try:
+    time.sleep(0.2)
+except KeyboardInterrupt:
+    pass
+"""
+CHILD = """
+async def main():
+    asked = await asking()
+    child = os.fork()
+    if child == 0:
+        {child}
+    until = time.monotonic() + 20
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        assert time.monotonic() < until, "the child goes on"
+        await asyncio.sleep(0.01)
+    answer.set()
+    assert (await asked).generation == 2
+    assert os.waitstatus_to_exitcode(status) == 7, status
+    await runner.aclose()
+asyncio.run(main())
+"""
+CHILD_THAT_WAITS = """
+        try:
+            await asked
+        except ProcoreUnavailable:
+            sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        ENDS_IN_BETWEEN,
+        LEAVES_BY_SYS_EXIT,
+        INTERRUPTED_TWICE,
+        CHILD.format(child="sys.exit(7)"),
+        CHILD.format(child="os._exit(7)"),
+        CHILD.format(child=CHILD_THAT_WAITS),
+    ],
+    ids=["end", "sys.exit", "Ctrl-C", "child exits", "child leaves", "child waits"],
+)
+def test_R13_F2_a_refresh_on_the_own_loop_is_finished_by_its_process_and_by_no_child(
+    tmp_path: Path, procore: ScriptedProcore, clock: Clock, then: str
+) -> None:
+    paths = [str(Path(__file__).parents[1] / "support")]
+    done = run_script(OWN_LOOP.format(paths=paths, folder=str(tmp_path)) + then)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with front_door(tmp_path, procore, clock) as door:
+        (user,) = door.users()
+        assert row_of(door, user).generation == 2
 
 
 def test_R13_a_pair_is_written_down_where_the_pool_of_threads_has_ended_with_the_interpreter(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from own_process import run_script
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import CLIENT_ID, CLIENT_SECRET, KEYS, REDIRECT_URI, size
 
@@ -174,4 +175,146 @@ def test_R13_no_killed_greenlet_loses_a_grant(new_world: NewWorld, report: Repor
     )
     assert interrupted > 0
     assert generation == 2 * GREENLETS + 1
+    assert (sight.double_spends, sight.invalid_grants) == (0, 0)
+
+
+ON_AN_EVENT_LOOP: Final = """
+import asyncio, ctypes, json, signal, sys, threading, time
+from procore_signin import AsyncProcoreSignIn, environments
+
+order = json.loads(sys.argv[1])
+interrupted, armed, me = 0, False, threading.get_ident()
+
+class SoftLimitError(Exception):
+    pass
+
+def on_the_loop(frame):
+    # This program itself is to live. And while a thread starts another, CPython sets an exception
+    # that is meant for the one on the other, which is then waited for forever.
+    while frame is not None and frame.f_code.co_name not in ("run_forever", "start"):
+        frame = frame.f_back
+    return armed and frame is not None and frame.f_code.co_name != "start"
+
+def soft_limit(_, frame):
+    global interrupted
+    if on_the_loop(frame):
+        interrupted += 1
+        raise SoftLimitError
+
+def alarms(seconds):
+    signal.signal(signal.SIGALRM, soft_limit)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+def exceptions(seconds):
+    def set_them():
+        global interrupted
+        while armed:
+            time.sleep(seconds)
+            if on_the_loop(sys._current_frames()[me]):
+                interrupted += 1
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(me), ctypes.py_object(SoftLimitError)
+                )
+    threading.Thread(target=set_them).start()
+
+def at_rest():
+    # One that is on its way may come late.
+    global armed
+    while True:
+        try:
+            armed = False
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            time.sleep(0.01)
+            return
+        except SoftLimitError:
+            pass
+
+def ask(loop, known):
+    asked = loop.create_task(door.fresh_tokens(order["user"], rejected=known))
+    asked.add_done_callback(lambda done: (done.cancelled() or done.exception(), loop.stop()))
+    # An interrupt may take along what would end the wait: this is what it does to its caller.
+    def stop():
+        pause = 0.3
+        while not over.wait(pause):
+            pause = 0.02
+            loop.call_soon_threadsafe(loop.stop)
+    over = threading.Event()
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    return asked, over, stopping
+
+def storm(loop, known, seconds):
+    global armed
+    asked, over, stopping = ask(loop, known)
+    until = time.monotonic() + 0.3
+    try:
+        armed = True
+        {"alarms": alarms, "exceptions": exceptions}[order["how"]](seconds)
+        while time.monotonic() < until and not asked.done():
+            try:
+                loop.run_forever()
+            except SoftLimitError:
+                pass
+    except (SoftLimitError, RuntimeError):
+        pass  # it has met what runs the loop: the caller gives up
+    at_rest()
+    over.set()
+    stopping.join()
+    loop.close()
+
+door = AsyncProcoreSignIn(
+    environment=environments.emulator(order["emulator"]), client_id=order["id"],
+    client_secret=order["secret"], redirect_uri=order["redirect"], keys=order["keys"],
+    database_url=order["database"],
+)
+for turn in range(order["times"]):
+    loop = asyncio.new_event_loop()
+    storm(loop, turn + 1, 0.0005 + order["seconds"] / 5 * turn / order["times"])
+    door._runner._background.settle(30)
+    # As a caller that comes later, on an event loop that nothing has met.
+    found = asyncio.run(asyncio.wait_for(door.fresh_tokens(order["user"], rejected=turn + 1), 30))
+    assert found.generation == turn + 2, (found.generation, turn)
+asyncio.run(door.aclose())
+print(interrupted)
+"""
+
+
+@pytest.mark.parametrize("how", ["alarms", "exceptions"])
+def test_R13_no_interrupt_of_an_event_loop_loses_a_grant(
+    new_world: NewWorld, report: Report, how: str
+) -> None:
+    world = new_world()
+    world.widen_the_race(SECONDS)
+    user = world.sign_in()
+    world.witness.look()
+    order = {
+        "emulator": world.emulator.url,
+        "id": CLIENT_ID,
+        "secret": CLIENT_SECRET.reveal(),
+        "redirect": REDIRECT_URI,
+        "keys": KEYS.reveal(),
+        "database": world.database.url,
+        "user": user,
+        "times": TIMES,
+        "seconds": SECONDS,
+        "how": how,
+    }
+    done = run_script(ON_AN_EVENT_LOOP, json.dumps(order), timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    interrupted = int(done.stdout)
+    sight = world.witness.look()
+    report(
+        "{times} refreshes on an event loop on {database}, {interrupted} interrupts ({how}):"
+        " {lost} grants lost, {double_spends} double spends",
+        database=world.database.kind,
+        times=TIMES,
+        how=how,
+        interrupted=interrupted,
+        lost=sight.invalid_grants,
+        double_spends=sight.double_spends,
+    )
+    row = world.row(user)
+    assert interrupted > 0
+    assert (row.status, row.leased, row.ambiguous) == ("ok", False, 0)
     assert (sight.double_spends, sight.invalid_grants) == (0, 0)

@@ -35,6 +35,10 @@ class AsyncTransport(Protocol):
     """The async `Transport`.
 
     Cancelling the task stops the wait, not the request, which may continue until its deadline.
+
+    One that can be used from several event loops at once says so: `for_any_loop = True`. Refreshes
+    are then sent on an event loop of our own, which nothing that happens to the caller's meets
+    (row R13).
     """
 
     async def send(self, request: HttpRequest) -> HttpResponse:

@@ -179,8 +179,10 @@ class AsyncPyreqwestTransport:
         user_agent: As in `PyreqwestTransport`.
         root_certificates: As in `PyreqwestTransport`.
         observe: Called with each request, its response or error (None where it was cancelled), and
-            the seconds that this took.
+            the seconds that this took. From any thread.
     """
+
+    for_any_loop: Final = True
 
     def __init__(
         self,

@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+from procore_signin._flow.running.background import SETTLE_SECONDS, Background
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
 from procore_signin._flow.running.database_state import DatabaseState, is_told_by_state
+from procore_signin._flow.running.own_loop import NoLoopError, OwnLoop, told
 from procore_signin._flow.running.probing import Probing
 from procore_signin._flow.steps import (
     Ask,
@@ -27,6 +29,7 @@ from procore_signin._flow.steps import (
     Send,
     Shield,
     Step,
+    Wait,
 )
 from procore_signin._forks import Owned, abandon, look_after
 from procore_signin._store import Store
@@ -79,6 +82,10 @@ class AsyncRunner:
         self._single_writer: Final = store.single_writer
         self._probing: Final = Probing(store)
         self._database: Final = DatabaseState()
+        self._background: Final = Background()
+        self._own: Final = OwnLoop(self._background, self._start, self._leave_loop)
+        # Others may be bound to the event loop of their caller.
+        self._for_any_loop: Final[bool] = getattr(transport, "for_any_loop", False)
         self._begin()
         look_after(self)
 
@@ -171,12 +178,17 @@ class AsyncRunner:
             case Dismiss(error=error):
                 return _dismiss(error)
             case _:
-                await self._sleep(step.seconds)
-                since = self._closing_since
-                end_idle(step, closing=since is not None)
-                if since is None:
-                    since = _Carried.loop_ending_since()
-                return 0.0 if since is None else max(time.monotonic() - since, 0.001)
+                return await self._wait(step, loop)
+
+    async def _wait(self, step: Wait, loop: asyncio.AbstractEventLoop) -> float:
+        await self._sleep(step.seconds)
+        since = self._closing_since
+        end_idle(step, closing=since is not None or self._background.closing)
+        if since is None and loop is self._own.loop:
+            return self._background.ending()
+        if since is None:
+            since = _Carried.loop_ending_since()
+        return 0.0 if since is None else max(time.monotonic() - since, 0.001)
 
     async def _call(self, step: Call, loop: asyncio.AbstractEventLoop) -> Any:
         """Await an async function; keep a plain one, which may block, off the event loop."""
@@ -232,6 +244,8 @@ class AsyncRunner:
 
     def _on_loop(self, loop: asyncio.AbstractEventLoop) -> OnLoop | None:
         """Return what runs commands and queries on `loop`, or None where threads do."""
+        if loop is self._own.loop:  # soon over: no connection is worth it
+            return None
         if loop in self._on_loops:
             return self._on_loops[loop]
         for other in [other for other in self._on_loops if other.is_closed()]:
@@ -250,7 +264,15 @@ class AsyncRunner:
         return error
 
     async def _share(self, key: Hashable, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> Any:
-        """Run `flow` for every task that asks for `key` meanwhile, or wait for who does."""
+        """Run `flow` for everyone who asks for `key` meanwhile, or wait for who does."""
+        outcome = self._own.share(key, flow) if self._for_any_loop else None
+        if outcome is not None:
+            await told(outcome, loop)
+            error = outcome.error
+            if error is None:
+                return outcome.result()
+            if not isinstance(error, NoLoopError):
+                raise for_another(error)
         shared = self._under_way.get(key)
         if shared is None or shared.get_loop() is not loop:
             shared = self._under_way[key] = self._start(flow, loop)
@@ -283,20 +305,33 @@ class AsyncRunner:
     def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> _Carried:
         """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""
         task = _Carried(self._drive(flow, loop), loop)
+        if loop is self._own.loop:
+            self._own.add(task)
+            return task
         self._unfinished.add(task)
         task.add_done_callback(self._unfinished.discard)
         return task
+
+    def _leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._groups.pop(loop, None)
 
     async def aclose(self) -> None:
         """Wait for what must not be lost, no longer than that can take, then end the threads."""
         loop = asyncio.get_running_loop()
         self._closing_since = began = time.monotonic()
-        while unfinished := [task for task in self._unfinished if task.get_loop() is loop]:
+        while True:
+            here = [task for task in tuple(self._unfinished) if task.get_loop() is loop]
+            unfinished = len(here) + self._background.settle(0)
             left = LONGEST_FLOW_SECONDS - (time.monotonic() - began)
-            if left <= 0:
-                LOGGER.warning("Closed while %d flow(s) had not ended", len(unfinished))
+            if not unfinished:
                 break
-            await asyncio.wait(unfinished, timeout=left)
+            if left <= 0:
+                LOGGER.warning("Closed while %d flow(s) had not ended", unfinished)
+                break
+            if here:
+                await asyncio.wait(here, timeout=left)
+            else:
+                await asyncio.sleep(SETTLE_SECONDS)
         writes = self._groups.get(loop)
         if writes is not None:
             await writes.drained()
@@ -309,6 +344,7 @@ class AsyncRunner:
 
     def leave(self) -> None:
         """End the threads; what is under way on an event loop meets a store that is closed."""
+        self._background.close(0)
         self._probing.close()
         self._threads.shutdown()
         self._flusher.shutdown()

@@ -1,0 +1,192 @@
+"""An event loop of our own, on which refreshes run whatever happens to the caller's.
+
+A signal handler that raises, a second Ctrl-C or an exception that is set on the caller's thread can
+end any callback of its event loop, also the one that brings Procore's response. What must not be
+lost is therefore done on another thread, on an event loop that no one else knows of; callers wait
+for the outcome (row R13, decision 39).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from procore_signin._flow.running.background import Background, stayed_in_the_parent
+from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS
+from procore_signin._flow.running.outcome import FORK_SEEN_SECONDS, Outcome
+from procore_signin._flow.steps import Flow
+from procore_signin._forks import abandon, look_after
+from procore_signin._store.engine.waiters import tell
+
+LOGGER: Final = logging.getLogger("procore_signin")
+
+BEAT_SECONDS: Final = 1.0
+"""How soon the loop goes on by itself where what was to wake it was lost."""
+
+_Wanted = tuple[Hashable, Flow[Any], Outcome[Any], contextvars.Context]
+
+
+class NoLoopError(Exception):
+    """There is no event loop of our own: the process has no descriptors left."""
+
+
+class OwnLoop:
+    """Runs flows on an event loop on a thread of `background`, for as long as there are any.
+
+    So the process waits for them where it waits for that thread. A caller may be interrupted
+    between any two steps: it only starts work. The lock is taken by our own threads alone.
+
+    Args:
+        background: Has the thread.
+        begin: Begins a flow on the loop and returns its task, which has an `outcome`; tasks that a
+            flow begins there are to be given to `add`.
+        ended: Told of a loop on which nothing runs any more, before it is closed.
+    """
+
+    def __init__(
+        self,
+        background: Background,
+        begin: Callable[[Flow[Any], asyncio.AbstractEventLoop], Any],
+        ended: Callable[[asyncio.AbstractEventLoop], None],
+    ) -> None:
+        self._background: Final = background
+        self._start: Final = begin
+        self._ended: Final = ended
+        self._begin_anew()
+        look_after(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child: the loop stays behind, and must not be closed there."""
+        abandon(self.loop, self._tasks, self._under_way, self._wanted)
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[Hashable, Outcome[Any]] = {}
+        self._wanted: deque[_Wanted] = deque()
+
+    def share(self, key: Hashable, flow: Flow[Any]) -> Outcome[Any] | None:
+        """Have `flow` run for all who ask for `key` meanwhile; return what it will come to.
+
+        Returns:
+            None where no thread can be had. Then nothing was done.
+        """
+        shared = self._under_way.get(key)
+        if shared is not None:
+            return shared
+        outcome: Outcome[Any] = Outcome()
+        wanted = key, flow, outcome, contextvars.copy_context()
+        return outcome if self._background.start(partial(self._carry, wanted)) else None
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """Go on until `task` has ended, which runs on the loop."""
+        self._tasks.add(task)
+        task.add_done_callback(self._stop_at_the_end)
+
+    def _stop_at_the_end(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            task.get_loop().stop()
+
+    def _carry(self, wanted: _Wanted) -> None:
+        key, _, outcome, _ = wanted
+        with self._lock:
+            first = self._under_way.setdefault(key, outcome)
+            if first is not outcome:
+                outcome.follow(first)
+                return
+            if self.loop is not None:
+                self._wanted.append(wanted)
+                self.loop.call_soon_threadsafe(self._begin)
+                return
+            try:
+                loop = asyncio.SelectorEventLoop()
+            except OSError:
+                del self._under_way[key]
+                outcome.tell(None, NoLoopError())
+                return
+            self._wanted.append(wanted)
+            self.loop = loop
+        self._run(loop)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon(self._beat, loop)
+        while True:
+            try:
+                loop.run_forever()
+            except BaseException:  # set on this thread too: the flows are here all the same
+                LOGGER.exception("The event loop of refreshes was interrupted")
+            with self._lock:
+                if self._over() or not (self._wanted or self._tasks):
+                    self.loop = None
+                    break
+        self._ended(loop)
+        loop.close()
+
+    def _over(self) -> bool:
+        """Return whether the process has been ending for longer than any flow takes."""
+        return self._background.ending() > LONGEST_FLOW_SECONDS
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._begin()
+        if self._over():
+            loop.stop()
+        loop.call_later(BEAT_SECONDS, self._beat, loop)
+
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._wanted:
+            key, flow, outcome, context = self._wanted.popleft()
+            task = context.run(self._start, flow, loop)
+            task.outcome.add_done_callback(partial(_tell, outcome))  # dismissed, or at the end
+            task.add_done_callback(partial(self._finish, key, outcome))
+
+    def _finish(self, key: Hashable, outcome: Outcome[Any], task: Any) -> None:
+        del self._under_way[key]
+        _tell(outcome, task.outcome)  # not only as above: this may be the loop's last turn
+
+
+def _tell(outcome: Outcome[Any], done: asyncio.Future[Any]) -> None:
+    error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    outcome.tell(None if error is not None else done.result(), error)
+
+
+class _Waiter(Outcome[Any]):
+    """Wakes one caller, on its own event loop, when an outcome is told."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop: Final = loop
+        self.woken: Final[asyncio.Future[None]] = loop.create_future()
+
+    def tell(self, value: Any, error: BaseException | None = None) -> bool:
+        """Wake the caller."""
+        with suppress(RuntimeError):  # its event loop has ended, and the caller with it
+            self._loop.call_soon_threadsafe(tell, self.woken, None, None)
+        return super().tell(value, error)
+
+
+async def told(outcome: Outcome[Any], loop: asyncio.AbstractEventLoop) -> None:
+    """Wait on `loop`, the running one, until `outcome` is told.
+
+    An interrupt, or a forked child that has closed what it inherited, may take the call along that
+    wakes this caller: so it also looks.
+
+    Raises:
+        ProcoreUnavailable: This is a forked child, to which no one tells it.
+    """
+    waiter = _Waiter(loop)
+    waiter.follow(outcome)
+    while not outcome.done:
+        if outcome.inherited():
+            raise stayed_in_the_parent()
+        await asyncio.wait([waiter.woken], timeout=FORK_SEEN_SECONDS)
