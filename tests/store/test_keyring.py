@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import pickle
+import string
+from contextlib import suppress
+from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.keys.keyring import KeyRing, decode, encode
@@ -96,7 +101,9 @@ def test_each_purpose_and_each_key_has_its_own_subkey() -> None:
     assert ring.derive("store") == ring.derive("store")
 
 
-@pytest.mark.parametrize("text", ["A", "AB", "é", "AA\n", "A=", "=", "+///"])
+@pytest.mark.parametrize(
+    "text", ["A", "AB", "é", "AA\n", "A=", "=", "+///", "AAA=", "AA==", "AAAA====", "AAAB=", "AA A"]
+)
 def test_base64url_has_one_spelling(text: str) -> None:
     with pytest.raises(ValueError, match=r"base64|padded|characters"):
         decode(text)
@@ -104,6 +111,19 @@ def test_base64url_has_one_spelling(text: str) -> None:
 
 def test_base64url_is_read_as_it_was_written() -> None:
     assert all(bytes([byte] * 3) == decode(encode(bytes([byte] * 3))) for byte in range(256))
+
+
+def test_what_base64url_reads_is_what_it_writes() -> None:
+    letters = string.ascii_letters + string.digits + "-_+/="
+    for ending in map("".join, product(letters, repeat=2)):
+        for text in (ending, "A" + ending, "AA" + ending, "AAA" + ending):
+            with suppress(ValueError):
+                assert encode(decode(text)) == text
+
+
+@given(st.binary(max_size=9))
+def test_base64url_reads_all_that_it_writes(raw: bytes) -> None:
+    assert decode(encode(raw)) == raw
 
 
 def test_a_new_key_prints_as_a_key() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import bindparam, case, func, or_, select, update
@@ -415,7 +415,7 @@ def _token_row(row: Row, seal: TokenSeal) -> TokenRow:
         environment,
         generation,
         seal.open_access(access, **whose),
-        cache(partial(seal.open_row, access, refresh, expires_at, **whose)),
+        partial(seal.open_row, access, refresh, expires_at, **whose),
         of["status"],
         of["ambiguous"],
         expires_in=expires_at - at,
