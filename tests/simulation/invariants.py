@@ -195,7 +195,7 @@ class Watch:
     def _is_a_double_spend(self, thread: Thread, before: _Shown, shown: list[_Shown]) -> bool:
         world, other = self.world, before.thread
         if other is thread:
-            if before.late and before.state == "refused":
+            if before.state == "refused" and (before.late or world.had & {"forward", "back"}):
                 return False  # the lease was another one's, which has run out meanwhile too
             return before.state != "lost" or sum(one.thread is thread for one in shown) > 1
         if other.process.dead or before.state == "lost":

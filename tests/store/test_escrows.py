@@ -120,6 +120,20 @@ def test_C14_tokens_go_to_the_attempt_that_brought_them(
     assert sql("SELECT status, outcome FROM sign_in_ledger") == [("failed", "GrantLost")]
 
 
+def test_I7_a_refresher_speaks_for_no_other_one(store: Store, sign_in: SignIn, sql: Sql) -> None:
+    # Its own lease was never granted: the database was away, and it does not know that.
+    user = sign_in().user
+    before, ours = row_of(store, user.id), taken(store, user.id)
+    store.do(DisableUser(user.id, now=NOW))
+    store.do(ReleaseLease(before, owner="another", retry_in=1, now=NOW))
+    store.do(EndGrant(before, owner="another", now=NOW))
+    store.do(NoteAmbiguous(before, now=NOW))
+    noted = "SELECT outcome FROM sign_in_ledger WHERE escrow IS NOT NULL"
+    assert sql(noted) == [(REFRESHING,)]
+    store.do(ReleaseLease(ours, owner="me", retry_in=1, now=NOW))
+    assert sql(noted) == [(LATE,)]
+
+
 def test_C14_giving_up_and_deleting_at_once_lose_nothing(
     new_store: Callable[..., Store], sign_in: SignIn, tokens: Tokens, at_once: AtOnce
 ) -> None:

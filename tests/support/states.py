@@ -269,7 +269,8 @@ class World:
         assert taken is not None
         assert store.do(CommitRefresh(taken, pair_of("now"), now=NOW)) is not None
         self.row = self.token_row()
-        self.place = place_of("withdrawn", self.row.id, self.row.generation)
+        # Where the pair goes while it is refreshed, by `owner`.
+        self.place = place_of("withdrawn", self.row.id, self.row.generation, "owner")
         [self._user] = self.rows(users)
         [self._session] = self.rows(sessions)
         [self._tokens] = self.rows(token_sets)
@@ -508,7 +509,7 @@ class World:
         yield Move("join", Event.JOIN, self._join)
         yield Move("give up", Event.GIVE_UP, self._give_up)
         yield from self._revoker(place, "owner")
-        row = self.row
+        row = replace(self.row, lease_owner="owner")
         speaks = {
             "given back": lambda: store.do(ReleaseLease(row, owner="owner", retry_in=5, now=NOW)),
             "refused": lambda: store.do(EndGrant(row, owner="owner", now=NOW)),
@@ -573,8 +574,10 @@ class World:
             Event.PUT_AWAY_LEASED: TokenSetState.LEASED,
             Event.PUT_AWAY_UNSURE: TokenSetState.LAPSED,
         }
+        unleased = place_of("withdrawn", self.row.id, self.row.generation)
         for event, state in begins.items():
-            yield Move(event.name, event, partial(self._end_access, state))
+            where = None if event is Event.PUT_AWAY_LEASED else unleased
+            yield Move(event.name, event, partial(self._end_access, state), where)
         doubt = place_of("doubt", self.user_id, ENVIRONMENT)
         yield Move(
             "doubt",

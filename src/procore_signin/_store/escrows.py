@@ -158,7 +158,8 @@ class GiveUpTokens(Command[None]):
         environment: Where.
         user_id: Whose, or None. Someone who is gone meanwhile counts as None.
         procore_id: The same by Procore's number: of someone who may be unknown here.
-        refreshed: The row whose refresh brought them: that it has a response is noted.
+        refreshed: The row whose refresh brought them, as it was taken: that it has a response is
+            noted.
         now: Unix seconds.
         outcome: Why an attempt ends with this, as a fixed word; cut at 64 characters.
     """
@@ -182,7 +183,7 @@ class GiveUpTokens(Command[None]):
             found = yield from one(_LOCK_NAMED, named)
             owner = None if found is None else int(found[0])
         if self.refreshed is not None:
-            yield from refresh_over(self.refreshed)
+            yield from refresh_over(self.refreshed, self.refreshed.lease_owner)
         outcome = storable(self.outcome, OUTCOME_LENGTH)
         place = {"which_state": state_hash, "tokens": sealed, "now": self.now, "owner": owner}
         if (yield from change(_FILL, place | {"outcome": outcome})):
@@ -238,16 +239,25 @@ def escrow_of(
         seal: Seals it.
         tokens: The pair.
         row: Columns of the row, by name. Each of its generations has two places: for its own pair,
-            and for the pair before.
+            and for the pair before. That of a pair which is being refreshed has the name of the
+            refresher in its key, so that no one else can tell what became of that.
         outcome: `SUPERSEDED` for the pair before; anything else for its own.
         now: Unix seconds.
     """
-    kind = SUPERSEDED if outcome == SUPERSEDED else "withdrawn"
-    state_hash, environment = place_of(kind, row["id"], row["generation"]), row["environment"]
+    if outcome == REFRESHING:
+        state_hash = _place_while_refreshed(row["id"], row["generation"], row["lease_owner"])
+    else:
+        kind = SUPERSEDED if outcome == SUPERSEDED else "withdrawn"
+        state_hash = place_of(kind, row["id"], row["generation"])
+    environment = row["environment"]
     sealed = seal.seal_escrow(tokens, state_hash=state_hash, environment=environment)
     place = row_at(state_hash, environment, row["user_id"], outcome, now)
     kept = {"escrow": sealed, "escrowed_at": now}
     return place | kept, Escrow(state_hash, environment, tokens, now)
+
+
+def _place_while_refreshed(number: int, generation: int, refresher: str | None) -> str:
+    return place_of("withdrawn", number, generation, refresher)
 
 
 def put_away_predecessor(
@@ -289,9 +299,17 @@ _ANSWERED: Final = Sql(
 _UNANSWERED: Final = Sql(update(sign_in_ledger).where(*_refreshing).values(outcome=UNANSWERED))
 
 
-def refresh_over(row: TokenRow, *, answered: bool = True) -> Statements[None]:
-    """Note what became of a refresh of a row whose tokens were withdrawn meanwhile."""
-    place = place_of("withdrawn", row.id, row.generation)
+def refresh_over(
+    row: TokenRow, refresher: str | None, *, answered: bool = True
+) -> Statements[None]:
+    """Note what became of the refresh of a row whose tokens were withdrawn meanwhile.
+
+    Args:
+        row: The row.
+        refresher: Whose refresh. It speaks for no other one.
+        answered: Whether it had a response, or was never sent.
+    """
+    place = _place_while_refreshed(row.id, row.generation, refresher)
     yield from change(_ANSWERED if answered else _UNANSWERED, {"which_state": place})
 
 

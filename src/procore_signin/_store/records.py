@@ -278,6 +278,7 @@ class TokenRow:
         misdated: Whether the lease or pause has more left than it was meant to last: the clock was
             set back meanwhile. `RedateLease` has it last no longer than that.
         predecessor: The pair before this one, sealed, while it may still be honoured, or None.
+        lease_owner: Who took the lease, the last one, or None.
     """
 
     id: int
@@ -295,6 +296,7 @@ class TokenRow:
     disabled: bool
     misdated: bool = False
     predecessor: str | None = field(default=None, repr=False)
+    lease_owner: str | None = None
 
     @property
     def settled(self) -> bool:

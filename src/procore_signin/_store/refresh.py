@@ -177,7 +177,12 @@ _NOTE_AMBIGUOUS: Final = Sql(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class NoteAmbiguous(Command[None]):
-    """Write down that no one knows what became of a request that carried the refresh token."""
+    """Write down that no one knows what became of a request that carried the refresh token.
+
+    Attributes:
+        row: The row as it was taken.
+        now: Unix seconds of this host.
+    """
 
     row: TokenRow
     _: KW_ONLY
@@ -185,7 +190,9 @@ class NoteAmbiguous(Command[None]):
 
     def run(self, seal: TokenSeal) -> Statements[None]:
         if (yield Last(Change(_NOTE_AMBIGUOUS, _of(self.row, self.now)))) != 1:
-            yield from refresh_over(self.row, answered=False)  # the row has moved on
+            yield from refresh_over(
+                self.row, self.row.lease_owner, answered=False
+            )  # it has moved on
 
 
 _RELEASE: Final = Sql(
@@ -212,7 +219,7 @@ class ReleaseLease(Command[None]):
     def run(self, seal: TokenSeal) -> Statements[None]:
         values = _of(self.row, self.now, which_owner=self.owner, seconds=self.retry_in)
         if (yield Last(Change(_RELEASE, values))) != 1:
-            yield from refresh_over(self.row)  # as above
+            yield from refresh_over(self.row, self.owner)  # as above
 
 
 _renew: Final = (
@@ -389,7 +396,7 @@ class EndGrant(Command[GrantStatus | None]):
         values = _of(self.row, self.now, which_owner=self.owner)
         found, ended = yield Last(Together((Change(_END, values), One(_BY_ID, values))))
         if found != 1:
-            yield from refresh_over(self.row)
+            yield from refresh_over(self.row, self.owner)
             return None
         status: GrantStatus | None = None if ended is None else ended[_COLUMNS.index("status")]
         return status
@@ -425,4 +432,5 @@ def _token_row(row: Row, seal: TokenSeal) -> TokenRow:
         disabled=of["disabled_at"] is not None,
         misdated=left > meant,
         predecessor=of["predecessor"],
+        lease_owner=of["lease_owner"],
     )
