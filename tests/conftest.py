@@ -12,13 +12,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import failures
+import ports
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from profiles import PATIENCE, Look, Profiles, Scheme
@@ -146,13 +146,7 @@ def artefacts(pytestconfig: pytest.Config) -> Path:
 def free_port() -> Callable[[], int]:
     """Return a function that finds a loopback port on which nothing listens at this moment."""
 
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            return port
-
-    return find
+    return ports.free_port
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ import pytest
 from hosts import Host, wait_until_ready
 from pages import DOCS, ROOT, Block, Follower, blocks_of, pages, path_of
 from person import Person
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator

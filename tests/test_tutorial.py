@@ -13,7 +13,7 @@ import pytest
 from hosts import Host, wait_until_ready
 from pages import DOCS, Follower, blocks_of, path_of
 from person import Person
-from running import free_port
+from ports import free_port
 
 from procore_signin.emulator import Emulator
 

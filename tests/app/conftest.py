@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from person import Person
-from running import Application, application, forget_tokens, free_port
+from ports import free_port
+from running import Application, application, forget_tokens
 
 from procore_signin.emulator import Emulator
 

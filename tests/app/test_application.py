@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from person import Person, exchanges
-from running import Application, application, free_port
+from ports import free_port
+from running import Application, application
 
 from procore_signin.emulator import Emulator
 

@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin._app.connections import Crowd, bound_unread_answers
 from procore_signin._settings.trusted_proxies import TrustedProxies

@@ -8,7 +8,8 @@ import httpx2
 import pytest
 from canary import secrets_that_passed, shown
 from person import Person
-from running import KEYS, application, free_port
+from ports import free_port
+from running import KEYS, application
 
 from procore_signin.emulator import Emulator
 

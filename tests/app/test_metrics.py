@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from person import Person
-from running import application, free_port
+from ports import free_port
+from running import application
 from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin import GrantLost, ProcoreUnavailable

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from hosts import GUNICORN, UVICORN, Host, running, wait_until_ready
 from playwright.sync_api import expect
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, Emulator

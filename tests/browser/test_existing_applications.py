@@ -20,7 +20,7 @@ from existing import SUITES, Existing, after
 from hosts import Host, wait_until_ready
 from pages import run_by
 from playwright.sync_api import Browser, Page, expect
-from running import free_port
+from ports import free_port
 
 from procore_signin.emulator import DEMO_LOGIN, DEMO_PASSWORD, Emulator
 

@@ -11,7 +11,8 @@ import pytest
 from accessibility import assert_accessible
 from person import exchanges
 from playwright.sync_api import Page, expect
-from running import Application, application, forget_tokens, free_port
+from ports import free_port
+from running import Application, application, forget_tokens
 
 from procore_signin.emulator import Emulator
 

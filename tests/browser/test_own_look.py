@@ -12,7 +12,8 @@ from accessibility import ANY, assert_accessible
 from hosts import UVICORN, Host, running, wait_until_ready
 from pages import run_by
 from playwright.sync_api import Browser, BrowserContext, expect
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin._web.pages import static_file

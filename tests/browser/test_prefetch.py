@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from person import Person, exchanges
 from playwright.sync_api import Page, expect
-from running import Application, application, free_port
+from ports import free_port
+from running import Application, application
 
 from procore_signin.emulator import Emulator
 

@@ -15,8 +15,9 @@ from accessibility import assert_accessible
 from hosts import UVICORN, Host, running, wait_until_ready
 from pages import DOCS, blocks_of, run_by
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from ports import free_port
 from profiles import PATIENCE
-from running import free_port, settings_for
+from running import settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator

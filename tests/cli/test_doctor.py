@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import Command
 from migrated import migrated
-from running import free_port as a_free_port
+from ports import free_port as a_free_port
 
 from procore_signin._cli.setup.doctor import examine
 from procore_signin._cli.setup.finding import Finding

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from own_postgres import OwnPostgres, own_postgres
-from running import free_port
+from ports import free_port
 from sqlalchemy import create_engine, text
 
 from procore_signin._protocol.secret import Secret

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from migrated import migrated
 from own_postgres import OwnPostgres
-from running import free_port
+from ports import free_port
 from tests.operation.conftest import NewStore
 
 from procore_signin._store.ledger import TakeAttempt

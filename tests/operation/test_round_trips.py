@@ -13,7 +13,8 @@ import pytest
 from harness.wire import Counter, counted
 from own_postgres import OwnPostgres
 from person import Person
-from running import KEYS, application, free_port
+from ports import free_port
+from running import KEYS, application
 
 from procore_signin import AsyncProcoreSignIn, Secret, environments
 from procore_signin.emulator import Emulator

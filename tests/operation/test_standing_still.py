@@ -12,7 +12,8 @@ import httpx2
 import pytest
 from own_postgres import OwnPostgres
 from person import Person
-from running import Application, application, free_port
+from ports import free_port
+from running import Application, application
 
 from procore_signin.emulator import Emulator
 

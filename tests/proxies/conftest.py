@@ -15,8 +15,9 @@ import httpx2
 import pytest
 import trustme
 from person import Person
+from ports import free_port
 from proxied import UNPRIVILEGED, Certificate, Echo, Upstream
-from running import Application, application, free_port
+from running import Application, application
 
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 

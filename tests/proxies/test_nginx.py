@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx2
 import pytest
 from person import Person
+from ports import free_port
 from proxied import Certificate, Upstream, start_nginx
-from running import Application, application, free_port
+from running import Application, application
 
 from procore_signin.emulator import DEMO_LOGIN, Emulator
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 import pytest
 import redis
 import trustme
+from ports import free_port
 from tests.reliability.conftest import Report
 from tests.reliability.forking import PEOPLE, STATES, WAYS
 from tests.reliability.processes import ROOT
@@ -134,11 +134,6 @@ def test_the_harness_sees_children_that_share_connections(stub: Environ) -> None
         right(counts)
 
 
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 SERVERS: dict[str, Callable[[str], list[str]]] = {
     "gunicorn --preload": lambda port: [
         *(sys.executable, "-m", "gunicorn", "--preload", "--workers=3", "--threads=2"),
@@ -162,7 +157,7 @@ def test_F1_F2_F3_workers_of_a_server_get_their_own_answers(
     server: str, stub: Environ, report: Report, tmp_path: Path
 ) -> None:
     """The application has used Procore, and goes on, where the server loads it before it forks."""
-    port, batches, times = a_free_port(), size(6, 60), size(10, 100)
+    port, batches, times = free_port(), size(6, 60), size(10, 100)
     environment = stub | {"FORKING_USED": "yes"}
     with a_server(SERVERS[server](str(port)), environment, tmp_path / "log"):
         ask(port, PEOPLE[0], 1, patience=30)  # until it listens

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from running import free_port
+from ports import free_port
 
 REQUIRED = "PROCORE_SIGNIN_REQUIRE_DATABASES"
 

@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from hosts import GUNICORN, UVICORN, Host, running, wait_until_ready
 from pages import path_of
 from person import Person
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin import AsyncProcoreSignIn
 from procore_signin._settings import read_settings

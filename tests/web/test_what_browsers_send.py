@@ -18,7 +18,8 @@ import pytest
 from browsers import CALLBACK, HOSTS, SIGN_IN, SIGN_OUT, TABLES, Named, Sent
 from hosts import COMMANDS, EVERYWHERE, Host, running, wait_until_ready
 from person import Person
-from running import application, free_port, settings_for
+from ports import free_port
+from running import application, settings_for
 
 from procore_signin._store.migrate import upgrade
 from procore_signin.emulator import Emulator
