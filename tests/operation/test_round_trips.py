@@ -115,8 +115,8 @@ def test_valid_tokens_are_one_round_trip_and_a_refresh_three_whatever_it_leaves_
             before = counter.round_trips
             await procore.fresh_tokens(user)
             waited = counter.round_trips - before
-            while beside := procore._runner._unfinished:
-                await asyncio.wait(beside)
+            while procore._runner._background.settle(0):
+                await asyncio.sleep(0.01)
             return waited
 
         async def refresh(also: str) -> int:

@@ -244,11 +244,9 @@ class AsyncRunner:
 
     def _on_loop(self, loop: asyncio.AbstractEventLoop) -> OnLoop | None:
         """Return what runs commands and queries on `loop`, or None where threads do."""
-        if loop is self._own.loop:  # soon over: no connection is worth it
-            return None
         if loop in self._on_loops:
             return self._on_loops[loop]
-        for other in [other for other in self._on_loops if other.is_closed()]:
+        for other in [other for other in tuple(self._on_loops) if other.is_closed()]:
             self._close_on(other)
         on_loop = self._on_loops[loop] = self._store.on_loop(loop, self._threads)
         return on_loop
@@ -314,6 +312,7 @@ class AsyncRunner:
 
     def _leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self._groups.pop(loop, None)
+        self._close_on(loop)
 
     async def aclose(self) -> None:
         """Wait for what must not be lost, no longer than that can take, then end the threads."""
@@ -338,7 +337,7 @@ class AsyncRunner:
         on_loop = self._on_loops.get(loop)
         if on_loop is not None:
             await on_loop.drained()
-        for each in [each for each in self._on_loops if each is loop or each.is_closed()]:
+        for each in [each for each in tuple(self._on_loops) if each is loop or each.is_closed()]:
             self._close_on(each)
         self.leave()
 
