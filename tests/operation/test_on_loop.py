@@ -547,6 +547,34 @@ def test_R13_an_interrupt_at_any_place_of_a_callback_keeps_nobody_waiting(
     assert len(known) > 100
 
 
+@pytest.mark.parametrize("what", ["a read", "a write"])
+def test_R13_a_callback_that_was_lost_before_it_was_ours_keeps_nobody_for_good(
+    what: str, server: OwnPostgres, new_store: NewStore
+) -> None:
+    """An interrupt meets asyncio's own lines when the first connection has been made."""
+    store = new_store(server.address("signin"), connections=2)  # one for reads and one for writes
+
+    async def work() -> None:
+        async with on_loop(store) as database:
+            wires = database._for_reads if what == "a read" else database._for_writes  # type: ignore[attr-defined]
+            met = wires._connected
+
+            def lost(*came: Any) -> None:
+                came[-1].result().close()
+                wires._connected = met
+
+            wires._connected = lost
+            for _ in range(2):
+                asked = database.ask(session_of(1)) if what == "a read" else database.do(taking(1))
+                if wires._connected is lost:
+                    with pytest.raises(StoreUnavailable):
+                        await asyncio.wait_for(asked, 20)
+                else:
+                    await asked
+
+    asyncio.run(work())
+
+
 def test_an_event_loop_that_ends_in_the_middle_takes_no_connection_from_the_next(
     server: OwnPostgres, new_store: NewStore
 ) -> None:

@@ -23,6 +23,12 @@ from procore_signin._store.postgresql.writing import Writing
 
 T = TypeVar("T")
 
+_LATE_SECONDS: Final = 2.0
+"""How much longer than it may take work is waited for: after that, what was to end it is lost."""
+
+_LOOK_SECONDS: Final = 1.0
+"""How often one looks for such work."""
+
 
 class LoopDatabase:
     """The database for the flows of one event loop.
@@ -44,8 +50,10 @@ class LoopDatabase:
         self._for_reads: Final = Wires(server, server.readers, self._callbacks, threads)
         self._for_writes: Final = Wires(server, server.writers, self._callbacks, threads)
         self._reader: Final = Reader(server, self._for_reads, self._callbacks)
-        self._reads: Final[set[asyncio.Future[Any]]] = set()
-        self._writes: Final[set[asyncio.Future[Any]]] = set()
+        # Until when each may take.
+        self._reads: Final[dict[asyncio.Future[Any], float]] = {}
+        self._writes: Final[dict[asyncio.Future[Any], float]] = {}
+        self._look_at = 0.0
         self._quiet: asyncio.Future[None] | None = None
 
     async def ask(self, query: Query[T]) -> T:
@@ -53,19 +61,22 @@ class LoopDatabase:
         waiter: asyncio.Future[T] = self._loop.create_future()
         moment = time.monotonic() + self._server.timeout
         asked = Asked(query, self._seal, moment, waiter)
-        self._reads.add(waiter)
+        self._reads[waiter] = moment
         try:
+            self._watch(moment)
             self._callbacks.run(self._reader.ask, asked)
             return await waiter
         finally:
-            self._reads.discard(waiter)
+            self._reads.pop(waiter, None)
 
     async def do(self, command: Command[T]) -> T:
         """See `Store.do`. It is carried out also for a caller that is cancelled meanwhile."""
         waiter: asyncio.Future[T] = self._loop.create_future()
         told = partial(self._wrote, waiter)
         writing = Writing(command, self._seal, self._server, self._for_writes, told)
-        self._writes.add(waiter)
+        moment = time.monotonic() + self._server.timeout
+        self._watch(moment)
+        self._writes[waiter] = moment
         self._callbacks.run(writing.begin)
         return await waiter
 
@@ -73,15 +84,39 @@ class LoopDatabase:
         self, waiter: asyncio.Future[Any], outcome: Any, error: BaseException | None
     ) -> None:
         tell(waiter, outcome, error)
-        self._writes.discard(waiter)
+        self._writes.pop(waiter, None)
         self._note_quiet()
+
+    def _watch(self, moment: float) -> None:
+        """See to it that work that may take until `moment` keeps its caller no longer.
+
+        An interrupt in asyncio's own lines takes a callback along before it is ours (row R13), and
+        in a forked child no one does the work at all (row F3).
+        """
+        now = moment - self._server.timeout
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            self._loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        under_way = (*self._reads.values(), *self._writes.values())
+        if any(moment + _LATE_SECONDS < time.monotonic() for moment in under_way):
+            if self._for_reads.inherited():
+                self._tell_all()
+            else:
+                self._interrupted()
+        elif under_way:
+            self._watch(time.monotonic() + self._server.timeout)
 
     def _interrupted(self) -> None:
         """Tell all who wait, and use nothing again of what was under way."""
         self._reader.begin_anew()
         self._for_reads.begin_anew()
         self._for_writes.begin_anew()
-        told: dict[Failure, set[asyncio.Future[Any]]] = {
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        told: dict[Failure, dict[asyncio.Future[Any], float]] = {
             "disconnected": self._reads,
             "uncertain": self._writes,
         }
