@@ -27,7 +27,7 @@ from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.refresh import FreshToken, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
-from procore_signin._flow.steps import Flow, call, once, send, shield, wait
+from procore_signin._flow.steps import Flow, call, later, once, send, shield, wait
 from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.records import TokenRow, User
 from procore_signin._store.refresh import CommitRefresh, TokenRowOf
@@ -576,6 +576,34 @@ def test_R13_F2_a_refresh_on_the_own_loop_is_finished_by_its_process_and_by_no_c
     with front_door(tmp_path, procore, clock) as door:
         (user,) = door.users()
         assert row_of(door, user).generation == 2
+
+
+def test_R13_work_whose_end_an_interrupt_has_hidden_is_done_again(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    async def main() -> float:
+        runner = AsyncRunner(door.store, Slow(procore))
+        ended = runner._under_way["key"] = runner._start(wait(0), asyncio.get_running_loop())
+        await asyncio.wait([ended])
+        runner._postponed["key"] = ended
+        done = asyncio.Event()
+
+        async def note() -> None:
+            done.set()
+
+        def flow() -> Flow[float]:
+            yield from later(call(note), key="key")
+            return (yield from once("key", again()))
+
+        def again() -> Flow[float]:
+            yield from wait(0)
+            return 2.0
+
+        value = await runner.run(flow())
+        await asyncio.wait_for(done.wait(), 20)
+        return value
+
+    assert asyncio.run(main()) == 2
 
 
 def test_R13_a_pair_is_written_down_where_the_pool_of_threads_has_ended_with_the_interpreter(

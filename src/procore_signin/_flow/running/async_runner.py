@@ -271,8 +271,9 @@ class AsyncRunner:
                 return outcome.result()
             if not isinstance(error, NoLoopError):
                 raise for_another(error)
+        # One that has ended is there where an interrupt came before the callback was added.
         shared = self._under_way.get(key)
-        if shared is None or shared.get_loop() is not loop:
+        if shared is None or shared.done() or shared.get_loop() is not loop:
             shared = self._under_way[key] = self._start(flow, loop)
             shared.add_done_callback(partial(self._forget, key))
         else:
@@ -291,7 +292,8 @@ class AsyncRunner:
         self, flow: Flow[Any], key: Hashable | None, loop: asyncio.AbstractEventLoop
     ) -> None:
         known = self._postponed.get(key)
-        if key is not None and known is not None and known.get_loop() is loop:
+        waits = known is not None and not known.done() and known.get_loop() is loop
+        if key is not None and waits:
             flow.close()
             return
         task = self._start(flow, loop)
