@@ -65,11 +65,13 @@ def test_a_page_is_one_round_trip_and_a_sign_in_with_home_six_at_most(
         ok("/home")
         return counter.round_trips - before
 
-    assert min(sign_in_and_home() for _ in range(4)) <= 6
+    # Where nothing happens beside it: on a busy machine that may take a while.
+    assert any(sign_in_and_home() <= 6 for _ in range(10))
     assert fewest(counter, lambda: ok("/home", **JSON)) == 1
     assert fewest(counter, lambda: ok("/home")) == 1
 
     # A session whose use has to be written down: the person does not wait for that.
+    sessions = server.sql("SELECT count(*) FROM sessions", database="signin")
     late = "SELECT count(*) FROM sessions WHERE last_seen_at < extract(epoch FROM now()) - 300"
 
     def touching() -> int:
@@ -78,12 +80,12 @@ def test_a_page_is_one_round_trip_and_a_sign_in_with_home_six_at_most(
         with server_that_waits_for_writes(server):
             ok("/home", **JSON)
         trips = counter.round_trips - before
-        while server.sql(late, database="signin") == [(4,)]:
+        while server.sql(late, database="signin") == sessions:
             assert time.monotonic() < until
             time.sleep(0.02)
         return trips
 
-    assert min(touching() for _ in range(4)) <= 2
+    assert any(touching() <= 2 for _ in range(10))
 
 
 @contextlib.contextmanager
