@@ -36,10 +36,12 @@ class Fault:
     Attributes:
         name: What is wrong then.
         changes: What puts it back.
+        first: The seed to begin with: of a rare one, shortly before the one that shows it.
     """
 
     name: str
     changes: tuple[Change, ...]
+    first: int = 0
 
     def trouble(self) -> list[str]:
         """Return which of its texts are not there exactly once."""
@@ -60,6 +62,7 @@ def _read() -> tuple[Fault, ...]:
                 Change(one["file"], one["before"].strip("\n"), one["after"].strip("\n"))
                 for one in each["change"]
             ),
+            each.get("first", 0),
         )
         for each in tomllib.loads(text)["fault"]
     )
@@ -90,13 +93,13 @@ def applied(fault: Fault) -> Iterator[Path]:
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "static", "templates", "openapi")
 
 
-def found_by(fault: Fault, most: int, first: int = 0) -> str | None:
+def found_by(fault: Fault, most: int) -> str | None:
     """Search the source with the fault, and return what was found, or None."""
     with applied(fault) as source:
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "tests.simulation", "--until-broken"),
-                *("--schedules", str(most), "--first", str(first)),
+                *("--schedules", str(most), "--first", str(fault.first)),
             ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(source)},
