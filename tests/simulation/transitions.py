@@ -9,6 +9,7 @@ from typing import Any
 from tests.simulation.keeping import LEDGER, TOKEN_SETS
 
 from procore_signin._store.engine.command import Command
+from procore_signin._store.escrows import UNANSWERED
 from procore_signin._store.states import (
     ATTEMPT,
     PREDECESSOR,
@@ -129,7 +130,7 @@ class Taken:
                 if was != known[1]:
                     self._time(tables, known[1], was)
                 states = states_of(row, at)
-                self._took(tables, was, states, events)
+                self._took(tables, _with_its_doubt(known[0], was, events), states, events)
             found[row[0]] = (row, states)
         if len(found) != len(before):
             for number, (row, known_states) in before.items():
@@ -177,3 +178,14 @@ def _token_states(row: tuple[Any, ...] | None, at: int) -> States:
 def _ledger_states(row: tuple[Any, ...] | None, at: int) -> States:
     named = None if row is None else dict(zip(LEDGER, row, strict=True))
     return attempt_state(named), withdrawal_state(named, at)
+
+
+def _with_its_doubt(row: tuple[Any, ...], was: States, events: tuple[Event, ...]) -> States:
+    """Return the states of a row, with the doubt that one without a user still names.
+
+    It counts for no one, until the pair is given up into that row after all.
+    """
+    if E.GIVE_UP not in events or was[1] is not WithdrawalState.NOTHING:
+        return was
+    doubt = dict(zip(LEDGER, row, strict=True))["outcome"] == UNANSWERED
+    return (was[0], WithdrawalState.DOUBT) if doubt else was
