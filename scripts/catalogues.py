@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from procore_signin._web import problems, router, view_problems
+from procore_signin._web import api_problems, problems, router
 from procore_signin._web.embedded import buttons
 from procore_signin._web.look import words
 from procore_signin._web.look.po import translations_in
@@ -39,7 +39,7 @@ def texts() -> dict[str, list[str]]:
 def _all() -> Iterator[tuple[str, str]]:
     for path in TEMPLATES:
         yield from ((path.name, text) for text in _TEXT.findall(path.read_text(encoding="utf-8")))
-    for module in (problems, view_problems):
+    for module in (problems, api_problems):
         for each in vars(module).values():
             if isinstance(each, problems.Problem):
                 parts = (each.title, each.what, each.why, each.cure)

@@ -26,7 +26,7 @@ from procore_signin import SANDBOX, AccessEnded, User
 from procore_signin._api.errors import ApiUnreachable, Invalid, RateLimited
 from procore_signin._flow.refresh import FreshToken
 from procore_signin._protocol.secret import Secret
-from procore_signin._store.engine.waiters import copy_of
+from procore_signin._store.engine.shared_outcome import copy_of
 from procore_signin.errors import (
     AttemptInvalid,
     GrantLost,

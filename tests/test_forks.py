@@ -498,7 +498,7 @@ ALLOWED = {
     "_store/postgresql/on_loop.py::LoopDatabase": "kept by an AsyncRunner, which drops it",
     "_store/postgresql/reading.py::Asked": "of a Reader: see there",
     "_store/sqlite/database.py::connect": "makes what a SqliteDatabase keeps",
-    "_store/engine/line.py::Place": "kept by a Line, which a child makes anew",
+    "_store/engine/capacity_limiter.py::Place": "kept by a limiter, which a child makes anew",
     "_store/sqlite/group_commit.py::SqliteGroup": "kept by a SqliteDatabase, which drops it",
     "_api/clients.py::ApiClient": "sends over a Wire, which begins anew, and keeps nothing itself",
     "_api/clients.py::AsyncApiClient": "as ApiClient",

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pages import DOCS, run_by
 
-from procore_signin._web import problems, view_problems
+from procore_signin._web import api_problems, problems
 from procore_signin._web.problems import Problem
 from procore_signin._web.router import Paths
 from procore_signin.web import json as shapes
@@ -45,7 +45,7 @@ def test_the_types_for_typescript_are_those_of_the_responses() -> None:
 def test_every_code_is_on_the_page_with_its_status() -> None:
     known = {
         (each.code, each.status)
-        for module in (problems, view_problems)
+        for module in (problems, api_problems)
         for each in vars(module).values()
         if isinstance(each, Problem)
     }

@@ -25,6 +25,7 @@ from procore_signin._api.rate_limit import server_time, wait_before_retry
 from procore_signin._protocol.authorization import parse_authorization_response
 from procore_signin._protocol.companies import parse_companies_response
 from procore_signin._protocol.error_response import error_code, error_description, request_id
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.me import parse_me_response
 from procore_signin._protocol.retry_after import retry_after
 from procore_signin._protocol.strict_json import parse
@@ -33,7 +34,6 @@ from procore_signin._protocol.token_endpoint import (
     parse_token_info_response,
     parse_token_response,
 )
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._web.http.asgi_wsgi import folded, of_environ
 from procore_signin._web.http.cookies import read_cookies

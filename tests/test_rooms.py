@@ -159,7 +159,7 @@ INNER_DOORS: dict[str, dict[str, set[str]]] = {
         "faults": {"world", "wire"},
         "control": {"", "world", "wire", "oauth", "files", "faults", "openapi"},
         "openapi": set(),
-        "inspector": {"journal", "depth"},
+        "inspector": {"journal", "json_depth"},
     },
 }
 MOST_MODULES = 16

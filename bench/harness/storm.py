@@ -13,9 +13,9 @@ import sys
 import time
 
 from procore_signin import AsyncProcoreSignIn, Secret, environments
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import KeyRing, Store
 from procore_signin._store.ledger import EscrowTokens, TakeAttempt
 from procore_signin._store.migrate import upgrade

@@ -12,7 +12,7 @@ import pytest
 from procore_signin._cli.setup import checks_server
 from procore_signin._cli.setup.finding import Finding
 from procore_signin._cli.setup.tls import Handshake
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._settings import Settings
 from procore_signin.errors import ProcoreUnavailable, UnexpectedResponse
 

@@ -15,10 +15,10 @@ from ports import free_port as a_free_port
 from procore_signin._cli.setup.doctor import examine
 from procore_signin._cli.setup.finding import Finding
 from procore_signin._cli.setup.tls import Handshake
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import KeyRing, NewSession, Store
 from procore_signin._store.ledger import TakeAttempt
 from procore_signin._store.sign_in import CompleteSignIn

@@ -24,7 +24,7 @@ from procore_signin._emulator.oauth.parameters import Malformed, body_parameters
 from procore_signin._emulator.wire.connection import Connection
 from procore_signin._emulator.wire.messages import Request
 from procore_signin._emulator.wire.server import Server
-from procore_signin._emulator.world.mint import Mint, seeded_bytes
+from procore_signin._emulator.world.random_values import RandomValues, seeded_bytes
 from procore_signin.emulator import EmulatorApp, LocalProcore
 
 SHORT = 8_000
@@ -371,7 +371,7 @@ def test_E7_bytes_are_read_in_linear_time_in_whatever_pieces_they_come(
 
 @pytest.mark.parametrize("route", ["*a*a*a*a*a*b", "GET /*/*/*", "/" + "a" * 400, "*" * 300])
 def test_E7_a_path_is_held_against_a_faults_route_in_linear_time(route: str) -> None:
-    faults = Faults(Mint(seeded_bytes(1)))
+    faults = Faults(RandomValues(seeded_bytes(1)))
     fault = faults.add(route, "status")
     assert isinstance(fault, Fault)
     assert_linear(lambda text: fault.matches("GET", text), lambda length: "/" + again("a", length))
@@ -380,7 +380,7 @@ def test_E7_a_path_is_held_against_a_faults_route_in_linear_time(route: str) -> 
 
 def test_E7_a_route_is_no_longer_than_a_path_may_be() -> None:
     with pytest.raises(ValueError, match="500 characters"):
-        Faults(Mint(seeded_bytes(1))).add("/" + "a" * 500, "status")
+        Faults(RandomValues(seeded_bytes(1))).add("/" + "a" * 500, "status")
 
 
 def test_E7_the_measure_finds_what_is_quadratic_and_names_it() -> None:

@@ -19,9 +19,9 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin._flow.users import LONGEST_SIGN_IN_SECONDS, AccessEnded
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.access import EscrowsOf
 from procore_signin._store.escrows import GiveUpTokens
@@ -396,6 +396,13 @@ def test_I7_a_pair_that_a_withdrawal_brought_and_nobody_presented_hides_none_bef
         assert ended is not None
         assert ended.certain
         assert refreshable(emulator) == 0
+
+
+@pytest.mark.parametrize("under_way", ["refresh_under_way", "sign_in_under_way"])
+def test_I7_nothing_is_certain_while_something_is_under_way(user: User, under_way: str) -> None:
+    nothing = {"refresh_under_way": False, "sign_in_under_way": False}
+    assert AccessEnded(user, 0, "confirmed", **nothing).certain
+    assert not AccessEnded(user, 0, "confirmed", **nothing | {under_way: True}).certain
 
 
 def test_I7_nothing_is_certain_while_somebody_is_signing_in_whom_nobody_can_name(

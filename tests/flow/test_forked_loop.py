@@ -14,7 +14,7 @@ from pathlib import Path
 
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import Send, Shield
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 
 SENT = Path(sys.argv[1])
 

@@ -14,7 +14,7 @@ from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.lease import LEASE_SECONDS, live_row
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.access import EscrowsOf
 from procore_signin._store.ledger import Escrowed

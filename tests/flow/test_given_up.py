@@ -20,9 +20,9 @@ from procore_signin._flow.hooks import Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.revocation import ENDING_SECONDS, REFRESH_ENDS_WITHIN, give_up
 from procore_signin._flow.running.runner import Runner
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.escrows import HOLD_SECONDS, GiveUpTokens

@@ -28,7 +28,7 @@ from procore_signin._flow.refresh import FreshToken, fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
 from procore_signin._flow.steps import Flow, call, later, once, send, shield, wait
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store.records import TokenRow, User
 from procore_signin._store.refresh import CommitRefresh, TokenRowOf
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable

@@ -21,8 +21,8 @@ from procore_signin._flow.phases import SignedIn
 from procore_signin._flow.sessions import Browser, hash_session_token
 from procore_signin._flow.sign_in import finish_sign_in, hash_code
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import CompletedSignIn, Store
 from procore_signin._store.access import DisableUser
 from procore_signin._store.sessions import (

@@ -16,7 +16,7 @@ from procore_signin._flow import lease
 from procore_signin._flow.lease import COMMIT_PAUSES, LEASE_SECONDS
 from procore_signin._flow.refresh import fresh_tokens
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.records import TokenRow, User
 from procore_signin._store.refresh import CommitRefresh, ReleaseLease, TokenRowOf

@@ -19,7 +19,7 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.users import disable
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.escrows import GiveUpTokens
 from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt

@@ -10,7 +10,7 @@ from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.background import LATER_AT_ONCE
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, ask, do, later, send, shield, wait
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store.engine.statement import Statements
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
 

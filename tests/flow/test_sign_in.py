@@ -29,8 +29,8 @@ from procore_signin._flow.sessions import (
 from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._flow.steps import Do, Send, Shield
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt, TakeAttempt

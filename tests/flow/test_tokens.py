@@ -24,8 +24,8 @@ from procore_signin._flow.refresh import (
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sessions import disconnect
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.keys.seal import Seal
 from procore_signin._store.records import TokenRow, User

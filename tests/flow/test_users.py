@@ -21,9 +21,9 @@ from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import Browser, current_session
 from procore_signin._flow.steps import Flow
 from procore_signin._flow.users import AccessEnded, delete, disable, enable, end_sessions
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.access import EscrowsOf
 from procore_signin._store.escrows import HOLD_SECONDS

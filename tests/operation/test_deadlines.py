@@ -188,7 +188,7 @@ def test_O11_a_write_that_waits_for_a_lock_is_ended_by_the_server_itself(
     with table_lock(server):
         call = lambda: store.do(TakeAttempt("a" * 64, environment="x", now=1, expires_at=2))  # noqa: E731
         assert refusal_of(call).reason == "locked"
-    assert database_of(store)._silence._answered is None  # it answered: no one was kept from it
+    assert database_of(store)._breaker._answered is None  # it answered: no one was kept from it
 
 
 def test_O11_the_wait_for_a_free_connection_is_part_of_the_time(

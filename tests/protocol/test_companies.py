@@ -9,8 +9,8 @@ from procore_signin._protocol.companies import (
     companies_request,
     parse_companies_response,
 )
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
 
 NOW = 1_700_000_000.0

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.http_message import LARGEST_KEPT, HttpResponse
 from procore_signin._protocol.salvage import _GZIP_OR_ZLIB, _inflated, salvage
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_response import Granted, read_granted, tokens_within
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import LARGEST_KEPT, HttpResponse
 from procore_signin.errors import GrantLost, ProcoreUnavailable, UnexpectedResponse
 
 NOW = 1_700_000_000.75

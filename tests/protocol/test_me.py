@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ProcoreSignInError,
     ProcoreUnavailable,

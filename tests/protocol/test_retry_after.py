@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.token_endpoint import parse_token_response
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import ProcoreUnavailable
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110 §5.6.7

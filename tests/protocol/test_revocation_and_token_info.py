@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.token_endpoint import (
     TokenInfo,
     check_revocation_response,
     is_token_info,
     parse_token_info_response,
 )
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from procore_signin._protocol.error_response import oauth_error
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.token_endpoint import parse_token_response
 from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,

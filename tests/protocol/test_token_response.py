@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import parse_token_response
 from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -29,7 +30,6 @@ from procore_signin._protocol.token_endpoint import (
     token_request,
 )
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import ClientMisconfigured, GrantLost, ProcoreSignInError
 
 FOLDER = Path(__file__).parents[1] / "transcripts"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 
 
 def test_O1_a_request_prints_without_its_query_headers_and_body() -> None:

@@ -14,7 +14,7 @@ from tests.simulation.transitions import Taken
 from procore_signin._flow.lease import LEASE_SECONDS
 from procore_signin._flow.revocation import ENDING_SECONDS
 from procore_signin._flow.users import AccessEnded
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 from procore_signin._store.access import (
     DeleteUser,
     DisableUser,

@@ -27,9 +27,9 @@ from procore_signin._flow.outage import Outage
 from procore_signin._flow.running import background, outcome
 from procore_signin._flow.running.runner import Runner
 from procore_signin._forks import _forks
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.keys.token_seal import TokenSeal
 

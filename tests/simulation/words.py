@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 
 _WORDS = {
     "TakeAttempt": "takes the attempt",

@@ -20,7 +20,7 @@ from tests.simulation.threads import Process, Thread
 from tests.simulation.words import in_words, of_request
 
 from procore_signin._flow.lease import LEASE_SECONDS, REQUEST_SECONDS
-from procore_signin._protocol.wire import HttpResponse
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._store.escrows import HOLD_SECONDS
 from procore_signin._store.refresh import TakeLease
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable

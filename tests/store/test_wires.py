@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from procore_signin import _forks
-from procore_signin._store.engine.line import Place
+from procore_signin._store.engine.capacity_limiter import Place
 from procore_signin._store.engine.pool import Pool
 from procore_signin._store.postgresql import wires
 from procore_signin._store.postgresql.callbacks import Callbacks
@@ -51,7 +51,7 @@ class World:
         self.made, self.asked = threading.Event(), threading.Event()
         self.connection = Connection()
         self.pool: Pool[Any] = Pool(self._connect, 1)
-        server: Any = SimpleNamespace(silence=SimpleNamespace(lasts=lambda: None))
+        server: Any = SimpleNamespace(breaker=SimpleNamespace(lasts=lambda: None))
         self.wires = Wires(server, self.pool, Callbacks(self.loop, lambda: None), threads)
         self.got: list[tuple[Any, Any]] = []
 

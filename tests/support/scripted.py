@@ -17,8 +17,8 @@ from procore_signin._flow.phases import SignedIn
 from procore_signin._flow.sessions import Browser
 from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 
 KEYS = Secret("k1:" + "A" * 43, "keys")
 NOW = 1_800_000_000

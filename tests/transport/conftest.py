@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 import trustme
 
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._transport import httpcore
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin._transport.httpcore import AsyncHttpcoreTransport, HttpcoreTransport

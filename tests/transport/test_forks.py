@@ -17,7 +17,7 @@ import pytest
 from forked import Child, in_child
 from own_process import run_script
 
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 from procore_signin._transport import deadline, pyreqwest
 from procore_signin._transport.deadline import DeadlineBackend, waits
 from procore_signin._transport.httpcore import HttpcoreTransport
@@ -88,7 +88,7 @@ def test_F2_a_child_of_a_child_that_began_the_runtime_sends_as_well(serve: Any) 
     server = serve(echo)
     done = run_script(
         "import os, sys\n"
-        "from procore_signin._protocol.wire import HttpRequest\n"
+        "from procore_signin._protocol.http_message import HttpRequest\n"
         "from procore_signin._transport.pyreqwest import PyreqwestTransport\n"
         "transport = PyreqwestTransport()\n"
         "def send(): return transport.send(HttpRequest('POST', sys.argv[1], (), b'x')).status\n"
@@ -109,7 +109,7 @@ def test_F2_a_child_of_a_process_that_never_sent_has_the_usual_transport(serve: 
     """Workers that fork before the first use, as those of `serve`, cost what they always cost."""
     done = run_script(
         "import os, sys\n"
-        "from procore_signin._protocol.wire import HttpRequest\n"
+        "from procore_signin._protocol.http_message import HttpRequest\n"
         "from procore_signin._transport.pyreqwest import PyreqwestTransport\n"
         "transport = PyreqwestTransport()\n"
         "if os.fork():\n"
@@ -126,7 +126,7 @@ def test_F2_a_runtime_that_another_part_of_the_program_began_harms_no_child(serv
     done = run_script(
         "import os, sys\n"
         "from pyreqwest.client import SyncClientBuilder\n"
-        "from procore_signin._protocol.wire import HttpRequest\n"
+        "from procore_signin._protocol.http_message import HttpRequest\n"
         "from procore_signin._transport.pyreqwest import PyreqwestTransport\n"
         "theirs = SyncClientBuilder().build()\n"
         "transport = PyreqwestTransport()\n"
@@ -234,7 +234,7 @@ def test_F2_a_child_may_end_as_programs_do_and_its_parent_goes_on(serve: Any) ->
     """`sys.exit` in a child takes everything down that it inherited; nothing of it may hang."""
     done = run_script(
         "import asyncio, os, sys\n"
-        "from procore_signin._protocol.wire import HttpRequest\n"
+        "from procore_signin._protocol.http_message import HttpRequest\n"
         "from procore_signin._transport.pyreqwest import *\n"
         "request = HttpRequest('POST', sys.argv[1], (), b'x')\n"
         "transport, concurrent = PyreqwestTransport(), AsyncPyreqwestTransport()\n"
@@ -258,7 +258,7 @@ def test_F2_another_program_starts_with_a_runtime_of_its_own(how: str, serve: An
     assert bodies(transport, server.url, "parent") == []
     program = (
         "import sys\n"
-        "from procore_signin._protocol.wire import HttpRequest\n"
+        "from procore_signin._protocol.http_message import HttpRequest\n"
         "from procore_signin._transport.pyreqwest import PyreqwestTransport\n"
         "transport = PyreqwestTransport()\n"
         "assert transport.send(HttpRequest('POST', sys.argv[1], (), b'x')).status == 200\n"

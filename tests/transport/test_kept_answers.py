@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from procore_signin._protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import LARGEST_KEPT, HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreUnavailable, UnexpectedResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"

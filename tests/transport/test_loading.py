@@ -12,7 +12,7 @@ from own_process import run_script
 # Each first use of the library by a new thread, on a stack that the system has used before.
 PROGRAM = """
 import sys, threading
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 
 def on_a_thread(work):
     thread = threading.Thread(target=work)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
 
 OK = b"HTTP/1.1 200 OK\r\n"

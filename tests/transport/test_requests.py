@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 from procore_signin._transport import limits
 from procore_signin.errors import ProcoreUnavailable
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 from procore_signin._transport.contract import AsyncTransport, Transport
 from procore_signin._transport.pyreqwest import AsyncPyreqwestTransport, PyreqwestTransport
 from procore_signin.errors import ProcoreUnavailable

@@ -34,8 +34,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from procore_signin import Login, environments
 from procore_signin._client import AsyncProcoreSignIn
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.records import User
 from procore_signin._store.sessions import SessionOf
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid

@@ -25,8 +25,8 @@ from scripted import KEYS, Clock, ScriptedProcore, front_door
 from procore_signin import Options, environments
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.sessions import SessionOf, SessionsOf
 from procore_signin.emulator import Emulator
 from procore_signin.errors import (

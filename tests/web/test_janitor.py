@@ -14,9 +14,9 @@ from scripted import KEYS, Clock, ScriptedProcore, front_door
 from procore_signin import environments
 from procore_signin._client import AsyncProcoreSignIn, ProcoreSignIn
 from procore_signin._flow.janitor import ORPHANED_AFTER
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.ledger import EscrowedIn, EscrowTokens, TakeAttempt
 from procore_signin._store.migrate import upgrade
 from procore_signin._web.janitor import THREAD_NAME, Janitor, sweeping

@@ -10,7 +10,7 @@ import httpx2
 
 from procore_signin._api.bearer import AsyncBearer, Bearer, Surroundings
 from procore_signin._api.company import HEADER, company_header
-from procore_signin._api.door import AsyncDoor, FrontDoor, SyncDoor
+from procore_signin._api.front_door import AsyncDoor, FrontDoor, SyncDoor
 from procore_signin._api.http.origin import refuse_ambiguous
 from procore_signin._api.http.transport import ApiTransport, AsyncApiTransport
 from procore_signin._api.options import ApiOptions

@@ -25,8 +25,8 @@ from procore_signin._api.errors import (
     UnexpectedAnswer,
 )
 from procore_signin._api.rate_limit import server_time
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.retry_after import retry_after
-from procore_signin._protocol.wire import HttpResponse
 
 _NOT_CONNECTED: Final = re.compile(r"\bnot (connected|installed)\b", re.IGNORECASE)
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7E]{1,128}")

@@ -14,8 +14,8 @@ from typing import Final
 
 from procore_signin._forks import Lock, look_after
 from procore_signin._protocol.http_date import http_date
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.retry_after import LONGEST_WAIT, retry_after
-from procore_signin._protocol.wire import HttpResponse
 
 POLL_SECONDS: Final = 0.05
 """Seconds until the next attempt when only requests under way block it."""

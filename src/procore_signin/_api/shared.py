@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 
-from procore_signin._api.door import FrontDoor
+from procore_signin._api.front_door import FrontDoor
 from procore_signin._api.http.replay import Renewals
 from procore_signin._api.http.wire import AsyncWire, Wire
 from procore_signin._api.rate_limit import Pace

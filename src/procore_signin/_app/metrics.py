@@ -21,8 +21,8 @@ from prometheus_client import (
 from procore_signin._app.metrics_folder import METRICS_FOLDER
 from procore_signin._flow.context import Context
 from procore_signin._flow.steps import Flow, ask
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._store.sessions import CountSessions
 from procore_signin._web import problems
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse

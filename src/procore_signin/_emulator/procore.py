@@ -17,8 +17,8 @@ from procore_signin._emulator.state import State
 from procore_signin._emulator.wire.body import is_too_long
 from procore_signin._emulator.wire.messages import Reply, Request
 from procore_signin._emulator.world.clients import OUT_OF_BAND
-from procore_signin._emulator.world.mint import RandomBytes
 from procore_signin._emulator.world.options import EmulatorOptions
+from procore_signin._emulator.world.random_values import RandomBytes
 from procore_signin._emulator.world.seed import Population
 
 
@@ -64,7 +64,7 @@ class LocalProcore:
         self.pages = Pages()
         self.provider = Provider(self.state, self.pages)
         self.api = Api(self.state)
-        self.faults = Faults(self.state.mint)
+        self.faults = Faults(self.state.random_values)
         self.journal = Journal()
         self.changed = False
 

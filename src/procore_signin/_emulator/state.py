@@ -12,9 +12,9 @@ from procore_signin._emulator.world.clock import Clock
 from procore_signin._emulator.world.directory import Directory
 from procore_signin._emulator.world.grants import Grants, Token
 from procore_signin._emulator.world.logins import Logins
-from procore_signin._emulator.world.mint import Mint, RandomBytes, seeded_bytes
 from procore_signin._emulator.world.options import EmulatorOptions
 from procore_signin._emulator.world.people import Person
+from procore_signin._emulator.world.random_values import RandomBytes, RandomValues, seeded_bytes
 from procore_signin._emulator.world.seed import Population
 
 
@@ -35,10 +35,10 @@ class State:
         "directory",
         "grants",
         "logins",
-        "mint",
         "options",
         "owns_directory",
         "population",
+        "random_values",
     )
 
     def __init__(
@@ -57,11 +57,11 @@ class State:
         self.population = Population() if population is None else population
         self.dialect = Dialect(options.doorkeeper)
         self.clock = Clock(now)
-        self.mint = Mint(random_bytes)
+        self.random_values = RandomValues(random_bytes)
         self.grants = Grants(
-            self.clock, self.mint, options.rotation, reuse=options.reuse_access_token
+            self.clock, self.random_values, options.rotation, reuse=options.reuse_access_token
         )
-        self.logins = Logins(self.mint)
+        self.logins = Logins(self.random_values)
         self.owns_directory = directory is None
         self.directory = directory if directory is not None else Directory()
         if self.owns_directory:

@@ -25,6 +25,7 @@ from procore_signin._flow.steps import Do, Flow, Send, ask, do, later, send
 from procore_signin._flow.token_response import take_tokens
 from procore_signin._flow.users import check_account, tell_linked
 from procore_signin._protocol.companies import companies_request, parse_companies_response
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.me import Me, me_request, parse_me_response
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -33,7 +34,6 @@ from procore_signin._protocol.token_endpoint import (
 )
 from procore_signin._protocol.token_response import tokens_within
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin._store.ledger import AttemptOf, EscrowTokens, FailAttempt
 from procore_signin._store.linking.links import ReferencesOfProcoreUser
 from procore_signin._store.records import CompletedSignIn, Escrow, NewLink, User

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from procore_signin._flow.context import Context
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.token_response import read_granted
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.events import Event, Field, emit
 
 

@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import Final
 
 from procore_signin._protocol.error_response import told, unavailable
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.me import MAX_ID, MAX_TEXT
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._public import public_in
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 

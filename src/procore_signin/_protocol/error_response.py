@@ -12,9 +12,9 @@ import re
 from http import HTTPStatus
 from typing import Final, TypeVar
 
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.retry_after import retry_after
 from procore_signin._protocol.strict_json import JsonValue, parse_object
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.errors import (
     ClientMisconfigured,
     GrantLost,

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from procore_signin._protocol.http_date import http_date
-from procore_signin._protocol.wire import HttpResponse
+from procore_signin._protocol.http_message import HttpResponse
 
 LONGEST_WAIT: Final = 3600.0
 """Seconds. Procore's longest rate limit window is an hour; a longer wait means a wrong clock."""

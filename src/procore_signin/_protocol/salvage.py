@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_plus
 
+from procore_signin._protocol.http_message import LARGEST_KEPT
 from procore_signin._protocol.strict_json import MAX_INTEGER_DIGITS, JsonValue
-from procore_signin._protocol.wire import LARGEST_KEPT
 
 
 @dataclass(frozen=True, slots=True)

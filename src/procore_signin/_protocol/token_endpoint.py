@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 from urllib.parse import quote_plus
 
 from procore_signin._protocol.error_response import oauth_error, request_id, success, told
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse_object
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin.errors import GrantLost, ProcoreSignInError, UnexpectedResponse
 
 DEFAULT_LIFETIME: Final = 900

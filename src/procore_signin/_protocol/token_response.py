@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Final
 
 from procore_signin._protocol.error_response import is_json, told
+from procore_signin._protocol.http_message import LARGEST_KEPT, HttpResponse
 from procore_signin._protocol.salvage import Salvaged, salvage
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse_object
@@ -26,7 +27,6 @@ from procore_signin._protocol.token_endpoint import (
     parse_token_response,
 )
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.wire import LARGEST_KEPT, HttpResponse
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
 
 _TOKENS: Final = frozenset({"access_token", "refresh_token"})

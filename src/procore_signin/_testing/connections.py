@@ -13,7 +13,7 @@ import httpx2
 from procore_signin._api.http.wire import failed
 from procore_signin._emulator.wire.in_process import InProcess, Unanswered
 from procore_signin._emulator.wire.messages import Headers, Reply
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._transport import limits
 from procore_signin.errors import ProcoreUnavailable
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 
 
 class Transport(Protocol):

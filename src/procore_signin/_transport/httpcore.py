@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpcore2
 
 from procore_signin._forks import OPENSSL, Lock, abandon, look_after
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._transport import limits
 from procore_signin._transport.deadline import DeadlineBackend, Seen, Wait, waits
 from procore_signin._transport.kept import Kept, is_kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from procore_signin._protocol.wire import LARGEST_KEPT, HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import LARGEST_KEPT, HttpRequest, HttpResponse
 
 
 def is_kept(request: HttpRequest, head: HttpResponse) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from procore_signin._protocol.wire import HttpRequest
+from procore_signin._protocol.http_message import HttpRequest
 from procore_signin.errors import ProcoreUnavailable, UnexpectedResponse
 
 USER_AGENT: Final = "procore-signin"

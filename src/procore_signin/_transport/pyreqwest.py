@@ -43,7 +43,7 @@ from pyreqwest.request import BaseRequestBuilder
 from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
 
 from procore_signin._forks import Lock, abandon, look_after
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._transport import limits
 from procore_signin._transport.kept import Kept, is_kept
 from procore_signin._transport.limits import LONGEST_DEADLINE, MAX_BODY, USER_AGENT

@@ -19,7 +19,7 @@ from procore_signin._flow.steps import Flow
 from procore_signin._settings import NOT_SET
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._store.records import Session
-from procore_signin._web import pages, problems, view_problems
+from procore_signin._web import api_problems, pages, problems
 from procore_signin._web.company import CompanyEndpoints
 from procore_signin._web.embedded.buttons import Buttons
 from procore_signin._web.embedded.start import StartEndpoint
@@ -225,7 +225,7 @@ class Site:
         If only a new sign-in helps, the page offers one that leads back here, and a program gets
         401. If waiting helps, `Retry-After` says how long.
         """
-        problem = view_problems.of_view(error)
+        problem = api_problems.of_view(error)
         failed = problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if failed:
             note_failure(request, error)

@@ -7,8 +7,8 @@ import typer
 from procore_signin._cli.output import print_json
 from procore_signin._cli.personal.profile import Profile
 from procore_signin._cli.personal.profile_client import named, signed_in
+from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.me import parse_me_response
-from procore_signin._protocol.wire import HttpResponse
 from procore_signin.api import client_for, raise_for_procore
 
 

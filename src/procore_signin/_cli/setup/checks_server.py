@@ -17,6 +17,7 @@ from procore_signin._cli.setup.finding import Finding
 from procore_signin._cli.setup.tls import Handshake
 from procore_signin._protocol.authorization import AuthorizationRequest
 from procore_signin._protocol.http_date import http_date
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.me import me_request
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -25,7 +26,6 @@ from procore_signin._protocol.token_endpoint import (
     parse_token_response,
     token_request,
 )
-from procore_signin._protocol.wire import HttpRequest, HttpResponse
 from procore_signin._settings import Settings, default_of
 from procore_signin._transport.contract import Transport
 from procore_signin.environments import EMULATOR_URL

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Final
 
 from procore_signin._emulator.faults.kinds import BadFault, Effect, effect
-from procore_signin._emulator.world.mint import Mint, seeded_bytes
+from procore_signin._emulator.world.random_values import RandomValues, seeded_bytes
 
 _LONGEST_ROUTE: Final = 500
 """Characters: a path is held against each of them."""
@@ -52,8 +52,8 @@ class Faults:
 
     __slots__ = ("_faults", "_mint", "_next")
 
-    def __init__(self, mint: Mint) -> None:
-        self._mint = mint
+    def __init__(self, random_values: RandomValues) -> None:
+        self._mint = random_values
         self._faults: list[Fault] = []
         self._next = 1
 
@@ -95,7 +95,7 @@ class Faults:
             raise BadFault("probability is a number from 0 to 1")
         if seed is not None and not _is(int, seed):
             raise BadFault("seed is a whole number")
-        mint = self._mint if seed is None else Mint(seeded_bytes(seed))
+        random_values = self._mint if seed is None else RandomValues(seeded_bytes(seed))
         fault = Fault(
             self._next,
             route,
@@ -104,7 +104,7 @@ class Faults:
             times,
             probability,
             effect(kind, settings),
-            mint.chance,
+            random_values.chance,
         )
         self._next += 1
         self._faults.append(fault)

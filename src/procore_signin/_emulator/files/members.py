@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from procore_signin._emulator.depth import is_deeper
 from procore_signin._emulator.errors import EmulatorRefused
+from procore_signin._emulator.json_depth import is_deeper
 
 Members = Mapping[str, Any]
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from procore_signin._emulator.depth import is_deeper
 from procore_signin._emulator.inspector import reading
 from procore_signin._emulator.inspector.arrows import Arrow, arrows_of, arrows_of_others, standing
 from procore_signin._emulator.inspector.glossary import ACTORS, PARAMETERS
 from procore_signin._emulator.inspector.redaction import shorten_secrets
 from procore_signin._emulator.inspector.story import Chapter, SignIn, Story
 from procore_signin._emulator.journal import BODY_KEPT, Exchange, Headers
+from procore_signin._emulator.json_depth import is_deeper
 
 _DEEPEST_INDENTED: Final = 20
 """Levels of nesting up to which JSON is indented; beyond, it is shown as it came."""

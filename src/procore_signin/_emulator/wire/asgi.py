@@ -15,9 +15,9 @@ from procore_signin._emulator.inspector.endpoints import Inspector, handles
 from procore_signin._emulator.pages import VERSION
 from procore_signin._emulator.procore import LocalProcore
 from procore_signin._emulator.wire.body import Bodies, BodyRefused, ClientLeft
+from procore_signin._emulator.wire.handling import NO_FAULT, handle
 from procore_signin._emulator.wire.messages import Headers, Reply, Request, text_reply
 from procore_signin._emulator.wire.responses import deliver, unless_left
-from procore_signin._emulator.wire.turns import NO_FAULT, turn
 from procore_signin._emulator.world.hosts import is_this_machine
 
 Message = MutableMapping[str, Any]
@@ -87,9 +87,9 @@ class EmulatorApp:
         self, request: Request, pairs: Headers, receive: Receive, send: Send
     ) -> None:
         """Respond to a request to the emulated Procore, with the fault that is due, if any."""
-        carried_out = turn(self.procore, request, pairs)
+        carried_out = handle(self.procore, request, pairs)
         try:
-            while True:  # noqa: ASYNC110  # the turn's waits, not a poll
+            while True:  # noqa: ASYNC110  # the waits of `handle`, not a poll
                 await asyncio.sleep(next(carried_out))
         except StopIteration as end:
             reply, effect = end.value

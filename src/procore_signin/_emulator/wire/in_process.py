@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 from procore_signin._emulator.faults.kinds import Effect
 from procore_signin._emulator.procore import LocalProcore
 from procore_signin._emulator.wire.asgi import EmulatorApp
+from procore_signin._emulator.wire.handling import handle
 from procore_signin._emulator.wire.messages import Headers, Reply, Request
-from procore_signin._emulator.wire.turns import turn
 
 DEFAULT_URL: Final = "http://127.0.0.1:4568"
 
@@ -97,7 +97,7 @@ class InProcess:
         """As `ask`, for a caller on an event loop."""
         asked = self._asked(method, url, headers, body, deadline)
         try:
-            while True:  # noqa: ASYNC110  # the turn's waits, not a poll
+            while True:  # noqa: ASYNC110  # the waits of `handle`, not a poll
                 await asyncio.sleep(next(asked))
         except StopIteration as end:
             reply: Reply = end.value
@@ -118,7 +118,7 @@ class InProcess:
         until = self._monotonic() + deadline
         if self._refuses or self._monotonic() < self._refuses_until:
             raise Unanswered(sent=False)
-        carried_out = turn(self._procore, _request(method, url, headers, body), headers)
+        carried_out = handle(self._procore, _request(method, url, headers, body), headers)
         try:
             while True:
                 yield from self._wait(next(carried_out), until)

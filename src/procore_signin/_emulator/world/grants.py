@@ -9,8 +9,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from procore_signin._emulator.world.clock import Clock
-from procore_signin._emulator.world.mint import Mint
 from procore_signin._emulator.world.options import ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, Rotation
+from procore_signin._emulator.world.random_values import RandomValues
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Grants:
 
     Args:
         clock: UTC unix seconds.
-        mint: Makes codes and tokens.
+        random_values: Makes codes and tokens.
         rotation: When a used refresh token dies.
         reuse: On a new sign-in, return the token that is still valid.
     """
@@ -99,10 +99,10 @@ class Grants:
     )
 
     def __init__(
-        self, clock: Clock, mint: Mint, rotation: Rotation, *, reuse: bool = False
+        self, clock: Clock, random_values: RandomValues, rotation: Rotation, *, reuse: bool = False
     ) -> None:
         self._clock = clock
-        self._mint = mint
+        self._mint = random_values
         self._rotation = rotation
         self._reuse = reuse
         self._codes: dict[str, Code] = {}

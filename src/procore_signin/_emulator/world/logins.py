@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from procore_signin._emulator.world.mint import Mint
+from procore_signin._emulator.world.random_values import RandomValues
 
 COOKIE: Final = "procore_emulator_login"
 
@@ -14,8 +14,8 @@ class Logins:
 
     __slots__ = ("_mint", "_people")
 
-    def __init__(self, mint: Mint) -> None:
-        self._mint = mint
+    def __init__(self, random_values: RandomValues) -> None:
+        self._mint = random_values
         self._people: dict[str, int] = {}
 
     def open(self, person_id: int) -> str:

@@ -37,7 +37,7 @@ from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import OnLoop
 from procore_signin._store.engine.deadline import until
 from procore_signin._store.engine.failures import Failed
-from procore_signin._store.engine.waiters import for_another, tell
+from procore_signin._store.engine.shared_outcome import for_another, tell
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import StoreUnavailable

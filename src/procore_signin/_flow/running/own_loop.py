@@ -23,7 +23,7 @@ from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS
 from procore_signin._flow.running.outcome import FORK_SEEN_SECONDS, Outcome
 from procore_signin._flow.steps import Flow
 from procore_signin._forks import abandon, look_after
-from procore_signin._store.engine.waiters import tell
+from procore_signin._store.engine.shared_outcome import tell
 
 LOGGER: Final = logging.getLogger("procore_signin")
 

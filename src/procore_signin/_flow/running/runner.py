@@ -30,7 +30,7 @@ from procore_signin._flow.steps import (
 )
 from procore_signin._forks import look_after
 from procore_signin._store import Store
-from procore_signin._store.engine.waiters import for_another
+from procore_signin._store.engine.shared_outcome import for_another
 from procore_signin._transport.contract import Transport
 from procore_signin.errors import ProcoreSignInError, StoreUnavailable
 

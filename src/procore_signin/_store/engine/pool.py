@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from procore_signin._forks import Owned, abandon
-from procore_signin._store.engine.line import Line
+from procore_signin._store.engine.capacity_limiter import CapacityLimiter
 
 _RECYCLE_SECONDS: Final = 1800.0
 """How old a connection may become: what stands in between may forget it without a farewell."""
@@ -63,7 +63,7 @@ class Pool(Owned, Generic[C]):
 
     def __init__(self, connect: Callable[[], C], most: int) -> None:
         super().__init__()
-        self.line: Final = Line(most, self.lend)
+        self.line: Final = CapacityLimiter(most, self.lend)
         self.connect: Final = connect
         self.kept: Final = (most + 1) // 2
         self._idle: Final[deque[C]] = deque()

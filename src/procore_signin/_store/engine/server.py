@@ -10,13 +10,13 @@ from sqlalchemy.engine import Dialect
 
 from procore_signin._forks import look_after
 from procore_signin._store.engine.address import Address
+from procore_signin._store.engine.capacity_limiter import Place
+from procore_signin._store.engine.circuit_breaker import CircuitBreaker
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience, Transaction
 from procore_signin._store.engine.deadline import at_most, left, until
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.line import Place
 from procore_signin._store.engine.pool import Pool
-from procore_signin._store.engine.silence import Silence
 from procore_signin._store.engine.statement import Many, Row, Sql, Values, texts_for
 from procore_signin._store.engine.writable import FULL_SECONDS, take_room
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -31,8 +31,8 @@ _REST_SECONDS: Final = 0.5
 """How long a transaction that came to nothing may take to be undone."""
 
 _SILENT_SECONDS: Final = 1.0
-"""A database that has said nothing for so long is asked by `Silence` alone; what had less time was
-perhaps late by itself."""
+"""A database that has said nothing for so long is asked by `CircuitBreaker` alone; what had less
+time was perhaps late by itself."""
 
 
 class Driver(Protocol):
@@ -94,7 +94,7 @@ class ServerDatabase:
         self._timeout: Final = timeout
         self._each: Final = max(1, connections // 2)
         self._texts: Final = texts_for(self.dialect, address.naming)
-        self._silence: Final = Silence(self._ask)
+        self._breaker: Final = CircuitBreaker(self._ask)
         self._full_since: float | None = None
         self._closed = False
         self._begin()
@@ -152,7 +152,7 @@ class ServerDatabase:
     def close(self) -> None:
         """See `Database.close`."""
         self._closed = True
-        self._silence.close()
+        self._breaker.close()
         self._writers.close()
         self._readers.close()
 
@@ -161,7 +161,7 @@ class ServerDatabase:
     ) -> T:
         if self._closed:
             raise Failed("closed")
-        self._silence.check()
+        self._breaker.check()
         place = Place()
         try:
             if not pool.line.take(place, max(0.0, left())):
@@ -222,7 +222,7 @@ class ServerDatabase:
     def _note(self, failed: Failed, began: float) -> None:
         """Remember what concerns the calls that come next."""
         if failed.failure == "silent" and time.monotonic() - began >= _SILENT_SECONDS:
-            self._silence.begin()
+            self._breaker.begin()
         if failed.failure == "full":
             self._full_since = began
 
@@ -247,7 +247,7 @@ class ServerDatabase:
     def _may_write(self) -> None:
         if self._closed:
             raise Failed("closed")
-        self._silence.check()
+        self._breaker.check()
         self._once(self._readers, self._driver.may_write)
         self._check_room()
 

@@ -88,7 +88,7 @@ class PostgresqlDatabase(ServerDatabase):
             self._patience,
             self._patience.seconds,
             self._timeout,
-            self._silence,
+            self._breaker,
             self._readers,
             self._writers,
             self._note,

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.engine.failures import Failed, Failure
-from procore_signin._store.engine.waiters import tell
+from procore_signin._store.engine.shared_outcome import tell
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.postgresql.callbacks import Callbacks
 from procore_signin._store.postgresql.reading import Asked, Reader

@@ -12,8 +12,8 @@ from psycopg.pq.abc import PGresult
 
 from procore_signin._store.engine.command import LookUp, Query
 from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.engine.shared_outcome import tell
 from procore_signin._store.engine.statement import Many, Row, Sql, Statements, Values
-from procore_signin._store.engine.waiters import tell
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.postgresql.callbacks import Callbacks
 from procore_signin._store.postgresql.text import Prepared, error_in

@@ -19,7 +19,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 
 from procore_signin._forks import Owned
-from procore_signin._store.engine.line import Line, Place
+from procore_signin._store.engine.capacity_limiter import CapacityLimiter, Place
 from procore_signin._store.postgresql.callbacks import Callbacks
 from procore_signin._store.postgresql.connection import LimitedConnection
 
@@ -50,7 +50,7 @@ class Wire(Owned):
         self,
         callbacks: Callbacks,
         connection: LimitedConnection,
-        line: Line,
+        line: CapacityLimiter,
         place: Place,
     ) -> None:
         super().__init__()

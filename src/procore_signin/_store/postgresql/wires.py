@@ -14,12 +14,12 @@ from typing import Final
 from weakref import WeakSet
 
 from procore_signin._forks import Owned, abandon
+from procore_signin._store.engine.capacity_limiter import Place
+from procore_signin._store.engine.circuit_breaker import CircuitBreaker
 from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.deadline import until
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.line import Place
 from procore_signin._store.engine.pool import Pool
-from procore_signin._store.engine.silence import Silence
 from procore_signin._store.engine.statement import Texts
 from procore_signin._store.postgresql.callbacks import Callbacks
 from procore_signin._store.postgresql.connection import LimitedConnection
@@ -41,7 +41,7 @@ class Server:
         patience: How often to try again.
         lock_timeout: Seconds that a statement may wait for a lock.
         timeout: Seconds that a piece of work may take in all.
-        silence: Whether it has stopped answering.
+        breaker: Whether it has stopped answering.
         readers: The threads' connections for reads; its line and its age hold for wires too.
         writers: The same for writes.
         note: Told of a failure and when its work began.
@@ -53,7 +53,7 @@ class Server:
     patience: Patience
     lock_timeout: float
     timeout: float
-    silence: Silence
+    breaker: CircuitBreaker
     readers: Pool[LimitedConnection]
     writers: Pool[LimitedConnection]
     note: Callable[[Failed, float], None]
@@ -94,7 +94,7 @@ class Wires(Owned):
 
     def take(self, moment: float, got: Got) -> None:
         """Call `got` with a wire that is at rest, or with why there is none by `moment`."""
-        seconds = self._server.silence.lasts()
+        seconds = self._server.breaker.lasts()
         if self.inherited():  # this is the parent's work
             return
         if self.pool.closed:

@@ -18,10 +18,10 @@ from sqlalchemy.engine import Dialect
 
 from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.address import PLAIN, Label, Naming
+from procore_signin._store.engine.capacity_limiter import CapacityLimiter, Place
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Patience, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.line import Line, Place
 from procore_signin._store.engine.statement import Row, Sql, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.sqlite.group_commit import SqliteGroup
@@ -96,7 +96,7 @@ class SqliteDatabase:
         self._texts: Final = texts_for(self.dialect, naming)
         self._path = path
         self._patience = patience
-        self._line = Line()
+        self._line = CapacityLimiter()
         self._writer: sqlite3.Connection | None = None
         self._idle: deque[sqlite3.Connection] = deque()
         self._together: sqlite3.Connection | None = None
@@ -246,7 +246,7 @@ class SqliteDatabase:
         self._idle = deque()
         self._writer = self._together = None
         self._group = None
-        self._line = Line()
+        self._line = CapacityLimiter()
 
     def close(self) -> None:
         """See `Database.close`."""

@@ -22,8 +22,8 @@ from typing import Any, Final, TypeVar
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Group, NotTogetherError, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
+from procore_signin._store.engine.shared_outcome import copy_of, for_another, tell
 from procore_signin._store.engine.statement import Texts
-from procore_signin._store.engine.waiters import copy_of, for_another, tell
 from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")

@@ -23,7 +23,7 @@ class Place:
         self.bell.acquire()
 
 
-class Line:
+class CapacityLimiter:
     """A line of which the first `width` work, for instance the one writer of SQLite.
 
     Not a lock or semaphore: a signal handler may raise between the call that takes one and the

@@ -12,13 +12,13 @@ from interrupting import interrupted_everywhere
 from migrated import migrated
 
 from procore_signin._store import Store
-from procore_signin._store.engine.line import Line, Place
+from procore_signin._store.engine.capacity_limiter import CapacityLimiter, Place
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.sessions import EndSessions, SessionOf
 
 
 def test_the_first_one_writes_and_the_others_follow_in_their_order() -> None:
-    line, first, wrote = Line(), Place(), list[int]()
+    line, first, wrote = CapacityLimiter(), Place(), list[int]()
     assert line.take(first, 0)
 
     def write(number: int) -> None:
@@ -39,7 +39,7 @@ def test_the_first_one_writes_and_the_others_follow_in_their_order() -> None:
 
 
 def test_who_is_not_first_in_time_gets_no_turn_and_keeps_no_one_out() -> None:
-    line, first, second, third = Line(), Place(), Place(), Place()
+    line, first, second, third = CapacityLimiter(), Place(), Place(), Place()
     assert line.take(first, 0)
     assert not line.take(second, 0.01)
     line.leave(second)

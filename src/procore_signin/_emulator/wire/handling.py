@@ -20,11 +20,11 @@ NO_FAULT: Final = Effect()
 _BROWSER_PATHS: Final = ("/oauth/authorize", "/login", "/logout")
 _JOURNALED: Final = ("/oauth/", "/login", "/logout")
 
-Turn = Generator[float, None, tuple[Reply, Effect]]
+Handling = Generator[float, None, tuple[Reply, Effect]]
 """Yields seconds to wait; returns the reply, and how it is to be delivered."""
 
 
-def turn(procore: LocalProcore, request: Request, pairs: Headers) -> Turn:
+def handle(procore: LocalProcore, request: Request, pairs: Headers) -> Handling:
     """Carry out `request`, and write it into the journal.
 
     Args:
@@ -49,7 +49,7 @@ def turn(procore: LocalProcore, request: Request, pairs: Headers) -> Turn:
         yield effect.delay_after
     if effect.change is not None:
         reply = effect.change(reply, procore.state.clock())
-    reply = reply.with_headers(("x-request-id", procore.state.mint.request_id()))
+    reply = reply.with_headers(("x-request-id", procore.state.random_values.request_id()))
     if request.path.startswith(_JOURNALED) or is_api(request.path):
         _record(procore, request, pairs, reply, fault, started_at=started_at)
     return reply, effect

@@ -22,7 +22,7 @@ _FIRST_SECONDS: Final = 0.25
 """How long callers wait for the first response: it may have been one slow statement alone."""
 
 
-class Silence:
+class CircuitBreaker:
     """Whether the database has stopped answering. Safe from any thread.
 
     Args:

@@ -19,7 +19,7 @@ def seeded_bytes(seed: int) -> RandomBytes:
     return random.Random(seed).randbytes  # noqa: S311 - repeatable on purpose; protects nothing
 
 
-class Mint:
+class RandomValues:
     """Makes every value that must not be guessed.
 
     Args:
