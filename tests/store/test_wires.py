@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -35,8 +36,13 @@ class Connection:
 class Made:
     """What takes the place of a wire."""
 
-    def __init__(self, *parts: object) -> None:
-        self.parts = parts
+    gone = False
+
+    def __init__(self, *parts: Any) -> None:
+        _, _, self.line, self.place = parts
+
+    def drop(self) -> None:
+        self.line.leave(self.place)
 
 
 class World:
@@ -96,6 +102,21 @@ def test_F3_a_child_takes_no_connection_that_its_parent_was_making_at_the_fork(
     assert world.got == []
     assert not world.connection.closed  # the socket is the parent's as well
     assert list(world.wires._all) == []
+
+
+def test_O11_an_event_loop_that_ends_keeps_no_place_of_a_connection_in_use(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "Wire", Made)
+    world.take()
+    world.made.set()
+    while not world.got:
+        world.loop.run_until_complete(asyncio.sleep(0.01))
+    world.got.clear()  # the callbacks of an event loop are all that knows who uses it
+    gc.collect()
+    world.loop.close()
+    world.wires.close()
+    assert world.pool.line.take(Place(), 0)
 
 
 def test_O11_those_who_wait_for_a_connection_when_the_door_closes_get_an_error(

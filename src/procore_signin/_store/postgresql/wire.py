@@ -82,6 +82,11 @@ class Wire(Owned):
             and self._pgconn.transaction_status == pq.TransactionStatus.IDLE
         )
 
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is left to be closed."""
+        return self._connection.closed or self._connection.given_up
+
     def send(
         self,
         units: Sequence[Sequence[Told]],
@@ -119,7 +124,7 @@ class Wire(Owned):
 
     def drop(self) -> None:
         """Close it after an interrupt, which may have come while it was being closed."""
-        if not self._connection.closed and not self._connection.given_up:
+        if not self.gone:
             self.open = True
             self.close()
 

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from weakref import WeakSet
 
 from procore_signin._forks import Owned, abandon
 from procore_signin._store.engine.capacity_limiter import Place
@@ -84,8 +83,10 @@ class Wires(Owned):
         self._loop: Final = callbacks.loop
         self._threads: Final = threads
         self._idle: list[Wire] = []
-        self._all: Final[WeakSet[Wire]] = WeakSet()
-        self._connecting: Final[set[Place]] = set()
+        # Kept here also while someone uses them: an event loop that ends forgets who did, and their
+        # places would stay taken.
+        self._all: set[Wire] = set()
+        self._connecting: Final[dict[Place, list[LimitedConnection]]] = {}
         self._era = 0
         self._waiting: deque[tuple[float, Got]] = deque()
         self._look: asyncio.TimerHandle | None = None
@@ -121,7 +122,7 @@ class Wires(Owned):
         if self._idle:
             self._idle.pop(0).close()
         else:
-            self._owed = bool(self._all)
+            self._owed = any(wire.open for wire in self._all)
 
     def give_back(self, wire: Wire) -> None:
         """Have the next one use `wire`, if it is at rest; else it closes."""
@@ -154,8 +155,10 @@ class Wires(Owned):
         self._era += 1
         for wire in tuple(self._all):
             wire.drop()
-        for place in tuple(self._connecting):
+        self._all = set()
+        for place, made in tuple(self._connecting.items()):
             self.pool.line.leave(place)
+            _close(made)
         self._connecting.clear()
         self._idle.clear()
         self._waiting.clear()
@@ -186,56 +189,60 @@ class Wires(Owned):
     def _connect(self, moment: float, got: Got) -> bool:
         """Begin to connect; False where as many are in use as may be."""
         place, line = Place(), self.pool.line
-        self._connecting.add(place)
+        made = self._connecting[place] = list[LimitedConnection]()
         if not line.take(place, 0):
             line.leave(place)
-            self._connecting.discard(place)
+            del self._connecting[place]
             self.pool.lend(self)
             return False
 
-        def connect() -> LimitedConnection:
+        def connect() -> None:
             with until(moment):
-                connection = self.pool.connect()
+                made.append(self.pool.connect())
             if self._loop.is_closed():  # no one else will close it
-                connection.close()
-            return connection
+                _close(made)
 
         try:
             future = self._loop.run_in_executor(self._threads, connect)
         except RuntimeError:  # the main thread has ended: there are no new threads
             future = self._loop.create_future()
             try:
-                future.set_result(connect())
+                connect()
+                future.set_result(None)
             except Exception as error:  # noqa: BLE001  # `_connected` tells what it is
                 future.set_exception(error)
         era = self._era
 
-        def connected(future: asyncio.Future[LimitedConnection]) -> None:
-            self._callbacks.run(self._connected, era, place, got, future)
+        def connected(future: asyncio.Future[None]) -> None:
+            self._callbacks.run(self._connected, era, place, made, got, future)
 
         future.add_done_callback(connected)
         return True
 
     def _connected(
-        self, era: int, place: Place, got: Got, future: asyncio.Future[LimitedConnection]
+        self,
+        era: int,
+        place: Place,
+        made: list[LimitedConnection],
+        got: Got,
+        future: asyncio.Future[None],
     ) -> None:
         line = self.pool.line
         error = asyncio.CancelledError() if future.cancelled() else future.exception()
         if self.inherited():  # it is the parent's, which is told as well
-            abandon(future)
+            abandon(future, made)
             return
         if era != self._era:  # no one waits for it any more
-            if error is None:
-                future.result().close()
+            _close(made)
             return
         if error is None:
-            wire = Wire(self._callbacks, future.result(), line, place)
-            self._all.add(wire)
-            self._connecting.discard(place)
+            wire = Wire(self._callbacks, made[0], line, place)
+            self._all = {wire, *(each for each in self._all if not each.gone)}
+            self._connecting.pop(place, None)
             got(wire, None)
             return
         line.leave(place)
-        self._connecting.discard(place)
+        self._connecting.pop(place, None)
         got(None, error if isinstance(error, Failed) else failed_by(error))
         self._serve()
 
@@ -258,3 +265,9 @@ class Wires(Owned):
     def _looked(self) -> None:
         self._look = None
         self._serve()
+
+
+def _close(made: list[LimitedConnection]) -> None:
+    """Close the connection that was made, if no one has done so."""
+    with suppress(IndexError):
+        made.pop().close()
