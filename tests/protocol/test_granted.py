@@ -483,6 +483,17 @@ def test_T9_no_damaged_byte_beside_a_token_lengthens_it(case: str) -> None:
             assert salvage(wrong).members.get(name) in (token, None), wrong
 
 
+@pytest.mark.parametrize("case", ["JSON", "JSON without blanks"])
+def test_T9_no_damaged_colon_loses_a_token(case: str) -> None:
+    body = BODIES[case]
+    for name in (b'"access_token"', b'"refresh_token"'):
+        colon = body.index(b":", body.index(name))
+        for other in (b"", *OTHERS):
+            if other not in {b'"', b",", b"}"}:  # what makes the name a value, or a quote its text
+                wrong = body[:colon] + other + body[colon + 1 :]
+                assert read(answer(wrong)).tokens == granting(), wrong
+
+
 @pytest.mark.parametrize("case", BODIES)
 def test_T9_no_damaged_byte_within_the_name_of_a_token_loses_it(case: str) -> None:
     body = BODIES[case]

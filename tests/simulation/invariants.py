@@ -11,7 +11,7 @@ from tests.simulation.procore import RETRY_AFTER, Pair
 from tests.simulation.threads import Thread
 from tests.simulation.transitions import Taken
 
-from procore_signin._flow.lease import LEASE_SECONDS
+from procore_signin._flow.lease import LEASE_SECONDS, REQUEST_SECONDS
 from procore_signin._flow.revocation import ENDING_SECONDS
 from procore_signin._flow.users import AccessEnded
 from procore_signin._protocol.http_message import HttpRequest
@@ -59,14 +59,21 @@ def pair_in(sealed: str | None) -> str | None:
 
 
 class _Shown:
-    """One presentation of a refresh token. It is late where the lease had run out by then."""
+    """One presentation of a refresh token. It is late where the lease had run out by then.
 
-    __slots__ = ("at", "late", "state", "thread")
+    It was delayed where the lease had not run out when it was sent: its process stood still.
+    """
+
+    __slots__ = ("at", "delayed", "late", "state", "thread")
 
     def __init__(self, thread: Thread, at: float) -> None:
         self.thread = thread
         self.at = at
         self.late = thread.lease_at is not None and at - thread.lease_at >= LEASE_SECONDS - 1
+        left = (
+            0.0 if thread.lease_at is None else LEASE_SECONDS - (thread.wanted_at - thread.lease_at)
+        )
+        self.delayed = self.late and left > REQUEST_SECONDS
         self.state = "on its way"
 
 
@@ -171,7 +178,7 @@ class Watch:
         if wanted and too_early and not now.late and not self.world.had & {"forward", "back"}:
             raise Broken("Procore was asked again before it wanted to be", pair.name)
         for before in shown:
-            if wanted and self._is_a_double_spend(thread, before, shown):
+            if wanted and not now.delayed and self._is_a_double_spend(thread, before, shown):
                 raise Broken(
                     "a refresh token was spent twice",
                     f"that of {pair.name} by {before.thread.name} and by {thread.name}",

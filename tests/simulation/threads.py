@@ -55,6 +55,7 @@ def _perform(kind: str, what: object) -> Any:
     if thread.process.dead or thread.process.world.over:
         raise GreenletExit  # what is not there any more does nothing any more
     thread.kind, thread.wants = kind, what
+    thread.wanted_at = thread.process.world.now
     return thread.process.world.main.switch()
 
 
@@ -67,6 +68,7 @@ class Thread:
         caller: What it does for whom, or None for one of the runner's own.
         kind: What it wants; empty when it has ended.
         wants: The command, request, seconds or lock.
+        wanted_at: Since when, by the world's time.
         answer: What Procore answered, while that is on its way.
         until: When its pause is over.
         carries: Pairs that it was given and that it has to write down or end.
@@ -91,6 +93,7 @@ class Thread:
         "process",
         "spawned",
         "until",
+        "wanted_at",
         "wants",
     )
 
@@ -102,6 +105,7 @@ class Thread:
         self.caller = caller
         self.kind = "start"
         self.wants: Any = None
+        self.wanted_at = 0.0
         self.answer: Any = None
         self.until = 0.0
         self.carries: set[str] = set()

@@ -170,10 +170,12 @@ _FORM: Final = re.compile(r"[^\s<>{}\"&=]++=[^\s<>{}\"&]*+(?:&[^\s<>{}\"&=]++=[^
 _DECODER: Final = json.JSONDecoder(parse_int=_integer, strict=False)
 
 # The value is matched but not consumed: if a quote is missing, the value of one member seems to
-# reach into the next name.
+# reach into the next name. A token may stand behind a damaged colon, or none, but not behind what
+# would make its name a value.
 _MEMBER: Final = re.compile(
-    r'"(access_token|refresh_token|token_type|expires_in|error)"\s*+:\s*+'
-    r'(?=("(?:[^"\\]++|\\.)*+"|[^\s,:{}\[\]"]++))',
+    r'"((?:access|refresh)_token(?="\s*+[^\s",}\]]?\s*+")|'
+    r'(?:access_token|refresh_token|token_type|expires_in|error)(?="\s*+:))'
+    r'"\s*+[^\s"]?\s*+(?=("(?:[^"\\]++|\\.)*+"|[^\s,:{}\[\]"]++))',
     re.DOTALL,
 )
 
