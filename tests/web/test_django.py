@@ -184,6 +184,17 @@ def test_a_class_can_be_guarded(client: Client, emulator: Emulator, host: Any) -
         assert client.get("/page").content.decode() == JOE
 
 
+def test_where_every_view_wants_a_log_in_the_pages_of_the_sign_in_are_open(
+    host: Any, client: Client, emulator: Emulator
+) -> None:
+    closed = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+    with override_settings(MIDDLEWARE=[*host.MIDDLEWARE[:-1], closed, host.MIDDLEWARE[-1]]):
+        assert client.get("/who").status_code == 302  # the project's own view
+        sign_in(client, emulator)
+        session = client.get("/procore/session", headers={"accept": "application/json"})
+    assert session.json()["user"]["email"] == JOE
+
+
 ACCESS = "procore_signin.web.django.access"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -17,8 +18,10 @@ from procore_signin.web.django.requests import browser_request, response_to
 LOGGER: Final = logging.getLogger("procore_signin")
 
 
-# The sign-in itself refuses forms from other origins, in every framework (row K8).
+# The sign-in itself refuses forms from other origins, in every framework (row K8). And no one is
+# logged in before signing in: Django's LoginRequiredMiddleware must not close these pages.
 @csrf_exempt
+@login_not_required
 def page(request: HttpRequest, *, below: str) -> HttpResponse:
     """Return the page at `below`, the path under that of `urls.py`."""
     here = installed()
