@@ -184,6 +184,47 @@ def test_a_class_can_be_guarded(client: Client, emulator: Emulator, host: Any) -
         assert client.get("/page").content.decode() == JOE
 
 
+def test_a_class_of_async_views_can_be_guarded_in_each_way(
+    client: Client, emulator: Emulator, host: Any
+) -> None:
+    from django.urls import path  # noqa: PLC0415  # as above
+
+    signed_in = importlib.import_module(ACCESS).signed_in
+
+    class Page(View):  # type: ignore[misc]  # as above
+        async def get(self, request: HttpRequest) -> HttpResponse:
+            return HttpResponse((await request.aprocore_user()).email)
+
+    class Refused(Page):
+        def dispatch(self, _request: HttpRequest) -> HttpResponse:
+            return HttpResponse("of no coroutine")
+
+    below = method_decorator(signed_in, name="dispatch")
+    more = (
+        path("class", below(type("Below", (Page,), {})).as_view()),
+        path("method", method_decorator(signed_in, name="get")(type("It", (Page,), {})).as_view()),
+        path("view", signed_in(Page.as_view())),
+        path("own", below(Refused).as_view()),
+    )
+
+    names = ("class", "method", "view", "own")
+
+    async def visit(cookies: str) -> list[tuple[int, str]]:
+        asked = {"accept": "text/html", "cookie": cookies}
+        answers = [await AsyncClient().get(f"/{name}", headers=asked) for name in names]
+        return [(answer.status_code, answer.content.decode()) for answer in answers]
+
+    expected = [*((200, JOE) for _ in names[1:]), (200, "of no coroutine")]
+    with patterns(host, *more), override_settings(ALLOWED_HOSTS=["testserver", "localhost"]):
+        assert [client.get(f"/{name}").status_code for name in names] == [303] * len(names)
+        assert asyncio.run(visit("")) == [(303, "")] * len(names)
+        sign_in(client, emulator)
+        held = "; ".join(f"{name}={each.value}" for name, each in client.cookies.items())
+        answers = [client.get(f"/{name}") for name in names]
+        assert [(each.status_code, each.content.decode()) for each in answers] == expected
+        assert asyncio.run(visit(held)) == expected
+
+
 def test_where_every_view_wants_a_log_in_the_pages_of_the_sign_in_are_open(
     host: Any, client: Client, emulator: Emulator
 ) -> None:

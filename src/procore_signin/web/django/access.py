@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import isawaitable
 from typing import Any, TypeVar
 
+from asgiref.sync import iscoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
 from procore_signin._store.records import User
@@ -17,18 +18,20 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def signed_in(view: View) -> View:
-    """Admit only signed-in users. For function views, sync or async.
+    """Admit only signed-in users. For views, sync or async.
 
     A browser is redirected to the sign-in page and then back; a program gets 401. For a class, use
     Django's `method_decorator(signed_in, name="dispatch")`.
     """
-    if iscoroutinefunction(view):
+    if _is_async(view):
 
         @wraps(view)
         async def aguarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             if await requests.auser_of(request) is None:
                 return turned_away(request)
-            return await view(request, *args, **kwargs)
+            response = view(request, *args, **kwargs)
+            # `dispatch` is no coroutine function: one of the project's may return a response.
+            return await response if isawaitable(response) else response
 
         return aguarded  # type: ignore[return-value]  # the same view, but for a lock on the door
 
@@ -39,6 +42,16 @@ def signed_in(view: View) -> View:
         return view(request, *args, **kwargs)
 
     return guarded  # type: ignore[return-value]  # as above
+
+
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Return whether Django runs `view` on an event loop.
+
+    It runs there all methods of a class whose views are async, `dispatch` too, which is no
+    coroutine function but returns what theirs does. `method_decorator` gives them in a `partial`.
+    """
+    owner = getattr(getattr(view, "func", view), "__self__", None)
+    return iscoroutinefunction(view) or bool(getattr(owner, "view_is_async", False))
 
 
 def get_user(request: HttpRequest) -> User | None:
