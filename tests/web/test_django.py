@@ -495,6 +495,24 @@ def test_tables_that_are_missing_are_told_and_made_by_the_command(tmp_path: Path
     assert "up to date" in said.getvalue()
 
 
+def test_a_test_run_opens_no_connection_before_it_forks() -> None:
+    """Its processes would share it: Django's `test --parallel` forks after the checks."""
+    from django.core.checks import run_checks  # noqa: PLC0415  # as above
+    from django.db import connection  # noqa: PLC0415  # as above
+    from django.test.utils import (  # noqa: PLC0415  # as above
+        setup_test_environment,
+        teardown_test_environment,
+    )
+
+    connection.close()
+    setup_test_environment()
+    try:
+        run_checks(databases=["default"])
+    finally:
+        teardown_test_environment()
+    assert connection.connection is None
+
+
 def test_the_command_says_what_is_wrong_with_the_settings_of_the_tables() -> None:
     with (
         override_settings(PROCORE_SIGNIN={"TABLE_PREFIX": "no name"}),
