@@ -967,6 +967,33 @@ def test_C2_the_raw_query_is_read_under_both_gateways(host: Any) -> None:
 # One log-out, and connections.
 
 
+class RestRequest:
+    """What Django REST framework gives to views: its own request around Django's."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+
+def test_K7_a_view_of_django_rest_framework_that_reads_the_user_is_not_cached(
+    client: Client, emulator: Emulator, host: Any
+) -> None:
+    from django.urls import path  # noqa: PLC0415  # as above
+
+    get_user = importlib.import_module(ACCESS).get_user
+
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(get_user(RestRequest(request)).email)
+
+    with patterns(host, path("rest", view)):
+        sign_in(client, emulator)
+        answer = client.get("/rest")
+    assert answer.content.decode() == JOE
+    assert (answer["cache-control"], answer["vary"]) == ("no-store", "Cookie")
+
+
 @pytest.fixture
 def with_log_in(host: Any) -> Iterator[None]:
     """A project whose own users log in and out by Django's views."""

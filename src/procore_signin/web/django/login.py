@@ -20,7 +20,7 @@ from procore_signin._store.records import User
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin.errors import ProcoreSignInError, SettingsInvalid
 from procore_signin.web.django.installed import Installed, installed
-from procore_signin.web.django.requests import look_again, sign_out, user_of
+from procore_signin.web.django.requests import djangos_own, look_again, sign_out, user_of
 
 LOGGER: Final = logging.getLogger("procore_signin")
 WHOSE: Final = "procore_signin_user"
@@ -80,9 +80,9 @@ def follow_django(request: HttpRequest | None, **_: Any) -> None:
 def _of_a_browser(request: Any) -> HttpRequest | None:
     """Return Django's own request, or None where no browser sent it.
 
-    Django REST framework wraps it, and Django's test client logs out with an empty one.
+    Django's test client logs out with an empty one.
     """
-    found = getattr(request, "_request", request)
+    found = djangos_own(request)
     if found is None or not ("REQUEST_METHOD" in found.META or hasattr(found, "scope")):
         return None
     return found

@@ -31,12 +31,18 @@ def user_of(request: HttpRequest) -> User | None:
     Raises:
         StoreUnavailable: Unknown. If unhandled, the response is 503 (row S7).
     """
+    request = djangos_own(request)
     if not hasattr(request, SESSION):
         here = installed()
         here.janitor.start()
         setattr(request, SESSION, here.procore.run(here.site.session(browser_request(request))))
     session: Session | None = getattr(request, SESSION)
     return None if session is None else session.user
+
+
+def djangos_own(request: Any) -> Any:
+    """Return Django's own request, which the middleware sees: Django REST framework wraps it."""
+    return getattr(request, "_request", request)
 
 
 def look_again(request: HttpRequest) -> None:
