@@ -392,7 +392,10 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         return self.run(access.enable(_id_of(user)))
 
     def disconnect(self, user: User | int) -> AccessEnded | None:
-        """End the sessions of `user`, and forget and revoke the tokens.
+        """End the sessions of `user`, undo the connections, and forget and revoke the tokens.
+
+        `user` may sign in again, as someone who is connected to no user of the application;
+        `disable` keeps the connections.
 
         Returns:
             What was ended, or None if no user has that id.
@@ -456,7 +459,7 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def unlink(self, user: User | int, reference: str | int | UUID | None = None) -> int:
         """Undo the connections of `user`, or the one to `reference`; return how many there were.
 
-        Sessions and tokens stay: see `end_sessions` and `disconnect`.
+        Sessions and tokens stay; `disconnect` ends them too.
 
         Raises:
             StoreUnavailable: Try again; repeating is harmless.

@@ -25,11 +25,14 @@ from operating import (
 )
 
 from procore_signin._store import Store
-from procore_signin._store.records import User
+from procore_signin._store.linking.links import Link, ReferencesOf
+from procore_signin._store.records import NewLink, User
 from procore_signin._store.refresh import TakeLease, TokenRowOf
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
 from procore_signin.emulator import Emulator
+
+NOW = 1_800_000_000
 
 
 @pytest.fixture
@@ -205,6 +208,22 @@ def test_I5_disabling_ends_sessions_and_revokes_at_procore(
     assert rows(command.folder, "SELECT count(*) FROM sessions") == [(0,)]
 
 
+def test_L7_an_operator_undoes_the_connection_of_a_user(
+    command: Command, emulator: Emulator
+) -> None:
+    user = sign_in_at(emulator, command.folder, OLD)
+    store = store_in(command.folder, OLD)
+    store.do(Link(user.id, NewLink("42"), now=NOW))
+
+    done = command("users", "disconnect", str(user.id), "--yes")
+
+    assert (done.status, emulator.live_grants()) == (0, [])
+    assert done.out.startswith(f"Disconnected user {user.id} ")
+    assert '"event": "user.unlinked"' in done.err
+    assert store.ask(ReferencesOf(user.id)) == []
+    store.close()
+
+
 def test_I5_disabling_revokes_also_when_the_access_token_has_expired(
     command: Command, emulator: Emulator
 ) -> None:
@@ -356,7 +375,8 @@ def test_without_tables_the_cure_is_told(command: Command) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        *[("users", verb) for verb in ("list", "show", "tokens", "disable", "enable", "delete")],
+        *[("users", verb) for verb in ("list", "show", "tokens")],
+        *[("users", verb) for verb in ("disable", "enable", "disconnect", "delete")],
         *[("sessions", verb) for verb in ("list", "revoke")],
         *[("keys", verb) for verb in ("generate", "list", "promote", "rotate", "retire")],
         ("purge",),

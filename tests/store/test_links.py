@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from procore_signin._store import CompletedSignIn, Store
-from procore_signin._store.access import DeleteUser
+from procore_signin._store.access import DeleteUser, DisableUser, DisconnectUser
 from procore_signin._store.linking.links import (
     Link,
     ReferencesOf,
@@ -107,6 +107,22 @@ def test_a_link_is_undone_alone_or_with_all_of_a_user(store: Store, sign_in: Sig
     assert store.ask(ReferencesOf(user.id)) == ["1", "3"]
     assert store.do(Unlink(user.id)) == 2
     assert ids_of(store, "1") == []
+
+
+def test_L7_disconnecting_undoes_every_connection_of_the_user_and_disabling_none(
+    store: Store, sign_in: SignIn
+) -> None:
+    ann, bob = sign_in(1, cookie="a").user, sign_in(2, cookie="b").user
+    for reference in ("1", "2"):
+        link(store, ann.id, reference, several_references=True)
+    link(store, bob.id, "3")
+    store.do(DisableUser(ann.id, now=NOW))
+    assert store.ask(ReferencesOf(ann.id)) == ["1", "2"]
+    ended = store.do(DisconnectUser(ann.id, now=NOW))
+    assert ended is not None
+    assert ended.unlinked == 2
+    assert store.ask(ReferencesOf(ann.id)) == []
+    assert ids_of(store, "3") == [bob.id]
 
 
 def test_links_go_with_their_user(store: Store, sign_in: SignIn) -> None:

@@ -249,6 +249,22 @@ def test_a_user_connects_an_account_and_is_found_by_it(world: World, ann: Person
     assert world.door.user_of("ann") is None
 
 
+def test_L7_a_user_who_disconnects_is_connected_no_more_and_both_sides_are_free(
+    world: World, ann: Person
+) -> None:
+    ann.log_in("ann")
+    ann.connect()
+    assert ann.post("/disconnect").status == 200
+    assert world.door.user_of("ann") is None
+    world.person_at_procore(ANN)
+    assert ann.connect().status == 303, "another account"
+    bob = world.browser()
+    bob.log_in("bob")
+    assert bob.connect().status == 303, "the account that was Ann's"
+    found = [world.door.user_of(reference) for reference in ("ann", "bob")]
+    assert [user and user.email for user in found] == [ANN["login"], JOE["login"]]
+
+
 def test_L3_nothing_is_connected_for_whom_is_not_logged_in(world: World, ann: Person) -> None:
     answer = ann.press(connect="yes")
     assert (answer.status, title(answer)) == (403, "Log in to this application first")

@@ -261,8 +261,8 @@ class TestSessions:
 
     def test_it_explains_what_disconnecting_does(self) -> None:
         assert (
-            "Disconnecting withdraws that access, forgets the tokens kept here and ends all your "
-            "sessions. Your account here stays"
+            "Disconnecting withdraws that access, undoes any connection to your account here, "
+            "forgets the tokens kept here and ends all your sessions. Your account here stays."
         ) in words(rendered("sessions"))
 
 

@@ -111,7 +111,7 @@ def _disable(context: Context, user_id: int) -> Flow[AccessEnded | None]:
 
 
 def disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
-    """End every session of a user, forget the tokens, and revoke them at Procore.
+    """End every session of a user, undo the connections, and forget and revoke the tokens.
 
     The user may sign in again. Crash-safe, as `disable`.
 
@@ -126,6 +126,8 @@ def _disconnect(context: Context, user_id: int) -> Flow[AccessEnded | None]:
     ended = yield from do(DisconnectUser(user_id, now=now))
     if ended is None:
         return None
+    if ended.unlinked:
+        emit(Event.USER_UNLINKED, user=user_id, environment=ended.user.environment)
     outcome = yield from _revoke(context, ended)
     emit(
         Event.DISCONNECTED,

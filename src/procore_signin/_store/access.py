@@ -37,6 +37,7 @@ from procore_signin._store.escrows import (
     put_away_predecessor,
 )
 from procore_signin._store.keys.token_seal import TokenSeal
+from procore_signin._store.linking.links import UNLINK
 from procore_signin._store.records import Escrow, User
 from procore_signin._store.schema import sign_in_ledger, token_sets, users
 from procore_signin._store.sessions import end_all
@@ -58,6 +59,7 @@ class EndedAccess:
         lost: Whether a response was lost before: its tokens are known to no one, and may live.
         sealed: Whether there are tokens that cannot be opened. They stay as they are.
         leased: Whether a refresh was under way. It brings a pair that it has to give up itself.
+        unlinked: How many connections to users of the application were undone.
         escrows: All that waits to be revoked, what just went into escrow among it. If the user is
             deleted a moment later, no row names them any more.
     """
@@ -68,6 +70,7 @@ class EndedAccess:
     lost: bool
     sealed: bool
     leased: bool
+    unlinked: int = 0
     escrows: tuple[Escrow, ...] = ()
 
 
@@ -97,10 +100,10 @@ class DisableUser(Command[EndedAccess | None]):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DisconnectUser(Command[EndedAccess | None]):
-    """End all sessions of a user and forget the tokens, which go into escrow to be revoked.
+    """End all sessions of a user, undo the connections, and forget the tokens (row L7).
 
-    The user may sign in again. Tokens that cannot be opened stay as they are. It returns what was
-    found; None where there is no such user.
+    The tokens go into escrow to be revoked. The user may sign in again. Tokens that cannot
+    be opened stay as they are. It returns what was found; None where there is no such user.
     """
 
     user_id: int
@@ -116,7 +119,8 @@ class DisconnectUser(Command[EndedAccess | None]):
             yield from leave_doubt(self.user_id, user.environment, self.now)
         if not ended.sealed:
             yield from change(_DELETE_TOKENS, {"which_user": self.user_id})
-        return ended
+        unlinked = yield from change(UNLINK, {"which_user": self.user_id})
+        return replace(ended, unlinked=unlinked)
 
 
 _ENABLE: Final = Sql(

@@ -115,6 +115,28 @@ def enable_user(
     work.enable(Who(user_id, procore_id, email), as_json=as_json)
 
 
+@users.command("disconnect", short_help="Undo a user's connections, and end their access.")
+def disconnect_user(
+    user_id: UserId = None,
+    *,
+    procore_id: ProcoreId = None,
+    email: Email = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do what "Disconnect" on a user's page does: undo the connections, end every session, revoke.
+
+    The user may sign in again, and is connected to no user of the application then.
+
+    Exit status as for disable.
+    """
+    from procore_signin._cli.operator import users as work  # noqa: PLC0415
+    from procore_signin._cli.operator.named_user import Who  # noqa: PLC0415
+
+    if not work.disconnect(Who(user_id, procore_id, email), yes=yes, as_json=as_json):
+        raise typer.Exit(FAILED)
+
+
 @users.command("delete", short_help="Erase a user.")
 def delete_user(
     user_id: UserId = None,

@@ -141,6 +141,21 @@ def disable(who: Who, *, yes: bool, as_json: bool) -> bool:
     return _end_access(who, run, "Disabled", as_json=as_json)
 
 
+def disconnect(who: Who, *, yes: bool, as_json: bool) -> bool:
+    """End all sessions of a user, undo the connections, and forget and revoke the tokens.
+
+    Returns:
+        Whether Procore certainly accepts none of their tokens any more.
+    """
+
+    def run(door: ProcoreSignIn, user: User) -> AccessEnded | None:
+        what = "end all sessions, undo the connections and revoke the tokens"
+        be_sure(f"Disconnect {called(user)}: {what}?", yes=yes)
+        return door.run(flows.disconnect(door.context, user.id))
+
+    return _end_access(who, run, "Disconnected", as_json=as_json)
+
+
 def delete(who: Who, *, unrevoked: bool, yes: bool, as_json: bool) -> bool:
     """Disable a user, revoke the tokens, and erase all their data.
 

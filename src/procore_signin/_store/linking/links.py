@@ -148,7 +148,9 @@ class Link(Command[int | None]):
         return (yield from add_link(self.user_id, self.link, now=self.now))
 
 
-_UNLINK: Final = Sql(delete(linked_users).where(_of_user))
+UNLINK: Final = Sql(delete(linked_users).where(_of_user))
+"""Undo every connection of a user."""
+
 _UNLINK_ONE: Final = Sql(delete(linked_users).where(_of_user, _of_reference))
 
 
@@ -161,7 +163,7 @@ class Unlink(Command[int]):
 
     def run(self, seal: TokenSeal) -> Statements[int]:
         values = {"which_user": self.user_id, "which_reference": self.reference}
-        return (yield from change(_UNLINK if self.reference is None else _UNLINK_ONE, values))
+        return (yield from change(UNLINK if self.reference is None else _UNLINK_ONE, values))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
