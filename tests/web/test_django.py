@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import os
 import re
 import sqlite3
@@ -534,6 +535,13 @@ def test_a_prefix_of_nothing_means_the_plain_names(
 
 def test_django_makes_no_migrations_for_the_sign_in() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.parametrize("more", [[], ["--all"], ["--natural-foreign"], ["procore_signin"]])
+def test_a_project_can_dump_its_data(more: list[str]) -> None:
+    said = StringIO()
+    call_command("dumpdata", *more, stdout=said)
+    assert "procore_signin.person" not in {each["model"] for each in json.loads(said.getvalue())}
 
 
 # The bridge to django.contrib.auth.
