@@ -62,6 +62,6 @@ assert another.get("/whose").content == b"None None", "one log-out ends both"
 ended = procore.disconnect(user)
 assert ended is not None
 assert ended.certain
-assert procore.unlink(user) == 1
+assert procore.user_of(ann.pk) is None, "and the connection with it"
 procore.close()
 say(f"done with {settings.DATABASES['default']['ENGINE']}")
