@@ -1103,6 +1103,25 @@ def test_L1_an_async_log_out_ends_the_sign_in_too(client: Client, emulator: Emul
 
 
 @pytest.mark.usefixtures("with_log_in")
+def test_L8_a_django_user_who_is_not_active_lets_no_one_in(
+    client: Client, emulator: Emulator
+) -> None:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    door = importlib.import_module("procore_signin.web.django").procore
+    client.get("/log-in/eve")
+    assert pressed(client, emulator).status_code == 303
+    eve = get_user_model().objects.filter(username="eve")
+    another = browser()
+    eve.update(is_active=False)
+    refused = sign_in(another, emulator, status=403)
+    assert "You cannot use this application" in refused.content.decode()
+    eve.update(is_active=True)
+    sign_in(another, emulator)
+    door.disconnect(door.user_of(eve.get().pk))
+
+
+@pytest.mark.usefixtures("with_log_in")
 def test_L2_signing_out_here_logs_out_of_django(client: Client, emulator: Emulator) -> None:
     client.get("/log-in/ann")
     sign_in(client, emulator)

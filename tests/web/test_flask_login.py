@@ -26,6 +26,8 @@ JOE = "joecontractor@procore.com"
 
 
 class Own(library.UserMixin):  # type: ignore[misc, name-defined]  # it has no types
+    is_active = True
+
     def __init__(self, name: str) -> None:
         self.id = name
 
@@ -185,6 +187,33 @@ def test_a_user_connects_a_procore_account(client: FlaskClient, door: ProcoreSig
     user = door.user_of("ann")
     assert user is not None
     assert user.email == JOE
+
+
+def test_L8_flask_logins_users_who_are_gone_or_not_active_let_no_one_in(
+    door: ProcoreSignIn,
+) -> None:
+    users = {"ann": Own("ann")}
+    app = Flask(__name__)
+    app.secret_key = "fake-secret-key"  # of a test
+    library.LoginManager(app).user_loader(users.get)
+    SignIn(app, procore=door, options=Options(login=flask_login(users.get)))
+    client = app.test_client()
+    client.environ_base["HTTP_HOST"] = "localhost:4567"
+    sign_in(client)
+    user = next(iter(door.users()))
+    door.link(user, "ann")
+
+    def comes_in() -> int:
+        browser = app.test_client()
+        browser.environ_base["HTTP_HOST"] = "localhost:4567"
+        status: int = come_back(browser, start(browser)).status_code
+        return status
+
+    assert comes_in() == 303
+    users["ann"].is_active = False
+    assert comes_in() == 403
+    del users["ann"]
+    assert comes_in() == 403
 
 
 def test_the_buttons_are_in_every_template(client: FlaskClient, app: Flask) -> None:

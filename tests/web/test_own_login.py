@@ -580,6 +580,50 @@ def test_L6_an_application_may_admit_those_alone_who_are_connected(tmp_path: Pat
     world.close()
 
 
+@pytest.mark.parametrize("hooks", [{}, {"may_sign_in": only_connected}])
+def test_L8_no_one_signs_in_as_a_user_of_the_application_who_may_not_log_in(
+    tmp_path: Path, hooks: dict[str, Any]
+) -> None:
+    closed: set[str] = set()
+    login = replace(LOGS_IN, is_active=lambda _request, reference: reference not in closed)
+    world = World(tmp_path, login, **hooks)
+    world.procore.next("/rest/v1.0/companies", *[reply(200, [])] * 4)
+    Person.site = world.site
+    ann = world.browser()
+    ann.log_in("ann")
+    ann.connect()
+    closed.add("ann")
+    elsewhere = world.browser()
+    refused = elsewhere.sign_in("/signin")
+    assert (refused.status, title(refused)) == (403, "You cannot use this application")
+    assert (elsewhere.session, elsewhere.who()) == ({}, None)
+    assert len(world.procore.revoked) == 2, "the new tokens"
+    closed.clear()
+    signed_in(elsewhere)
+    assert elsewhere.session["user"] == "ann"
+    world.close()
+
+
+def test_L8_a_second_click_lets_no_one_in_who_may_not_log_in_by_then(tmp_path: Path) -> None:
+    closed: set[str] = set()
+    login = replace(LOGS_IN, is_active=lambda _request, reference: reference not in closed)
+    world = World(tmp_path, login)
+    Person.site = world.site
+    ann = world.browser()
+    ann.log_in("ann")
+    ann.connect()
+    elsewhere = world.browser()
+    pressed = elsewhere.press()
+    kept = dict(elsewhere.cookies)
+    assert elsewhere.finish(pressed).status == 303
+    closed.add("ann")
+    elsewhere.session.clear()
+    elsewhere.cookies.clear()
+    elsewhere.cookies.update(kept)
+    assert elsewhere.finish(pressed).status == 403
+    world.close()
+
+
 def test_a_login_that_is_kept_in_a_cookie_is_named_and_ended_by_it(tmp_path: Path) -> None:
     """Such as a JWT: there is no session of the framework's."""
     held = {"own": "token-of-ann"}

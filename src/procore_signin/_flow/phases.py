@@ -17,13 +17,14 @@ from procore_signin._flow.hooks import Candidate, call_hook, tell
 from procore_signin._flow.revocation import gave_up_at_once, give_up, withdraw
 from procore_signin._flow.sessions import (
     Browser,
+    check_browser,
     hash_session_token,
     new_session,
     new_session_token,
 )
 from procore_signin._flow.steps import Do, Flow, Send, ask, do, later, send
 from procore_signin._flow.token_response import take_tokens
-from procore_signin._flow.users import check_account, tell_linked
+from procore_signin._flow.users import tell_linked
 from procore_signin._protocol.companies import companies_request, parse_companies_response
 from procore_signin._protocol.http_message import HttpResponse
 from procore_signin._protocol.me import Me, me_request, parse_me_response
@@ -219,7 +220,7 @@ class Identified:
         Before anything is stored. Who is logged in there already must not be someone else.
         """
         environment, procore_id = context.environment.name, self.me.procore_id
-        known = yield from check_account(context, procore_id, self.taken.visit.browser.login)
+        known = yield from check_browser(context, procore_id, self.taken.visit.browser)
         may_sign_in = context.hooks.may_sign_in
         if may_sign_in is not None:
             request = companies_request(context.environment.api_origin, self.tokens.access_token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 
@@ -11,8 +12,9 @@ from procore_signin._flow import users
 from procore_signin._flow.attempt import NO_LOGIN, Bound, OwnLogin
 from procore_signin._flow.context import Context
 from procore_signin._flow.hooks import NOWHERE, Occasion, tell
-from procore_signin._flow.steps import Flow, ask, do, later
+from procore_signin._flow.steps import Flow, ask, call, do, later
 from procore_signin._protocol.secret import Secret
+from procore_signin._store.linking.links import ReferencesOfProcoreUser
 from procore_signin._store.records import NewSession, Session
 from procore_signin._store.sessions import (
     BindSession,
@@ -23,7 +25,7 @@ from procore_signin._store.sessions import (
     SessionOf,
     TouchSession,
 )
-from procore_signin.errors import AlreadyLinked
+from procore_signin.errors import AlreadyLinked, SignInRefused
 from procore_signin.events import Event, emit
 
 TOUCH_SECONDS: Final = 60
@@ -44,12 +46,14 @@ class Browser:
         session_hash: Hash of the session cookie that it holds already, which this one replaces.
         login: Who is logged in at the application itself.
         request: The framework's own request, for hooks.
+        is_active: `Login.is_active`, or None where no one is to be asked.
     """
 
     user_agent: str | None
     session_hash: str | None
     login: OwnLogin = NO_LOGIN
     request: Any = field(default=None, repr=False)
+    is_active: Callable[[Any, str], Any] | None = None
 
     def occasion(self, bound: Bound | None = None) -> Occasion:
         """Return what hooks are told of this, where an attempt was `bound`."""
@@ -150,6 +154,36 @@ def belongs_to(context: Context, session: Session, login: OwnLogin) -> Flow[bool
     if (yield from do(EndSessionOf(session.user.id, session.id))):
         emit(Event.SESSION_ENDED, user=session.user.id, reason="own_login")
     return False
+
+
+def check_browser(context: Context, procore_id: int, browser: Browser) -> Flow[list[str] | None]:
+    """Raise where someone may not sign in in `browser`, because of a user of the application.
+
+    Args:
+        context: The surroundings.
+        procore_id: Whom Procore says it is, who may be new.
+        browser: The browser that came back.
+
+    Returns:
+        What they are connected to and may log in; None where nothing was asked.
+
+    Raises:
+        AlreadyLinked: Someone else is logged in there (row L3).
+        SignInRefused: No user of the application whom they are connected to may log in (row L8).
+        StoreUnavailable: No one can tell.
+    """
+    known = yield from users.check_account(context, procore_id, browser.login)
+    if known is not None or browser.is_active is None:
+        return known
+    environment = context.environment.name
+    active: list[str] = []
+    known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
+    for reference in known:
+        may = yield from call(browser.is_active, browser.request, reference)
+        active += [reference] if may else []
+    if known and not active:
+        raise SignInRefused("The user of this application may not log in")
+    return active
 
 
 def move_to(session: Session, reference: str) -> Flow[None]:

@@ -14,9 +14,13 @@ from typing import Final
 from procore_signin._flow.attempt import LIFETIME, SignInAttempt, check_login
 from procore_signin._flow.context import Context
 from procore_signin._flow.phases import SignedIn, Visit, exchange_and_commit
-from procore_signin._flow.sessions import Browser, new_session, new_session_token
+from procore_signin._flow.sessions import (
+    Browser,
+    check_browser,
+    new_session,
+    new_session_token,
+)
 from procore_signin._flow.steps import Do, Flow, Shield, ask, do, wait
-from procore_signin._flow.users import check_account
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.ledger import AttemptOf, FailAttempt, TakeAttempt
@@ -59,7 +63,8 @@ def finish_sign_in(
         browser: The browser that brought it.
 
     Raises:
-        SignInRefused: The user said no, or is disabled here. Say so; offer to try again.
+        SignInRefused: The user said no, is disabled here, or may not log in. Say so; offer to try
+            again.
         AttemptInvalid: The attempt was used before (`used`), `iss` names another server, or another
             user of the application is logged in than the one who began it (`other_login`). The
             second of two identical responses is let in, once.
@@ -136,11 +141,12 @@ def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[Si
     now = context.now()
     if entry.finished_at is None or not -JOIN_SKEW <= now - entry.finished_at <= JOIN_FRESHNESS:
         raise AttemptInvalid("This sign-in attempt was finished before", reason="used")
-    if entry.user_id is not None and browser.login.link is not None:
-        # Someone may have logged in since the first one came.
+    asks = browser.login.link is not None or browser.is_active is not None
+    if entry.user_id is not None and asks:
+        # Someone may have logged in since the first one came, or may not log in any more.
         whose = yield from ask(UserOf(entry.user_id))
         if whose is not None:
-            yield from check_account(context, whose.procore_id, browser.login)
+            yield from check_browser(context, whose.procore_id, browser)
     session_token = new_session_token(context)
     session = new_session(context, browser, session_token, me_json="null", now=now)
     user = yield from do(

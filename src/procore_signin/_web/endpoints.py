@@ -283,6 +283,7 @@ class SignInEndpoints:
             session_hash=session_hash,
             login=login,
             request=None if framework is None else framework.request,
+            is_active=None if framework is None or self._login is None else self._login.is_active,
         )
 
     def _follow_login(

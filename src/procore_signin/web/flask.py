@@ -329,8 +329,9 @@ def flask_login(load_user: Callable[[str], Any] | None = None) -> Login:
 
     Args:
         load_user: The application's function below `@login_manager.user_loader`. With it, a user
-            who signs in with Procore is logged in to Flask-Login as the one who is connected, if
-            `login_user` admits that one. None: signing in with Procore logs no one in.
+            who signs in with Procore is logged in to Flask-Login as the one who is connected. If
+            that one is gone or not `is_active`, no one is signed in. None: signing in with Procore
+            logs no one in.
 
     Raises:
         ImportError: Flask-Login is not installed.
@@ -356,9 +357,15 @@ def flask_login(load_user: Callable[[str], Any] | None = None) -> Login:
         if found is not None:
             login_user(found)
 
+    def is_active(_request: Request, reference: str) -> bool:
+        found = None if load_user is None else load_user(reference)
+        return found is not None and bool(found.is_active)
+
     user_logged_out.connect(_end_with_flask_login)
     user_logged_in.connect(_follow_flask_login)
-    return Login(user=user, log_out=log_out, log_in=None if load_user is None else log_in)
+    if load_user is None:
+        return Login(user=user, log_out=log_out)
+    return Login(user=user, log_out=log_out, log_in=log_in, is_active=is_active)
 
 
 def _end_with_flask_login(app: Flask, **_: Any) -> None:

@@ -47,6 +47,9 @@ class Login:
         log_in: Logs in the user of the application to whom the user who signs in is connected. It
             is given the request, a response as above and the reference, as text. It is called only
             if there is one such user, and no one is logged in.
+        is_active: Returns whether the user of the application with a reference may log in. It is
+            given the request and the reference, as text. While no one is logged in, someone who is
+            connected to users none of whom may is not signed in. None: everyone may.
     """
 
     user: Callable[[Any], Any]
@@ -56,6 +59,7 @@ class Login:
     several_references: bool = False
     cookie: str | None = None
     log_in: Callable[[Any, Any, str], Any] | None = None
+    is_active: Callable[[Any, str], Any] | None = None
 
 
 def who_is_logged_in(

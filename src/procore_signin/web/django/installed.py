@@ -49,7 +49,12 @@ def _log_out(request: HttpRequest, _response: HttpResponse) -> None:
     logout(request)
 
 
-DJANGO_LOGIN: Final = Login(user=_user, log_out=_log_out)
+def _is_active(_request: HttpRequest, reference: str) -> bool:
+    found = _found(reference)
+    return found is not None and found.is_active
+
+
+DJANGO_LOGIN: Final = Login(user=_user, log_out=_log_out, is_active=_is_active)
 """`django.contrib.auth` as the project's own login: what `LOGIN` is by default."""
 
 
@@ -65,7 +70,12 @@ def connected_user(user: User) -> Any:
     references = installed().procore.references_of(user)
     if len(references) != 1:
         return None
-    return get_user_model()._default_manager.filter(pk=references[0]).first()  # noqa: SLF001  # its public name may be another
+    return _found(references[0])
+
+
+def _found(reference: str) -> Any:
+    """Return the Django user with that primary key, or None."""
+    return get_user_model()._default_manager.filter(pk=reference).first()  # noqa: SLF001  # its public name may be another
 
 
 DjangoUserFor = Callable[[User], Any]
