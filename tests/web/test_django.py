@@ -498,6 +498,23 @@ def test_a_bridge_before_djangos_own_users_is_told(host: Any) -> None:
     assert "AuthenticationMiddleware" in hint
 
 
+@pytest.mark.parametrize(
+    ("own", "numbers"),
+    [
+        ({}, ["procore_signin.W006"]),
+        ({"LOGIN": None, "DJANGO_USER": lambda _: None}, ["procore_signin.W006"]),
+        ({"LOGIN": None}, []),
+    ],
+)
+def test_a_session_cookie_that_does_not_come_back_from_procore_is_told(
+    own: dict[str, object], numbers: list[str]
+) -> None:
+    said = found(PROCORE_SIGNIN=own, SESSION_COOKIE_SAMESITE="Strict")
+    assert [number for number, _, _ in said] == numbers
+    assert all('SESSION_COOKIE_SAMESITE = "Lax"' in hint for _, _, hint in said)
+    assert found(PROCORE_SIGNIN=own, SESSION_COOKIE_SAMESITE="Lax") == []
+
+
 def test_A10_a_host_that_django_would_refuse_is_told() -> None:
     from django.core.checks import run_checks  # noqa: PLC0415  # as above
 
