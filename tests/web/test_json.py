@@ -207,6 +207,16 @@ class OwnUser(Browser):
         return Framework(self, lambda: None, lambda _: (), lambda: session)
 
 
+@pytest.mark.parametrize("wrong", ["true", "on", 1])
+@pytest.mark.parametrize(("path", "name"), [("/start", "connect"), ("/sessions/end", "others")])
+def test_what_is_neither_true_nor_false_is_refused_and_not_taken_for_false(
+    browser: Browser, path: str, name: str, wrong: object
+) -> None:
+    signed_in(browser)
+    answer = browser.post(path, json={name: wrong})
+    assert refused(answer) == (400, "body_malformed", None)
+
+
 def test_a_script_connects_the_account_of_whoever_is_logged_in(
     door: ProcoreSignIn,
 ) -> None:

@@ -38,7 +38,7 @@ from procore_signin._web.http.limits import RateLimit
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
 from procore_signin._web.http.origin import is_navigation, may_set_cookies
 from procore_signin._web.json.answers import json_response, session_shape, sessions_shape
-from procore_signin._web.json.fields import YES, Fields, fields_of, in_form, whole_number
+from procore_signin._web.json.fields import Fields, fields_of, in_form, is_yes, whole_number
 from procore_signin._web.json.shapes import DisconnectedJson, GoToJson
 from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import Router, explain, note_failure
@@ -365,7 +365,7 @@ class SignInEndpoints:
         if session is None:
             return self.to_sign_in(request, return_to=self._paths.sessions)
         fields = yield from fields_of(request)
-        if fields.get("others") == YES:
+        if is_yes(fields, "others"):
             yield from sessions.end_others(session)
         else:
             session_id = whole_number(fields, "session_id")

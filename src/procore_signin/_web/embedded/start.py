@@ -23,7 +23,7 @@ from procore_signin._web.embedded.login import Login, who_is_logged_in
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, see_other
 from procore_signin._web.json.answers import json_response
-from procore_signin._web.json.fields import YES, fields_of, in_form
+from procore_signin._web.json.fields import fields_of, in_form, is_yes
 from procore_signin._web.json.shapes import GoToJson
 from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import Router
@@ -100,7 +100,7 @@ class StartEndpoint:
             value = open_value(self._router.context, sealed)
             if value is None:
                 return self._router.problem(request, problems.VALUE_INVALID)
-        connects = fields.get("connect") == YES
+        connects = is_yes(fields, "connect")
         begun = yield from self._begin(request, fields.get("return_to"), value, connects=connects)
         if isinstance(begun, BrowserResponse):
             return begun

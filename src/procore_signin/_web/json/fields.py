@@ -17,7 +17,8 @@ from procore_signin._web.http.bodies import BodyRefused, body_of
 from procore_signin._web.http.messages import BrowserRequest
 
 YES: Final = "yes"
-"""What a field says that is true."""
+NO: Final = "no"
+"""What a field says that is true, or is not."""
 
 LONGEST_ID: Final = 19
 JSON: Final = "application/json"
@@ -53,6 +54,18 @@ def whole_number(fields: Fields, name: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= LONGEST_ID else None
 
 
+def is_yes(fields: Fields, name: str) -> bool:
+    """Return whether the field `name` says yes; without it, it does not.
+
+    Raises:
+        BodyRefused: It says neither yes nor no, as the text "true": no one knows what is meant.
+    """
+    text = fields.get(name, NO)
+    if text not in {YES, NO}:
+        raise BodyRefused(problems.BODY_MALFORMED)
+    return text == YES
+
+
 def _members(body: bytes) -> Fields:
     try:
         found = json.loads(body.decode())
@@ -66,7 +79,7 @@ def _members(body: bytes) -> Fields:
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
-        return YES if value else "no"
+        return YES if value else NO
     if isinstance(value, str | int):
         return str(value)
     raise BodyRefused(problems.BODY_MALFORMED)
