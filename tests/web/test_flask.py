@@ -6,6 +6,7 @@ That it answers alike on real servers is shown in `test_same_verdict.py`.
 from __future__ import annotations
 
 import importlib
+import re
 import sqlite3
 import threading
 import time
@@ -257,6 +258,20 @@ def test_the_operators_commands_act_on_the_database_of_the_applications_configur
     said = capfd.readouterr()
     assert "List users: flask procore-signin users list" in said.err
     assert "Usage: flask procore-signin users" in said.out
+
+
+def test_the_commands_of_an_application_say_what_they_do(tmp_path: Path) -> None:
+    app = Flask(__name__)
+    app.config.update(
+        PROCORE_ENVIRONMENT="emulator",
+        PROCORE_KEYS=KEYS.reveal(),
+        PROCORE_DATABASE_URL=f"sqlite:///{tmp_path / 'site.db'}",
+    )
+    SignIn(app)
+    said = app.test_cli_runner().invoke(args=["procore-signin", "--help"]).output
+    upgrade = r"\n  upgrade +Make the tables of the sign-in, or bring them up to date.\n"
+    assert re.search(upgrade, said)
+    assert re.search(r"\n  users +Run `procore-signin users` on this application", said)
 
 
 def test_the_hooks_of_an_application_with_settings_are_asked(

@@ -176,7 +176,8 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     site = Site(procore.context, options, templates=templates)
     installed = Installed(procore, site, Janitor(procore))
     blueprint = Blueprint(NAME, __name__, cli_group=COMMANDS)
-    blueprint.cli.command("upgrade")(partial(_upgrade, procore))
+    upgrade_help = "Make the tables of the sign-in, or bring them up to date."
+    blueprint.cli.command("upgrade", help=upgrade_help)(partial(_upgrade, procore))
     procore.store.label.upgrade = f"flask {COMMANDS} upgrade"
     for page in site.pages:
         blueprint.add_url_rule(
