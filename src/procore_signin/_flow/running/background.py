@@ -25,6 +25,9 @@ from procore_signin._flow.steps import Call
 from procore_signin._forks import is_a_child, look_after
 from procore_signin.errors import ProcoreUnavailable
 
+THREADS: Final = "procore-signin"
+"""How the names of all threads of ours begin."""
+
 KEPT_SECONDS: Final = 5.0
 """How long a thread without work is kept. To begin one costs as much as half a sign-in."""
 
@@ -142,7 +145,7 @@ class Background:
     def _add_thread(self) -> bool:
         try:
             # No daemon, whichever thread asks: a server's own often are, and theirs would be too.
-            threading.Thread(target=self._serve, name="procore-signin", daemon=False).start()
+            threading.Thread(target=self._serve, name=THREADS, daemon=False).start()
         except RuntimeError:
             return False
         return True
@@ -232,11 +235,13 @@ class Background:
     def ending(self) -> float:
         """Return for how many seconds the front door, or the process, has been ending; or 0.
 
-        Where the main thread has ended, the process waits for the others, ours among them.
+        Where the main thread has ended, the process waits for the others. It is ending once it
+        waits for none but ours: a program may go on for years on another thread.
         """
         since = self._closing_since
         if since is None:
-            if threading.main_thread().is_alive():
+            if not _are_alone():
+                self._alone_since = None
                 return 0.0
             since = self._alone_since = self._alone_since or time.monotonic()
         return max(time.monotonic() - since, 0.001)
@@ -264,6 +269,13 @@ class Background:
 
     def _unfinished(self) -> int:
         return len(self._busy - {threading.get_ident()}) + sum(map(bool, tuple(self._open)))
+
+
+def _are_alone() -> bool:
+    """Return whether the process waits for threads of ours alone."""
+    main = threading.main_thread()
+    others = (each for each in threading.enumerate() if not each.daemon and each is not main)
+    return not main.is_alive() and all(each.name.startswith(THREADS) for each in others)
 
 
 _Job = list[Callable[[], None]]

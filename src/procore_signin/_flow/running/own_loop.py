@@ -12,6 +12,7 @@ import asyncio
 import contextvars
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from procore_signin._flow.running.outcome import FORK_SEEN_SECONDS, Outcome
 from procore_signin._flow.steps import Flow
 from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.shared_outcome import tell
+from procore_signin.errors import ProcoreUnavailable
 
 LOGGER: Final = logging.getLogger("procore_signin")
 
@@ -33,8 +35,12 @@ BEAT_SECONDS: Final = 1.0
 _Wanted = tuple[Hashable, Flow[Any], Outcome[Any], contextvars.Context]
 
 
+INTERRUPTED_SECONDS: Final = 0.05
+"""A pause after each exception that ends the loop, for one that comes again at once."""
+
+
 class NoLoopError(Exception):
-    """There is no event loop of our own: the process has no descriptors left."""
+    """There is no event loop of our own: no descriptors are left, or threads are greenlets."""
 
 
 class OwnLoop:
@@ -109,8 +115,11 @@ class OwnLoop:
                 self.loop.call_soon_threadsafe(self._begin)
                 return
             try:
-                loop = asyncio.SelectorEventLoop()
+                # Where gevent has replaced threads by greenlets, the caller's loop runs here.
+                loop = None if _is_on_a_loop() else asyncio.SelectorEventLoop()
             except OSError:
+                loop = None
+            if loop is None:
                 del self._under_way[key]
                 outcome.tell(None, NoLoopError())
                 return
@@ -125,10 +134,15 @@ class OwnLoop:
                 loop.run_forever()
             except BaseException:  # set on this thread too: the flows are here all the same
                 LOGGER.exception("The event loop of refreshes was interrupted")
+                time.sleep(INTERRUPTED_SECONDS)
             with self._lock:
                 if self._over() or not (self._wanted or self._tasks):
                     self.loop = None
+                    left, self._under_way = self._under_way, {}
+                    self._wanted.clear()
                     break
+        for outcome in left.values():  # none, unless the process has been ending for so long
+            outcome.tell(None, _given_up())
         self._ended(loop)
         loop.close()
 
@@ -151,13 +165,25 @@ class OwnLoop:
             task.add_done_callback(partial(self._finish, key, outcome))
 
     def _finish(self, key: Hashable, outcome: Outcome[Any], task: Any) -> None:
-        del self._under_way[key]
+        self._under_way.pop(key, None)
         _tell(outcome, task.outcome)  # not only as above: this may be the loop's last turn
 
 
 def _tell(outcome: Outcome[Any], done: asyncio.Future[Any]) -> None:
     error = asyncio.CancelledError() if done.cancelled() else done.exception()
     outcome.tell(None if error is not None else done.result(), error)
+
+
+def _given_up() -> ProcoreUnavailable:
+    return ProcoreUnavailable("This process is ending", retry_after=1, ambiguous=True)
+
+
+def _is_on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _Waiter(Outcome[Any]):
