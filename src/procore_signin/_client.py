@@ -467,6 +467,18 @@ class ProcoreSignIn(_FrontDoor[Transport]):
         named = None if reference is None else reference_of(reference)
         return self.run(access.unlink(self.context, _id_of(user), named))
 
+    def unlink_all(self, reference: str | int | UUID) -> int:
+        """Undo every connection of a user of the application, and return how many there were.
+
+        Call it when that user is deleted, before the reference is given to someone else: they would
+        have the Procore account. Sessions that belong to the login of `reference` end too; tokens
+        stay.
+
+        Raises:
+            StoreUnavailable: Try again; repeating is harmless.
+        """
+        return self.run(access.unlink_all(self.context, reference_of(reference)))
+
     def user_of(self, reference: str | int | UUID) -> User | None:
         """Return the user of this environment who is connected to `reference`, or None.
 
@@ -596,6 +608,10 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
         """Undo the connections of `user`, as `ProcoreSignIn.unlink`."""
         named = None if reference is None else reference_of(reference)
         return await self.run(access.unlink(self.context, _id_of(user), named))
+
+    async def unlink_all(self, reference: str | int | UUID) -> int:
+        """Undo every connection of `reference`, as `ProcoreSignIn.unlink_all`."""
+        return await self.run(access.unlink_all(self.context, reference_of(reference)))
 
     async def user_of(self, reference: str | int | UUID) -> User | None:
         """Return the user who is connected to `reference`, as `ProcoreSignIn.user_of`."""

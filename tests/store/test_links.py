@@ -12,6 +12,7 @@ import pytest
 from procore_signin._store import CompletedSignIn, Store
 from procore_signin._store.access import DeleteUser, DisableUser, DisconnectUser
 from procore_signin._store.linking.links import (
+    ForgetReference,
     Link,
     ReferencesOf,
     Unlink,
@@ -123,6 +124,23 @@ def test_L7_disconnecting_undoes_every_connection_of_the_user_and_disabling_none
     assert ended.unlinked == 2
     assert store.ask(ReferencesOf(ann.id)) == []
     assert ids_of(store, "3") == [bob.id]
+
+
+def test_L9_a_reference_that_is_gone_leaves_no_connection_and_no_session(
+    store: Store, sign_in: SignIn
+) -> None:
+    here = sign_in(7, cookie="p", environment="emulator").user
+    there = sign_in(7, cookie="m", environment="monthly").user
+    for user in (here, there):
+        link(store, user.id, "42")
+        (session,) = store.ask(SessionsOf(user.id, now=NOW))
+        store.do(BindSession(session.id, "42"))
+    assert store.do(ForgetReference("42", environment="emulator")) == [here.id]
+    assert ids_of(store, "42") == []
+    assert store.ask(SessionsOf(here.id, now=NOW)) == []
+    assert store.ask(ReferencesOf(there.id)) == ["42"]
+    assert len(store.ask(SessionsOf(there.id, now=NOW))) == 1
+    assert store.do(ForgetReference("42", environment="emulator")) == []
 
 
 def test_links_go_with_their_user(store: Store, sign_in: SignIn) -> None:

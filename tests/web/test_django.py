@@ -1167,6 +1167,27 @@ def test_L8_a_django_user_who_is_not_active_lets_no_one_in(
 
 
 @pytest.mark.usefixtures("with_log_in")
+def test_L9_a_django_user_who_is_deleted_leaves_no_connection_to_the_next_with_that_key(
+    client: Client, emulator: Emulator
+) -> None:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+    from django.db import transaction  # noqa: PLC0415  # as above
+
+    door = importlib.import_module("procore_signin.web.django").procore
+    client.get("/log-in/fay")
+    pressed(client, emulator)
+    fay = get_user_model().objects.get(username="fay")
+    key = fay.pk
+    with transaction.atomic():
+        get_user_model().objects.filter(pk=key).delete()
+        transaction.set_rollback(True)
+    assert door.user_of(key).email == JOE, "she is still there"
+    fay.delete()
+    assert door.user_of(key) is None
+    assert JOE in {user.email for user in door.users()}
+
+
+@pytest.mark.usefixtures("with_log_in")
 def test_L2_signing_out_here_logs_out_of_django(client: Client, emulator: Emulator) -> None:
     client.get("/log-in/ann")
     sign_in(client, emulator)

@@ -265,6 +265,17 @@ def test_L7_a_user_who_disconnects_is_connected_no_more_and_both_sides_are_free(
     assert [user and user.email for user in found] == [ANN["login"], JOE["login"]]
 
 
+def test_L9_the_next_user_with_the_reference_of_one_who_is_gone_has_no_account(
+    world: World, ann: Person
+) -> None:
+    ann.log_in("42")
+    ann.connect()
+    assert world.door.unlink_all(42) == 1
+    assert world.door.unlink_all(42) == 0
+    assert world.door.user_of(42) is None
+    assert ann.who() is None, "nor the session beside that login"
+
+
 def test_L3_nothing_is_connected_for_whom_is_not_logged_in(world: World, ann: Person) -> None:
     answer = ann.press(connect="yes")
     assert (answer.status, title(answer)) == (403, "Log in to this application first")

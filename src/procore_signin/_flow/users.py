@@ -26,6 +26,7 @@ from procore_signin._store.access import (
 )
 from procore_signin._store.ledger import HasSignInUnderWay
 from procore_signin._store.linking.links import (
+    ForgetReference,
     Link,
     ReferencesOf,
     ReferencesOfProcoreUser,
@@ -271,6 +272,19 @@ def unlink(context: Context, user_id: int, reference: str | None) -> Flow[int]:
     if count:
         emit(Event.USER_UNLINKED, user=user_id, environment=context.environment.name)
     return count
+
+
+def unlink_all(context: Context, reference: str) -> Flow[int]:
+    """Undo every connection of `reference`, end its sessions, and return how many were undone.
+
+    Raises:
+        StoreUnavailable: Repeat it.
+    """
+    environment = context.environment.name
+    found = yield from do(ForgetReference(reference, environment=environment))
+    for user_id in found:
+        emit(Event.USER_UNLINKED, user=user_id, environment=environment)
+    return len(found)
 
 
 def users_of(context: Context, reference: str) -> Flow[list[User]]:

@@ -14,10 +14,12 @@ from sqlalchemy import bindparam, delete, select
 
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
+    Change,
     InsertAbsent,
     Row,
     Sql,
     Statements,
+    Together,
     Values,
     change,
     insert_if_absent,
@@ -164,6 +166,35 @@ class Unlink(Command[int]):
     def run(self, seal: TokenSeal) -> Statements[int]:
         values = {"which_user": self.user_id, "which_reference": self.reference}
         return (yield from change(UNLINK if self.reference is None else _UNLINK_ONE, values))
+
+
+_FORGET: Final = Sql(delete(linked_users).where(_in_environment, _of_reference))
+_END_BESIDE: Final = Sql(
+    delete(sessions).where(
+        sessions.c.reference == bindparam("which_reference"),
+        sessions.c.user_id.in_(
+            select(users.c.id).where(users.c.environment == bindparam("which_environment"))
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ForgetReference(Command[list[int]]):
+    """Undo every connection of a user of the application, who is gone, and end their sessions.
+
+    It returns the users who were connected (row L9).
+    """
+
+    reference: str
+    _: KW_ONLY
+    environment: str
+
+    def run(self, seal: TokenSeal) -> Statements[list[int]]:
+        who = {"which_environment": self.environment, "which_reference": self.reference}
+        found = yield from many(_USERS, who)
+        yield Together((Change(_FORGET, who), Change(_END_BESIDE, who)))
+        return [int(row[0]) for row in found]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

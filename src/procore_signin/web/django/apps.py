@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.conf import settings
+from django.db.models.signals import post_delete, post_migrate
 
 
 class SignInConfig(AppConfig):
@@ -15,7 +16,7 @@ class SignInConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks, make the tables with Django's own, and hear of log-outs."""
+        """Register the checks, make the tables with Django's own, hear of log-outs, deletions."""
         from django.contrib.auth.signals import (  # noqa: PLC0415  # as Django's apps do
             user_logged_in,
             user_logged_out,
@@ -26,3 +27,5 @@ class SignInConfig(AppConfig):
         post_migrate.connect(tables.after_migrate, sender=self)
         user_logged_out.connect(login.end_with_django, dispatch_uid="procore_signin")
         user_logged_in.connect(login.follow_django, dispatch_uid="procore_signin")
+        whose = settings.AUTH_USER_MODEL  # as a name: its app need not be installed
+        post_delete.connect(login.forget_deleted, sender=whose, dispatch_uid="procore_signin")

@@ -13,13 +13,14 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import login, logout
+from django.db import transaction
 from django.http import HttpRequest
 
 from procore_signin._flow.sessions import move_to
 from procore_signin._store.records import User
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
 from procore_signin.errors import ProcoreSignInError, SettingsInvalid
-from procore_signin.web.django.installed import Installed, installed
+from procore_signin.web.django.installed import DJANGO_LOGIN, Installed, installed
 from procore_signin.web.django.requests import djangos_own, look_again, sign_out, user_of
 
 LOGGER: Final = logging.getLogger("procore_signin")
@@ -75,6 +76,27 @@ def follow_django(request: HttpRequest | None, **_: Any) -> None:
     request = _of_a_browser(request)
     if request is not None:
         look_again(request)
+
+
+def forget_deleted(instance: Any, using: str, **_: Any) -> None:
+    """Undo the connections of a Django user who is deleted, once that is committed (row L9).
+
+    A primary key that is given again would bring the Procore account along. Whatever happens here,
+    the user is deleted.
+    """
+    reference = instance.pk  # which Django takes from the object when it is gone
+
+    def forget() -> None:
+        try:
+            here = installed()
+            if here.site.login is DJANGO_LOGIN:
+                here.procore.unlink_all(reference)
+        except SettingsInvalid:
+            return  # the system checks report it; no one can have signed in
+        except ProcoreSignInError as error:
+            LOGGER.warning("A connection was left when its user was deleted: %s", error)
+
+    transaction.on_commit(forget, using=using, robust=True)
 
 
 def _of_a_browser(request: Any) -> HttpRequest | None:
