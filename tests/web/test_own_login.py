@@ -615,6 +615,27 @@ def test_L8_no_one_signs_in_as_a_user_of_the_application_who_may_not_log_in(
     world.close()
 
 
+def test_L8_where_the_log_in_of_the_application_comes_to_nothing_no_session_goes_on(
+    tmp_path: Path,
+) -> None:
+    closed: set[str] = set()
+
+    def log_in(request: SimpleNamespace, response: SimpleNamespace, reference: str) -> None:
+        if reference not in closed:
+            log_in_to(request, response, reference)
+
+    world = World(tmp_path, replace(LOGIN, log_in=log_in))
+    Person.site = world.site
+    ann = world.browser()
+    ann.log_in("ann")
+    ann.connect()
+    closed.add("ann")
+    elsewhere = world.browser()
+    signed_in(elsewhere)
+    assert (elsewhere.session, elsewhere.who()) == ({}, None)
+    world.close()
+
+
 def test_L8_a_second_click_lets_no_one_in_who_may_not_log_in_by_then(tmp_path: Path) -> None:
     closed: set[str] = set()
     login = replace(LOGS_IN, is_active=lambda _request, reference: reference not in closed)

@@ -292,22 +292,26 @@ class SignInEndpoints:
         """Bring the new session and the application's login together.
 
         It belongs to whom a hook has logged in. If no one is logged in, the user who is connected
-        will be (row L6): this returns the `Set-Cookie` values for that.
+        will be (row L6): this returns the `Set-Cookie` values for that. Where that comes to
+        nothing, the session ends when it is read first (row L8).
         """
         if self._login is None:
             return ()
         login = yield from who_is_logged_in(self._login, request, in_which_session=False)
+        whose = login.reference
+        cookies: tuple[str, ...] = ()
         if login.reference is None:
             if self._login.log_in is None:
                 return ()
             references = yield from references_of(signed_in.user.id)
-            return (yield from log_in_to(self._login, request, references))
-        if login.reference != before.reference:
+            cookies = yield from log_in_to(self._login, request, references)
+            whose = references[0] if len(references) == 1 else None
+        if whose is not None and whose != before.reference:
             token = signed_in.session_token.reveal()
             session = yield from sessions.current_session(self._context, token)
             if session is not None:
-                yield from sessions.move_to(session, login.reference)
-        return ()
+                yield from sessions.move_to(session, whose)
+        return cookies
 
     def _landing(self, signed_in: SignedIn) -> str:
         return_to = safe_return_to(signed_in.return_to, default=self._paths.home)
