@@ -41,9 +41,9 @@ class Login:
         several_users: Whether a user of the application may connect several Procore accounts.
         several_references: Whether a Procore account may be connected to several users of the
             application.
-        cookie: The name of the cookie that the login is kept in, such as a JWT. It replaces
-            `session`: its value names the session. Signing out deletes it, after `log_out` if
-            there is one. It has the path `/` and no domain.
+        cookie: The name of the cookie that the login is kept in, such as a JWT. Without `session`,
+            its value names the session and has to stay the same. Signing out deletes it, after
+            `log_out` if there is one. It has the path `/` and no domain.
         log_in: Logs in the user of the application to whom the user who signs in is connected. It
             is given the request, a response as above and the reference, as text. It is called only
             if there is one such user, and no one is logged in.
