@@ -27,6 +27,7 @@ ENDING = [
     ("users tokens 1", 0, "GENERATION"),
     ("users disable 1 --yes", 1, "Procore has NOT confirmed"),
     ("users enable 1", 0, "enabled"),
+    ("users disconnect 1 --yes", 1, "Procore has NOT confirmed"),
     ("users delete 1 --yes", 1, "disable"),
     ("sessions list", 0, "person@example.com"),
     ("sessions revoke 1 --yes", 0, "1 session"),

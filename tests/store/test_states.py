@@ -33,7 +33,7 @@ from states import (
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.ledger import PutOff
-from procore_signin._store.linking.links import Link, Unlink
+from procore_signin._store.linking.links import ForgetReference, Link, Unlink
 from procore_signin._store.rotation.rewrap import WriteEscrows, WriteSets
 from procore_signin._store.sessions import (
     BindSession,
@@ -192,6 +192,7 @@ WRITING_NO_STATE = {
     EndSessions: "sessions",
     EndSomeSessions: "sessions",
     Link: "which of the application's accounts a user is",
+    ForgetReference: "as above, and sessions",
     TouchSession: "sessions",
     Unlink: "as above",
     WriteSets: "the same tokens, sealed anew",

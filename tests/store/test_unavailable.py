@@ -41,6 +41,7 @@ from procore_signin._store.ledger import (
     TakeAttempt,
 )
 from procore_signin._store.linking.links import (
+    ForgetReference,
     Link,
     ReferencesOf,
     ReferencesOfProcoreUser,
@@ -180,6 +181,7 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     EscrowsOf: lambda _t, _n: EscrowsOf(1),
     KeyUses: lambda _t, _n: KeyUses(),
     BindSession: lambda _t, _n: BindSession(1, "ann"),
+    ForgetReference: lambda _t, _n: ForgetReference("ann", environment="emulator"),
     Link: lambda _t, _n: Link(1, NewLink("ann"), now=1),
     Unlink: lambda _t, _n: Unlink(1),
     UsersOfReference: lambda _t, _n: UsersOfReference("ann", environment="emulator"),
