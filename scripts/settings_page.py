@@ -33,11 +33,10 @@ without a value counts as not set. In Flask, `app.config` beats both; in Django,
 `settings.py` does, with the names without `PROCORE_`, and the tables are in `DATABASES` unless
 `PROCORE_DATABASE_URL` is set: [Django](../how-to/django.md#the-database).
 
-Everything that is missing or wrong is named at once, with the cure, and no message shows a value.
-Any other `PROCORE_` name is the application's own; if it is like that of a missing setting, it is
-named beside that. `procore-signin init` writes `.env`; `procore-signin doctor` checks the settings,
-here and at Procore. A value is read as it stands: `$` means nothing, and spaces, line ends and
-quotes around it are an error.
+Everything that is missing, wrong or misspelt is named at once, with the cure, and no message shows
+a value. `procore-signin init` writes `.env`; `procore-signin doctor` checks the settings, here and
+at Procore. A value is read as it stands: `$` means nothing, and spaces, line ends and quotes around
+it are an error.
 
 | Setting | What it is | Default |
 |---|---|---|

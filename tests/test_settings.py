@@ -96,7 +96,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         "PROCORE_RATE_LIMIT": "-1",
         "PROCORE_SESSION_IDLE_SECONDS": "soon",
         "PROCORE_SESSION_ABSOLUTE_SECONDS": "1.5",
-        "PROCORE_APP_NAME": "x" * 61,
+        "PROCORE_APP_NAMES": "Site Diary",
     }
 
     assert list(wrong) == [problem.setting for problem in problems_of(wrong)]
@@ -499,20 +499,17 @@ class TestUnknownNames:
         ("name", "meant"),
         [
             ("PROCORE_CLEINT_ID", "PROCORE_CLIENT_ID"),
-            ("PROCORE_CLIENT_SECRT", "PROCORE_CLIENT_SECRET"),
+            ("PROCORE_REDIRECT_URL", "PROCORE_REDIRECT_URI"),
             ("procore_client_id", "PROCORE_CLIENT_ID"),
             ("PROCORE_KEY", "PROCORE_KEYS"),
         ],
     )
-    def test_a_name_like_that_of_a_missing_setting_is_named_with_it(
-        self, name: str, meant: str
-    ) -> None:
+    def test_a_name_like_that_of_a_missing_setting_is_refused(self, name: str, meant: str) -> None:
         others = {each: value for each, value in GOOD.items() if each != meant}
-        [problem] = problems_of(others | {name: "fake"})
+        (problem,) = [each for each in problems_of(others | {name: "fake"}) if each.setting == name]
 
-        assert problem.setting == meant
-        assert problem.what == f"is not set (is {name} a misspelling of it?)"
-        assert problem.cure in {row.missing for row in Settings.rows().values()}
+        assert problem.what == "is not a setting of procore-signin"
+        assert problem.cure == f"Did you mean {meant}? If it is your own, set {meant} as well."
         assert Settings.load(GOOD | {name: "fake"}, None) == Settings.load(GOOD, None)
 
     @pytest.mark.parametrize(
@@ -520,9 +517,6 @@ class TestUnknownNames:
         [
             *("PROCORE_COMPANY_ID", "PROCORE_WEBHOOK_SECRET", "PROCORE_API_BASE", "PROCORE_ZZZ"),
             "PROCORE_CLIENT_IDS",  # PROCORE_CLIENT_ID is there: nothing is missing
-            # The settings that these are like have values in force.
-            *("PROCORE_LANGUAGE", "PROCORE_DATABASE_URI", "PROCORE_APPNAME", "PROCORE_LOG_LEVELS"),
-            "PROCORE_REDIRECT_URL",
         ],
     )
     def test_the_application_may_have_settings_of_the_same_prefix(self, name: str) -> None:

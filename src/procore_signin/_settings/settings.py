@@ -303,8 +303,8 @@ class Settings:
             defaults: A framework's own, instead of those of the table.
 
         Raises:
-            SettingsInvalid: Its `problems` name every setting that is missing or wrong, each with
-                its cure.
+            SettingsInvalid: Its `problems` name every setting that is missing, wrong or
+                misspelt, each with its cure.
         """
         settings, problems = cls._read(environ, env_file, defaults or {})
         # The frames of this error may be shown with their variables: none of them has a secret.
@@ -331,10 +331,8 @@ class Settings:
                 name = row.name
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
                 note = " The process environment sets it, and beats .env." if shadowed else ""
-                what = wrong.what
-                if what == NOT_SET:
-                    what += _misspelt(name, given.keys() - {each.name for each in rows.values()})
-                problems.append(Problem(name, what, wrong.cure + note))
+                problems.append(Problem(name, wrong.what, wrong.cure + note))
+        problems += _misspelt(given, [row.name for row in rows.values()])
         return (None, tuple(problems)) if problems else (cls(**parsed), ())
 
     @property
@@ -366,7 +364,7 @@ def read_settings(
         defaults: A framework's own, instead of those of the table.
 
     Raises:
-        SettingsInvalid: Its `problems` name every setting that is missing or wrong.
+        SettingsInvalid: Its `problems` name every setting that is missing, wrong or misspelt.
     """
     merged = [_merged(given or {}, os.environ if environ is None else environ)]
     del given, environ  # as in `load`
@@ -438,14 +436,7 @@ def _read_place(
 
 def only_missing(invalid: SettingsInvalid) -> bool:
     """Return whether all that is wrong is that settings are not there."""
-    return all(each.what.startswith(NOT_SET) for each in invalid.problems)
-
-
-def names_of_missing(invalid: SettingsInvalid) -> str:
-    """Return what is not there, in a sentence, with what may be a misspelling of it."""
-    return ", ".join(
-        f"{each.setting}{each.what.removeprefix(NOT_SET)}" for each in invalid.problems
-    )
+    return all(each.what == NOT_SET for each in invalid.problems)
 
 
 def is_given(
@@ -520,15 +511,20 @@ def _parse(row: Row[Any], values: Values) -> Any:
     return row.parse(text, values)
 
 
-def _misspelt(missing: str, others: Collection[str]) -> str:
-    """Return a note on which of `others` may be meant by a setting that is missing, or nothing.
+def _misspelt(given: Values, known: Collection[str]) -> list[Problem]:
+    """Return a problem for each name that looks like a setting which is not given.
 
     Any other name belongs to the application, which may call its own settings `PROCORE_…` too.
     """
-    own = {
-        shouted.removeprefix(PREFIX): name
-        for name in sorted(others)
-        if (shouted := name.upper()).startswith(PREFIX) and not shouted.startswith(_NOT_OURS)
-    }
-    near = difflib.get_close_matches(missing.removeprefix(PREFIX), own, n=1, cutoff=_SIMILAR)
-    return f" (is {own[near[0]]} a misspelling of it?)" if near else ""
+    found = []
+    missing = [name.removeprefix(PREFIX) for name in known if name not in given]
+    for name in sorted(given.keys() - set(known)):
+        shouted = name.upper()
+        if not shouted.startswith(PREFIX) or shouted.startswith(_NOT_OURS):
+            continue
+        own = shouted.removeprefix(PREFIX)
+        for near in difflib.get_close_matches(own, missing, n=1, cutoff=_SIMILAR):
+            meant = PREFIX + near
+            cure = f"Did you mean {meant}? If it is your own, set {meant} as well."
+            found.append(Problem(name, "is not a setting of procore-signin", cure))
+    return found
