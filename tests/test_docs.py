@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from hosts import Host, wait_until_ready
+from hosts import Host, as_shown, serving, wait_until_ready
 from pages import DOCS, ROOT, Block, Follower, blocks_of, pages, path_of
 from person import Person
 from ports import free_port
@@ -50,26 +49,10 @@ def emulator_of(follower: Follower) -> Iterator[Emulator]:
         yield emulator
 
 
-@contextmanager
-def server_of(follower: Follower) -> Iterator[Host]:
+def server_of(follower: Follower) -> AbstractContextManager[Host]:
     """Start the page's server with the page's command. It may not be ready yet."""
-    words = shlex.split(follower.text_of(follower.only("sh", "serve")))
-    if "runserver" in words:
-        words.append("--noreload")  # one process, which can be ended
-    with (follower.folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            words,
-            cwd=follower.folder,
-            env=follower.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield Host(f"http://localhost:{follower.ports['8000']}", follower.folder, process)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    words = as_shown(follower.text_of(follower.only("sh", "serve")))
+    return serving(words, follower.ports["8000"], follower.folder, follower.environment)
 
 
 def prepared(name: str, folder: Path) -> Follower:

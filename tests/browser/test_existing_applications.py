@@ -6,18 +6,16 @@ Each is set up as its page says, and served as it says.
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accessibility import assert_accessible
 from existing import SUITES, Existing, after
-from hosts import Host, wait_until_ready
+from hosts import Host, as_shown, serving, wait_until_ready
 from pages import run_by
 from playwright.sync_api import Browser, Page, expect
 from ports import free_port
@@ -40,27 +38,11 @@ SERVE = {
 LOG_IN = {"flask": "/log-in", "fastapi": "/log-in", "django": "/accounts/login/"}
 
 
-@contextmanager
-def served(application: Existing, port: int) -> Iterator[Host]:
+def served(application: Existing, port: int) -> AbstractContextManager[Host]:
     """Serve an application with the page's command. It may not be ready yet."""
     [block] = SERVE[application.name]
-    words = shlex.split(block.text.replace("8000", str(port)))
-    if "runserver" in words:
-        words.append("--noreload")  # one process, which can be ended
-    with (application.folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            words,
-            cwd=application.folder,
-            env=application.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield Host(f"http://localhost:{port}", application.folder, process)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
+    words = as_shown(block.text.replace("8000", str(port)))
+    return serving(words, port, application.folder, application.environment)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,9 +81,25 @@ def running(
     command: str, port: int, folder: Path, environment: Mapping[str, str]
 ) -> Iterator[Host]:
     """Run a Python server's command line until the block ends. It may not be ready yet."""
+    words = [sys.executable, "-m", *command.format(port=port).split()]
+    with serving(words, port, folder, environment) as host:
+        yield host
+
+
+def as_shown(command: str) -> list[str]:
+    """Return the words of a page's command that serves an application, in one process."""
+    words = shlex.split(command)
+    return [*words, "--noreload"] if "runserver" in words else words
+
+
+@contextlib.contextmanager
+def serving(
+    words: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]
+) -> Iterator[Host]:
+    """Run a server until the block ends. It may not be ready yet."""
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command.format(port=port).split()],
+            words,
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
