@@ -32,11 +32,10 @@ LOGGER: Final = logging.getLogger("procore_signin")
 BEAT_SECONDS: Final = 1.0
 """How soon the loop goes on by itself where what was to wake it was lost."""
 
-_Wanted = tuple[Hashable, Flow[Any], Outcome[Any], contextvars.Context]
-
-
 INTERRUPTED_SECONDS: Final = 0.05
 """A pause after each exception that ends the loop, for one that comes again at once."""
+
+_Wanted = tuple[Hashable, Flow[Any], Outcome[Any], contextvars.Context]
 
 
 class NoLoopError(Exception):
