@@ -172,7 +172,7 @@ def test_F3_a_server_that_tells_the_child_alone_is_understood() -> None:
 
     def as_uwsgi() -> list[str]:
         log.clear()
-        forks._forks.in_child()
+        forks.FORKS.in_child()
         good = in_child(lambda: True)
         return [*log, str(good)]
 
@@ -405,10 +405,10 @@ def test_F3_a_fork_costs_little() -> None:
     """A hundred front doors are told of a fork within a few milliseconds of processor time."""
     done = run_script(
         "import os, time\n"
-        "from procore_signin._forks import Lock, _forks\n"
+        "from procore_signin._forks import FORKS, Lock\n"
         "kept = [Lock() for _ in range(1000)]\n"
         "began = time.process_time()\n"
-        "_forks.before(); _forks.in_parent()\n"
+        "FORKS.before(); FORKS.in_parent()\n"
         "print(time.process_time() - began)\n"
     )
     assert float(done.stdout) < 0.1

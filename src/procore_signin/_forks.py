@@ -51,6 +51,9 @@ class _Forks:
     The lock is held while the process forks: registering waits meanwhile, and only one fork happens
     at a time. It is reentrant, because a fork handler may itself fork. Objects that are idle then
     stay idle until the outermost fork is over.
+
+    Attributes:
+        generation: How many forks lie between this process and the one that imported this module.
     """
 
     def __init__(self) -> None:
@@ -130,7 +133,7 @@ def _complain(trouble: list[BaseException]) -> None:
         raise trouble[0]
 
 
-_forks: Final = _Forks()
+FORKS: Final = _Forks()
 _abandoned: Final[list[object]] = []
 
 
@@ -141,7 +144,7 @@ def look_after(each: Forkable) -> None:
         each: Its `after_fork` is called in the child; `before_fork` and `after_fork_in_parent`, if
             it has them, around the fork. An error in one does not stop the others.
     """
-    _forks.add(each)
+    FORKS.add(each)
 
 
 def abandon(*inherited: object) -> None:
@@ -155,18 +158,18 @@ def abandon(*inherited: object) -> None:
 
 def is_a_child() -> bool:
     """Return whether this process was forked after it had imported this module."""
-    return _forks.generation > 0
+    return FORKS.generation > 0
 
 
 class Owned:
     """Something that only the process that created it may use."""
 
     def __init__(self) -> None:
-        self._generation: Final = _forks.generation
+        self._generation: Final = FORKS.generation
 
     def inherited(self) -> bool:
         """Return whether this process or an ancestor was forked since it was created."""
-        return self._generation != _forks.generation
+        return self._generation != FORKS.generation
 
 
 class Lock:
@@ -310,7 +313,7 @@ class Event:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_forks.before,
-        after_in_parent=_forks.in_parent,
-        after_in_child=_forks.in_child,
+        before=FORKS.before,
+        after_in_parent=FORKS.in_parent,
+        after_in_child=FORKS.in_child,
     )

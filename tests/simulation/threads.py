@@ -26,7 +26,7 @@ from procore_signin._flow.context import Context
 from procore_signin._flow.outage import Outage
 from procore_signin._flow.running import background, outcome
 from procore_signin._flow.running.runner import Runner
-from procore_signin._forks import _forks
+from procore_signin._forks import FORKS
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import Client
@@ -130,7 +130,7 @@ class Thread:
     def go_on(self, value: object = None, error: BaseException | None = None) -> None:
         """Let it run until it wants something again."""
         before, _Now.thread = _Now.thread, self
-        _forks.generation = self.process.generation
+        FORKS.generation = self.process.generation
         began = self.kind == "start"
         self.kind, self.wants, self.answer = "", None, None
         try:
@@ -326,7 +326,7 @@ class Process:
         outage = Outage()
         outage._failed = set(self.context.outage._failed)
         child.context = replace(self.context, outage=outage)
-        _forks.generation = child.generation
+        FORKS.generation = child.generation
         runner.after_fork()
         return child
 
@@ -347,7 +347,7 @@ def simulated() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     patch.setattr(outcome, "threading", SimpleNamespace(Lock=Bell))
     patch.setattr(background, "queue", SimpleNamespace(SimpleQueue=Queue, Empty=queue.Empty))
-    generation = _forks.generation
+    generation = FORKS.generation
     logging.disable(logging.CRITICAL)
     gc.disable()  # a schedule is short, and `search.run` collects what many leave behind
     gc.freeze()  # and nothing else: a quarter of a second each time, when every test is collected
@@ -358,4 +358,4 @@ def simulated() -> Iterator[None]:
         gc.enable()
         logging.disable(logging.NOTSET)
         patch.undo()
-        _forks.generation = generation
+        FORKS.generation = generation

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from procore_signin import _forks
+from procore_signin._forks import FORKS
 from procore_signin._store.engine.capacity_limiter import Place
 from procore_signin._store.engine.pool import Pool
 from procore_signin._store.postgresql import wires
@@ -85,7 +85,7 @@ def world() -> Iterator[World]:
 def in_a_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Do the block as a child of a process that forks here does it, in which no thread goes on."""
     with monkeypatch.context() as patched:
-        patched.setattr(_forks._forks, "generation", _forks._forks.generation + 1)
+        patched.setattr(FORKS, "generation", FORKS.generation + 1)
         yield
 
 

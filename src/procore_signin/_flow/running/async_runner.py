@@ -31,7 +31,7 @@ from procore_signin._flow.steps import (
     Step,
     Wait,
 )
-from procore_signin._forks import Owned, abandon, look_after
+from procore_signin._forks import FORKS, abandon, look_after
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import OnLoop
@@ -122,7 +122,7 @@ class AsyncRunner:
 
         A child that is forked meanwhile does no more of it: the flow is its parent's.
         """
-        owned = Owned()
+        generation = FORKS.generation
         try:
             step = next(flow)
             while True:
@@ -134,7 +134,7 @@ class AsyncRunner:
                             loop = asyncio.get_running_loop()
                         outcome = await self._perform(step, loop)
                 except BaseException as error:
-                    if owned.inherited():
+                    if FORKS.generation != generation:
                         abandon(flow)
                         raise
                     if isinstance(error, StoreUnavailable):
@@ -143,7 +143,7 @@ class AsyncRunner:
                 else:
                     if self._database.failing is not None and isinstance(step, (Do, Ask)):
                         self._database.worked(wrote=isinstance(step, Do))
-                    if owned.inherited():
+                    if FORKS.generation != generation:
                         abandon(flow)
                         raise asyncio.CancelledError
                     step = flow.send(outcome)
@@ -366,13 +366,13 @@ class _Carried(asyncio.Task[Any]):
     ) -> None:
         self.outcome: asyncio.Future[Any] = loop.create_future()
         self.ending_since: float | None = None
-        self._owned: Final = Owned()
+        self._generation: Final = FORKS.generation
         super().__init__(coroutine, loop=loop)
         self.add_done_callback(_tell_outcome)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Go on, for as long as a process goes on that ends; in a forked child, end."""
-        if self._owned.inherited():
+        if FORKS.generation != self._generation:
             return super().cancel(msg)
         self.ending_since = self.ending_since or time.monotonic()
         return False
