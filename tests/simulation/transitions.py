@@ -15,6 +15,7 @@ from procore_signin._store.states import (
     PREDECESSOR,
     TOKEN_SET,
     WITHDRAWAL,
+    AttemptState,
     Event,
     Transition,
     WithdrawalState,
@@ -67,6 +68,7 @@ _LEDGER_TABLES = ("attempt", "withdrawal")
 _TOKEN_TABLES = ("token set", "predecessor")
 _DOUBTS = (WithdrawalState.SILENT, WithdrawalState.DOUBT)
 """Where a row names no one, nothing stays behind instead."""
+_UNDER_WAY = (AttemptState.TAKEN, AttemptState.EXCHANGED)
 
 States = tuple[Enum, Enum]
 
@@ -183,9 +185,10 @@ def _ledger_states(row: tuple[Any, ...] | None, at: int) -> States:
 def _with_its_doubt(row: tuple[Any, ...], was: States, events: tuple[Event, ...]) -> States:
     """Return the states of a row, with the doubt that one without a user still names.
 
-    It counts for no one, until the pair is given up into that row after all.
+    It counts for no one, until the pair is given up into that row after all. Where the attempt has
+    not ended, the doubt is about that very pair, which is here again: it ends with the attempt.
     """
-    if E.GIVE_UP not in events or was[1] is not WithdrawalState.NOTHING:
+    if E.GIVE_UP not in events or was[1] is not WithdrawalState.NOTHING or was[0] in _UNDER_WAY:
         return was
     doubt = dict(zip(LEDGER, row, strict=True))["outcome"] == UNANSWERED
     return (was[0], WithdrawalState.DOUBT) if doubt else was
