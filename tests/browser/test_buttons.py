@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -104,6 +105,40 @@ def test_A13_the_buttons_work_under_the_policy_that_a_library_sets(
         assert page.evaluate("document.styleSheets[0].cssRules.length") > 0
 
 
+@pytest.mark.parametrize("name", ["strict", "talisman", "django-csp"])
+def test_L10_a_login_whose_cookie_is_strict_is_seen_on_the_way_back_from_procore(
+    new_page: Any, emulator: Emulator, tmp_path: Path, name: str
+) -> None:
+    with hosts(emulator, tmp_path, name, HOST_SAMESITE="Strict") as started:
+        url, here = started[name].url, f"Here: ann. With Procore: {DEMO_LOGIN}."
+        page: Page = new_page()
+        page.goto(f"{url}/log-in/ann")
+        page.get_by_role("button", name="Connect with Procore").click()
+        go_through_procore(page)
+        expect(page).to_have_url(f"{url}/?connected")
+        expect(page.get_by_text(f"{here} Connected: {DEMO_LOGIN}")).to_be_visible()
+        history = page.context.new_cdp_session(page).send("Page.getNavigationHistory")
+        assert not [each for each in history["entries"] if "/callback" in each["url"]], "row C7"
+        with leading_to(f"{url}/") as elsewhere:  # whose visitor has no login as far as we see
+            page.goto(elsewhere)
+            page.get_by_role("link", name="A link").click()
+            expect(page.get_by_text("Here: no one. With Procore: no one.")).to_be_visible()
+        page.get_by_role("link", name="Sign In with Procore").click()  # known there by now
+        expect(page).to_have_url(f"{url}/?signed-in")
+        expect(page.get_by_text(here)).to_be_visible()
+        page.goto(f"{url}/procore/signin")  # whose link leads to Procore without a start
+        page.get_by_role("link", name="Sign In with Procore").click()
+        expect(page.get_by_text(here)).to_be_visible()
+        told = page.context.request.post(  # as the script of a single page does
+            f"{url}/procore/start",
+            data={"connect": True, "return_to": "/?told"},
+            headers={"accept": "application/json", "origin": url},
+        )
+        page.goto(told.json()["go_to"])
+        expect(page).to_have_url(f"{url}/?told")
+        expect(page.get_by_text(here)).to_be_visible()
+
+
 def test_a_button_with_a_value_signs_in_as_well(page: Page, host: Host) -> None:
     page.goto(host.url)
     page.get_by_role("button", name="Accept the invitation").click()
@@ -144,13 +179,21 @@ class Foreign(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def elsewhere(host: Host) -> Iterator[str]:
-    handler = type("Handler", (Foreign,), {"start": f"{host.url}/procore/start"})
+    with leading_to(f"{host.url}/procore/start") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def leading_to(address: str) -> Iterator[str]:
+    handler = type("Handler", (Foreign,), {"start": address})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(("role", "name"), [("link", "A link"), ("button", "A form")])

@@ -73,6 +73,7 @@ VALUES: Final[dict[str, Mapping[str, object]]] = {
     "signed_out": {"everywhere": False, "sign_in_url": PROCORE},
     "disconnected": {"sign_in_url": PROCORE, "revoked": True},
     "onward": {"authorization_url": PROCORE},
+    "returning": {"onward_url": "/callback?code=fake-code&state=fake-state&again=1"},
     "problem": {
         "title": "That sign-in took too long",
         "what": "It is no longer valid.",

@@ -470,23 +470,6 @@ def test_a_bridge_before_djangos_own_users_is_told(host: Any) -> None:
     assert "AuthenticationMiddleware" in hint
 
 
-@pytest.mark.parametrize(
-    ("own", "numbers"),
-    [
-        ({}, ["procore_signin.W006"]),
-        ({"LOGIN": None, "DJANGO_USER": lambda _: None}, ["procore_signin.W006"]),
-        ({"LOGIN": None}, []),
-    ],
-)
-def test_a_session_cookie_that_does_not_come_back_from_procore_is_told(
-    own: dict[str, object], numbers: list[str]
-) -> None:
-    said = found(PROCORE_SIGNIN=own, SESSION_COOKIE_SAMESITE="Strict")
-    assert [number for number, _, _ in said] == numbers
-    assert all('SESSION_COOKIE_SAMESITE = "Lax"' in hint for _, _, hint in said)
-    assert found(PROCORE_SIGNIN=own, SESSION_COOKIE_SAMESITE="Lax") == []
-
-
 def test_A10_a_host_that_django_would_refuse_is_told() -> None:
     from django.core.checks import run_checks  # noqa: PLC0415  # as above
 
@@ -1231,8 +1214,12 @@ def test_L4_a_connection_that_is_under_way_ends_with_the_log_in(
     client.post(meanwhile)
     back = urlsplit(emulator.approve(sent, login=JOE))
     answer = client.get(f"{back.path}?{back.query}")
+    whose = "Someone else"
+    if meanwhile == "/log-out":  # perhaps only the cookie of the login is not there
+        assert (answer.status_code, answer.headers["refresh"][-8:]) == (200, "&again=1")
+        answer, whose = client.get(f"{back.path}?{back.query}&again=1"), "No one"
     assert answer.status_code == 403
-    assert "Someone else is logged in now" in answer.content.decode()
+    assert f"{whose} is logged in now" in answer.content.decode()
     assert emulator.token_requests == []
 
 

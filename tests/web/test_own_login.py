@@ -71,11 +71,18 @@ class Person(Browser):
     def __init__(self, *more: Any) -> None:
         super().__init__(*more)
         self.session: dict[str, Any] = {}
+        self.is_strict = False
 
     def framework(self) -> Framework:
         response = SimpleNamespace(cookies=[])
         request = SimpleNamespace(session=self.session)
-        return Framework(request, lambda: response, lambda made: made.cookies, lambda: self.session)
+        return Framework(
+            request,
+            lambda: response,
+            lambda made: made.cookies,
+            lambda: self.session,
+            is_strict=self.is_strict,
+        )
 
     def log_in(self, user: str) -> None:
         """Log in at the application, as `django.contrib.auth.login` does."""
@@ -99,13 +106,21 @@ class Person(Browser):
         """Come back from Procore."""
         return self.get(f"/callback?code=fake-code&state={self.state_of(pressed)}")
 
+    def led_here(self, target: str) -> BrowserResponse:
+        """Be led here by another site, with a login whose cookie is `SameSite=Strict`."""
+        session, self.session = self.session, {}
+        answer = self.get(target, headers=CROSS)
+        assert self.session == {}, "an empty session that is written to would replace the other"
+        self.session = session
+        return answer
+
     def connect(self, **form: str) -> BrowserResponse:
         """Press the button that connects and come back from Procore."""
         return self.finish(self.press(connect="yes", **form))
 
-    def who(self) -> str | None:
+    def who(self, headers: dict[str, str] | None = None) -> str | None:
         """Return who is signed in, as a page of the application would."""
-        asked = self.request("GET", "/anything")
+        asked = self.request("GET", "/anything", headers=headers)
         session = self.door.run(self.site.session(asked))
         return None if session is None else session.user.email
 
@@ -306,7 +321,8 @@ def test_L4_what_is_pending_when_the_user_changes_reaches_no_one(
     if meanwhile != "log_out":
         ann.log_in("bob" if meanwhile == "someone else" else "ann")
     answer = ann.get(f"/callback?code=fake-code&state={state}")
-    assert (answer.status, title(answer)) == (403, "Someone else is logged in now")
+    whose = "No one" if meanwhile == "log_out" else "Someone else"
+    assert (answer.status, title(answer)) == (403, f"{whose} is logged in now")
     assert world.procore.requests == [], "the code was not even sent"
     assert [world.door.user_of(each) for each in ("ann", "bob")] == [None, None]
     assert ann.who() is None
@@ -759,6 +775,143 @@ def test_L4_a_value_is_not_finished_by_the_next_user_of_the_browser(
     answer = ann.get(f"/callback?code=fake-code&state={state}")
     assert title(answer) == "Someone else is logged in now"
     assert world.procore.requests == []
+
+
+# --- A login whose cookie stays behind where another site leads here ------------------------------
+
+
+def onward_of(answer: BrowserResponse) -> str:
+    """Return where the page leads that waits for the cookie of the login."""
+    page = page_of(answer)
+    assert (answer.status, page.name) == (200, "returning")
+    address = str(page.values["onward_url"])
+    assert header(answer, "refresh") == f"0;url={address}"
+    assert header(answer, "referrer-policy") == "no-referrer"
+    assert answer.cookies == ()
+    return address.removeprefix("http://localhost:4567")
+
+
+def test_L10_a_page_of_ours_leads_on_where_the_cookie_of_the_login_stayed_behind(
+    world: World, ann: Person
+) -> None:
+    ann.log_in("ann")
+    state = ann.state_of(ann.press(connect="yes", return_to="/profile"))
+    back = f"/callback?code=fake%22%3Ecode&state={state}"
+    onward = onward_of(ann.led_here(back))
+    assert onward == f"{back}&again=1"
+    assert world.procore.requests == [], "the code was not sent"
+    answer = ann.get(onward)
+    assert (answer.status, header(answer, "location")) == (303, "/profile")
+    assert (ann.who(), world.door.user_of("ann") is None) == (JOE["login"], False)
+    assert ann.get(onward).status == 303, "the same as with any callback, for a user signed in"
+    assert len(world.procore.requests) == 2, "the code was sent once"
+
+
+def test_L10_it_leads_on_once_and_says_that_no_one_is_logged_in(world: World, ann: Person) -> None:
+    ann.log_in("ann")
+    state = ann.state_of(ann.press(connect="yes"))
+    ann.log_out()
+    onward = onward_of(ann.led_here(f"/callback?code=fake-code&state={state}"))
+    for answer in (ann.led_here(onward), ann.get(onward)):
+        assert page_of(answer).name == "problem"
+    assert world.procore.requests == []
+    assert ann.who() is None
+
+
+def test_L10_a_browser_that_says_nothing_of_sites_is_led_on_as_well(ann: Person) -> None:
+    ann.log_in("ann")
+    state, session = ann.state_of(ann.press()), ann.session
+    ann.session = {}
+    onward = onward_of(
+        ann.get(f"/callback?code=fake-code&state={state}", headers={"sec-fetch-site": ""})
+    )
+    ann.session = session
+    assert ann.get(onward, headers={"sec-fetch-site": ""}).status == 303
+
+
+def test_L4_no_one_else_can_be_led_on_to_finish_what_a_user_began(
+    world: World, ann: Person
+) -> None:
+    """Neither another browser, nor the next user of this one, nor the same after a log-out."""
+    attacker, victim = ann, world.browser()
+    attacker.log_in("mallory")
+    victim.log_in("victim")
+    state = attacker.state_of(attacker.press(connect="yes"))
+    back = f"/callback?code=code-of-the-victim&state={state}"
+    for target in (back, f"{back}&again=1"):
+        assert title(victim.led_here(target)) == "This browser did not start that sign-in"
+    victim.cookies |= attacker.cookies  # as a sibling domain can plant them
+    answer = victim.get(onward_of(victim.led_here(back)))
+    assert title(answer) == "Someone else is logged in now"
+    attacker.log_out()
+    attacker.log_in("mallory")
+    answer = attacker.get(onward_of(attacker.led_here(back)))
+    assert title(answer) == "Someone else is logged in now"
+    assert world.procore.requests == []
+    assert [world.door.user_of(each) for each in ("mallory", "victim")] == [None, None]
+
+
+def test_L6_who_is_logged_in_with_a_strict_cookie_is_not_replaced(tmp_path: Path) -> None:
+    """The page with Procore's link says nothing of the login, so the framework's cookie decides."""
+    world = World(tmp_path, LOGS_IN)
+    Person.site = world.site
+    ann, bob = world.browser(), world.browser()
+    ann.log_in("ann")
+    ann.connect()
+    bob.is_strict = True
+    bob.log_in("bob")
+    back = f"/callback?code=fake-code&state={bob.begin('/signin')}"
+    onward = onward_of(bob.led_here(back))
+    assert title(bob.get(onward)) == "Someone else is logged in here"
+    assert bob.session["user"] == "bob"
+    world.close()
+
+
+def test_L10_a_page_of_ours_leads_on_where_a_strict_cookie_was_just_set(tmp_path: Path) -> None:
+    def log_in(request: SimpleNamespace, response: SimpleNamespace, reference: str) -> None:
+        request.session["user"] = reference
+        response.cookies.append("own=1; Path=/; SameSite=Strict")
+
+    world = World(tmp_path, replace(LOGIN, log_in=log_in))
+    Person.site = world.site
+    ann, elsewhere = world.browser(), world.browser()
+    ann.log_in("ann")
+    ann.connect()
+    answer = elsewhere.sign_in("/signin?return_to=/profile")
+    page = page_of(answer)
+    assert (page.name, page.values["onward_url"]) == ("returning", "/profile")
+    assert header(answer, "refresh") == "0;url=/profile"
+    assert "own=1; Path=/; SameSite=Strict" in answer.cookies
+    assert elsewhere.who() == JOE["login"]
+    world.close()
+
+
+def test_L10_a_link_on_another_site_shows_no_one_signed_in_and_ends_nothing(ann: Person) -> None:
+    ann.log_in("ann")
+    signed_in(ann)
+    assert ann.who() == JOE["login"]
+    session, ann.session = ann.session, {}
+    assert ann.who(CROSS) is None, "no one can tell who is logged in"
+    ann.session = session
+    assert ann.who() == JOE["login"]
+
+
+@pytest.mark.parametrize("next_one", [None, "bob"])
+def test_L1_a_link_on_another_site_keeps_no_session_for_the_next_user(
+    ann: Person, next_one: str | None
+) -> None:
+    ann.log_in("ann")
+    signed_in(ann)
+    assert ann.who() == JOE["login"]
+    ann.log_out()
+    assert ann.who(CROSS) is None
+    if next_one is not None:
+        ann.log_in(next_one)
+        assert ann.who(CROSS) is None, "someone else is seen, wherever the browser comes from"
+    else:
+        assert ann.who() is None
+    ann.log_in("ann")
+    assert ann.who() is None, "what has ended stays so"
 
 
 def test_the_login_may_name_its_session_itself_and_be_async(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fastapi import FastAPI, Request
@@ -21,7 +22,7 @@ from flask import Flask, render_template_string
 from jinja2 import DictLoader, Environment, StrictUndefined, UndefinedError
 from pages import run_by
 
-from procore_signin import AsyncProcoreSignIn, Look, Options
+from procore_signin import AsyncProcoreSignIn, Login, Look, Options
 from procore_signin._settings import read_settings
 from procore_signin._web.look.jinja import JinjaTemplates
 from procore_signin._web.look.languages import Language, Languages, shipped
@@ -556,7 +557,9 @@ def test_a_template_is_given_the_values_that_the_reference_names(tmp_path: Path)
         given[page] = set(values)
         return "x"
 
-    app = fastapi_of(Look(templates=tmp_path), choose_company=True)
+    logged_in: list[str] = []
+    login = Login(user=lambda _: logged_in[0] if logged_in else None)
+    app = fastapi_of(Look(templates=tmp_path), choose_company=True, login=login)
     client = TestClient(app, "http://localhost:8000", headers=BROWSER, follow_redirects=False)
     ours = {"origin": "http://localhost:8000", "sec-fetch-mode": "navigate"}
     with pytest.MonkeyPatch.context() as patch:
@@ -569,6 +572,11 @@ def test_a_template_is_given_the_values_that_the_reference_names(tmp_path: Path)
         with procore_signed_in(client, "ann@example.com"):
             client.post("/procore/disconnect", headers=ours)
             client.get(CALLED_BACK)
+            logged_in.append("ann")
+            sent = client.post("/procore/start", headers=ours).headers["refresh"]
+            logged_in.clear()
+            [state] = parse_qs(urlsplit(sent).query)["state"]
+            client.get(f"/procore/callback?code=fake-code&state={state}")
     common = {value.name for value in COMMON}
     expected = {
         name: {value.name for value in page.values} | common

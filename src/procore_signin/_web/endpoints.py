@@ -52,6 +52,8 @@ from procore_signin.events import Event, emit
 
 SESSION_COOKIE: Final = "session"
 CLEAR_SITE_DATA: Final = ("clear-site-data", '"cache"')
+_AGAIN: Final = b"&again=1"
+"""The end of the query of a callback that a page of ours has led to."""
 
 
 class SignInEndpoints:
@@ -234,17 +236,25 @@ class SignInEndpoints:
     def _finish(
         self, request: BrowserRequest, response: CodeGranted | AuthorizationDenied
     ) -> Flow[BrowserResponse]:
-        return_to = None
+        return_to, login = None, NO_LOGIN
         name = attempt_name(response.state)
         forget = clear_cookie(name, secure=self._context.secure)
         try:
             attempt = find_attempt(self._context, request, response.state, name)
             return_to = attempt.return_to
             browser = yield from self._browser(request, attempt)
+            login = browser.login
+            if self._may_lack_a_cookie(request, attempt, login):
+                again = (request.query + _AGAIN).decode()
+                return self._lead_to(f"{self._context.client.redirect_uri}?{again}")
             signed_in = yield from finish_sign_in(self._context, attempt, response, browser)
-            own_cookies = yield from self._follow_login(request, signed_in, browser.login)
+            own_cookies = yield from self._follow_login(request, signed_in, login)
         except AttemptInvalid as error:
             # The back button, or a late second click: a signed-in user goes on.
+            if error.reason == "other_login" and login.reference is None:
+                self._note_invalid(request, error)
+                page = self._router.problem(request, problems.LOGIN_OVER, is_logged=True)
+                return page.with_cookies(forget)
             is_late = error.reason != "other_login"
             if is_late and (yield from self.session(request)) is not None:
                 return see_other(self._paths.home).with_cookies(forget)
@@ -256,7 +266,7 @@ class SignInEndpoints:
         except AlreadyLinked as error:
             explain(request, error)
             connects = attempt.bound is not None and attempt.bound.connects
-            beside = browser.login.reference is not None and not connects
+            beside = login.reference is not None and not connects
             problem = problems.of_link(error, beside=beside)
             page = self._router.problem(request, problem, is_logged=True)
             return page.with_cookies(forget)
@@ -269,8 +279,32 @@ class SignInEndpoints:
             max_age=self._context.session_absolute,
             secure=self._context.secure,
         )
-        landed = see_other(self._landing(signed_in))
+        landing = self._landing(signed_in)
+        # A redirect is still part of the way from Procore: no `Strict` cookie comes along.
+        is_strict = any("samesite=strict" in each.lower() for each in own_cookies)
+        landed = self._lead_to(landing) if is_strict else see_other(landing)
         return landed.with_cookies(session_cookie, forget, *own_cookies)
+
+    def _may_lack_a_cookie(
+        self, request: BrowserRequest, attempt: SignInAttempt, login: OwnLogin
+    ) -> bool:
+        """Return whether the application's login may only seem to be over (row L10).
+
+        A browser that another site leads here leaves out cookies with `SameSite=Strict`, and sends
+        them once a page of ours leads on. That is done once, and before anything is compared.
+        """
+        if login.reference is not None or request.wants_json or request.query.endswith(_AGAIN):
+            return False
+        if request.header(b"sec-fetch-site") not in {None, "cross-site"}:
+            return False
+        framework = request.framework()
+        began_logged_in = attempt.bound is not None and attempt.bound.login is not None
+        return began_logged_in or (framework is not None and framework.is_strict)
+
+    def _lead_to(self, address: str) -> BrowserResponse:
+        """Return a page that leads on to `address` by itself, which is then asked by our site."""
+        page = self._router.page("returning", values={"onward_url": address})
+        return page.with_headers(("refresh", f"0;url={address}"))
 
     def _browser(self, request: BrowserRequest, attempt: SignInAttempt) -> Flow[Browser]:
         session_hash, is_bound = self._session_hash(request), attempt.bound is not None
@@ -322,8 +356,11 @@ class SignInEndpoints:
     def _invalid(
         self, request: BrowserRequest, error: AttemptInvalid, return_to: str | None
     ) -> BrowserResponse:
-        emit(Event.ATTEMPT_INVALID, request=request.request_id, reason=error.reason)
+        self._note_invalid(request, error)
         return self._failed(request, error, return_to)
+
+    def _note_invalid(self, request: BrowserRequest, error: AttemptInvalid) -> None:
+        emit(Event.ATTEMPT_INVALID, request=request.request_id, reason=error.reason)
 
     def _failed(
         self, request: BrowserRequest, error: ProcoreSignInError, return_to: str | None

@@ -119,6 +119,16 @@ ATTEMPT_OF_OTHER: Final = Problem(
     "Log in as the user who began it, and begin again.",
     sign_in=False,
 )
+LOGIN_OVER: Final = Problem(
+    "login_over",
+    403,
+    "No one is logged in now",
+    "The user who began this is not logged in to this application any more, so nothing was "
+    "connected and no one was signed in.",
+    "They may have logged out meanwhile, or the login may have ended by itself.",
+    "Log in again, and begin again.",
+    sign_in=False,
+)
 ALREADY_LINKED: Final = Problem(
     "already_linked",
     409,

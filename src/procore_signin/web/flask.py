@@ -488,6 +488,7 @@ def _framework() -> Framework:
         current_app.response_class,
         lambda response: response.headers.getlist("Set-Cookie"),
         lambda: None if isinstance(session, NullSession) else session,
+        is_strict=str(current_app.config["SESSION_COOKIE_SAMESITE"]).lower() == "strict",
     )
 
 

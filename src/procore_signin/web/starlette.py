@@ -485,7 +485,25 @@ def _own_templates(options: Options) -> OwnTemplates | None:
 
 def _framework(scope: Scope) -> Framework:
     """Return the request as Starlette sees it, for functions of the application."""
-    return Framework(_native(scope), Response, _cookies_of, lambda: scope.get("session"))
+    return Framework(
+        _native(scope),
+        Response,
+        _cookies_of,
+        lambda: scope.get("session"),
+        is_strict="session" in scope and _has_strict_cookie(scope.get("app")),
+    )
+
+
+def _has_strict_cookie(app: Any) -> bool:
+    """Return whether a middleware of the application was given `same_site="strict"`.
+
+    Starlette's sessions call it that, and those of other libraries `cookie_same_site`.
+    """
+    return any(
+        name.endswith("same_site") and str(value).lower() == "strict"
+        for middleware in getattr(app, "user_middleware", ())
+        for name, value in middleware.kwargs.items()
+    )
 
 
 def _native(scope: Scope) -> Any:

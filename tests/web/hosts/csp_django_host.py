@@ -5,6 +5,7 @@ From 6.0 on the policy is Django's own, before it is that of django-csp.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ settings.configure(
         "procore_signin.web.django.middleware.SignInMiddleware",
     ],
     TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
+    SESSION_COOKIE_SAMESITE=os.environ.get("HOST_SAMESITE", "Lax"),
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": Path("django.db")}},
     PROCORE_SIGNIN={"LOGIN": Login(user=logged_in, log_out=log_out)},

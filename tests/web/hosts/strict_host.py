@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 from jinja2 import DictLoader, Environment
@@ -47,7 +50,8 @@ def log_out(request: Request, _response: Response) -> None:
 
 procore = AsyncProcoreSignIn.from_env()
 app = FastAPI()
-app.add_middleware(SessionMiddleware, secret_key="fake-session-secret")
+same_site: Any = os.environ.get("HOST_SAMESITE", "Lax").lower()
+app.add_middleware(SessionMiddleware, secret_key="fake-session-secret", same_site=same_site)
 login = Login(user=logged_in, log_out=log_out)
 app.include_router(sign_in_routes(procore, Options(login=login)), prefix="/procore")
 pages = Jinja2Templates(

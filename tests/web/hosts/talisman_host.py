@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from flask import Flask, Request, Response, redirect, render_template_string, session
 from flask.typing import ResponseReturnValue
 from flask_talisman import Talisman
@@ -46,7 +48,13 @@ def create_app() -> Flask:
     app.secret_key = "fake-session-secret"
     SignIn(app, options=Options(login=Login(user=logged_in, log_out=log_out)))
     # The tests have no certificate.
-    Talisman(app, content_security_policy=POLICY, force_https=False, session_cookie_secure=False)
+    Talisman(
+        app,
+        content_security_policy=POLICY,
+        force_https=False,
+        session_cookie_secure=False,
+        session_cookie_samesite=os.environ.get("HOST_SAMESITE", "Lax"),
+    )
 
     @app.get("/")
     def first_page() -> str:

@@ -120,13 +120,22 @@ def kept_by(
 ) -> Flow[Session | None]:
     """Return `session` if it belongs to who is logged in at the application, or None (row L1).
 
+    Where another site leads the browser here, the cookie of a login may stay behind: then the
+    session is shown to no one, and does not end (row L10).
+
     Raises:
         StoreUnavailable: No one can tell (row S7).
     """
     if _framework_of(login, request) is None:
         return session
     own = yield from who_is_logged_in(login, request, in_which_session=False)
+    if own.reference is None and session.reference is not None and _is_from_elsewhere(request):
+        return None
     return session if (yield from belongs_to(context, session, own)) else None
+
+
+def _is_from_elsewhere(request: BrowserRequest) -> bool:
+    return request.header(b"sec-fetch-site") == "cross-site"
 
 
 def log_out_of(login: Login | None, request: BrowserRequest) -> Flow[tuple[str, ...]]:

@@ -33,6 +33,7 @@ class Framework:
         session: Returns the framework's own session, or None where the application has none.
         knows_login: Whether the application's own login can be asked; in Django a middleware may
             have to run first.
+        is_strict: Whether the cookie of that session is `SameSite=Strict`, as far as is known.
     """
 
     request: Any
@@ -40,6 +41,7 @@ class Framework:
     cookies_of: Callable[[Any], Iterable[str]]
     session: Callable[[], MutableMapping[str, Any] | None]
     knows_login: bool = True
+    is_strict: bool = False
 
 
 def no_framework() -> Framework | None:

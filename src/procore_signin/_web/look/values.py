@@ -19,6 +19,7 @@ PageName = Literal[
     "problem",
     "company",
     "onward",
+    "returning",
 ]
 
 
@@ -117,6 +118,17 @@ PAGES: Final[dict[str, PageValues]] = {
             Value(
                 "authorization_url",
                 "the address of the link to Procore, for browsers that do not go by themselves",
+            ),
+        ),
+    ),
+    "returning": PageValues(
+        "for a moment, on the way back from Procore, where the cookie of your own login may be "
+        "`SameSite=Strict`",
+        (
+            Value(
+                "onward_url",
+                "the address of the link, for browsers that do not go by themselves; show it "
+                "nowhere else",
             ),
         ),
     ),

@@ -16,7 +16,7 @@ from procore_signin._settings import only_missing
 from procore_signin._settings.row import PREFIX
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
 from procore_signin.web.django import database, middleware
-from procore_signin.web.django.installed import DJANGO_LOGIN, SETTING, check_urls, installed
+from procore_signin.web.django.installed import SETTING, check_urls, installed
 from procore_signin.web.django.own_templates import mistakes
 
 _AUTHENTICATION: Final = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -37,7 +37,6 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
     return found or [
         *_check_urls(),
         *_check_middleware(),
-        *_check_cookie(),
         *_check_hosts(Warning, "W004"),
     ]
 
@@ -106,22 +105,6 @@ def _check_middleware() -> list[CheckMessage]:
         what = "DJANGO_USER is set, but the sign-in runs before Django's authentication."
         return [Error(what, hint=hint, id=_id("E003"))]
     return []
-
-
-def _check_cookie() -> list[CheckMessage]:
-    """Return what keeps Django's session from requests that Procore, another site, leads to."""
-    if str(settings.SESSION_COOKIE_SAMESITE).lower() != "strict":
-        return []
-    here = installed()
-    if here.site.login is not DJANGO_LOGIN and here.django_user is None:
-        return []
-    what = (
-        "Browsers that come back from Procore, or from any other site, do not send Django's "
-        "session cookie. So no one can connect an account, and a link on another site ends the "
-        "sign-in of users who are logged in."
-    )
-    hint = 'Write SESSION_COOKIE_SAMESITE = "Lax", which is Django\'s default.'
-    return [Warning(what, hint=hint, id=_id("W006"))]
 
 
 def _check_hosts(kind: type[CheckMessage], number: str) -> list[CheckMessage]:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.request import RawPostDataException
 from django.utils.asyncio import async_unsafe
@@ -101,6 +102,7 @@ def _framework(request: HttpRequest) -> Framework:
         lambda: getattr(request, "session", None),
         # Django's own login is in a request from AuthenticationMiddleware on.
         knows_login=hasattr(request, "user") or installed().site.login is not DJANGO_LOGIN,
+        is_strict=str(settings.SESSION_COOKIE_SAMESITE).lower() == "strict",
     )
 
 
