@@ -33,10 +33,12 @@ without a value counts as not set. In Flask, `app.config` beats both; in Django,
 `settings.py` does, with the names without `PROCORE_`, and the tables are in `DATABASES` unless
 `PROCORE_DATABASE_URL` is set: [Django](../how-to/django.md#the-database).
 
-Everything that is missing, wrong or misspelt is named at once, with the cure, and no message shows
-a value. `procore-signin init` writes `.env`; `procore-signin doctor` checks the settings, here and
-at Procore. A value is read as it stands: `$` means nothing, and spaces, line ends and quotes around
-it are an error.
+Everything that is missing or wrong is named at once, with the cure, and no message shows a value.
+Any other `PROCORE_` name is your application's own. One that is like a setting which is not set is
+named: beside it where the setting is required, or is `PROCORE_REDIRECT_URI`, whose default suits no
+server; otherwise in the log, once. `procore-signin init` writes `.env`; `procore-signin doctor`
+checks the settings, here and at Procore. A value is read as it stands: `$` means nothing, and
+spaces, line ends and quotes around it are an error.
 
 | Setting | What it is | Default |
 |---|---|---|

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import Settings, env_file, read_address, read_settings
+from procore_signin._settings.settings import _tell_alike
 from procore_signin._store.keys.keyring import KeyRing
 from procore_signin._store.store import DATABASE_CONNECTIONS, DATABASE_TIMEOUT
 from procore_signin.environments import PRODUCTION, emulator
@@ -96,7 +97,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
         "PROCORE_RATE_LIMIT": "-1",
         "PROCORE_SESSION_IDLE_SECONDS": "soon",
         "PROCORE_SESSION_ABSOLUTE_SECONDS": "1.5",
-        "PROCORE_APP_NAMES": "Site Diary",
+        "PROCORE_APP_NAME": "x" * 61,
     }
 
     assert list(wrong) == [problem.setting for problem in problems_of(wrong)]
@@ -499,28 +500,67 @@ class TestUnknownNames:
         ("name", "meant"),
         [
             ("PROCORE_CLEINT_ID", "PROCORE_CLIENT_ID"),
-            ("PROCORE_REDIRECT_URL", "PROCORE_REDIRECT_URI"),
+            ("PROCORE_CLIENT_SECRT", "PROCORE_CLIENT_SECRET"),
             ("procore_client_id", "PROCORE_CLIENT_ID"),
             ("PROCORE_KEY", "PROCORE_KEYS"),
+            ("PROCORE_ENVIROMENT", "PROCORE_ENVIRONMENT"),
+            # Its default leads browsers to the developer's own machine.
+            ("PROCORE_REDIRECT_URL", "PROCORE_REDIRECT_URI"),
+            ("PROCORE_REDIRECT_URIS", "PROCORE_REDIRECT_URI"),
         ],
     )
-    def test_a_name_like_that_of_a_missing_setting_is_refused(self, name: str, meant: str) -> None:
+    def test_a_name_like_that_of_a_missing_setting_is_named_with_it(
+        self, name: str, meant: str
+    ) -> None:
         others = {each: value for each, value in GOOD.items() if each != meant}
-        (problem,) = [each for each in problems_of(others | {name: "fake"}) if each.setting == name]
+        [problem] = problems_of(others | {name: "fake"})
 
-        assert problem.what == "is not a setting of procore-signin"
-        assert problem.cure == f"Did you mean {meant}? If it is your own, set {meant} as well."
-        assert Settings.load(GOOD | {name: "fake"}, None) == Settings.load(GOOD, None)
+        assert problem.setting == meant
+        assert problem.what == f"is not set (is {name} a misspelling of it?)"
+        [row] = [row for row in Settings.rows().values() if row.name == meant]
+        assert problem.cure == (row.missing or row.misspelt)
+        given = GOOD | {"PROCORE_REDIRECT_URI": "https://example.com/callback"}
+        assert Settings.load(given | {name: "fake"}, None) == Settings.load(given, None)
 
     @pytest.mark.parametrize(
         "name",
         [
             *("PROCORE_COMPANY_ID", "PROCORE_WEBHOOK_SECRET", "PROCORE_API_BASE", "PROCORE_ZZZ"),
+            *("PROCORE_PROJECT_ID", "PROCORE_API_KEY", "PROCORE_BASE_URL", "PROCORE_TOKEN"),
+            *("PROCORE_API_VERSION", "PROCORE_ENABLED", "PROCORE_TIMEOUT", "PROCORE_SYNC_USERS"),
             "PROCORE_CLIENT_IDS",  # PROCORE_CLIENT_ID is there: nothing is missing
         ],
     )
-    def test_the_application_may_have_settings_of_the_same_prefix(self, name: str) -> None:
+    def test_the_application_may_have_settings_of_the_same_prefix(
+        self, name: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         assert Settings.load(GOOD | {name: "8089"}, None) == Settings.load(GOOD, None)
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("PROCORE_LANGUAGE", "PROCORE_LANGUAGES"),
+            ("PROCORE_DATABASE_URI", "PROCORE_DATABASE_URL"),
+            ("PROCORE_APPNAME", "PROCORE_APP_NAME"),
+            ("PROCORE_LOG_LEVELS", "PROCORE_LOG_LEVEL"),
+            ("PROCORE_RATE_LIMITS", "PROCORE_RATE_LIMIT"),
+        ],
+    )
+    def test_one_that_is_like_a_setting_with_a_default_is_told_once_and_stops_nothing(
+        self, name: str, meant: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        _tell_alike.cache_clear()
+        for _ in range(2):
+            assert Settings.load(GOOD | {name: "fake"}, None) == Settings.load(GOOD, None)
+        [told] = caplog.messages
+        assert told.startswith(f"{name} is no setting of procore-signin")
+        assert f"set {meant} as well, and this is not said again" in told
+        assert "fake" not in told
+        _tell_alike.cache_clear()
+        [row] = [row for row in Settings.rows().values() if row.name == meant]
+        Settings.load(GOOD | {name: "fake", meant: row.default or row.example}, None)
+        assert caplog.messages == [told]
 
     def test_other_names_are_nobodys_business(self) -> None:
         others = {"PATH": "/bin", "PROCORE_SIGNIN_CHROMIUM": "chromium", "MY_PROCORE_ID": "1"}

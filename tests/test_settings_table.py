@@ -55,6 +55,22 @@ class MoreSettings(Settings):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class BareSettings(MoreSettings):
+    """The same, where no colour is a default."""
+
+    colour: str = setting(
+        Row(
+            name="PROCORE_COLOUR",
+            parse=colour,
+            meaning="The colour of the `button`.",
+            accepts="A colour.",
+            needed_by="Painters.",
+            missing="Choose one.",
+        )
+    )
+
+
 MORE = tuple(MoreSettings.rows().values())
 
 
@@ -97,9 +113,11 @@ def test_the_problems_of_a_row_more_are_named(text: str, problem: Problem) -> No
     assert refused.value.problems == (problem,)
 
 
-def test_a_name_like_that_of_a_row_more_is_answered_with_it() -> None:
-    with pytest.raises(SettingsInvalid, match=r"Did you mean PROCORE_COLOUR\?"):
-        MoreSettings.load(GOOD | {"PROCORE_COLOR": "red"}, None)
+def test_a_name_like_that_of_a_row_more_is_named_where_its_value_is_missing() -> None:
+    given = GOOD | {"PROCORE_COLOR": "red"}
+    with pytest.raises(SettingsInvalid, match=r"COLOUR: is not set \(is PROCORE_COLOR a missp"):
+        BareSettings.load(given, None)
+    assert MoreSettings.load(given, None).colour == "orange", "there it is the application's"
 
 
 def test_a_row_that_is_secret_is_in_no_repr() -> None:

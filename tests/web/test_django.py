@@ -365,6 +365,34 @@ def test_every_problem_of_the_settings_is_told_at_once_and_where_to_cure_it(
     assert "fake" not in str(told)
 
 
+def test_names_of_the_projects_own_environment_stop_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LANGUAGE", "DATABASE_URI", "APPNAME", "LOG_LEVELS"):
+        monkeypatch.setenv(f"PROCORE_{name}", "of the project")
+    assert found() == []
+
+
+def test_a_likely_misspelling_is_a_warning_where_its_setting_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PROCORE_KEYS")
+    monkeypatch.setenv("PROCORE_KEY", KEYS.reveal())
+    [(number, sentence, _)] = found()
+    assert number == "procore_signin.W003"
+    assert "PROCORE_KEYS (is PROCORE_KEY a misspelling of it?)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"), [("APPNAME", 'Did you mean "APP_NAME"?'), ("COLOUR", "Remove it.")]
+)
+def test_a_name_in_the_dictionary_that_is_no_settings_is_refused(name: str, cure: str) -> None:
+    [(number, sentence, hint)] = found(PROCORE_SIGNIN={name: "fake"})
+    assert number == "procore_signin.E001"
+    assert sentence == f"PROCORE_{name} is not a setting of procore-signin."
+    assert hint == f'{cure} In settings.py it is PROCORE_SIGNIN["{name}"].'
+
+
 def test_the_settings_of_the_project_beat_the_environment() -> None:
     from procore_signin.web.django import procore  # noqa: PLC0415  # as above
 

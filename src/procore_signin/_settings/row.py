@@ -33,6 +33,8 @@ class Row(Generic[T]):
         default: The value if it is not set. Empty for none.
         emulators: The value in that case with the local emulator. Empty for the same.
         missing: The cure if it is not set and there is no default. Empty if it may be left out.
+        misspelt: The cure if it is not set but a name like it is: then its default, if it has one,
+            does not stand for it. Empty where such a name is taken for the application's own.
         expected: Whether every `.env` is expected to have it.
         secret: Whether it is never shown.
         outer_blanks: Whether blanks around it are ignored, as around the parts of a list.
@@ -47,6 +49,7 @@ class Row(Generic[T]):
     default: str = ""
     emulators: str = ""
     missing: str = ""
+    misspelt: str = ""
     expected: bool = False
     secret: bool = False
     outer_blanks: bool = False

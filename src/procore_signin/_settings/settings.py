@@ -8,9 +8,11 @@ shows a value: a secret may have been pasted into the wrong line.
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ from procore_signin.errors import Problem, SettingsInvalid
 if TYPE_CHECKING:
     from procore_signin._store.engine.address import Address, Naming
 
+LOGGER: Final = logging.getLogger("procore_signin")
 ENV_FILE: Final = Path(".env")
 # Switches of the project's own tools and tests, not settings of the application.
 _NOT_OURS: Final = "PROCORE_SIGNIN_"
@@ -88,6 +91,7 @@ class Settings:
             needed_by="Everyone whose application has another address.",
             example="https://app.example.com/callback",
             default="http://localhost:4567/callback",
+            misspelt="Write the address of this application that is registered at Procore.",
             expected=True,
         )
     )
@@ -303,8 +307,8 @@ class Settings:
             defaults: A framework's own, instead of those of the table.
 
         Raises:
-            SettingsInvalid: Its `problems` name every setting that is missing, wrong or
-                misspelt, each with its cure.
+            SettingsInvalid: Its `problems` name every setting that is missing or wrong, each with
+                its cure.
         """
         settings, problems = cls._read(environ, env_file, defaults or {})
         # The frames of this error may be shown with their variables: none of them has a secret.
@@ -322,17 +326,26 @@ class Settings:
         in_process = {name: value for name, value in environ.items() if value}
         given = in_file | in_process
         rows = cls.rows()
-        values = {**_defaults(rows.values(), given), **defaults, **given}
+        known = {**_defaults(rows.values(), given), **defaults, **given}
+        alike = _alike([row.name for row in rows.values()], given)
+        values = known | {
+            row.name: "" for row in rows.values() if row.misspelt and row.name in alike
+        }
         parsed = {}
         for field, row in rows.items():
+            name = row.name
             try:
                 parsed[field] = _parse(row, values)
             except parsers.WrongError as wrong:
-                name = row.name
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
                 note = " The process environment sets it, and beats .env." if shadowed else ""
-                problems.append(Problem(name, wrong.what, wrong.cure + note))
-        problems += _misspelt(given, [row.name for row in rows.values()])
+                what = wrong.what
+                if what == NOT_SET and name in alike:
+                    what += f" (is {alike[name]} a misspelling of it?)"
+                problems.append(Problem(name, what, wrong.cure + note))
+            else:
+                if name in alike and name not in defaults:
+                    _tell_alike(alike[name], name)
         return (None, tuple(problems)) if problems else (cls(**parsed), ())
 
     @property
@@ -364,7 +377,7 @@ def read_settings(
         defaults: A framework's own, instead of those of the table.
 
     Raises:
-        SettingsInvalid: Its `problems` name every setting that is missing, wrong or misspelt.
+        SettingsInvalid: Its `problems` name every setting that is missing or wrong.
     """
     merged = [_merged(given or {}, os.environ if environ is None else environ)]
     del given, environ  # as in `load`
@@ -436,7 +449,14 @@ def _read_place(
 
 def only_missing(invalid: SettingsInvalid) -> bool:
     """Return whether all that is wrong is that settings are not there."""
-    return all(each.what == NOT_SET for each in invalid.problems)
+    return all(each.what.startswith(NOT_SET) for each in invalid.problems)
+
+
+def names_of_missing(invalid: SettingsInvalid) -> str:
+    """Return what is not there, in a sentence, with what may be a misspelling of it."""
+    return ", ".join(
+        f"{each.setting}{each.what.removeprefix(NOT_SET)}" for each in invalid.problems
+    )
 
 
 def is_given(
@@ -505,26 +525,35 @@ def _defaults(rows: Iterable[Row[Any]], given: Values) -> dict[str, str]:
 
 def _parse(row: Row[Any], values: Values) -> Any:
     text = values[row.name]
-    if not text and row.missing:
-        raise parsers.WrongError(NOT_SET, row.missing)
+    if not text and (cure := row.missing or row.misspelt):
+        raise parsers.WrongError(NOT_SET, cure)
     parsers.check_edges(row, text)
     return row.parse(text, values)
 
 
-def _misspelt(given: Values, known: Collection[str]) -> list[Problem]:
-    """Return a problem for each name that looks like a setting which is not given.
+def _alike(known: Collection[str], given: Values) -> dict[str, str]:
+    """Return, for settings that are not given, the name that may be a misspelling of each.
 
     Any other name belongs to the application, which may call its own settings `PROCORE_…` too.
     """
-    found = []
+    own = {
+        shouted.removeprefix(PREFIX): name
+        for name in sorted(given.keys() - set(known))
+        if (shouted := name.upper()).startswith(PREFIX) and not shouted.startswith(_NOT_OURS)
+    }
     missing = [name.removeprefix(PREFIX) for name in known if name not in given]
-    for name in sorted(given.keys() - set(known)):
-        shouted = name.upper()
-        if not shouted.startswith(PREFIX) or shouted.startswith(_NOT_OURS):
-            continue
-        own = shouted.removeprefix(PREFIX)
-        for near in difflib.get_close_matches(own, missing, n=1, cutoff=_SIMILAR):
-            meant = PREFIX + near
-            cure = f"Did you mean {meant}? If it is your own, set {meant} as well."
-            found.append(Problem(name, "is not a setting of procore-signin", cure))
+    found = {}
+    for written, name in own.items():
+        for near in difflib.get_close_matches(written, missing, n=1, cutoff=_SIMILAR):
+            found[PREFIX + near] = name
     return found
+
+
+@cache
+def _tell_alike(name: str, meant: str) -> None:
+    """Say, once in a process, what is left alone although it is like the name of a setting."""
+    LOGGER.warning(
+        "%s is no setting of procore-signin, so it is taken for the application's own. If %s is "
+        "meant, rename it; if not, set %s as well, and this is not said again.",
+        *(name, meant, meant),
+    )

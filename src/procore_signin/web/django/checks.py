@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 from django.http.request import validate_host
 
-from procore_signin._settings import only_missing
+from procore_signin._settings import names_of_missing, only_missing
 from procore_signin._settings.row import PREFIX
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
 from procore_signin.web.django import database, middleware
@@ -121,7 +121,7 @@ def _check_hosts(kind: type[CheckMessage], number: str) -> list[CheckMessage]:
 
 def _missing(invalid: SettingsInvalid) -> list[CheckMessage]:
     """Return a warning: migrations, tests and image builds need no sign-in."""
-    names = ", ".join(each.setting for each in invalid.problems)
+    names = names_of_missing(invalid)
     cure = f"Run `procore-signin init`, or write them into {SETTING}, without {PREFIX}."
     hint = f"{cure} {invalid.hint or ''}".rstrip()
     what = f"The sign-in lacks settings, so no one can sign in yet: {names}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
 
@@ -19,7 +20,13 @@ from django.utils.translation import get_language
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
-from procore_signin._settings import only_missing, read_settings, settings_of
+from procore_signin._settings import (
+    Settings,
+    names_of_missing,
+    only_missing,
+    read_settings,
+    settings_of,
+)
 from procore_signin._settings.row import PREFIX
 from procore_signin._store.engine.address import Address
 from procore_signin._store.records import User
@@ -107,7 +114,7 @@ def installed() -> Installed:
         SettingsInvalid: Names every setting that is missing or wrong, with its cure.
     """
     given, own = _given(), _own()
-    settings = read_settings(given, defaults=database.defaults_for(given))
+    settings = _read(given)
     door = database.DjangoProcoreSignIn.from_settings(
         settings, hooks=own.pop("HOOKS", None) or Hooks()
     )
@@ -119,6 +126,34 @@ def installed() -> Installed:
     site = Site(door.context, completed(door, options), templates=DjangoTemplates())
     site.stand_below(django_settings.FORCE_SCRIPT_NAME or "")
     return Installed(door, site, _Janitor(door), django_user)
+
+
+def _read(given: Mapping[str, object]) -> Settings:
+    """Return the settings, if all names in `PROCORE_SIGNIN` are of settings: all are ours there.
+
+    Raises:
+        SettingsInvalid: They are not, or settings are missing or wrong.
+    """
+    known = [row.name for row in Settings.rows().values()]
+    unknown = tuple(
+        Problem(name, "is not a setting of procore-signin", _meant(name))
+        for name in given
+        if name not in known
+    )
+    ours = {name: value for name, value in given.items() if name in known}
+    try:
+        settings = read_settings(ours, defaults=database.defaults_for(ours))
+    except SettingsInvalid as error:
+        raise SettingsInvalid((*error.problems, *unknown), hint=error.hint) from None
+    if unknown:
+        raise SettingsInvalid(unknown)
+    return settings
+
+
+def _meant(name: str) -> str:
+    known = [*OURS_ALONE, *(row.key for row in Settings.rows().values())]
+    near = get_close_matches(name.removeprefix(PREFIX).upper(), known, n=1)
+    return f'Did you mean "{near[0]}"?' if near else "Remove it."
 
 
 class _Janitor(Janitor):
@@ -166,9 +201,8 @@ def start() -> bool:
         if not only_missing(error):
             raise
         if not database.under_test():
-            names = ", ".join(each.setting for each in error.problems)
             what = "The sign-in lacks settings, so no one can sign in yet: %s. %s"
-            LOGGER.warning(what, names, error.hint or "")
+            LOGGER.warning(what, names_of_missing(error), error.hint or "")
         return "DJANGO_USER" in _setting()
     check_urls()
     return logs_in
