@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -6,6 +6,7 @@ from mortal import MortalRunner
 from scripted import Clock, ScriptedProcore, front_door
 
 from procore_signin._client import ProcoreSignIn
+from procore_signin.events import Event, Field, listen
 
 
 @pytest.fixture
@@ -28,3 +29,12 @@ def door(tmp_path: Path, procore: ScriptedProcore, clock: Clock) -> Iterator[Pro
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Front doors that do everything on the thread of their caller, and can die."""
     monkeypatch.setattr("procore_signin._client.Runner", MortalRunner)
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[Event, Mapping[str, Field]]]]:
+    """Collect the events."""
+    events: list[tuple[Event, Mapping[str, Field]]] = []
+    stop = listen(lambda event, fields: events.append((event, fields)))
+    yield events
+    stop()

@@ -116,6 +116,7 @@ class Watch:
         self._rows: tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]] = ([], [])
         self._in_rows: set[str] = set()
         self._in_ledger: set[str] = set()
+        self._named: set[str] = set()
         if watching:
             self._look(None)
             pairs = world.procore.pairs
@@ -254,7 +255,7 @@ class Watch:
             living = [
                 pair.name
                 for pair in known
-                if not (pair.name in self.excused and (pair.by_code or person in self.erased))
+                if not (pair.name in self.excused and self._is_no_ones(pair, person))
                 and not (pair.name in self.current and person not in self.disabled)
             ]
             if living:
@@ -270,6 +271,20 @@ class Watch:
             alone = self._endings - endings <= (2 if thread.caller == "delete" else 1)
             who = "alone" if alone else "beside another one"
             self.sights[f"an ending {who} said none of a person with tokens"] += 1
+
+    def _is_no_ones(self, pair: Pair, person: int) -> bool:
+        """Tell whether no one here can know whose a pair is that was lost.
+
+        The user is erased; or the sign-in broke off before it was known who came, and this is its
+        pair, or the one that the trial of its refresh token brought.
+        """
+        before, _, number = pair.name.rpartition("r")
+        if person in self.erased or pair.by_code:
+            return True
+        if before in self._named or not number.isdecimal():
+            return False
+        self.sights["a pair lives of which no one here knows whose it is"] += 1
+        return True
 
     # what must hold
 
@@ -324,12 +339,14 @@ class Watch:
             name = pair_in(row[_T["access_token"]])
             assert name is not None
             self._is_of(name, person)
+            self._named.add(name)
             if row[_T["status"]] == "ok":
                 held.add(name)
                 self.current[name] = person
             before = pair_in(row[_T["predecessor"]])
             if before is not None:
                 self._is_of(before, person)
+                self._named.add(before)
                 held.add(before)
         self._in_rows = held
 
@@ -340,6 +357,7 @@ class Watch:
             if name is not None:
                 self._in_ledger.add(name)
                 if row[_L["user_id"]] is not None:
+                    self._named.add(name)
                     self._is_of(name, self._person_of[row[_L["user_id"]]])
 
     def _is_of(self, name: str, person: int) -> None:

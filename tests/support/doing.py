@@ -21,6 +21,7 @@ from procore_signin._store.schema import sessions
 from procore_signin._store.sessions import PurgeSessions
 from procore_signin._store.tokens import EndedGrants, PurgeGrants
 from procore_signin._store.withdrawal import FinishEscrow, HoldEscrow
+from procore_signin.errors import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -117,6 +118,19 @@ def meet(
     if name == "do":
         begin = where.group
         patch.setattr(where, "group", lambda *it: _MetGroup.of(begin(*it), wanted, call))
+
+
+def away(patch: pytest.MonkeyPatch, wanted: type[Command[Any]], times: int) -> None:
+    """Have the database be away for so many commands of a kind."""
+    left = [times]
+
+    def call(usual: Callable[[], Any], _: object) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise StoreUnavailable("down")
+        return usual()
+
+    meet(patch, Store, wanted, call)
 
 
 class _MetGroup:
