@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from procore_signin._store.linking.links import (
     UsersOfReference,
     add_link,
 )
-from procore_signin._store.records import NewLink, reference_of
+from procore_signin._store.records import NewLink, NewSession, reference_of
 from procore_signin._store.sessions import BindSession, SessionsOf
 from procore_signin.errors import AlreadyLinked
 
@@ -227,3 +228,53 @@ def test_what_is_connected_already_is_looked_up_once(store: Store, sign_in: Sign
     with pytest.raises(StopIteration) as done:
         again.send(outcomes[1])
     assert done.value.value is None
+
+
+@pytest.mark.parametrize("who", ["known", "new"])
+def test_L3_a_sign_in_beside_a_login_is_compared_where_it_is_written(
+    store: Store, sign_in: SignIn, who: str
+) -> None:
+    """Someone may have been connected since the flow compared it."""
+    ann = sign_in(1, cookie="a").user
+    link(store, ann.id, "ann")
+    beside = NewLink("bob" if who == "known" else "ann")
+    with pytest.raises(AlreadyLinked):
+        sign_in(1 if who == "known" else 2, cookie="b", beside=beside)
+    assert len(store.ask(SessionsOf(ann.id, now=NOW))) == 1, "nothing was written"
+    for number, reference in ((1, "ann"), (2, "bob")):
+        sign_in(number, cookie=f"c{number}", beside=NewLink(reference))
+    sign_in(1, cookie="d", beside=NewLink("bob", several_references=True))
+    assert store.ask(ReferencesOf(ann.id)) == ["ann"], "it connects no one"
+
+
+def test_L3_a_connection_and_a_sign_in_beside_someone_else_wait_for_each_other(
+    store: Store, sign_in: SignIn
+) -> None:
+    """Whichever is first, no session of hers is left beside him."""
+    ann = sign_in(1, cookie="a").user
+
+    def sign_in_beside_bob(turn: int) -> None:
+        with contextlib.suppress(AlreadyLinked):
+            session = {"session": NewSession(f"{turn:064}", "{}", None, NOW + 60, NOW + 60, "bob")}
+            sign_in(1, cookie=f"b{turn}", beside=NewLink("bob"), **session)
+
+    with ThreadPoolExecutor(2) as pool:
+        for turn in range(8):
+            store.do(Unlink(ann.id))
+            one = pool.submit(sign_in_beside_bob, turn)
+            other = pool.submit(link, store, ann.id, "ann")
+            assert other.result() is True
+            one.result()
+            left = store.ask(SessionsOf(ann.id, now=NOW))
+            assert [each.reference for each in left if each.reference is not None] == []
+
+
+def test_L3_a_session_is_not_bound_to_another_login_than_that_of_who_is_connected(
+    store: Store, sign_in: SignIn
+) -> None:
+    ann = sign_in(1, cookie="a").user
+    [session] = store.ask(SessionsOf(ann.id, now=NOW))
+    link(store, ann.id, "ann")
+    with pytest.raises(AlreadyLinked):
+        store.do(BindSession(session.id, "bob", beside=(ann.id, NewLink("bob"))))
+    assert store.do(BindSession(session.id, "ann", beside=(ann.id, NewLink("ann")))) is True

@@ -22,6 +22,8 @@ from scripted import JOE, Clock, ScriptedProcore, front_door, reply
 from procore_signin import Candidate, Hooks, Login, Occasion, Options, User, only_connected
 from procore_signin._client import ProcoreSignIn
 from procore_signin._store import Store
+from procore_signin._store.engine.command import Command
+from procore_signin._store.sign_in import CompleteSignIn, JoinSignIn
 from procore_signin._web.attempts import MOST_BYTES
 from procore_signin._web.embedded.start import open_value
 from procore_signin._web.http.messages import BrowserResponse, Framework
@@ -513,6 +515,67 @@ def test_who_is_connected_is_asked_once_in_a_sign_in(
     world.close()
     assert asked.count("ReferencesOfProcoreUser") == 1
     assert "UsersOfReference" not in asked, "who is connected already is that user"
+
+
+def connected_before(
+    kind: type[Command[Any]], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Have Joe connected to Ann at the last moment before that command runs."""
+    do = Store.do
+
+    def connected_first(store: Store, command: Any) -> Any:
+        if isinstance(command, kind):
+            monkeypatch.undo()
+            [joe] = world.door.users()
+            world.door.link(joe, "ann")
+        return do(store, command)
+
+    monkeypatch.setattr(Store, "do", connected_first)
+
+
+def test_L3_someone_who_is_connected_during_a_sign_in_beside_another_is_not_signed_in(
+    world: World, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_in(ann)
+    bob = world.browser()
+    bob.log_in("bob")
+    connected_before(CompleteSignIn, world, monkeypatch)
+    answer = bob.sign_in("/signin")
+    assert (answer.status, title(answer)) == (409, "Someone else is logged in here")
+    assert bob.who() is None
+    assert world.procore.requests[-1].url.endswith("/oauth/revoke"), "the new tokens"
+
+
+def test_L3_no_hook_is_asked_about_an_account_of_another_user(tmp_path: Path) -> None:
+    """It may use up an invitation."""
+    asked: list[Candidate] = []
+    world = World(tmp_path, may_sign_in=asked.append)
+    Person.site = world.site
+    world.procore.next("/rest/v1.0/companies", reply(200, []))
+    ann, bob = world.browser(), world.browser()
+    ann.log_in("ann")
+    assert ann.connect().status == 303
+    assert len(asked) == 1
+    bob.log_in("bob")
+    answer = bob.sign_in("/signin")
+    assert (answer.status, title(answer)) == (409, "Someone else is logged in here")
+    assert len(asked) == 1
+    world.close()
+
+
+def test_L3_someone_who_is_connected_before_a_second_click_joins_is_not_let_in(
+    world: World, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = f"/callback?code=fake-code&state={ann.begin('/signin')}"
+    held = dict(ann.cookies)
+    assert ann.get(back).status == 303
+    bob = ann
+    bob.cookies = held
+    bob.log_in("bob")
+    connected_before(JoinSignIn, world, monkeypatch)
+    answer = bob.get(back)
+    assert (answer.status, title(answer)) == (409, "Someone else is logged in here")
+    assert bob.who() is None
 
 
 def test_L3_a_second_click_that_comes_under_another_login_joins_nothing(

@@ -250,6 +250,7 @@ class Admitted(Identified):
         """Make it true in one transaction."""
         taken, browser, now = self.taken, self.taken.visit.browser, context.now()
         session = new_session(context, browser, taken.session_token, me_json=self.me.json, now=now)
+        link = _link(taken.visit)
         completed: CompletedSignIn | None = yield Do(
             CompleteSignIn(
                 taken.visit.attempt.state_hash,
@@ -259,7 +260,9 @@ class Admitted(Identified):
                 session=session,
                 replaces=browser.session_hash,
                 now=now,
-                link=_link(taken.visit),
+                link=link,
+                # Compared before, and again where no one can be connected meanwhile (row L3).
+                beside=browser.login.link if link is None else None,
             )
         )
         if completed is None:

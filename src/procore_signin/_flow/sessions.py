@@ -130,7 +130,7 @@ def _do(touch: TouchSession) -> Flow[None]:
     yield from do(touch)
 
 
-def belongs_to(context: Context, session: Session, login: OwnLogin) -> Flow[bool]:
+def belongs_to(session: Session, login: OwnLogin) -> Flow[bool]:
     """Return whether `session` may be used while `login` is there at the application.
 
     The first user of the application who is seen with it is the one to whose login it belongs. It
@@ -140,16 +140,16 @@ def belongs_to(context: Context, session: Session, login: OwnLogin) -> Flow[bool
     Raises:
         StoreUnavailable: No one can tell (row S7).
     """
-    reference = login.reference
-    if session.reference == reference:
+    link = login.link
+    if session.reference == login.reference:
         return True
-    if session.reference is None and reference is not None:
+    if session.reference is None and link is not None:
+        beside = (session.user.id, link)
         try:
-            yield from users.check_account(context, session.user.procore_id, login)
+            yield from do(BindSession(session.id, link.reference, beside=beside))
         except AlreadyLinked:
             pass
         else:
-            yield from do(BindSession(session.id, reference))
             return True
     if (yield from do(EndSessionOf(session.user.id, session.id))):
         emit(Event.SESSION_ENDED, user=session.user.id, reason="own_login")

@@ -150,7 +150,13 @@ def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[Si
     session_token = new_session_token(context)
     session = new_session(context, browser, session_token, me_json="null", now=now)
     user = yield from do(
-        JoinSignIn(attempt.state_hash, session=session, replaces=browser.session_hash, now=now)
+        JoinSignIn(
+            attempt.state_hash,
+            session=session,
+            replaces=browser.session_hash,
+            now=now,
+            beside=browser.login.link,
+        )
     )
     emit(Event.SIGN_IN_JOINED, attempt=attempt.state_hash[:8], user=user.id)
     return SignedIn(user, session_token, attempt.return_to, created=False)

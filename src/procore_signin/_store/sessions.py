@@ -22,7 +22,15 @@ from procore_signin._store.engine.statement import (
     one,
 )
 from procore_signin._store.keys.token_seal import TokenSeal
-from procore_signin._store.records import NewSession, Session, User, check_limit, storable
+from procore_signin._store.linking.links import stay_beside
+from procore_signin._store.records import (
+    NewLink,
+    NewSession,
+    Session,
+    User,
+    check_limit,
+    storable,
+)
 from procore_signin._store.schema import sessions, users
 
 _USER_AGENT_LENGTH: Final = 255
@@ -238,14 +246,22 @@ class BindSession(Command[bool]):
         session_id: The session.
         reference: The application's own name for its user.
         move: Whether it may belong to another one's before.
+        beside: Whose session it is, and the connection to that login which is not made, but has
+            to be possible; or None.
+
+    Raises:
+        AlreadyLinked: It is not. Nothing was written.
     """
 
     session_id: int
     reference: str
     _: KW_ONLY
     move: bool = False
+    beside: tuple[int, NewLink] | None = None
 
     def run(self, seal: TokenSeal) -> Statements[bool]:
+        if self.beside is not None:
+            yield from stay_beside(*self.beside)
         values = {"which_session": self.session_id, "reference": self.reference}
         return (yield from change(_BIND if self.move else _BIND_FREE, values)) == 1
 

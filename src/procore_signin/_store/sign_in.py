@@ -20,6 +20,7 @@ from procore_signin._store.engine.statement import (
     Change,
     InsertAbsent,
     Last,
+    Many,
     One,
     Row,
     Sql,
@@ -38,7 +39,13 @@ from procore_signin._store.escrows import (
 )
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.ledger import FailAttempt, attempt_over, entry_of
-from procore_signin._store.linking.links import add_link
+from procore_signin._store.linking.links import (
+    ReferencesOfProcoreUser,
+    add_link,
+    asked_beside,
+    check_beside,
+    stay_beside,
+)
 from procore_signin._store.records import CompletedSignIn, NewLink, NewSession, Replaced, User
 from procore_signin._store.schema import UNFINISHED, sign_in_ledger, token_sets, users
 from procore_signin._store.sessions import lock_opened_at, opening
@@ -74,10 +81,11 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
         replaces: `id_hash` of the session cookie that the browser sent, or None.
         now: Unix seconds.
         link: The connection to a user of the application that the sign-in makes, or None.
+        beside: The connection to the one who is logged in there, if it makes none, or None.
 
     Raises:
         AttemptInvalid: The attempt has ended already. Nothing was written; revoke the tokens.
-        AlreadyLinked: One of both is connected to another one. As above.
+        AlreadyLinked: One of both is connected to another one, perhaps since a moment. As above.
     """
 
     state_hash: str
@@ -89,15 +97,21 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
     replaces: str | None
     now: int
     link: NewLink | None = None
+    beside: NewLink | None = None
 
     def run(self, seal: TokenSeal) -> Statements[CompletedSignIn | None]:
         state_hash, environment, now = self.state_hash, self.environment, self.now
         who = {"which_environment": environment, "which_procore_id": self.me.procore_id}
-        row, token_set, attempt = yield Together(
+        asked: tuple[Many, ...] = ()
+        if self.beside is not None:
+            references = Many(ReferencesOfProcoreUser.sql, who)
+            asked = asked_beside(self.beside, environment, references)
+        row, token_set, attempt, *links = yield Together(
             (
                 One(_LOCK_USER, who),
                 One(_LOCK_TOKENS, who),
                 One(_LOCK_ATTEMPT, {"which_state": state_hash}),
+                *asked,
             )
         )
         found = None if row is None else User(*row)
@@ -106,6 +120,8 @@ class CompleteSignIn(Command[CompletedSignIn | None]):
             return None
         if attempt is None:
             raise attempt_over()
+        if self.beside is not None:
+            check_beside(self.beside, links)
         if found is None:
             changes: list[Change] = []
             user = yield from _make_user(self.me, environment, now)
@@ -307,8 +323,10 @@ class JoinSignIn(Command[User]):
         session: The session to open. What `/me` answered is taken from the first one.
         replaces: `id_hash` of the session cookie that the browser sent, or None.
         now: Unix seconds.
+        beside: As in `CompleteSignIn`.
 
     Raises:
+        AlreadyLinked: As there. Nothing was written.
         AttemptInvalid: It is not done, someone has joined it, or the user has signed out.
             Nothing was written.
         SignInRefused: The user is disabled or gone. Nothing was written.
@@ -319,6 +337,7 @@ class JoinSignIn(Command[User]):
     session: NewSession
     replaces: str | None
     now: int
+    beside: NewLink | None = None
 
     def run(self, seal: TokenSeal) -> Statements[User]:
         entry = yield from entry_of(self.state_hash)
@@ -326,6 +345,8 @@ class JoinSignIn(Command[User]):
             raise attempt_over()
         # In the order in which `CompleteSignIn` locks: the user first.
         user_id, environment, now = entry.user_id, entry.environment, self.now
+        if self.beside is not None:
+            yield from stay_beside(user_id, self.beside)
         if (yield from one(_LOCK_ENABLED, {"which_user": user_id})) is None:
             raise person_disabled()
         joined = {"which_state": self.state_hash, "joined_at": now}

@@ -104,7 +104,7 @@ class SignInEndpoints:
         session = yield from sessions.current_session(self._context, token)
         if session is None:
             return None
-        return (yield from kept_by(self._context, self._login, request, session))
+        return (yield from kept_by(self._login, request, session))
 
     def session_and_me(self, request: BrowserRequest) -> Flow[tuple[Session, str] | None]:
         """Return the same with what `/me` answered at its sign-in, as JSON text."""
@@ -112,7 +112,7 @@ class SignInEndpoints:
         found = yield from sessions.session_and_me(self._context, token)
         if found is None:
             return None
-        session = yield from kept_by(self._context, self._login, request, found[0])
+        session = yield from kept_by(self._login, request, found[0])
         return None if session is None else (session, found[1])
 
     def end_here(self, request: BrowserRequest) -> Flow[str]:

@@ -16,6 +16,7 @@ from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
     Change,
     InsertAbsent,
+    Many,
     Row,
     Sql,
     Statements,
@@ -122,6 +123,45 @@ def check_free(link: NewLink, *, taken: bool) -> None:
     """
     if taken and not link.several_users:
         raise _already("user of this application", "another Procore account")
+
+
+def asked_beside(link: NewLink, environment: str, references: Many) -> tuple[Many, Many]:
+    """Return what tells whether someone may be signed in beside a login; see `check_beside`.
+
+    Args:
+        link: The connection to that login which is not made, but could be.
+        environment: Where.
+        references: What finds the references of who signs in, once the user's row is locked.
+    """
+    who = {"which_environment": environment, "which_reference": link.reference}
+    return references, Many(_USERS, who)
+
+
+def check_beside(link: NewLink, found: Sequence[Sequence[Row]]) -> None:
+    """Raise where who signs in could not be connected to the login that is there (row L3).
+
+    Args:
+        link: As in `asked_beside`.
+        found: The outcomes of that.
+
+    Raises:
+        AlreadyLinked: One of both is connected to another one.
+    """
+    references, users_of_login = found
+    if not is_connected(link, {str(row[0]) for row in references}):
+        check_free(link, taken=bool(users_of_login))
+
+
+def stay_beside(user_id: int, link: NewLink) -> Statements[None]:
+    """Lock a user's row, and with it the links of theirs, and do the same.
+
+    Raises:
+        AlreadyLinked: As there.
+    """
+    row = yield from one(_LOCK_USER, {"which_user": user_id})
+    if row is not None:
+        references = Many(_REFERENCES, {"which_user": user_id})
+        check_beside(link, (yield Together(asked_beside(link, str(row[0]), references))))
 
 
 def _already(what: str, to: str) -> AlreadyLinked:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from procore_signin._flow.attempt import NO_LOGIN, OwnLogin
-from procore_signin._flow.context import Context
 from procore_signin._flow.sessions import belongs_to
 from procore_signin._flow.steps import Flow, call
 from procore_signin._public import public_in
@@ -115,9 +114,7 @@ def _values_of(name: str, request: BrowserRequest) -> str | None:
     return ";".join(pair for pair in pairs if pair.partition("=")[0] == name) or None
 
 
-def kept_by(
-    context: Context, login: Login | None, request: BrowserRequest, session: Session
-) -> Flow[Session | None]:
+def kept_by(login: Login | None, request: BrowserRequest, session: Session) -> Flow[Session | None]:
     """Return `session` if it belongs to who is logged in at the application, or None (row L1).
 
     Where another site leads the browser here, the cookie of a login may stay behind: then the
@@ -131,7 +128,7 @@ def kept_by(
     own = yield from who_is_logged_in(login, request, in_which_session=False)
     if own.reference is None and session.reference is not None and _is_from_elsewhere(request):
         return None
-    return session if (yield from belongs_to(context, session, own)) else None
+    return session if (yield from belongs_to(session, own)) else None
 
 
 def _is_from_elsewhere(request: BrowserRequest) -> bool:
