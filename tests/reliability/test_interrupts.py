@@ -16,6 +16,7 @@ import pytest
 from own_process import run_script
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import CLIENT_ID, CLIENT_SECRET, KEYS, REDIRECT_URI, size
+from tests.reliability.world import World
 
 TIMES: Final = size(6, 150)
 GREENLETS: Final = size(6, 60)
@@ -181,6 +182,10 @@ def test_R13_no_killed_greenlet_loses_a_grant(new_world: NewWorld, report: Repor
 ON_AN_EVENT_LOOP: Final = """
 import asyncio, ctypes, json, signal, sys, threading, time
 from procore_signin import AsyncProcoreSignIn, environments
+from procore_signin._flow.sign_in import finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.secret import Secret
+from tests.reliability.worker import BROWSER, attempt_from
 
 order = json.loads(sys.argv[1])
 interrupted, armed, me = 0, False, threading.get_ident()
@@ -230,8 +235,16 @@ def at_rest():
         except SoftLimitError:
             pass
 
-def ask(loop, known):
-    asked = loop.create_task(door.fresh_tokens(order["user"], rejected=known))
+def refresh(turn):
+    return door.fresh_tokens(order["user"], rejected=turn + 1)
+
+def sign_in(turn):
+    attempt = attempt_from(order["granted"][turn]["attempt"])
+    granted = CodeGranted(Secret(order["granted"][turn]["code"], "code"), attempt.state, None)
+    return door.run(finish_sign_in(door.context, attempt, granted, BROWSER))
+
+def ask(loop, turn):
+    asked = loop.create_task({"refresh": refresh, "sign in": sign_in}[order["what"]](turn))
     asked.add_done_callback(lambda done: (done.cancelled() or done.exception(), loop.stop()))
     # An interrupt may take along what would end the wait: this is what it does to its caller.
     def stop():
@@ -244,9 +257,11 @@ def ask(loop, known):
     stopping.start()
     return asked, over, stopping
 
-def storm(loop, known, seconds):
+def storm(loop, turn, seconds):
     global armed
-    asked, over, stopping = ask(loop, known)
+    asked, over, stopping = ask(loop, turn)
+    loop.call_later(order["calm"], loop.stop)
+    loop.run_forever()
     until = time.monotonic() + 0.3
     try:
         armed = True
@@ -270,14 +285,34 @@ door = AsyncProcoreSignIn(
 )
 for turn in range(order["times"]):
     loop = asyncio.new_event_loop()
-    storm(loop, turn + 1, 0.0005 + order["seconds"] / 5 * turn / order["times"])
+    storm(loop, turn, 0.0005 + order["seconds"] / 5 * turn / order["times"])
     door._runner._background.settle(30)
-    # As a caller that comes later, on an event loop that nothing has met.
-    found = asyncio.run(asyncio.wait_for(door.fresh_tokens(order["user"], rejected=turn + 1), 30))
-    assert found.generation == turn + 2, (found.generation, turn)
+    if order["what"] == "refresh":
+        # As a caller that comes later, on an event loop that nothing has met.
+        found = asyncio.run(asyncio.wait_for(refresh(turn), 30))
+        assert found.generation == turn + 2, (found.generation, turn)
 asyncio.run(door.aclose())
 print(interrupted)
 """
+
+
+def in_a_storm(world: World, how: str, what: str, **more: object) -> int:
+    """Interrupt callers on event loops, in a process of its own; return how often."""
+    order = {
+        "emulator": world.emulator.url,
+        "id": CLIENT_ID,
+        "secret": CLIENT_SECRET.reveal(),
+        "redirect": REDIRECT_URI,
+        "keys": KEYS.reveal(),
+        "database": world.database.url,
+        "times": TIMES,
+        "seconds": SECONDS,
+        "how": how,
+        "what": what,
+    }
+    done = run_script(ON_AN_EVENT_LOOP, json.dumps(order | more), timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return int(done.stdout)
 
 
 @pytest.mark.parametrize("how", ["alarms", "exceptions"])
@@ -288,21 +323,7 @@ def test_R13_no_interrupt_of_an_event_loop_loses_a_grant(
     world.widen_the_race(SECONDS)
     user = world.sign_in()
     world.witness.look()
-    order = {
-        "emulator": world.emulator.url,
-        "id": CLIENT_ID,
-        "secret": CLIENT_SECRET.reveal(),
-        "redirect": REDIRECT_URI,
-        "keys": KEYS.reveal(),
-        "database": world.database.url,
-        "user": user,
-        "times": TIMES,
-        "seconds": SECONDS,
-        "how": how,
-    }
-    done = run_script(ON_AN_EVENT_LOOP, json.dumps(order), timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    interrupted = int(done.stdout)
+    interrupted = in_a_storm(world, how, "refresh", user=user, calm=0)
     sight = world.witness.look()
     report(
         "{times} refreshes on an event loop on {database}, {interrupted} interrupts ({how}):"
@@ -318,3 +339,29 @@ def test_R13_no_interrupt_of_an_event_loop_loses_a_grant(
     assert interrupted > 0
     assert (row.status, row.leased, row.ambiguous) == ("ok", False, 0)
     assert (sight.double_spends, sight.invalid_grants) == (0, 0)
+
+
+@pytest.mark.parametrize("how", ["alarms", "exceptions"])
+def test_R13_C12_an_exchange_becomes_a_sign_in_whatever_meets_the_event_loop(
+    new_world: NewWorld, report: Report, how: str
+) -> None:
+    world = new_world()
+    world.widen_the_race(SECONDS)
+    granted = [world.order_for_sign_in(person) for person in range(TIMES)]
+    interrupted = in_a_storm(world, how, "sign in", granted=granted, calm=SECONDS / 3)
+    exchanged = len(world.witness.look().exchanged)
+    live, held = world.live_grants().total(), world.held_grants().total()
+    report(
+        "{times} sign-ins on an event loop on {database}, {interrupted} interrupts ({how}):"
+        " {exchanged} codes were exchanged, {held} users are signed in, {lost} grants lost",
+        database=world.database.kind,
+        times=TIMES,
+        how=how,
+        interrupted=interrupted,
+        exchanged=exchanged,
+        held=held,
+        lost=live - held,
+    )
+    assert interrupted > 0
+    assert exchanged > TIMES // 3
+    assert (live, held) == (exchanged, exchanged)

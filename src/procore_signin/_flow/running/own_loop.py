@@ -1,4 +1,4 @@
-"""An event loop of our own, on which refreshes run whatever happens to the caller's.
+"""An event loop of our own, on which flows run whatever happens to the caller's.
 
 A signal handler that raises, a second Ctrl-C or an exception that is set on the caller's thread can
 end any callback of its event loop, also the one that brings Procore's response. What must not be
@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -36,6 +36,12 @@ INTERRUPTED_SECONDS: Final = 0.05
 """A pause after each exception that ends the loop, for one that comes again at once."""
 
 _Wanted = tuple[Hashable, Flow[Any], Outcome[Any], contextvars.Context]
+
+
+_caller: Final = contextvars.ContextVar[asyncio.AbstractEventLoop | None](
+    "procore_signin_caller", default=None
+)
+"""For whom a flow runs on the loop of our own."""
 
 
 class NoLoopError(Exception):
@@ -86,10 +92,23 @@ class OwnLoop:
             None where no thread can be had. Then nothing was done.
         """
         shared = self._under_way.get(key)
-        if shared is not None:
-            return shared
+        return self._wish(key, flow, contextvars.copy_context()) if shared is None else shared
+
+    def carry(self, flow: Flow[Any], caller: asyncio.AbstractEventLoop) -> Outcome[Any] | None:
+        """Have `flow` run for one caller, on whose event loop the application is called.
+
+        Returns:
+            As `share`.
+        """
+        context = contextvars.copy_context()
+        context.run(_caller.set, caller)
+        return self._wish(object(), flow, context)
+
+    def _wish(
+        self, key: Hashable, flow: Flow[Any], context: contextvars.Context
+    ) -> Outcome[Any] | None:
         outcome: Outcome[Any] = Outcome()
-        wanted = key, flow, outcome, contextvars.copy_context()
+        wanted = key, flow, outcome, context
         return outcome if self._background.start(partial(self._carry, wanted)) else None
 
     def add(self, task: asyncio.Task[Any]) -> None:
@@ -132,7 +151,7 @@ class OwnLoop:
             try:
                 loop.run_forever()
             except BaseException:  # set on this thread too: the flows are here all the same
-                LOGGER.exception("The event loop of refreshes was interrupted")
+                LOGGER.exception("The event loop of our own was interrupted")
                 time.sleep(INTERRUPTED_SECONDS)
             with self._lock:
                 if self._over() or not (self._wanted or self._tasks):
@@ -215,3 +234,45 @@ async def told(outcome: Outcome[Any], loop: asyncio.AbstractEventLoop) -> None:
         if outcome.inherited():
             raise stayed_in_the_parent()
         await asyncio.wait([waiter.woken], timeout=FORK_SEEN_SECONDS)
+
+
+async def call_there(
+    call: Callable[[asyncio.AbstractEventLoop], Coroutine[Any, Any, Any]],
+    here: asyncio.AbstractEventLoop,
+) -> Any:
+    """Have the application called on the event loop of the caller, where its connections are.
+
+    What tells that loop may be lost to an interrupt, so it is told again. Where it does not run any
+    more, the application is called `here`.
+
+    Args:
+        call: Calls it on an event loop.
+        here: The running one, of our own.
+
+    Raises:
+        asyncio.CancelledError: The caller's event loop has ended in the middle of it.
+    """
+    caller = _caller.get()
+    if caller is None:
+        return await call(here)
+    wanted, begun, outcome = [call], list[asyncio.Task[Any]](), Outcome[Any]()
+
+    def begin() -> None:
+        with suppress(IndexError):  # begun before
+            begun.append(caller.create_task(wanted.pop()(caller)))
+            begun[0].add_done_callback(partial(_tell, outcome))
+
+    waiter = _Waiter(here)
+    waiter.follow(outcome)
+    while not outcome.done:
+        with suppress(RuntimeError):  # it is closed
+            caller.call_soon_threadsafe(begin)
+            await asyncio.wait([waiter.woken], timeout=FORK_SEEN_SECONDS)
+        if begun and begun[0].done():
+            _tell(outcome, begun[0])
+        elif not caller.is_running():
+            with suppress(IndexError):
+                return await wanted.pop()(here)
+            if caller.is_closed():
+                raise asyncio.CancelledError
+    return outcome.result()
