@@ -32,8 +32,8 @@ _ONLY_NOTE: Final = frozenset(
 def can_be_interrupted() -> bool:
     """Return whether an exception could be raised on this thread by what it does not call itself.
 
-    It is asked in each sign-in, and takes two microseconds: `signal.getsignal` makes an enumeration
-    member of each answer, for which all signals together take fifty times as long.
+    It is asked in each sign-in, and takes some microseconds: `signal.getsignal` makes members of an
+    enumeration, which takes twenty times as long.
     """
     if threading.current_thread() is not threading.main_thread():
         return True
