@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +12,26 @@ from doing import away, meet
 from scripted import Clock, ScriptedProcore, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.lease import LEASE_SECONDS, LONGEST_PAUSE_SECONDS, PAUSE_SECONDS
+from procore_signin._flow.lease import (
+    LEASE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    PAUSE_SECONDS,
+    REQUEST_SECONDS,
+)
+from procore_signin._flow.outage import FAILURES
+from procore_signin._flow.refresh import fresh_tokens
+from procore_signin._flow.revocation import ENDING_SECONDS
 from procore_signin._flow.running.runner import Runner
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.records import User
-from procore_signin._store.refresh import ReleaseLease, TakeLease, TokenRowOf
+from procore_signin._store.refresh import (
+    CommitRefresh,
+    EndGrant,
+    ReleaseLease,
+    TakeLease,
+    TokenRowOf,
+)
 from procore_signin._store.tokens import TokenState, TokenStates
 from procore_signin.errors import (
     GrantLost,
@@ -81,8 +97,9 @@ def test_a_grant_without_a_refresh_token_is_over_when_its_access_token_is(
     procore.next("/oauth/token", tokens(1, refresh_token=None))
     user = sign_in(door).user
     clock.advance(5400)
-    with pytest.raises(GrantLost, match="no refresh token"):
+    with pytest.raises(GrantLost, match="no refresh token") as caught:
         door.fresh_tokens(user)
+    assert caught.value.hint == "Ask the user to sign in again."
     state = state_of(door, user)
     assert (state.status, state.leased_for) == ("revoked", 0)
 
@@ -219,3 +236,148 @@ def test_a_process_that_ends_leaves_a_lease_to_run_out(
     row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
     assert row is not None
     assert row.leased
+
+
+@pytest.mark.parametrize(
+    ("later", "error"), [(tokens(2), None), (INVALID_GRANT, GrantLost)], ids=["a pair", "refused"]
+)
+@pytest.mark.parametrize(("passed", "left"), [(5, 5), (9.5, 1)])
+def test_the_one_who_met_an_outage_is_told_when_it_is_worth_another_try(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    told: list[tuple[Event, Mapping[str, Field]]],
+    later: HttpResponse,
+    error: type[GrantLost] | None,
+    passed: float,
+    left: int,
+) -> None:
+    """Others come first: the pause, of five seconds at the longest here, is twice as long."""
+    context = replace(door.context, random_bytes=lambda number: b"\xff" * number)
+    for other in range(100, 100 + FAILURES - 1):
+        context.outage.failed(clock.now, 1.0, user_id=other, environment="emulator")
+    procore.next("/oauth/token", AWAY)
+    with pytest.raises(ProcoreUnavailable, match="is away"):
+        door.run(fresh_tokens(context, user.id))
+    assert (Event.OUTAGE_BEGAN, {"environment": "emulator"}) in told
+    clock.advance(passed)
+    with pytest.raises(ProcoreUnavailable, match="the latest refreshes") as caught:
+        door.run(fresh_tokens(context, user.id))
+    assert (caught.value.retry_after, caught.value.ambiguous) == (left, False)
+    assert len(procore.exchanges) == 2
+    clock.advance(5)
+    procore.next("/oauth/token", later)
+    with nullcontext() if error is None else pytest.raises(error):
+        door.run(fresh_tokens(context, user.id))
+    assert (Event.OUTAGE_ENDED, {"environment": "emulator"}) in told
+
+
+def test_a_grant_that_is_lost_is_told_of_with_whose_it_is(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    user: User,
+    told: list[tuple[Event, Mapping[str, Field]]],
+) -> None:
+    procore.next("/oauth/token", INVALID_GRANT)
+    with pytest.raises(GrantLost):
+        door.fresh_tokens(user)
+    facts = {"user": user.id, "environment": "emulator", "generation": 1, "status": "revoked"}
+    assert told == [(Event.GRANT_LOST, facts)]
+
+
+def test_a_refresh_is_told_of_with_the_generation_that_it_brought(
+    door: ProcoreSignIn, user: User, told: list[tuple[Event, Mapping[str, Field]]]
+) -> None:
+    door.fresh_tokens(user)
+    facts = {
+        "user": user.id,
+        "environment": "emulator",
+        "generation": 1,
+        "milliseconds": 0,
+        "to_generation": 2,
+    }
+    assert told == [(Event.REFRESHED, facts)]
+
+
+def test_a_refusal_that_the_database_does_not_take_gives_the_lease_back_without_a_doubt(
+    door: ProcoreSignIn, procore: ScriptedProcore, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away(monkeypatch, EndGrant, 1)
+    procore.next("/oauth/token", INVALID_GRANT)
+    with pytest.raises(StoreUnavailable):
+        door.fresh_tokens(user)
+    state = state_of(door, user)
+    assert (state.status, state.leased_for, state.retry_in) == ("ok", 0, PAUSE_SECONDS)
+    assert state.ambiguous == 0
+
+
+def test_a_process_that_slept_until_its_lease_could_end_sends_nothing_and_leaves_no_doubt(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def take(usual: Callable[[], Any], _: object) -> Any:
+        taken = usual()
+        clock.advance(LEASE_SECONDS - REQUEST_SECONDS)
+        return taken
+
+    meet(monkeypatch, Store, TakeLease, take)
+    with pytest.raises(ProcoreUnavailable, match="could have ended") as caught:
+        door.fresh_tokens(user)
+    assert not caught.value.ambiguous
+    assert (state_of(door, user).ambiguous, len(procore.exchanges)) == (0, 1)
+
+
+def test_the_tries_to_write_a_new_pair_down_follow_soon_and_then_each_half_second(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    told: list[tuple[Event, Mapping[str, Field]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.advance(seconds)
+
+    left = [6]
+
+    def commit(usual: Callable[[], Any], _: object) -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise StoreUnavailable("down", hint="Start it.")
+        return usual()
+
+    meet(monkeypatch, Store, CommitRefresh, commit)
+    runner = Runner(door.store, procore, sleep=sleep)
+    with pytest.raises(StoreUnavailable, match="It is kept") as caught:
+        runner.run(fresh_tokens(door.context, user.id))
+    assert caught.value.hint == "Start it."
+    runner.settle()
+    assert pauses == [0.1, 0.3, 0.6, 0.5, 0.5, 0.5]
+    facts = {"user": user.id, "environment": "emulator", "generation": 1}
+    assert (Event.REFRESH_KEPT, {**facts, "reason": "StoreUnavailable"}) in told
+    assert state_of(door, user).generation == 2
+
+
+def test_a_process_that_ends_without_the_database_tells_whose_new_pair_it_leaves(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    told: list[tuple[Event, Mapping[str, Field]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    away(monkeypatch, CommitRefresh, 1000)
+    runner = Runner(door.store, procore, sleep=clock.advance)
+    monkeypatch.setattr(runner._background, "ending", lambda: ENDING_SECONDS + 1)
+    with pytest.raises(StoreUnavailable, match="down"):
+        runner.run(fresh_tokens(door.context, user.id))
+    facts = {"user": user.id, "environment": "emulator", "generation": 1}
+    assert told == [(Event.REFRESH_LEFT_BEHIND, {**facts, "reason": "StoreUnavailable"})]
+    assert clock.now == 1_800_005_400 + 0.1
