@@ -666,14 +666,16 @@ def test_I2_nobody_is_matched_by_email(client: Client, emulator: Emulator, joe: 
 
 
 @pytest.mark.usefixtures("bridged")
-def test_an_inactive_django_user_is_not_logged_in(
+def test_L8_who_is_a_django_user_that_may_not_log_in_is_not_signed_in(
     client: Client, emulator: Emulator, joe: Any
 ) -> None:
     joe.is_active = False
     joe.save()
-    sign_in(client, emulator)
+    refused = sign_in(client, emulator, status=403)
+    assert "You cannot use this application" in refused.content.decode()
     assert django_user(client) is None
-    assert client.get("/me").status_code == 200
+    assert client.get("/me").status_code == 303
+    assert client.cookies["procore_signin_session"].value == ""
 
 
 @pytest.mark.usefixtures("joe")
@@ -916,6 +918,27 @@ def test_I5_the_admin_disables_somebody_whose_tokens_are_then_revoked(
     act(keeper, page, act="enable")
     sign_in(leaver, emulator, login="leaver@procore.com")
     assert leaver.get("/me").status_code == 200
+
+
+def test_L7_the_admin_shows_a_connection_and_disconnects(
+    emulator: Emulator, staff: Callable[..., Client]
+) -> None:
+    emulator.person(51, login="mover@procore.com", name="Mover")
+    mover = browser()
+    sign_in(mover, emulator, login="mover@procore.com")
+    keeper = staff("view_person", "change_person")
+    page = person_page(keeper, "mover@procore.com")
+    door = importlib.import_module("procore_signin.web.django").procore
+    [user] = [each for each in door.users() if each.procore_id == 51]
+    assert "No one" in keeper.get(page).content.decode()
+    door.link(user, "the user 7")
+    assert "<bdi>the user 7</bdi>" in keeper.get(page).content.decode()
+    said = act(keeper, page, act="disconnect").content.decode()
+    assert "Disconnected. 1 session(s) ended. Procore accepts no token of this user" in said
+    assert "the user 7" not in said
+    assert mover.get("/me").status_code == 303
+    assert door.references_of(user) == []
+    sign_in(mover, emulator, login="mover@procore.com")
 
 
 def test_S6_the_admin_ends_one_session_or_all(

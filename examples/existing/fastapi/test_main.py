@@ -8,10 +8,11 @@ os.environ["DATABASE_URL"] = f"sqlite:///{tempfile.mkdtemp()}/test.db"
 import pytest
 from alembic import command
 from alembic.config import Config
-from database import engine
+from database import User, engine, new_database
 from fastapi.testclient import TestClient
 from main import add_user, app
-from sqlalchemy import inspect
+from sqlalchemy import delete, inspect
+from tokens import user_id_of
 
 ANN = {"email": "ann@example.com", "password": "fake-password"}
 
@@ -44,6 +45,17 @@ def test_a_wrong_password_is_refused(client):
 
 def test_a_token_of_someone_else_is_refused(client):
     client.cookies["token"] = "made-up"
+    assert client.get("/").status_code == 303
+
+
+def test_a_token_of_a_user_who_is_gone_names_no_one(client):
+    gone = {"email": "gone@example.com", "password": "fake-password"}
+    add_user(*gone.values())
+    client.post("/log-in", data=gone)
+    assert user_id_of(client) is not None
+    with new_database.begin() as database:
+        database.execute(delete(User).filter_by(email=gone["email"]))
+    assert user_id_of(client) is None
     assert client.get("/").status_code == 303
 
 

@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 from fastapi import Request, Response
+from sqlalchemy import select
+
+from database import User, new_database
 
 COOKIE = "token"
 KEY = os.environ.get("SECRET_KEY", "fake-secret-key-for-development-only")
@@ -22,12 +25,13 @@ def remember(response: Response, user_id: int | str) -> None:
 
 
 def user_id_of(request: Request) -> int | None:
-    """Return who is logged in."""
+    """Return who is logged in, if they are still there."""
     try:
         claims = jwt.decode(request.cookies.get(COOKIE, ""), KEY, algorithms=["HS256"])
     except jwt.InvalidTokenError:
         return None
-    return int(claims["sub"])
+    with new_database() as database:
+        return database.scalar(select(User.id).filter_by(id=int(claims["sub"])))
 
 
 def hash_password(password: str) -> str:

@@ -1,4 +1,4 @@
-"""Users and sessions in Django's admin: view them, end sessions, disable users.
+"""Users and sessions in Django's admin: view them, end sessions, disconnect and disable users.
 
 The pages use the sign-in's own store, so that they work wherever its tables are, and disabling a
 user revokes their tokens, as everywhere else. `view_person` lets a member of staff view, and
@@ -88,6 +88,7 @@ class PersonAdmin(admin.ModelAdmin):
         sessions = here.procore.run(ask(SessionsOf(user_id, now=now)))
         values = {
             "person": _with_times(user),
+            "connected_to": here.procore.run(users.references_of(user_id)),
             "sessions": [_as_shown(session) for session in sessions],
             "may_act": self.has_change_permission(request),
             "title": user.name or user.email,
@@ -124,15 +125,26 @@ def _disable(here: Installed, user: User, _: int | None) -> tuple[str, bool]:
     ended = here.procore.run(users.disable(here.procore.context, user.id))
     if ended is None:
         return "There was no user to disable.", False
-    return f"Disabled. {ended.sessions} session(s) ended. {_of_tokens(ended)}", ended.certain
+    return (
+        f"Disabled. {ended.sessions} session(s) ended. {_of_tokens(ended, 'disable')}",
+        ended.certain,
+    )
 
 
-def _of_tokens(ended: AccessEnded) -> str:
+def _disconnect(here: Installed, user: User, _: int | None) -> tuple[str, bool]:
+    ended = here.procore.run(users.disconnect(here.procore.context, user.id))
+    if ended is None:
+        return "There was no user to disconnect.", False
+    done = f"Disconnected. {ended.sessions} session(s) ended. {_of_tokens(ended, 'disconnect')}"
+    return done, ended.certain
+
+
+def _of_tokens(ended: AccessEnded, act: str) -> str:
     if ended.certain:
         return "Procore accepts no token of this user any more."
     return (
         "It is not certain yet that Procore accepts no token of this user any more "
-        f"({ended.revocation}): disable again to see."
+        f"({ended.revocation}): {act} again to see."
     )
 
 
@@ -153,6 +165,7 @@ def _end_session(here: Installed, user: User, session_id: int | None) -> tuple[s
 
 _ACTS: Final[dict[str, Act]] = {
     "disable": _disable,
+    "disconnect": _disconnect,
     "enable": _enable,
     "end_sessions": _end_sessions,
     "end_session": _end_session,

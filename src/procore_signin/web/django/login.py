@@ -18,7 +18,9 @@ from django.http import HttpRequest
 
 from procore_signin._flow.sessions import move_to
 from procore_signin._store.records import User
+from procore_signin._store.sessions import EndSessionOf
 from procore_signin._web.http.messages import BrowserRequest, BrowserResponse
+from procore_signin._web.problems import NOT_ADMITTED
 from procore_signin.errors import ProcoreSignInError, SettingsInvalid
 from procore_signin.web.django.installed import DJANGO_LOGIN, Installed, installed
 from procore_signin.web.django.requests import djangos_own, look_again, sign_out, user_of
@@ -30,10 +32,14 @@ WHOSE: Final = "procore_signin_user"
 
 def log_in(
     here: Installed, request: HttpRequest, asked: BrowserRequest, response: BrowserResponse
-) -> None:
-    """Log in the Django user of the user whose session `response` opens, if both exist."""
+) -> BrowserResponse:
+    """Log in the Django user of the user whose session `response` opens, if both exist.
+
+    Returns:
+        That response; or the refusal, where the Django user may not log in any more (row L8).
+    """
     if here.django_user is None:
-        return
+        return response
     opened = "; ".join(cookie.partition(";")[0] for cookie in response.cookies)
     came_back = BrowserRequest(
         method="GET",
@@ -46,12 +52,17 @@ def log_in(
     )
     session = here.procore.run(here.site.session(came_back))
     django_user = None if session is None else here.django_user(session.user)
-    if session is None or django_user is None or not django_user.is_active:
-        return
+    if session is None or django_user is None:
+        return response
+    if not django_user.is_active:
+        here.procore.store.do(EndSessionOf(session.user.id, session.id))
+        refusal = here.site.router.problem(asked, NOT_ADMITTED)
+        return refusal.with_cookies(*response.cookies, here.site.forget_session)
     login(request, django_user, backend=_backend_of(django_user))
     request.session[WHOSE] = session.user.id
     if here.site.login is not None:
         here.procore.run(move_to(session, str(django_user.pk)))
+    return response
 
 
 def end_with_django(request: HttpRequest | None, **_: Any) -> None:

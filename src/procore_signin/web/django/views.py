@@ -30,7 +30,7 @@ def page(request: HttpRequest, *, below: str) -> HttpResponse:
     try:
         response = here.procore.run(here.site.router.respond(asked))
         if below == CALLBACK:
-            log_in(here, request, asked, response)
+            response = log_in(here, request, asked, response)
         raw = here.site.raw_response(asked, response)
     except ProcoreSignInError as error:  # the bridge could not look up the session
         raw = here.site.raw_response(asked, here.site.problem(asked, error))
