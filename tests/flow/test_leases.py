@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from doing import away, meet
-from scripted import Clock, ScriptedProcore, reply, sign_in, tokens
+from scripted import JOE, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.lease import (
@@ -19,7 +21,7 @@ from procore_signin._flow.lease import (
     REQUEST_SECONDS,
 )
 from procore_signin._flow.outage import FAILURES
-from procore_signin._flow.refresh import fresh_tokens
+from procore_signin._flow.refresh import LEEWAY_SECONDS, _early, fresh_tokens
 from procore_signin._flow.revocation import ENDING_SECONDS
 from procore_signin._flow.running.runner import Runner
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
@@ -169,6 +171,10 @@ def test_no_one_asks_again_until_procore_wants_to_be_asked(
     with pytest.raises(ProcoreUnavailable):
         door.fresh_tokens(user)
     assert state_of(door, user).retry_in == pause
+    with pytest.raises(ProcoreUnavailable, match="it is too early") as caught:
+        door.fresh_tokens(user)
+    assert (caught.value.retry_after, caught.value.ambiguous) == (pause, False)
+    assert len(procore.exchanges) == 2
 
 
 def test_a_lease_that_was_granted_without_an_answer_is_given_back_when_the_database_is_there(
@@ -381,3 +387,103 @@ def test_a_process_that_ends_without_the_database_tells_whose_new_pair_it_leaves
     facts = {"user": user.id, "environment": "emulator", "generation": 1}
     assert told == [(Event.REFRESH_LEFT_BEHIND, {**facts, "reason": "StoreUnavailable"})]
     assert clock.now == 1_800_005_400 + 0.1
+
+
+def hold_by_another(door: ProcoreSignIn, user: User, seconds: int) -> None:
+    """Have another process take the lease."""
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
+    assert row is not None
+    take = TakeLease(row, owner="other", seconds=seconds, now=door.context.now())
+    assert door.store.do(take) is not None
+
+
+def test_who_waits_for_another_process_looks_soon_and_then_four_times_a_second(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.advance(seconds)
+
+    hold_by_another(door, user, 2)
+    runner = Runner(door.store, procore, sleep=sleep)
+    fresh = runner.run(fresh_tokens(door.context, user.id))
+    assert fresh.generation == 2
+    assert pauses[:6] == [0.02, 0.04, 0.08, 0.16, 0.25, 0.25]
+    assert sum(pauses) == pytest.approx(2, abs=0.25)
+
+
+def test_who_has_waited_for_another_process_gets_its_pair_and_tells_how_long_it_took(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    user: User,
+    tmp_path: Path,
+    told: list[tuple[Event, Mapping[str, Field]]],
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.advance(31)  # the lease of the other one has run out
+        with front_door(tmp_path, procore, clock) as another:
+            another.fresh_tokens(user)
+
+    hold_by_another(door, user, 30)
+    runner = Runner(door.store, procore, sleep=sleep)
+    assert runner.run(fresh_tokens(door.context, user.id)).generation == 2
+    assert (Event.REFRESH_WAITED, {"user": user.id, "milliseconds": 20}) in told
+    assert slept == [0.02]
+
+
+@pytest.mark.parametrize("who", ["another process refreshes", "procore wants a second's rest"])
+def test_a_token_that_is_still_good_is_not_refreshed_early_while_that_is_of_no_use(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, who: str
+) -> None:
+    user = sign_in(door).user
+    clock.advance(5400 - LEEWAY_SECONDS - 30)
+    if who == "another process refreshes":
+        hold_by_another(door, user, 30)
+    else:
+        procore.next("/oauth/token", reply(429, b"", **{"retry-after": "1"}))
+        door.fresh_tokens(user)
+    sent, waited = len(procore.exchanges), clock.now
+    runner = Runner(door.store, procore, sleep=clock.advance)
+    assert runner.run(fresh_tokens(door.context, user.id)).generation == 1
+    runner.settle()
+    assert (len(procore.exchanges), clock.now) == (sent, waited)
+
+
+@pytest.mark.parametrize(
+    ("number", "generation", "seconds"), [(1, 1, 561), (1, 2, 485), (2, 1, 597), (3, 7, 480)]
+)
+def test_how_early_a_token_is_refreshed_is_computed_from_its_row(
+    door: ProcoreSignIn, user: User, number: int, generation: int, seconds: int
+) -> None:
+    row = door.store.ask(TokenRowOf(user.id, "emulator", now=door.context.now()))
+    assert row is not None
+    early = _early(replace(row, id=number, generation=generation))
+    assert (early, type(early)) == (seconds, int)
+
+
+def test_users_who_ask_at_the_same_time_get_their_own_tokens(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one asks while the first one's refresh is under way in the same process."""
+    monkeypatch.undo()  # a runner that shares, and has threads
+    with front_door(tmp_path, procore, clock) as door, ThreadPoolExecutor(1) as thread:
+        first = sign_in(door).user
+        procore.next("/rest/v1.0/me", reply(200, {**JOE, "id": 22222, "login": "ann@procore.com"}))
+        second = sign_in(door).user
+        clock.advance(5400)
+        others: list[str] = []
+
+        def meanwhile(_request: HttpRequest) -> HttpResponse:
+            asked = thread.submit(door.fresh_tokens, second)
+            others.append(asked.result(20).access_token.reveal())
+            return tokens(50)
+
+        procore.next("/oauth/token", meanwhile, tokens(60))
+        assert door.fresh_tokens(first).access_token.reveal() == "fake-access-50"
+        assert others == ["fake-access-60"]
