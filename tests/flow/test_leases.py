@@ -487,3 +487,16 @@ def test_users_who_ask_at_the_same_time_get_their_own_tokens(
         procore.next("/oauth/token", meanwhile, tokens(60))
         assert door.fresh_tokens(first).access_token.reveal() == "fake-access-50"
         assert others == ["fake-access-60"]
+
+
+def test_no_one_waits_for_another_process_longer_than_two_leases(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    hold_by_another(door, user, 90)
+    began = clock.now
+    runner = Runner(door.store, procore, sleep=clock.advance)
+    with pytest.raises(ProcoreUnavailable, match="for too long") as caught:
+        runner.run(fresh_tokens(door.context, user.id))
+    assert not caught.value.ambiguous
+    assert clock.now - began == pytest.approx(2 * LEASE_SECONDS, abs=0.5)
+    assert len(procore.exchanges) == 1

@@ -1,9 +1,10 @@
 import asyncio
 import hashlib
+import re
 import sqlite3
 import threading
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -49,6 +50,7 @@ from procore_signin.errors import (
     StoreUnavailable,
     UnexpectedResponse,
 )
+from procore_signin.events import Event, Field
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -636,3 +638,34 @@ def test_S1_a_session_token_spells_all_of_its_32_random_bytes(door: ProcoreSignI
 
 def test_S1_a_session_is_known_by_the_sha_256_of_its_token() -> None:
     assert hash_session_token("a token") == hashlib.sha256(b"a token").hexdigest()
+
+
+def test_a_sign_in_that_fails_is_told_of_with_the_reason_and_the_request_of_procore(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    told: list[tuple[Event, Mapping[str, Field]]],
+) -> None:
+    refusal = reply(401, {"error": "invalid_client"}, **{"x-request-id": "request-17"})
+    procore.next("/oauth/token", refusal)
+    with pytest.raises(ClientMisconfigured):
+        finish(door, begin(door))
+    [(event, facts)] = told
+    assert event is Event.SIGN_IN_FAILED
+    assert re.fullmatch("[0-9a-f]{8}", str(facts["attempt"]))
+    assert {**facts, "attempt": None} == {
+        "attempt": None,
+        "environment": "emulator",
+        "reason": "ClientMisconfigured",
+        "error": "invalid_client",
+        "procore_request_id": "request-17",
+    }
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/rest/v1.0/me"])
+def test_a_sign_in_comes_back_later_where_procore_names_a_date(
+    door: ProcoreSignIn, procore: ScriptedProcore, path: str
+) -> None:
+    procore.next(path, reply(503, b"", **{"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}))
+    with pytest.raises(ProcoreUnavailable) as caught:
+        finish(door, begin(door))
+    assert caught.value.retry_after == 30
