@@ -316,7 +316,7 @@ class TestSqliteFile:
         assert pragmas == ["wal", 2, 1, 3000]
 
     def test_a_missing_folder_is_named_and_nothing_is_made(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreUnavailable, match="does not exist or cannot be opened"):
+        with pytest.raises(StoreUnavailable, match="its folder is missing"):
             migrate.upgrade(f"sqlite:///{tmp_path / 'missing' / 'test.db'}")
         assert list(tmp_path.iterdir()) == []
 

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.config import Config
+from pages import run_by
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.mysql import pymysql
@@ -33,11 +35,12 @@ from procore_signin._store.records import NewSession
 from procore_signin._store.schema import VERSION_TABLE, metadata
 from procore_signin._store.sessions import SessionOf
 from procore_signin._store.tokens import FirstAndLastOwner
-from procore_signin._store.users import UserOf
+from procore_signin._store.users import FindUsers, UserOf
 from procore_signin.environments import emulator
 from procore_signin.errors import SettingsInvalid, StoreUnavailable
 
 NOW = 1_800_000_000
+JOE = "joecontractor@procore.com"
 OURS = [*metadata.tables, VERSION_TABLE]
 HOSTS = {
     "users": "CREATE TABLE users"
@@ -239,6 +242,55 @@ def test_O15_a_prefix_that_is_changed_later_signs_nobody_out(
     migrate.upgrade(second)
     sign_in_and_look_around(second, keys, sign_in, new_session)
     migrate.upgrade(first)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_schema_that_is_changed_later_is_told_and_its_tables_can_be_moved(
+    empty_url: str,
+    keys: KeyRing,
+    sign_in: Any,
+    new_session: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before, after = parse_address(empty_url), parse_address(empty_url, Naming("", "procore"))
+    migrate.upgrade(before)
+    migrate.upgrade(parse_address(empty_url, Naming("", "of_a_customer")))
+    assert caplog.messages == [], "there are no users yet"
+    sign_in_and_look_around(before, keys, sign_in, new_session)
+    migrate.upgrade(parse_address(empty_url, Naming("", "of_another")))
+    [told] = [each for each in caplog.messages if "signed in any more" in each]
+    assert "users of procore-signin in the schema public, and gets new, empty tables" in told
+    assert "in the schema of_another" in told
+    assert "set PROCORE_DATABASE_SCHEMA=public, or move the tables" in told
+    migrate.upgrade(parse_address(empty_url, Naming("", "of_another")))
+
+    [page] = run_by("move-schema")
+    with connected(before) as connection:
+        connection.execute(text(page.text))
+    assert migrate.current(before) is None
+    store = Store(after, keys)
+    store.probe()
+    assert [user.email for user in store.ask(FindUsers(after=0, limit=9))] == [JOE]
+    store.close()
+    migrate.upgrade(after)
+    migrate.downgrade(after, "base")
+    assert len([each for each in caplog.messages if "signed in any more" in each]) == 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_database_whose_search_path_names_no_schema_is_told_with_the_cure(empty_url: str) -> None:
+    address = parse_address(f"{empty_url}?options=-csearch_path%3Dnowhere")
+    with pytest.raises(StoreUnavailable, match="search_path names none that exists") as refused:
+        migrate.upgrade(address)
+    assert "set PROCORE_DATABASE_SCHEMA" in str(refused.value)
+    assert "db upgrade" not in str(refused.value)
+    migrate.upgrade(replace(address, naming=Naming("", "procore")))
+
+
+def test_a_folder_that_is_missing_is_told_with_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="its folder is missing") as refused:
+        migrate.upgrade(f"sqlite:///{tmp_path}/none/signin.db")
+    assert str(refused.value).endswith("Make the folder, or correct PROCORE_DATABASE_URL.")
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)

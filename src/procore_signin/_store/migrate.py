@@ -5,6 +5,8 @@ Alembic is imported inside the functions: only the commands that migrate pay for
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -27,10 +29,21 @@ from procore_signin._store.schema import LATER, SCHEMA_REVISION, VERSION_TABLE, 
 from procore_signin._store.sqlite import database as sqlite
 from procore_signin.errors import StoreUnavailable
 
+LOGGER: Final = logging.getLogger("procore_signin")
 T = TypeVar("T")
+
+_OTHER_SCHEMA: Final = (
+    "The database %s has users of procore-signin in the schema %s, and gets new, empty tables in "
+    "the schema %s. If that schema was to be changed, its users are not signed in any more: set "
+    "PROCORE_DATABASE_SCHEMA=%s, or move the tables (docs/how-to/existing-application.md). If both "
+    "are wanted, all is well."
+)
 
 _WAIT_SECONDS: Final = 60.0
 _LONGEST_STATEMENT: Final = 3600
+_NO_SCHEMA: Final = "3F000"
+"""PostgreSQL's code. Elsewhere it says that our schema is yet to be made."""
+
 _LOCK_NAME: Final = "procore-signin migration"
 _LOCK_NUMBER: Final = int.from_bytes(sha256(_LOCK_NAME.encode()).digest()[:8], signed=True)
 _one_at_a_time: Final = Lock()
@@ -60,7 +73,7 @@ def upgrade(where: Address | str, *, beside: bool = False) -> None:
         try:
             sqlite.create_file(address.path)
         except OSError:
-            raise Failed("absent").raised(address.label) from None
+            raise Failed("no_folder").raised(address.label) from None
 
     _locked(address, lambda connection: _upgrade(connection, address, beside=beside))
 
@@ -127,6 +140,7 @@ def _upgrade(connection: Connection, address: Address, *, beside: bool = False) 
     _make_schema(connection, address.naming.schema)
     if not beside:
         _refuse_second_tables(connection, address)
+        _tell_of_other_schemas(connection, address)
     _refuse_foreign_tables(connection, address)
     _alembic(connection, "upgrade", "head", address)
 
@@ -138,6 +152,8 @@ def _with_engine(address: Address, work: Callable[[Engine], T]) -> T:
             return work(engine)
         except (SQLAlchemyError, sqlite3.Error) as error:
             failed = failed_by(error)
+            if failed.code == _NO_SCHEMA:
+                failed = Failed("no_schema", failed.code)
         finally:
             engine.dispose()
         raise failed
@@ -256,6 +272,27 @@ def _refuse_second_tables(connection: Connection, address: Address) -> None:
                 f"with empty tables, and every user would have to sign in again. {cure}",
                 hint=cure,
             )
+
+
+_SCHEMAS_WITH: Final = text(
+    "SELECT table_schema FROM information_schema.tables WHERE table_name = :name ORDER BY 1"
+)
+
+
+def _tell_of_other_schemas(connection: Connection, address: Address) -> None:
+    """Say, before tables are made in a schema, that users are in another one.
+
+    It is not refused: an application may have a schema for each of its customers.
+    """
+    naming = address.naming
+    if address.backend != "postgresql" or _revision(connection, naming) is not None:
+        return
+    here = naming.schema or inspect(connection).default_schema_name
+    for schema in connection.scalars(_SCHEMAS_WITH, {"name": naming.name(VERSION_TABLE)}):
+        with contextlib.suppress(ValueError):  # a name that no setting of ours has
+            if schema != here and _has_users(connection, Naming(naming.prefix, schema)):
+                LOGGER.warning(_OTHER_SCHEMA, address.label, schema, here, schema)
+                return
 
 
 def _has_users(connection: Connection, naming: Naming) -> bool:

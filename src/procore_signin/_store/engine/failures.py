@@ -21,6 +21,8 @@ Failure = Literal[
     "uncertain",
     "unmigrated",
     "absent",
+    "no_folder",
+    "no_schema",
     "no_database",
     "refused",
     "not_admitted",
@@ -177,6 +179,14 @@ _WORDS: Final[dict[Failure, tuple[str, str]]] = {
     "uncertain": ("closed the connection during a commit", "Look what happened, then try again."),
     "unmigrated": ("lacks this version's tables", "Run: {upgrade}"),
     "absent": ("does not exist or cannot be opened", "Create it: {upgrade}"),
+    "no_folder": (
+        "cannot be made: its folder is missing, or may not be written to",
+        "Make the folder, or correct {setting}.",
+    ),
+    "no_schema": (
+        "has no schema for the tables: search_path names none that exists",
+        "Create the one that it names, or set PROCORE_DATABASE_SCHEMA, which is made by itself.",
+    ),
     "no_database": (
         "does not exist on its server",
         (
