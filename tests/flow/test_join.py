@@ -18,13 +18,15 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, tokens
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import SignInAttempt, new_attempt
 from procore_signin._flow.phases import SignedIn
+from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.sessions import Browser, hash_session_token
-from procore_signin._flow.sign_in import finish_sign_in, hash_code
+from procore_signin._flow.sign_in import JOIN_SECONDS, finish_sign_in, hash_code
 from procore_signin._protocol.authorization import AuthorizationDenied, CodeGranted
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import CompletedSignIn, Store
 from procore_signin._store.access import DisableUser
+from procore_signin._store.ledger import TakeAttempt
 from procore_signin._store.sessions import (
     CountSessions,
     EndSessionOf,
@@ -344,3 +346,32 @@ def test_A5_C3_S2_two_processes_on_one_database_agree(
         second = finish(other, attempt, CODE, first)
         assert (lives(one, first), lives(one, second)) == (False, True)
         assert refused(finish, one, attempt, CODE, second) == "used"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_second_callback_waits_five_seconds_for_the_first_and_is_no_sign_up(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, *, finished: bool
+) -> None:
+    attempt = begin(door)
+    granted = CodeGranted(code=Secret(CODE, "code"), state=attempt.state, iss=None)
+    take = TakeAttempt(
+        attempt.state_hash,
+        environment="emulator",
+        code_hash=hash_code(granted.code),
+        now=door.context.now(),
+        expires_at=door.context.now() + 3600,
+    )
+    if finished:
+        assert finish(door, attempt).created
+    else:
+        assert door.store.do(take) is None
+    began = clock.now
+    second = finish_sign_in(door.context, attempt, granted, Browser("Firefox", None))
+    runner = Runner(door.store, procore, sleep=clock.advance)
+    if finished:
+        assert not runner.run(second).created
+        return
+    with pytest.raises(AttemptInvalid, match="still being finished") as caught:
+        runner.run(second)
+    assert caught.value.reason == "used"
+    assert clock.now - began == pytest.approx(JOIN_SECONDS, abs=0.1)

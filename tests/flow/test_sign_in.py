@@ -277,13 +277,17 @@ def test_C6_a_response_of_another_issuer_is_refused_before_anything_is_sent(
 
 
 def test_C5_a_denied_request_is_refused_and_its_attempt_is_used_up(
-    door: ProcoreSignIn, procore: ScriptedProcore
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    told: list[tuple[Event, Mapping[str, Field]]],
 ) -> None:
     attempt = begin(door)
     denied = AuthorizationDenied("access_denied", "<b>no</b>", attempt.state, None)
     with pytest.raises(SignInRefused) as caught:
         door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
     assert caught.value.error == "access_denied"
+    facts = {"attempt": attempt.state_hash[:8], "error": "access_denied"}
+    assert told == [(Event.SIGN_IN_DENIED, facts)]
     with pytest.raises(AttemptInvalid):
         finish(door, attempt)
     assert procore.requests == []
@@ -669,3 +673,19 @@ def test_a_sign_in_comes_back_later_where_procore_names_a_date(
     with pytest.raises(ProcoreUnavailable) as caught:
         finish(door, begin(door))
     assert caught.value.retry_after == 30
+
+
+def test_a_sign_in_is_told_of_with_who_it_is_and_whether_they_are_new(
+    door: ProcoreSignIn, told: list[tuple[Event, Mapping[str, Field]]]
+) -> None:
+    for created in (True, False):
+        told.clear()
+        attempt = begin(door)
+        user = finish(door, attempt).user
+        facts = {
+            "attempt": attempt.state_hash[:8],
+            "environment": "emulator",
+            "user": user.id,
+            "created": created,
+        }
+        assert (Event.SIGN_IN_SUCCEEDED, facts) in told

@@ -28,7 +28,8 @@ from procore_signin._store import Store
 from procore_signin._store.access import EscrowsOf
 from procore_signin._store.escrows import HOLD_SECONDS
 from procore_signin._store.ledger import Escrowed, EscrowTokens, TakeAttempt
-from procore_signin._store.records import User
+from procore_signin._store.linking.links import Link
+from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import SessionsOf
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
@@ -315,6 +316,23 @@ def test_an_operator_who_disconnects_somebody_leaves_an_event(
     door.disconnect(user)
     facts = {"user": user.id, "environment": "emulator", "sessions": 1, "revoked": True}
     assert [fields for event, fields in events if event is Event.DISCONNECTED] == [facts]
+
+
+def test_an_operator_who_disables_somebody_leaves_an_event(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    door.disable(user)
+    facts = {"user": user.id, "environment": "emulator", "sessions": 1}
+    assert [fields for event, fields in events if event is Event.USER_DISABLED] == [facts]
+
+
+def test_an_operator_who_disconnects_somebody_with_an_own_account_leaves_an_event_of_that_too(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    door.store.do(Link(user.id, NewLink("own-1"), now=door.context.now()))
+    door.disconnect(user)
+    facts = {"user": user.id, "environment": "emulator"}
+    assert [fields for event, fields in events if event is Event.USER_UNLINKED] == [facts]
 
 
 def test_V4_a_user_whose_tokens_cannot_be_opened_is_disabled_and_not_deleted(
