@@ -13,7 +13,8 @@ from collections import Counter
 
 from tests.simulation.faults import FAULTS, found_by
 from tests.simulation.page import PAGE, written
-from tests.simulation.search import Ran, every_order, run_seed, smallest
+from tests.simulation.plans import PLANS
+from tests.simulation.search import Ran, every_order, run_plan, run_seed, smallest
 from tests.simulation.small import SMALL
 from tests.simulation.states import printed
 from tests.simulation.threads import simulated
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--whole", action="store_true", help="with --seed: do not make it smaller")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--schedules", type=int, default=MILLION, help="how many seeds")
+    parser.add_argument("--plan", help="follow this schedule of plans.toml")
     parser.add_argument("--small", action="store_true", help="every order of the small worlds")
     parser.add_argument("--depth", type=int, default=12, help="with --small: how many choices")
     parser.add_argument("--states", action="store_true", help="print the transitions")
@@ -47,6 +49,8 @@ def main() -> int:
     with simulated():
         if options.seed is not None:
             return _story(options.seed, whole=options.whole)
+        if options.plan is not None:
+            return _follow(options.plan)
         if options.small:
             return _every_order(options.depth)
         return _search(
@@ -65,6 +69,15 @@ def _story(seed: int, *, whole: bool) -> int:
         ran = smallest(ran)
     _tell(ran)
     return int(ran.rule is not None)
+
+
+def _follow(name: str) -> int:
+    [plan] = (each for each in PLANS if each.name == name)
+    for ran in run_plan(plan):
+        _tell(ran)
+        if ran.rule is not None:
+            return 1
+    return 0
 
 
 def _tell(ran: Ran) -> None:

@@ -37,11 +37,13 @@ class Fault:
         name: What is wrong then.
         changes: What puts it back.
         first: The seed to begin with: of a rare one, shortly before the one that shows it.
+        plan: The schedule of `plans.toml` that shows it, of one that chance meets too seldom.
     """
 
     name: str
     changes: tuple[Change, ...]
     first: int = 0
+    plan: str | None = None
 
     def trouble(self) -> list[str]:
         """Return which of its texts are not there exactly once."""
@@ -63,6 +65,7 @@ def _read() -> tuple[Fault, ...]:
                 for one in each["change"]
             ),
             each.get("first", 0),
+            each.get("plan"),
         )
         for each in tomllib.loads(text)["fault"]
     )
@@ -95,12 +98,11 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "static", "templates", "openap
 
 def found_by(fault: Fault, most: int) -> str | None:
     """Search the source with the fault, and return what was found, or None."""
+    chance = ("--until-broken", "--schedules", str(most), "--first", str(fault.first))
+    how = chance if fault.plan is None else ("--plan", fault.plan)
     with applied(fault) as source:
         done = subprocess.run(
-            [
-                *(sys.executable, "-m", "tests.simulation", "--until-broken"),
-                *("--schedules", str(most), "--first", str(fault.first)),
-            ],
+            [sys.executable, "-m", "tests.simulation", *how],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(source)},
             capture_output=True,
