@@ -34,7 +34,13 @@ from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
-from procore_signin._store.ledger import Escrowed, EscrowTokens, FailAttempt, TakeAttempt
+from procore_signin._store.ledger import (
+    AttemptOf,
+    Escrowed,
+    EscrowTokens,
+    FailAttempt,
+    TakeAttempt,
+)
 from procore_signin._store.records import User
 from procore_signin._store.sessions import EndSessions, SessionOf, SessionsOf
 from procore_signin._store.sign_in import CompleteSignIn
@@ -689,3 +695,25 @@ def test_a_sign_in_is_told_of_with_who_it_is_and_whether_they_are_new(
             "created": created,
         }
         assert (Event.SIGN_IN_SUCCEEDED, facts) in told
+
+
+def test_a_response_that_comes_in_vain_says_why(door: ProcoreSignIn) -> None:
+    attempt = begin(door)
+    with pytest.raises(AttemptInvalid) as caught:
+        finish(door, attempt, iss="https://login.example.com")
+    assert caught.value.reason == "mismatch"
+    finish(door, attempt)
+    denied = AuthorizationDenied("access_denied", None, attempt.state, None)
+    with pytest.raises(AttemptInvalid) as caught:
+        door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
+    assert caught.value.reason == "used"
+
+
+def test_the_ledger_says_that_a_request_was_denied(door: ProcoreSignIn) -> None:
+    attempt = begin(door)
+    denied = AuthorizationDenied("access_denied", None, attempt.state, None)
+    with pytest.raises(SignInRefused):
+        door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
+    entry = door.store.ask(AttemptOf(attempt.state_hash))
+    assert entry is not None
+    assert (entry.status, entry.outcome) == ("failed", "denied")

@@ -25,7 +25,7 @@ from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import Store
-from procore_signin._store.access import EscrowsOf
+from procore_signin._store.access import DeleteUser, EscrowsOf
 from procore_signin._store.escrows import HOLD_SECONDS
 from procore_signin._store.ledger import Escrowed, EscrowTokens, TakeAttempt
 from procore_signin._store.linking.links import Link
@@ -643,3 +643,17 @@ def test_I5_a_clock_that_is_wrong_does_not_matter(tmp_path: Path, doorkeeper: in
         emulator.advance(5400)
         assert disabled(door, user).certain
         assert emulator.live_grants() == []
+
+
+def test_someone_who_is_enabled_and_signs_in_before_the_deletion_has_tokens_that_are_pending(
+    door: ProcoreSignIn, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signed_in_meanwhile(usual: Callable[[], object], _: DeleteUser) -> object:
+        door.enable(user)
+        sign_in(door)
+        return usual()
+
+    meet(monkeypatch, door.store, DeleteUser, signed_in_meanwhile)
+    ended = door.delete(user)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("pending", False)
