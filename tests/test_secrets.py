@@ -19,8 +19,7 @@ MAY_REVEAL = {
     "_store/keys/keyring.py",  # the text of the keys, read once
     "_store/keys/token_seal.py",  # tokens, under the seal
     "_flow/sign_in.py",  # the code, into its hash
-    "_flow/sessions.py",  # the session's token, as above
-    "_flow/phases.py",  # as above
+    "_flow/phases.py",  # the session's token, as above
     "_flow/attempt.py",  # the verifier, under the seal of the attempt's cookie
     "_app/metrics.py",  # the token for reading the metrics, to compare it
     "_web/endpoints.py",  # the session's token, in its Set-Cookie header

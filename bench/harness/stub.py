@@ -111,20 +111,22 @@ def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -
     raise SystemExit(f"{process.args!r} did not begin to listen at port {port}")
 
 
-class _Slow(asyncio.Protocol):
-    """Answers each request of a connection after a while."""
+class Answers(asyncio.Protocol):
+    """Answers each request of a connection, after a while where that is wanted."""
 
     people = 10**12
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # tells the type
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Answer what is whole by now."""
         self._received += data
         head, end, body = self._received.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
@@ -134,8 +136,8 @@ class _Slow(asyncio.Protocol):
         asyncio.get_running_loop().call_later(self._seconds, self._answer, head)
 
     def _answer(self, head: bytes) -> None:
-        _Slow.people += 1
-        who = _Slow.people
+        Answers.people += 1
+        who = Answers.people
         if b"/oauth/" in head.partition(b"\r\n")[0]:
             content = (
                 f'{{"access_token":"access-{who}","token_type":"Bearer","expires_in":5400,'
@@ -151,7 +153,7 @@ class _Slow(asyncio.Protocol):
 
 async def _serve(port: int, seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Slow(seconds), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(lambda: Answers(seconds), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 

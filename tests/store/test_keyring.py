@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from procore_signin._protocol.secret import Secret
-from procore_signin._store.keys.keyring import KeyRing, decode, encode
+from procore_signin._store.keys.keyring import KeyRing
+from procore_signin._store.keys.seal import decode, encode
 
 ONE = "fake1:" + "A" * 42 + "E"
 TWO = "fake2:" + "B" * 42 + "E"

@@ -13,12 +13,12 @@ from sqlalchemy import bindparam, select, text
 
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command, LookUp, Query
-from procore_signin._store.engine.database import Group
 from procore_signin._store.engine.statement import Row, Sql, Statements, Values
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.ledger import FailAttempt, PurgeAttempts
 from procore_signin._store.schema import sessions
 from procore_signin._store.sessions import PurgeSessions
+from procore_signin._store.sqlite.group_commit import SqliteGroup
 from procore_signin._store.tokens import EndedGrants, PurgeGrants
 from procore_signin._store.withdrawal import FinishEscrow, HoldEscrow
 from procore_signin.errors import StoreUnavailable
@@ -106,7 +106,20 @@ def meet(
 
     It is given a function that has the store run it, and the command or query.
     """
-    name = "do" if issubclass(wanted, Command) else "ask"
+    if not issubclass(wanted, Command):
+        _meet(patch, where, "ask", wanted, call)
+        return
+    _meet(patch, where, "do", wanted, call)
+    _meet(patch, SqliteGroup, "do", wanted, call)
+
+
+def _meet(
+    patch: pytest.MonkeyPatch,
+    where: object,
+    name: str,
+    wanted: type,
+    call: Callable[[Callable[[], Any], Any], object],
+) -> None:
     usual = getattr(where, name)
 
     def met(*arguments: Any) -> Any:
@@ -115,9 +128,6 @@ def meet(
         return usual(*arguments)
 
     patch.setattr(where, name, met)
-    if name == "do":
-        begin = where.group
-        patch.setattr(where, "group", lambda *it: _MetGroup.of(begin(*it), wanted, call))
 
 
 def away(patch: pytest.MonkeyPatch, wanted: type[Command[Any]], times: int) -> None:
@@ -131,22 +141,6 @@ def away(patch: pytest.MonkeyPatch, wanted: type[Command[Any]], times: int) -> N
         return usual()
 
     meet(patch, Store, wanted, call)
-
-
-class _MetGroup:
-    """A group of which the same is true."""
-
-    def __init__(self, group: Group, wanted: type, call: Callable[..., object]) -> None:
-        self._group, self._wanted, self._call = group, wanted, call
-        self.commit = group.commit
-
-    @classmethod
-    def of(cls, group: Group | None, *more: Any) -> _MetGroup | None:
-        return None if group is None else cls(group, *more)
-
-    def do(self, command: Command[Any]) -> Any:
-        usual = partial(self._group.do, command)
-        return self._call(usual, command) if isinstance(command, self._wanted) else usual()
 
 
 def every(*bases: type) -> set[type]:

@@ -13,7 +13,13 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._web.company import CompanyEndpoints
 from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.http.limits import RateLimit
-from procore_signin._web.http.messages import BrowserRequest, BrowserResponse, Framework, Page
+from procore_signin._web.http.messages import (
+    BrowserRequest,
+    BrowserResponse,
+    Framework,
+    Page,
+    raw_headers,
+)
 from procore_signin._web.router import Paths, Router
 
 # What a script of our own pages says that asks for JSON.
@@ -62,7 +68,7 @@ class Browser:
     ) -> BrowserResponse:
         request = self.request(method, target, form=form, json=json, headers=headers, cookie=cookie)
         response = self.door.run(self.router.respond(request))
-        raw = self.router.headers(response)
+        raw = raw_headers(response.headers, self.router.headers)
         told = tuple((name.decode(), value.decode("latin-1")) for name, value in raw)
         response = replace(response, headers=told)
         if self.accepts_cookies:

@@ -18,7 +18,7 @@ from procore_signin._store.sessions import CountSessions, SessionAndMe, SessionO
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
 from procore_signin._web import problems
-from procore_signin._web.http.messages import BrowserRequest
+from procore_signin._web.http.messages import BrowserRequest, raw_headers
 from procore_signin._web.look.jinja import SHIPPED, file_name
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
 
@@ -397,7 +397,7 @@ def test_C7_a_callback_that_breaks_the_program_lets_its_address_out_no_more(
         client_address="127.0.0.1",
         request_id="f00dfeed0001",
     )
-    raw = browser.router.headers(browser.router.failure(request))
+    raw = raw_headers(browser.router.failure(request).headers, browser.router.headers)
     assert dict(raw)[b"referrer-policy"] == b"no-referrer"
 
 

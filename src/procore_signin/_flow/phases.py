@@ -97,7 +97,7 @@ class Phase(Protocol):
 
 def exchange_and_commit(context: Context, visit: Visit) -> Flow[SignedIn]:
     """Spend the code of an attempt that was taken, and sign the user in."""
-    phase: Phase | Done = Taken(visit, context.clock(), new_session_token(context))
+    phase: Phase | Done = Taken(visit, context.clock())
     try:
         while not isinstance(phase, Done):
             phase = yield from phase.go_on(context)
@@ -134,12 +134,10 @@ class Taken:
         visit: Whose.
         asked_at: When the code is sent. Lifetimes count from before the request: a response that
             was long under way is not younger.
-        session_token: For the session that this is to become.
     """
 
     visit: Visit
     asked_at: float
-    session_token: Secret
 
     def go_on(self, context: Context) -> Flow[Phase]:
         """Spend the code, once."""
@@ -234,7 +232,7 @@ class Identified:
             reason = yield from call_hook(may_sign_in, candidate, occasion)
             if reason is not None:
                 raise SignInRefused("This application does not admit the user", reason=str(reason))
-        return Admitted(self.taken, self.tokens, self.me)
+        return Admitted(self.taken, self.tokens, self.me, new_session_token(context))
 
     def undo(self, context: Context, reason: str) -> Flow[None]:
         """Give the user's tokens back."""
@@ -244,13 +242,20 @@ class Identified:
 
 @dataclass(frozen=True, slots=True)
 class Admitted(Identified):
-    """The user may sign in."""
+    """The user may sign in.
+
+    Attributes:
+        session_token: For the session that this is to become.
+    """
+
+    session_token: Secret
 
     def go_on(self, context: Context) -> Flow[Phase | Done]:
         """Make it true in one transaction."""
-        taken, browser, now = self.taken, self.taken.visit.browser, context.now()
-        session = new_session(context, browser, taken.session_token, me_json=self.me.json, now=now)
-        link = _link(taken.visit)
+        taken, browser, link = self.taken, self.taken.visit.browser, _link(self.taken.visit)
+        now = context.now()
+        id_hash = hash_session_token(self.session_token.reveal())
+        session = new_session(context, browser, id_hash, me_json=self.me.json, now=now)
         completed: CompletedSignIn | None = yield Do(
             CompleteSignIn(
                 taken.visit.attempt.state_hash,
@@ -267,15 +272,14 @@ class Admitted(Identified):
         )
         if completed is None:
             raise person_disabled()
-        return Done(taken, completed)
+        return Done(taken, completed, self.session_token)
 
     def committed(self, context: Context) -> Flow[SignedIn]:
         """Go on from a commit that happened although its response was lost: its session is there.
 
         It joins nothing, so that the user's own second click still can.
         """
-        token = self.taken.session_token
-        id_hash = hash_session_token(token.reveal())
+        id_hash = hash_session_token(self.session_token.reveal())
         environment, now = context.environment.name, context.now()
         session = yield from ask(SessionOf(id_hash, environment=environment, now=now))
         if session is None:
@@ -283,7 +287,7 @@ class Admitted(Identified):
         user = session.user
         created = user.created_at == user.last_signed_in_at
         yield from _tell_application(context, self.taken.visit, user, created=created)
-        return SignedIn(user, token, self.taken.visit.attempt.return_to, created)
+        return SignedIn(user, self.session_token, self.taken.visit.attempt.return_to, created)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +296,7 @@ class Done:
 
     taken: Taken
     completed: CompletedSignIn
+    session_token: Secret
 
     def finish(self, context: Context) -> Flow[SignedIn]:
         """Tell those who want to know, and have revoked what was replaced."""
@@ -319,12 +324,11 @@ class Done:
             user=completed.user.id,
             created=completed.created,
         )
-        tell_linked(context, completed.user.id, completed.unbound)
+        if completed.unbound is not None:
+            tell_linked(context, completed.user.id, completed.unbound)
         visit = self.taken.visit
         yield from _tell_application(context, visit, completed.user, created=completed.created)
-        return SignedIn(
-            completed.user, self.taken.session_token, attempt.return_to, completed.created
-        )
+        return SignedIn(completed.user, self.session_token, attempt.return_to, completed.created)
 
 
 def _link(visit: Visit) -> NewLink | None:

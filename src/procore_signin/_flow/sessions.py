@@ -73,11 +73,11 @@ def new_session_token(context: Context) -> Secret:
 
 
 def new_session(
-    context: Context, browser: Browser, session_token: Secret, *, me_json: str, now: int
+    context: Context, browser: Browser, id_hash: str, *, me_json: str, now: int
 ) -> NewSession:
-    """Return a session that begins `now`."""
+    """Return a session that begins `now`, under the hash of its token."""
     return NewSession(
-        id_hash=hash_session_token(session_token.reveal()),
+        id_hash=id_hash,
         me_json=me_json,
         user_agent=browser.user_agent,
         idle_expires_at=now + context.session_idle,
@@ -140,9 +140,9 @@ def belongs_to(session: Session, login: OwnLogin) -> Flow[bool]:
     Raises:
         StoreUnavailable: No one can tell (row S7).
     """
-    link = login.link
     if session.reference == login.reference:
         return True
+    link = login.link
     if session.reference is None and link is not None:
         beside = (session.user.id, link)
         try:
@@ -172,9 +172,11 @@ def check_browser(context: Context, procore_id: int, browser: Browser) -> Flow[l
         SignInRefused: No user of the application whom they are connected to may log in (row L8).
         StoreUnavailable: No one can tell.
     """
-    known = yield from users.check_account(context, procore_id, browser.login)
-    if known is not None or browser.is_active is None:
-        return known
+    link = browser.login.link
+    if link is not None:
+        return (yield from users.check_account(context, procore_id, link))
+    if browser.is_active is None:
+        return None
     environment = context.environment.name
     active: list[str] = []
     known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))

@@ -17,6 +17,7 @@ from procore_signin._flow.phases import SignedIn, Visit, exchange_and_commit
 from procore_signin._flow.sessions import (
     Browser,
     check_browser,
+    hash_session_token,
     new_session,
     new_session_token,
 )
@@ -148,7 +149,8 @@ def _join(context: Context, attempt: SignInAttempt, browser: Browser) -> Flow[Si
         if whose is not None:
             yield from check_browser(context, whose.procore_id, browser)
     session_token = new_session_token(context)
-    session = new_session(context, browser, session_token, me_json="null", now=now)
+    id_hash = hash_session_token(session_token.reveal())
+    session = new_session(context, browser, id_hash, me_json="null", now=now)
     user = yield from do(
         JoinSignIn(
             attempt.state_hash,

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from procore_signin._flow.attempt import OwnLogin
 from procore_signin._flow.context import Context
 from procore_signin._flow.revocation import Revocation, withdraw
 from procore_signin._flow.steps import Flow, ask, do, shield
@@ -223,19 +222,20 @@ def link(context: Context, user_id: int, new: NewLink) -> Flow[bool]:
         StoreUnavailable: Repeat it.
     """
     unbound = yield from do(Link(user_id, new, now=context.now()))
+    if unbound is None:
+        return False
     tell_linked(context, user_id, unbound)
-    return unbound is not None
+    return True
 
 
-def tell_linked(context: Context, user_id: int, unbound: int | None) -> None:
+def tell_linked(context: Context, user_id: int, unbound: int) -> None:
     """Say that a user was connected, and how many sessions ended by that; see `add_link`."""
-    if unbound is not None:
-        emit(Event.USER_LINKED, user=user_id, environment=context.environment.name)
+    emit(Event.USER_LINKED, user=user_id, environment=context.environment.name)
     if unbound:
         emit(Event.SESSION_ENDED, user=user_id, reason="linked", sessions=unbound)
 
 
-def check_account(context: Context, procore_id: int, login: OwnLogin) -> Flow[list[str] | None]:
+def check_account(context: Context, procore_id: int, link: NewLink) -> Flow[list[str]]:
     """Raise where someone could not be connected to who is logged in at the application (row L3).
 
     Nor may such a session be in that browser: it would act for the one in the name of the other.
@@ -243,18 +243,16 @@ def check_account(context: Context, procore_id: int, login: OwnLogin) -> Flow[li
     Args:
         context: The surroundings.
         procore_id: Whom Procore says it is, who may be new.
-        login: Who is logged in there.
+        link: The connection to who is logged in there.
 
     Returns:
-        What they are connected to; None where no one is logged in, and so nothing was asked.
+        What they are connected to.
 
     Raises:
         AlreadyLinked: One of both is connected to another one.
         StoreUnavailable: No one can tell.
     """
-    link, environment = login.link, context.environment.name
-    if link is None:
-        return None
+    environment = context.environment.name
     known = yield from ask(ReferencesOfProcoreUser(procore_id, environment=environment))
     if not is_connected(link, known):
         users = yield from ask(UsersOfReference(link.reference, environment=environment))

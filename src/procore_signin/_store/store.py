@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 
 from procore_signin._store.engine.address import Address, Label, address_of
 from procore_signin._store.engine.command import Command, Query
-from procore_signin._store.engine.database import Database, ForLoops, Group, OnLoop, Patience
+from procore_signin._store.engine.database import Database, ForLoops, OnLoop, Patience
 from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.server import LONGEST_STATEMENT, ServerDatabase
 from procore_signin._store.keys.keyring import KeyRing
@@ -69,6 +69,7 @@ class Store:
 
     Attributes:
         timeout: Seconds that one call may take, SQLite's disk left aside.
+        group: Begins a transaction for commands of several callers: see `Database.group`.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Store:
         self.timeout: Final = whole
         self._on_file: Final = not callable(where) and address_of(where).path is not None
         self._seal: Final = TokenSeal(Seal(keys, purpose="store", random_bytes=random_bytes))
+        self.group: Final = partial(self._database.group, self._seal)
 
     @property
     def label(self) -> Label:
@@ -142,10 +144,6 @@ class Store:
         """
         self._database.check_writable()
         check_tables(self.ask, self.label)
-
-    def group(self) -> Group | None:
-        """Begin a transaction for commands of several callers: see `Database.group`."""
-        return self._database.group(self._seal)
 
     def on_loop(self, loop: asyncio.AbstractEventLoop, threads: Executor) -> OnLoop | None:
         """Return what runs commands and queries on an event loop, without a thread.

@@ -72,12 +72,12 @@ def begin_attempt(
     return Begun(url, (*evicted, kept))
 
 
-def find_attempt(context: Context, request: BrowserRequest, state: str, name: str) -> SignInAttempt:
+def find_attempt(context: Context, cookies: dict[str, str], state: str, name: str) -> SignInAttempt:
     """Return this browser's attempt for `state`.
 
     Args:
         context: The surroundings.
-        request: What came.
+        cookies: What came, by short name.
         state: The state that came with it.
         name: `attempt_name` of that.
 
@@ -85,7 +85,7 @@ def find_attempt(context: Context, request: BrowserRequest, state: str, name: st
         AttemptInvalid: There is none (`missing`), or it has expired or belongs to another
             environment or client.
     """
-    sealed = read_cookies(request.cookies, secure=context.secure).get(name)
+    sealed = cookies.get(name)
     attempt = None if sealed is None else open_attempt(context, name, sealed)
     # The name is only a short hash: the state itself must match as well.
     if attempt is None or not attempt.has_state(state):

@@ -138,10 +138,6 @@ class SignInEndpoints:
     def _session_token(self, request: BrowserRequest) -> str | None:
         return read_cookies(request.cookies, secure=self._context.secure).get(SESSION_COOKIE)
 
-    def _session_hash(self, request: BrowserRequest) -> str | None:
-        token = self._session_token(request)
-        return None if token is None else hash_session_token(token)
-
     def begin_page(
         self,
         request: BrowserRequest,
@@ -239,10 +235,11 @@ class SignInEndpoints:
         return_to, login = None, NO_LOGIN
         name = attempt_name(response.state)
         forget = clear_cookie(name, secure=self._context.secure)
+        cookies = read_cookies(request.cookies, secure=self._context.secure)
         try:
-            attempt = find_attempt(self._context, request, response.state, name)
+            attempt = find_attempt(self._context, cookies, response.state, name)
             return_to = attempt.return_to
-            browser = yield from self._browser(request, attempt)
+            browser = yield from self._browser(request, attempt, cookies.get(SESSION_COOKIE))
             login = browser.login
             if self._may_lack_a_cookie(request, attempt, login):
                 again = (request.query + _AGAIN).decode()
@@ -273,13 +270,13 @@ class SignInEndpoints:
         except ProcoreSignInError as error:
             explain(request, error)
             return self._failed(request, error, return_to).with_cookies(forget)
+        landing = self._landing(signed_in)
         session_cookie = set_cookie(
             SESSION_COOKIE,
             signed_in.session_token.reveal(),
             max_age=self._context.session_absolute,
             secure=self._context.secure,
         )
-        landing = self._landing(signed_in)
         # A redirect is still part of the way from Procore: no `Strict` cookie comes along.
         is_strict = any("samesite=strict" in each.lower() for each in own_cookies)
         landed = self._lead_to(landing) if is_strict else see_other(landing)
@@ -306,8 +303,11 @@ class SignInEndpoints:
         page = self._router.page("returning", values={"onward_url": address})
         return page.with_headers(("refresh", f"0;url={address}"))
 
-    def _browser(self, request: BrowserRequest, attempt: SignInAttempt) -> Flow[Browser]:
-        session_hash, is_bound = self._session_hash(request), attempt.bound is not None
+    def _browser(
+        self, request: BrowserRequest, attempt: SignInAttempt, token: str | None
+    ) -> Flow[Browser]:
+        session_hash = None if token is None else hash_session_token(token)
+        is_bound = attempt.bound is not None
         user_agent, framework = request.user_agent, request.framework()
         login = NO_LOGIN
         if self._login is not None:

@@ -22,7 +22,6 @@ from procore_signin._web.http.messages import (
     BrowserRequest,
     BrowserResponse,
     Page,
-    RawHeaders,
     raw_headers,
     see_other,
 )
@@ -94,6 +93,9 @@ class Router:
         paths: The paths of the pages.
         app_name: The application's name on the pages.
         csp: What the application adds to the Content-Security-Policy, by directive.
+
+    Attributes:
+        headers: Those that every response carries.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class Router:
         self._any_host: set[str] = set()
         self._ahead: set[str] = set()
         self._any_origin: set[str] = set()
-        self._headers: Final = raw_headers(security_headers(context, csp))
+        self.headers: Final = raw_headers(security_headers(context, csp))
 
     def add(
         self,
@@ -178,10 +180,6 @@ class Router:
         return (
             response.with_headers(NO_REFERRER) if request.path == self.paths.callback else response
         )
-
-    def headers(self, response: BrowserResponse) -> RawHeaders:
-        """Return the headers of `response`, and those that every response carries."""
-        return raw_headers(response.headers, self._headers) if response.headers else self._headers
 
     def _dispatch(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         host = (request.header(b"host") or "").lower()

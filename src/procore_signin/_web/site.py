@@ -32,6 +32,7 @@ from procore_signin._web.http.messages import (
     BrowserResponse,
     Page,
     RawHeaders,
+    raw_headers,
     see_other,
 )
 from procore_signin._web.look.jinja import OwnTemplates
@@ -297,11 +298,12 @@ class Site:
     def _raw(
         self, request: BrowserRequest, response: BrowserResponse, content: bytes, content_type: str
     ) -> RawResponse:
+        cookies = [(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies]
         headers = (
             (b"content-type", content_type.encode()),
             (b"content-length", b"%d" % len(content)),
-            *self.router.headers(response),
-            *[(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies],
+            *raw_headers(response.headers, self.router.headers),
+            *cookies,
         )
         return RawResponse(response.status, headers, b"" if request.method == "HEAD" else content)
 

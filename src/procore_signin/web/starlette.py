@@ -45,6 +45,7 @@ with extra("fastapi"):
         BrowserResponse,
         Framework,
         no_body,
+        no_framework,
     )
     from procore_signin._web.janitor import sweeping
     from procore_signin._web.look.jinja import JinjaTemplates, OwnTemplates, look_alikes
@@ -284,7 +285,7 @@ class SignInApp:
             path=path,
             read_body=read_body,
             trusted=site.trusted,
-            framework=partial(_framework, scope),
+            framework=no_framework if self.sign_in is None else partial(_framework, scope),
             native=partial(_native, scope),
         )
         try:

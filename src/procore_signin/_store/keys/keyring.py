@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
-from binascii import a2b_base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
@@ -14,13 +12,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._public import public_in
+from procore_signin._store.keys.seal import decode, encode
 
 KEY_BYTES: Final = 32
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/---")
-"""To the alphabet of base64. What base64url has not becomes `-`, which base64 refuses."""
-_LAST: Final = (None, frozenset[str](), frozenset("AQgw"), frozenset("AEIMQUYcgkosw048"))
-"""Which characters set no bit beyond the last byte, by how many stand in the last group of four."""
 _KEY_TEXT: Final = re.compile(r"[A-Za-z0-9_-]{43}=?")
 _CURE: Final = "`procore-signin init` writes a good one."
 
@@ -109,25 +104,6 @@ class KeyRing:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} cannot be pickled: keys do not leave the process")
-
-
-def encode(raw: bytes) -> str:
-    """Return base64url without padding (RFC 4648 §5)."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def decode(text: str) -> bytes:
-    """Return the bytes of base64url without padding, the only spelling that `encode` makes.
-
-    Raises:
-        ValueError: Another alphabet, or bits that `encode` would not set: two spellings of the
-            same bytes would let a sealed value be changed without a trace.
-    """
-    over = len(text) % 4
-    last = _LAST[over]
-    if not text.isascii() or (last is not None and text[-1] not in last):
-        raise ValueError("not the canonical base64url")
-    return a2b_base64(text.encode().translate(_TO_BASE64) + b"=" * (-over % 4), strict_mode=True)
 
 
 def _all_different(keys: tuple[Key, ...]) -> tuple[Key, ...]:

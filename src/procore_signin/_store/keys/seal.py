@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import os
+from base64 import urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from procore_signin._protocol.secret import Secret
-from procore_signin._store.keys.keyring import KeyRing, decode, encode
 from procore_signin.errors import VaultSealed
+
+if TYPE_CHECKING:
+    from procore_signin._store.keys.keyring import KeyRing  # it reads its keys with `decode`
 
 VERSION: Final = "v1"
 _BOUND_VERSION: Final = len(VERSION).to_bytes(4, "big") + VERSION.encode()
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _PARTS: Final = 3
+_TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/---")
+"""To the alphabet of base64. What base64url has not becomes `-`, which base64 refuses."""
+_LAST: Final = (None, frozenset[str](), frozenset("AQgw"), frozenset("AEIMQUYcgkosw048"))
+"""Which characters set no bit beyond the last byte, by how many stand in the last group of four."""
 
 
 class Seal:
@@ -91,6 +99,25 @@ class Seal:
             return Secret(self.open(sealed, context=context).decode(), label)
         except UnicodeDecodeError:
             raise _damaged() from None
+
+
+def encode(raw: bytes) -> str:
+    """Return base64url without padding (RFC 4648 §5)."""
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def decode(text: str) -> bytes:
+    """Return the bytes of base64url without padding, the only spelling that `encode` makes.
+
+    Raises:
+        ValueError: Another alphabet, or bits that `encode` would not set: two spellings of the
+            same bytes would let a sealed value be changed without a trace.
+    """
+    over = len(text) % 4
+    last = _LAST[over]
+    if not text.isascii() or (last is not None and text[-1] not in last):
+        raise ValueError("not the canonical base64url")
+    return a2b_base64(text.encode().translate(_TO_BASE64) + b"=" * (-over % 4), strict_mode=True)
 
 
 def _sealed_bytes(body: str) -> bytes:

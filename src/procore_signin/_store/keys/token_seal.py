@@ -34,10 +34,10 @@ class TokenSeal:
         self, tokens: TokenSet, *, user_id: int, environment: str, generation: int
     ) -> dict[str, str | int | None]:
         """Return the columns `access_token`, `refresh_token` and `expires_at` for one row."""
-        access = tokens.access_token.reveal()
-        refresh = None if tokens.refresh_token is None else tokens.refresh_token.reveal()
         place = _row_context(_ACCESS, user_id, environment, generation)
         other = _row_context(_REFRESH, user_id, environment, generation)
+        access = tokens.access_token.reveal()
+        refresh = None if tokens.refresh_token is None else tokens.refresh_token.reveal()
         return {
             _ACCESS: self._seal.seal(access, context=place),
             _REFRESH: None if refresh is None else self._seal.seal(refresh, context=other),
@@ -86,7 +86,8 @@ class TokenSeal:
 
     def seal_escrow(self, tokens: TokenSet, *, state_hash: str, environment: str) -> str:
         """Return the escrow of an attempt: the whole token set in one sealed text."""
-        return self._seal.seal(_text_of(tokens), context=_escrow_context(state_hash, environment))
+        context = _escrow_context(state_hash, environment)
+        return self._seal.seal(_text_of(tokens), context=context)
 
     def open_escrow(self, sealed: str, *, state_hash: str, environment: str) -> TokenSet:
         """Return the token set in an attempt's escrow.

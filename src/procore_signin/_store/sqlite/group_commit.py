@@ -85,11 +85,6 @@ class GroupCommit:
     def _work(self) -> None:
         """Do what is wanted by now in one transaction, and have it flushed."""
         wanted, self._queue = self._queue, []
-        if not wanted:
-            self._working = False
-            if self._quiet is not None:
-                tell(self._quiet, None, None)
-            return
         group = None
         try:
             group = self._begin()
@@ -102,7 +97,7 @@ class GroupCommit:
             for _, waiter in wanted:
                 tell(waiter, None, for_another(error))
             if group is None:
-                self._soon(self._work)
+                self._soon(self._go_on, [], [])
             else:
                 self._submit(self._flusher, self._flush, group, [], [], [])
             raise
@@ -123,9 +118,10 @@ class GroupCommit:
         except BaseException as failed:  # noqa: BLE001  # as above
             # Also what a command found may be what another one of this group had written.
             told = [(waiter, None, copy_of(failed)) for waiter, _, _ in told]
-        self._soon(self._flushed, told, alone)
+        self._soon(self._go_on, told, alone)
 
-    def _flushed(self, told: list[_Told], alone: list[_Wanted]) -> None:
+    def _go_on(self, told: list[_Told], alone: list[_Wanted]) -> None:
+        """Tell what came of a group, and do what is wanted next."""
         try:
             for waiter, outcome, failure in told:
                 tell(waiter, outcome, failure)
@@ -136,8 +132,12 @@ class GroupCommit:
             raise
         if alone:
             self._submit(self._threads, self._each_alone, alone)
-        else:
+        elif self._queue:
             self._work()
+        else:
+            self._working = False
+            if self._quiet is not None:
+                tell(self._quiet, None, None)
 
     def _each_alone(self, wanted: list[_Wanted]) -> None:
         for command, waiter in wanted:
@@ -147,7 +147,7 @@ class GroupCommit:
             except BaseException as error:  # noqa: BLE001  # as above
                 failed = error
             self._soon(tell, waiter, outcome, failed)
-        self._soon(self._work)
+        self._soon(self._go_on, [], [])
 
     def _soon(self, work: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the event loop has ended: no one waits any more

@@ -6,7 +6,7 @@ bytes, and the result is the same in every framework (rows C2, K3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
@@ -195,8 +195,10 @@ class BrowserResponse:
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
-def raw_headers(headers: Iterable[tuple[str, str]], common: RawHeaders = ()) -> RawHeaders:
+def raw_headers(headers: Sequence[tuple[str, str]], common: RawHeaders = ()) -> RawHeaders:
     """Return `headers` as they go over the wire, and those of `common` that they do not name."""
+    if not headers:
+        return common
     own = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     named = dict(own)
     return (*own, *[pair for pair in common if pair[0] not in named])

@@ -56,13 +56,14 @@ def _fills_a_window(request: BrowserRequest) -> bool:
     still `navigate`, which no page can set. If it makes a new request, for example to add headers,
     that one looks like any request of our scripts: from the same origin.
     """
-    destination = request.header(b"sec-fetch-dest")
-    if destination != "empty":
-        return destination in {None, "document"}
-    mode = request.header(b"sec-fetch-mode")
-    if mode == "navigate":
+    headers = request.headers
+    destination = headers.get(b"sec-fetch-dest")
+    if destination != b"empty":
+        return destination in {None, b"document"}
+    mode = headers.get(b"sec-fetch-mode")
+    if mode == b"navigate":
         return True
-    return mode in {"same-origin", "cors"} and request.header(b"sec-fetch-site") == "same-origin"
+    return mode in {b"same-origin", b"cors"} and headers.get(b"sec-fetch-site") == b"same-origin"
 
 
 def is_prefetch(request: BrowserRequest) -> bool:
