@@ -12,7 +12,7 @@ from typing import Final
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.revocation import ENDING_SECONDS, give_up, settle
-from procore_signin._flow.steps import Flow, ask, dismiss, do, later, send, wait
+from procore_signin._flow.steps import Ask, Flow, dismiss, do, later, send, wait
 from procore_signin._flow.token_response import take_tokens
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_endpoint import (
@@ -87,7 +87,7 @@ def live_row(context: Context, user_id: int) -> Flow[TokenRow]:
     """
     environment = context.environment.name
     try:
-        row = yield from ask(TokenRowOf(user_id, environment, now=context.now()))
+        row: TokenRow | None = yield Ask(TokenRowOf(user_id, environment, now=context.now()))
         if row is not None and row.misdated:
             # The time anew: if this process slept before it read the row, the lease is a good one.
             row = yield from do(RedateLease(row, now=context.now()))

@@ -255,7 +255,11 @@ GrantStatus = Literal["ok", "lost", "revoked"]
 and the token with it; `revoked`: Procore does not honour it any more. Only a new sign-in helps."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: to make a value that is takes three times as long, and every call with a token makes
+# one.
+
+
+@dataclass(slots=True)
 class TokenRow:
     """A user's token set, and all that a refresh has to know of it.
 

@@ -6,6 +6,7 @@ import os
 from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidTag
@@ -141,6 +142,7 @@ def _sealed(what: str, cure: str) -> VaultSealed:
     return VaultSealed(f"{what} {cure}", hint=cure)
 
 
+@lru_cache(maxsize=1024)  # a user's tokens are opened again and again
 def _associated_data(context: tuple[str, ...]) -> bytes:
     """Bind the version and the context: each with its length, so that no two contexts collide."""
     bound = _BOUND_VERSION
