@@ -381,6 +381,25 @@ def test_no_more_connections_are_open_than_may_be_and_those_who_wait_get_one(
     assert 1 <= most <= 6
 
 
+def test_as_many_writes_at_once_as_before_make_no_connection_anew(
+    server: OwnPostgres, new_store: NewStore
+) -> None:
+    store = new_store(server.address("signin"), connections=8)
+
+    def processes() -> list[tuple[Any, ...]]:
+        return server.sql("SELECT pid FROM pg_stat_activity WHERE datname = 'signin' ORDER BY 1")
+
+    async def work() -> None:
+        async with on_loop(store) as database:
+            await asyncio.gather(*(database.do(taking(number)) for number in range(4)))
+            before = await asyncio.to_thread(processes)
+            await asyncio.gather(*(database.do(taking(number)) for number in range(4, 8)))
+            assert await asyncio.to_thread(processes) == before
+            assert len(before) == 4
+
+    asyncio.run(work())
+
+
 def open_connections(server: OwnPostgres) -> int:
     [(count,)] = server.sql("SELECT count(*) FROM pg_stat_activity WHERE datname = 'signin'")
     return int(count)

@@ -57,7 +57,6 @@ class Pool(Owned, Generic[C]):
     Attributes:
         line: Of those who want one.
         connect: Makes one.
-        kept: How many are kept at most.
         closed: Whether it is closed.
     """
 
@@ -65,7 +64,7 @@ class Pool(Owned, Generic[C]):
         super().__init__()
         self.line: Final = CapacityLimiter(most, self.lend)
         self.connect: Final = connect
-        self.kept: Final = (most + 1) // 2
+        self._kept: Final = (most + 1) // 2
         self._idle: Final[deque[C]] = deque()
         self._lenders: Final[dict[int, weakref.ref[Lender]]] = {}
         self._renewed_at = 0.0
@@ -88,7 +87,7 @@ class Pool(Owned, Generic[C]):
         if self.inherited():
             abandon(connection)
             return
-        if len(self._idle) >= self.kept or not self.is_fresh(connection):
+        if len(self._idle) >= self._kept or not self.is_fresh(connection):
             connection.close()
             return
         self._idle.append(connection)

@@ -136,10 +136,8 @@ class Wires(Owned):
         elif self._waiting:
             self._waiting.popleft()[1](wire, None)
             return
-        elif len(self._idle) < self.pool.kept:
+        else:  # it keeps its place in the line, and so makes no connection more than may be open
             self._idle.append(wire)
-        else:
-            wire.close()
         self._serve()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
