@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from types import FrameType
@@ -232,6 +234,16 @@ async def in_the_application(
         await lifespan
 
 
+@contextmanager
+def as_on_a_server() -> Iterator[None]:
+    """Have no handler of SIGINT that raises, as on a server: an exchange stays on its loop then."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 async def walk_of_a_callback(upstream: str, folder: Path) -> dict[str, Any]:
     """Return how one warm callback walks through the product's files, on SQLite."""
 
@@ -249,7 +261,8 @@ async def walk_of_a_callback(upstream: str, folder: Path) -> dict[str, Any]:
             "files": len(walks[-1].files),
         }
 
-    return await in_the_application(upstream, f"sqlite:///{folder / 'walk.db'}", work)
+    with as_on_a_server():
+        return await in_the_application(upstream, f"sqlite:///{folder / 'walk.db'}", work)
 
 
 def way_of_a_write(folder: Path) -> dict[str, int]:
@@ -321,7 +334,8 @@ async def round_trips(upstream: str, database_url: str) -> dict[str, dict[str, i
             )
             return found
 
-        found = await in_the_application(upstream, counter.url, pages)
+        with as_on_a_server():
+            found = await in_the_application(upstream, counter.url, pages)
         valid = somebody(database_url, lifetime=5400)
         async with front_door(AsyncProcoreSignIn, upstream, counter.url) as procore:
             for _ in range(WARM):

@@ -241,7 +241,7 @@ class SignInEndpoints:
             return_to = attempt.return_to
             browser = yield from self._browser(request, attempt, cookies.get(SESSION_COOKIE))
             login = browser.login
-            if self._may_lack_a_cookie(request, attempt, login):
+            if self._login is not None and self._may_lack_a_cookie(request, attempt, login):
                 again = (request.query + _AGAIN).decode()
                 return self._lead_to(f"{self._context.client.redirect_uri}?{again}")
             signed_in = yield from finish_sign_in(self._context, attempt, response, browser)
