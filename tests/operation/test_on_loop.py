@@ -575,17 +575,17 @@ def test_R13_a_callback_that_was_lost_before_it_was_ours_keeps_nobody_for_good(
 
     async def work() -> None:
         async with on_loop(store) as database:
-            wires = database._for_reads if what == "a read" else database._for_writes  # type: ignore[attr-defined]
-            met = wires._connected
+            connections = database._for_reads if what == "a read" else database._for_writes  # type: ignore[attr-defined]
+            met = connections._connected
 
             def lost(*came: Any) -> None:
                 came[-1].result().close()
-                wires._connected = met
+                connections._connected = met
 
-            wires._connected = lost
+            connections._connected = lost
             for _ in range(2):
                 asked = database.ask(session_of(1)) if what == "a read" else database.do(taking(1))
-                if wires._connected is lost:
+                if connections._connected is lost:
                     with pytest.raises(StoreUnavailable):
                         await asyncio.wait_for(asked, 20)
                 else:

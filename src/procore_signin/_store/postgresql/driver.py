@@ -19,8 +19,8 @@ from procore_signin._store.postgresql.connection import (
     connect,
     connect_options,
 )
+from procore_signin._store.postgresql.loop_pool import Server
 from procore_signin._store.postgresql.on_loop import LoopDatabase
-from procore_signin._store.postgresql.wires import Server
 
 _GRACE_SECONDS: Final = 2
 """How much longer than a statement may take the server is waited for. It ends the statement itself,

@@ -17,8 +17,8 @@ from procore_signin._store.engine.failures import Failed, Failure
 from procore_signin._store.engine.shared_outcome import tell
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.postgresql.callbacks import Callbacks
+from procore_signin._store.postgresql.loop_pool import LoopPool, Server
 from procore_signin._store.postgresql.reading import Asked, Reader
-from procore_signin._store.postgresql.wires import Server, Wires
 from procore_signin._store.postgresql.writing import Writing
 
 T = TypeVar("T")
@@ -47,8 +47,8 @@ class LoopDatabase:
         self._seal: Final = seal
         self._loop: Final = loop
         self._callbacks: Final = Callbacks(loop, self._interrupted)
-        self._for_reads: Final = Wires(server, server.readers, self._callbacks, threads)
-        self._for_writes: Final = Wires(server, server.writers, self._callbacks, threads)
+        self._for_reads: Final = LoopPool(server, server.readers, self._callbacks, threads)
+        self._for_writes: Final = LoopPool(server, server.writers, self._callbacks, threads)
         self._reader: Final = Reader(server, self._for_reads, self._callbacks)
         # Until when each may take.
         self._reads: Final[dict[asyncio.Future[Any], float]] = {}

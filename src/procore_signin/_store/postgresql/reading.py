@@ -16,9 +16,9 @@ from procore_signin._store.engine.shared_outcome import tell
 from procore_signin._store.engine.statement import Many, Row, Sql, Statements, Values
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.postgresql.callbacks import Callbacks
+from procore_signin._store.postgresql.loop_connection import LoopConnection, Results, Told
+from procore_signin._store.postgresql.loop_pool import LoopPool, Server
 from procore_signin._store.postgresql.text import Prepared, error_in
-from procore_signin._store.postgresql.wire import Results, Told, Wire
-from procore_signin._store.postgresql.wires import Server, Wires
 
 _LATE_SECONDS: Final = 0.02
 """How long look-ups wait for those before them. What takes longer is slow, or waits for a lock."""
@@ -96,13 +96,13 @@ class Reader:
 
     Args:
         server: The server.
-        wires: To it.
+        connections: To it.
         callbacks: Of the event loop, which is running.
     """
 
-    def __init__(self, server: Server, wires: Wires, callbacks: Callbacks) -> None:
+    def __init__(self, server: Server, connections: LoopPool, callbacks: Callbacks) -> None:
         self._server: Final = server
-        self._wires: Final = wires
+        self._connections: Final = connections
         self._callbacks: Final = callbacks
         self._pending: list[Asked] = []
         self._under_way = 0
@@ -131,10 +131,12 @@ class Reader:
         wanted = [asked for asked in pending if not asked.waiter.done()]
         if wanted:
             self._under_way += 1
-            self._wires.take(wanted[0].moment, partial(self._got, wanted))
+            self._connections.take(wanted[0].moment, partial(self._got, wanted))
 
-    def _got(self, wanted: list[Asked], wire: Wire | None, failed: Failed | None) -> None:
-        if wire is None:
+    def _got(
+        self, wanted: list[Asked], connection: LoopConnection | None, failed: Failed | None
+    ) -> None:
+        if connection is None:
             assert failed is not None  # noqa: S101  # for the type checker
             self._ended()
             self._fail(wanted, failed)
@@ -152,10 +154,10 @@ class Reader:
             else:
                 groups.append(group)
         if not units:
-            self._wires.give_back(wire)
+            self._connections.give_back(connection)
             self._ended()
             return
-        wire.send(units, wanted[0].moment, partial(self._came, wire, groups))
+        connection.send(units, wanted[0].moment, partial(self._came, connection, groups))
 
     def _grouped(self, wanted: list[Asked]) -> list[list[Asked]]:
         known: dict[Sql, list[Asked]] = {}
@@ -177,9 +179,13 @@ class Reader:
         return prepared.told_together([asked.values for asked in group])
 
     def _came(
-        self, wire: Wire, groups: list[list[Asked]], results: Results, broken: Exception | None
+        self,
+        connection: LoopConnection,
+        groups: list[list[Asked]],
+        results: Results,
+        broken: Exception | None,
     ) -> None:
-        self._wires.give_back(wire)
+        self._connections.give_back(connection)
         self._ended()  # first: the next are under way while these are told
         for number, group in enumerate(groups):
             unit = results[number] if number < len(results) else []
@@ -205,7 +211,7 @@ class Reader:
     def _failed(self, group: list[Asked], error: Exception, broken: Exception | None) -> None:
         failed = failed_by(error, lost=broken is not None)
         if broken is not None:
-            self._wires.pool.renew()
+            self._connections.pool.renew()
         elif len(group) > 1:
             self._again_alone(group)
             return

@@ -11,7 +11,7 @@ from psycopg import pq
 from psycopg.pq.abc import PGresult
 
 from procore_signin._store.engine.statement import Row, Statement
-from procore_signin._store.postgresql.wire import Told
+from procore_signin._store.postgresql.loop_connection import Told
 
 _WHICH: Final = re.compile(r"\$(\d+)(?:::([A-Z]+))?")
 _LOADS: Final[dict[int, Callable[[bytes], Any]]] = {

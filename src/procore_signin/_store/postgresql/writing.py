@@ -25,9 +25,9 @@ from procore_signin._store.engine.statement import (
 )
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.postgresql.connection import milliseconds
+from procore_signin._store.postgresql.loop_connection import LoopConnection, Results, Told
+from procore_signin._store.postgresql.loop_pool import LoopPool, Server
 from procore_signin._store.postgresql.text import Prepared, error_in
-from procore_signin._store.postgresql.wire import Results, Told, Wire
-from procore_signin._store.postgresql.wires import Server, Wires
 
 _REST_SECONDS: Final = 0.5
 _BEGIN: Final[Told] = (b"BEGIN ISOLATION LEVEL READ COMMITTED", None)
@@ -45,7 +45,7 @@ class Writing:
         command: The command.
         seal: Seals and opens tokens.
         server: The server.
-        wires: To it, for writes.
+        connections: To it, for writes.
         told: Called once, with the outcome or the error.
     """
 
@@ -54,20 +54,20 @@ class Writing:
         command: Command[Any],
         seal: TokenSeal,
         server: Server,
-        wires: Wires,
+        connections: LoopPool,
         told: Callable[[Any, BaseException | None], None],
     ) -> None:
         self._command: Final = command
         self._seal: Final = seal
         self._server: Final = server
-        self._wires: Final = wires
+        self._connections: Final = connections
         self._told: Final = told
         self._began: Final = time.monotonic()
         self._moment: Final = self._began + server.timeout
         self._attempt = 0
         self._statements: Statements[Any]
         self._bound: Bound | None = None
-        self._wire: Wire | None = None
+        self._connection: LoopConnection | None = None
         self._open = False  # whether there is a transaction
         self._commits = False  # whether a COMMIT is under way
         self._value: Any = None
@@ -78,7 +78,7 @@ class Writing:
         self._statements = self._command.run(self._seal)
         self._open = False
         if self._next(None):
-            self._wires.take(self._moment, self._got)
+            self._connections.take(self._moment, self._got)
 
     def _next(self, outcome: Any) -> bool:
         """Let the command say what comes next. False where it has ended with nothing to commit."""
@@ -95,11 +95,11 @@ class Writing:
             return False
         return True
 
-    def _got(self, wire: Wire | None, failed: Failed | None) -> None:
-        if wire is None:
+    def _got(self, connection: LoopConnection | None, failed: Failed | None) -> None:
+        if connection is None:
             self._end(failed)
             return
-        self._wire = wire
+        self._connection = connection
         self._send()
 
     def _send(self) -> None:
@@ -119,8 +119,8 @@ class Writing:
         if self._commits:
             unit.append(_COMMIT)
         self._open = True
-        assert self._wire is not None  # noqa: S101  # for the type checker
-        self._wire.send([unit], self._moment, partial(self._came, first, len(unit)))
+        assert self._connection is not None  # noqa: S101  # for the type checker
+        self._connection.send([unit], self._moment, partial(self._came, first, len(unit)))
 
     def _came(self, first: int, count: int, results: Results, broken: Exception | None) -> None:
         came = results[0] if results else []
@@ -159,20 +159,20 @@ class Writing:
         self._end(Failed("uncertain", failed.code) if lost and began else failed, lost=lost)
 
     def _end(self, error: BaseException | None, *, lost: bool = False) -> None:
-        """Bring the wire to rest, then tell, or begin again."""
-        wire = self._wire
+        """Bring the connection to rest, then tell, or begin again."""
+        connection = self._connection
         if lost or (isinstance(error, Failed) and error.failure == "read_only"):
-            self._wires.pool.renew()
-        if wire is None or not self._open or not wire.open:
+            self._connections.pool.renew()
+        if connection is None or not self._open or not connection.open:
             self._rested(error)
             return
         until = time.monotonic() + _REST_SECONDS
-        wire.send([[_ROLLBACK]], until, lambda _results, _broken: self._rested(error))
+        connection.send([[_ROLLBACK]], until, lambda _results, _broken: self._rested(error))
 
     def _rested(self, error: BaseException | None) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            self._wires.give_back(wire)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._connections.give_back(connection)
         if not isinstance(error, Failed):
             self._told(None if error is not None else self._value, error)
             return
@@ -182,7 +182,7 @@ class Writing:
             self._server.note(error, self._began)
             self._told(None, error.raised(self._server.label))
         else:
-            self._wires.later(pause, self.begin)
+            self._connections.later(pause, self.begin)
 
 
 def _told(bound: Bound, texts: Texts) -> Iterator[Told]:

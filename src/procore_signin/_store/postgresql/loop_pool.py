@@ -1,4 +1,4 @@
-"""The wires of one event loop to one server: a few that are kept, and those who wait for one."""
+"""The connections of one event loop to one server: those that are kept, and who waits for one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from procore_signin._store.engine.pool import Pool
 from procore_signin._store.engine.statement import Texts
 from procore_signin._store.postgresql.callbacks import Callbacks
 from procore_signin._store.postgresql.connection import LimitedConnection
-from procore_signin._store.postgresql.wire import Wire
+from procore_signin._store.postgresql.loop_connection import LoopConnection
 
 _LOOK_SECONDS: Final = 0.05
 """How often one looks whether another event loop, or a thread, has left a place."""
 
-Got = Callable[[Wire | None, Failed | None], None]
+Got = Callable[[LoopConnection | None, Failed | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Server:
         lock_timeout: Seconds that a statement may wait for a lock.
         timeout: Seconds that a piece of work may take in all.
         breaker: Whether it has stopped answering.
-        readers: The threads' connections for reads; its line and its age hold for wires too.
+        readers: The threads' connections for reads; its line and its age hold for connections too.
         writers: The same for writes.
         note: Told of a failure and when its work began.
         wrote: Told that something was written.
@@ -59,8 +59,8 @@ class Server:
     wrote: Callable[[], None]
 
 
-class Wires(Owned):
-    """Hands out wires, one piece of work after the other. Only its event loop's thread uses it.
+class LoopPool(Owned):
+    """Hands out connections, one piece of work after the other. For its event loop's thread alone.
 
     Args:
         server: The server.
@@ -82,10 +82,10 @@ class Wires(Owned):
         self._callbacks: Final = callbacks
         self._loop: Final = callbacks.loop
         self._threads: Final = threads
-        self._idle: list[Wire] = []
+        self._idle: list[LoopConnection] = []
         # Kept here also while someone uses them: an event loop that ends forgets who did, and their
         # places would stay taken.
-        self._all: set[Wire] = set()
+        self._all: set[LoopConnection] = set()
         self._connecting: Final[dict[Place, list[LimitedConnection]]] = {}
         self._era = 0
         self._waiting: deque[tuple[float, Got]] = deque()
@@ -94,7 +94,7 @@ class Wires(Owned):
         pool.add(self)
 
     def take(self, moment: float, got: Got) -> None:
-        """Call `got` with a wire that is at rest, or with why there is none by `moment`."""
+        """Call `got` with a connection that is at rest, or with why there is none by `moment`."""
         seconds = self._server.breaker.lasts()
         if self.inherited():  # this is the parent's work
             return
@@ -105,8 +105,8 @@ class Wires(Owned):
                 self.later(seconds, partial(self.take, moment, got))
             else:
                 got(None, Failed("silent"))
-        elif (wire := self._idle_one()) is not None:
-            got(wire, None)
+        elif (connection := self._idle_one()) is not None:
+            got(connection, None)
         elif not self._connect(moment, got):
             self._waiting.append((moment, got))
             self._look_again()
@@ -122,22 +122,22 @@ class Wires(Owned):
         if self._idle:
             self._idle.pop(0).close()
         else:
-            self._owed = any(wire.open for wire in self._all)
+            self._owed = any(connection.open for connection in self._all)
 
-    def give_back(self, wire: Wire) -> None:
-        """Have the next one use `wire`, if it is at rest; else it closes."""
+    def give_back(self, connection: LoopConnection) -> None:
+        """Have the next one use `connection`, if it is at rest; else it closes."""
         if self._owed:  # those who wait here wait as long as those who asked: no one is first twice
             self._owed = False
-            wire.close()
+            connection.close()
             self._look_again()
             return
-        if not wire.at_rest or self.pool.closed or not self.pool.is_fresh(wire):
-            wire.close()
+        if not connection.at_rest or self.pool.closed or not self.pool.is_fresh(connection):
+            connection.close()
         elif self._waiting:
-            self._waiting.popleft()[1](wire, None)
+            self._waiting.popleft()[1](connection, None)
             return
         else:  # it keeps its place in the line, and so makes no connection more than may be open
-            self._idle.append(wire)
+            self._idle.append(connection)
         self._serve()
 
     def later(self, seconds: float, work: Callable[[], None]) -> None:
@@ -151,8 +151,8 @@ class Wires(Owned):
     def begin_anew(self) -> None:
         """Close all, and forget who waits, after an interrupt or the end of the event loop."""
         self._era += 1
-        for wire in tuple(self._all):
-            wire.drop()
+        for connection in tuple(self._all):
+            connection.drop()
         self._all = set()
         for place, made in tuple(self._connecting.items()):
             self.pool.line.leave(place)
@@ -176,12 +176,12 @@ class Wires(Owned):
             self._look.cancel()
             self._look = None
 
-    def _idle_one(self) -> Wire | None:
+    def _idle_one(self) -> LoopConnection | None:
         while self._idle:
-            wire = self._idle.pop()
-            if wire.at_rest and self.pool.is_fresh(wire):
-                return wire
-            wire.close()
+            connection = self._idle.pop()
+            if connection.at_rest and self.pool.is_fresh(connection):
+                return connection
+            connection.close()
         return None
 
     def _connect(self, moment: float, got: Got) -> bool:
@@ -234,10 +234,10 @@ class Wires(Owned):
             _close(made)
             return
         if error is None:
-            wire = Wire(self._callbacks, made[0], line, place)
-            self._all = {wire, *(each for each in self._all if not each.gone)}
+            connection = LoopConnection(self._callbacks, made[0], line, place)
+            self._all = {connection, *(each for each in self._all if not each.gone)}
             self._connecting.pop(place, None)
-            got(wire, None)
+            got(connection, None)
             return
         line.leave(place)
         self._connecting.pop(place, None)

@@ -36,7 +36,7 @@ def _surplus() -> psycopg.OperationalError:
     return psycopg.OperationalError("the server sent what no statement asked for")
 
 
-class Wire(Owned):
+class LoopConnection(Owned):
     """A connection that sends units and calls back when all results are there.
 
     Args:

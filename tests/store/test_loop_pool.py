@@ -17,9 +17,9 @@ import pytest
 from procore_signin._forks import FORKS
 from procore_signin._store.engine.capacity_limiter import Place
 from procore_signin._store.engine.pool import Pool
-from procore_signin._store.postgresql import wires
+from procore_signin._store.postgresql import loop_pool
 from procore_signin._store.postgresql.callbacks import Callbacks
-from procore_signin._store.postgresql.wires import Wires
+from procore_signin._store.postgresql.loop_pool import LoopPool
 
 
 class Connection:
@@ -34,7 +34,7 @@ class Connection:
 
 
 class Made:
-    """What takes the place of a wire."""
+    """What takes the place of a connection."""
 
     gone = False
 
@@ -46,10 +46,10 @@ class Made:
 
 
 class World:
-    """Wires for at most one connection, which is made when `made` is set.
+    """LoopPool for at most one connection, which is made when `made` is set.
 
     Attributes:
-        got: What those who wanted a wire were given.
+        got: What those who wanted a connection were given.
     """
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
@@ -58,7 +58,7 @@ class World:
         self.connection = Connection()
         self.pool: Pool[Any] = Pool(self._connect, 1)
         server: Any = SimpleNamespace(breaker=SimpleNamespace(lasts=lambda: None))
-        self.wires = Wires(server, self.pool, Callbacks(self.loop, lambda: None), threads)
+        self.connections = LoopPool(server, self.pool, Callbacks(self.loop, lambda: None), threads)
         self.got: list[tuple[Any, Any]] = []
 
     def _connect(self) -> Connection:
@@ -67,7 +67,9 @@ class World:
         return self.connection
 
     def take(self) -> None:
-        self.wires.take(time.monotonic() + 20, lambda wire, failed: self.got.append((wire, failed)))
+        self.connections.take(
+            time.monotonic() + 20, lambda connection, failed: self.got.append((connection, failed))
+        )
 
 
 @pytest.fixture
@@ -92,22 +94,22 @@ def in_a_child(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_F3_a_child_takes_no_connection_that_its_parent_was_making_at_the_fork(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wires, "Wire", Made)
+    monkeypatch.setattr(loop_pool, "LoopConnection", Made)
     world.take()
     assert world.asked.wait(20)
     with in_a_child(monkeypatch):
         world.made.set()
-        world.loop.run_until_complete(world.loop.run_in_executor(world.wires._threads, int))
+        world.loop.run_until_complete(world.loop.run_in_executor(world.connections._threads, int))
         world.loop.run_until_complete(asyncio.sleep(0))
     assert world.got == []
     assert not world.connection.closed  # the socket is the parent's as well
-    assert list(world.wires._all) == []
+    assert list(world.connections._all) == []
 
 
 def test_O11_an_event_loop_that_ends_keeps_no_place_of_a_connection_in_use(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wires, "Wire", Made)
+    monkeypatch.setattr(loop_pool, "LoopConnection", Made)
     world.take()
     world.made.set()
     while not world.got:
@@ -115,7 +117,7 @@ def test_O11_an_event_loop_that_ends_keeps_no_place_of_a_connection_in_use(
     world.got.clear()  # the callbacks of an event loop are all that knows who uses it
     gc.collect()
     world.loop.close()
-    world.wires.close()
+    world.connections.close()
     assert world.pool.line.take(Place(), 0)
 
 
@@ -127,6 +129,8 @@ def test_O11_those_who_wait_for_a_connection_when_the_door_closes_get_an_error(
     world.take()
     world.take()
     assert world.got == []
-    world.wires.close()
-    assert [(wire, failed.failure) for wire, failed in world.got] == [(None, "closed")] * 2
+    world.connections.close()
+    assert [(connection, failed.failure) for connection, failed in world.got] == [
+        (None, "closed")
+    ] * 2
     world.pool.line.leave(other)
