@@ -16,18 +16,29 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import OwnLogin, new_attempt
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin._flow.running.async_runner import AsyncRunner
-from procore_signin._flow.sessions import Browser, current_session
+from procore_signin._flow.sessions import TOUCH_SECONDS, Browser, current_session
+from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._flow.steps import Flow
-from procore_signin._flow.users import AccessEnded, delete, disable, enable, end_sessions
+from procore_signin._flow.users import (
+    AccessEnded,
+    check_account,
+    delete,
+    disable,
+    enable,
+    end_sessions,
+    tell_linked,
+)
+from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import Store
 from procore_signin._store.access import DeleteUser, EscrowsOf
 from procore_signin._store.escrows import HOLD_SECONDS
-from procore_signin._store.ledger import Escrowed, EscrowTokens, TakeAttempt
+from procore_signin._store.ledger import AttemptOf, Escrowed, EscrowTokens, TakeAttempt
 from procore_signin._store.linking.links import Link
 from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import SessionsOf
@@ -35,6 +46,7 @@ from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
 from procore_signin._store.withdrawal import FinishEscrow
 from procore_signin.errors import (
+    AlreadyLinked,
     GrantLost,
     ProcoreUnavailable,
     SignInRefused,
@@ -657,3 +669,54 @@ def test_someone_who_is_enabled_and_signs_in_before_the_deletion_has_tokens_that
     ended = door.delete(user)
     assert ended is not None
     assert (ended.revocation, ended.certain) == ("pending", False)
+
+
+def test_what_a_sign_in_left_that_broke_off_is_orphaned_in_the_ledger(
+    door: ProcoreSignIn, clock: Clock
+) -> None:
+    strand(door, "1" * 64)
+    clock.advance(ORPHANED_AFTER + 1)
+    assert door.run(sweep(door.context)) == 1
+    entry = door.store.ask(AttemptOf("1" * 64))
+    assert entry is not None
+    assert (entry.status, entry.outcome) == ("failed", "orphaned")
+
+
+def test_a_session_knows_its_browser_and_is_touched_once_a_minute(
+    door: ProcoreSignIn, clock: Clock
+) -> None:
+    attempt = new_attempt(door.context, return_to="/")
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    browser = Browser(user_agent="Firefox", session_hash=None)
+    signed_in = door.run(finish_sign_in(door.context, attempt, granted, browser))
+    began = int(clock.now)
+    seen = []
+    for passed in (TOUCH_SECONDS - 1, 1):
+        clock.advance(passed)
+        assert door.run(current_session(door.context, signed_in.session_token.reveal()))
+        door._runner.settle()
+        [session] = door.store.ask(SessionsOf(signed_in.user.id, now=door.context.now()))
+        seen.append(session.last_seen_at - began)
+    assert (session.user_agent, seen) == ("Firefox", [0, TOUCH_SECONDS])
+
+
+def test_someone_elses_account_at_the_application_is_not_free_unless_it_may_have_several(
+    door: ProcoreSignIn, user: User
+) -> None:
+    door.store.do(Link(user.id, NewLink("own-1"), now=door.context.now()))
+    with pytest.raises(AlreadyLinked):
+        door.run(check_account(door.context, 22222, OwnLogin("own-1")))
+    several = OwnLogin("own-1", several_users=True)
+    assert door.run(check_account(door.context, 22222, several)) == []
+    assert door.run(check_account(door.context, user.procore_id, OwnLogin("own-1"))) == ["own-1"]
+
+
+def test_a_connection_is_told_of_with_the_sessions_that_it_ended(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    linked = (Event.USER_LINKED, {"user": user.id, "environment": "emulator"})
+    ended = (Event.SESSION_ENDED, {"user": user.id, "reason": "linked", "sessions": 2})
+    for unbound, told in ((None, []), (0, [linked]), (2, [linked, ended])):
+        events.clear()
+        tell_linked(door.context, user.id, unbound)
+        assert events == told
