@@ -41,7 +41,8 @@ from procore_signin._store.ledger import (
     FailAttempt,
     TakeAttempt,
 )
-from procore_signin._store.records import User
+from procore_signin._store.linking.links import Link
+from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import EndSessions, SessionOf, SessionsOf
 from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin._store.tokens import TokensOf
@@ -717,3 +718,23 @@ def test_the_ledger_says_that_a_request_was_denied(door: ProcoreSignIn) -> None:
     entry = door.store.ask(AttemptOf(attempt.state_hash))
     assert entry is not None
     assert (entry.status, entry.outcome) == ("failed", "denied")
+
+
+def test_the_application_hears_of_a_candidate_where_they_come_from_and_whom_they_are_connected_to(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    heard: list[tuple[str, tuple[str, ...]]] = []
+
+    def may_sign_in(candidate: Candidate) -> str | None:
+        heard.append((candidate.environment, candidate.references))
+        return None if len(heard) < 3 else "not here"
+
+    with front_door(tmp_path, procore, clock, hooks=Hooks(may_sign_in=may_sign_in)) as door:
+        procore.next("/rest/v1.0/companies", *[reply(200, [])] * 3)
+        user = finish(door, begin(door)).user
+        door.store.do(Link(user.id, NewLink("own-1"), now=door.context.now()))
+        finish(door, begin(door))
+        with pytest.raises(SignInRefused, match="does not admit") as caught:
+            finish(door, begin(door))
+    assert heard == [("emulator", ()), ("emulator", ("own-1",)), ("emulator", ("own-1",))]
+    assert caught.value.reason == "not here"

@@ -16,7 +16,7 @@ from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, to
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.attempt import OwnLogin, new_attempt
+from procore_signin._flow.attempt import new_attempt
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import TOUCH_SECONDS, Browser, current_session
@@ -705,10 +705,10 @@ def test_someone_elses_account_at_the_application_is_not_free_unless_it_may_have
 ) -> None:
     door.store.do(Link(user.id, NewLink("own-1"), now=door.context.now()))
     with pytest.raises(AlreadyLinked):
-        door.run(check_account(door.context, 22222, OwnLogin("own-1")))
-    several = OwnLogin("own-1", several_users=True)
+        door.run(check_account(door.context, 22222, NewLink("own-1")))
+    several = NewLink("own-1", several_users=True)
     assert door.run(check_account(door.context, 22222, several)) == []
-    assert door.run(check_account(door.context, user.procore_id, OwnLogin("own-1"))) == ["own-1"]
+    assert door.run(check_account(door.context, user.procore_id, NewLink("own-1"))) == ["own-1"]
 
 
 def test_a_connection_is_told_of_with_the_sessions_that_it_ended(
@@ -716,7 +716,7 @@ def test_a_connection_is_told_of_with_the_sessions_that_it_ended(
 ) -> None:
     linked = (Event.USER_LINKED, {"user": user.id, "environment": "emulator"})
     ended = (Event.SESSION_ENDED, {"user": user.id, "reason": "linked", "sessions": 2})
-    for unbound, told in ((None, []), (0, [linked]), (2, [linked, ended])):
+    for unbound, told in ((0, [linked]), (2, [linked, ended])):
         events.clear()
         tell_linked(door.context, user.id, unbound)
         assert events == told
