@@ -738,3 +738,25 @@ def test_the_application_hears_of_a_candidate_where_they_come_from_and_whom_they
             finish(door, begin(door))
     assert heard == [("emulator", ()), ("emulator", ("own-1",)), ("emulator", ("own-1",))]
     assert caught.value.reason == "not here"
+
+
+def test_a_sign_in_whose_commit_had_no_answer_lands_where_it_began(
+    door: ProcoreSignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(usual: Callable[[], object], _: CompleteSignIn) -> object:
+        usual()
+        raise StoreUnavailable("The response to the COMMIT was lost")
+
+    meet(monkeypatch, door.store, CompleteSignIn, lost)
+    signed_in = finish(door, begin(door))
+    assert (signed_in.return_to, signed_in.created) == ("/projects", True)
+
+
+def test_an_odd_response_is_told_of_with_the_attempt_that_met_it(
+    door: ProcoreSignIn, procore: ScriptedProcore, told: list[tuple[Event, Mapping[str, Field]]]
+) -> None:
+    procore.next("/oauth/token", tokens(1, expires_in="soon"))
+    attempt = begin(door)
+    finish(door, attempt)
+    [odd] = [fields for event, fields in told if event is Event.ANSWER_ODD]
+    assert odd["attempt"] == attempt.state_hash[:8]
