@@ -289,8 +289,12 @@ def fail(*_: object) -> str:
 
 
 FAILURES: dict[str, Callable[[ScriptedProcore, pytest.MonkeyPatch], Hooks]] = {
-    "the hook refuses": lambda _p, _m: Hooks(may_sign_in=refuse),
-    "the hook fails": lambda _p, _m: Hooks(may_sign_in=fail),
+    "the hook refuses": lambda procore, _m: said(
+        procore, "/rest/v1.0/companies", reply(200, []), Hooks(may_sign_in=refuse)
+    ),
+    "the hook fails": lambda procore, _m: said(
+        procore, "/rest/v1.0/companies", reply(200, []), Hooks(may_sign_in=fail)
+    ),
     "me is nonsense": lambda procore, _m: said(procore, "/rest/v1.0/me", reply(200, b"<html>")),
     "companies are nonsense": lambda procore, _m: said(
         procore, "/rest/v1.0/companies", reply(200, b"<html>"), Hooks(may_sign_in=refuse)

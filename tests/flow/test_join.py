@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +35,7 @@ from procore_signin._store.sessions import (
 )
 from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin.errors import AttemptInvalid, GrantLost, SignInRefused, StoreUnavailable
+from procore_signin.events import Event, Field
 
 CODE = "Fake-Code-1"
 
@@ -350,7 +351,12 @@ def test_A5_C3_S2_two_processes_on_one_database_agree(
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_second_callback_waits_five_seconds_for_the_first_and_is_no_sign_up(
-    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, *, finished: bool
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    told: list[tuple[Event, Mapping[str, Field]]],
+    *,
+    finished: bool,
 ) -> None:
     attempt = begin(door)
     granted = CodeGranted(code=Secret(CODE, "code"), state=attempt.state, iss=None)
@@ -369,7 +375,10 @@ def test_a_second_callback_waits_five_seconds_for_the_first_and_is_no_sign_up(
     second = finish_sign_in(door.context, attempt, granted, Browser("Firefox", None))
     runner = Runner(door.store, procore, sleep=clock.advance)
     if finished:
-        assert not runner.run(second).created
+        joined = runner.run(second)
+        assert not joined.created
+        facts = {"attempt": attempt.state_hash[:8], "user": joined.user.id}
+        assert told[-1] == (Event.SIGN_IN_JOINED, facts)
         return
     with pytest.raises(AttemptInvalid, match="still being finished") as caught:
         runner.run(second)
