@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx2
 import pytest
+from granian.server.common import AbstractServer
 from ports import free_port
 from scripted import Clock, ScriptedProcore, front_door, reply
 
@@ -34,6 +36,8 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import User
 
 T = TypeVar("T")
+
+signal_handler_of_granian = AbstractServer.signal_handler_reload
 
 request = ContextVar[str]("request", default="none")
 
@@ -250,7 +254,7 @@ def test_R13_an_error_of_a_hook_on_the_callers_loop_reaches_the_caller_as_it_is(
     assert procore.revoked != []
 
 
-@pytest.mark.parametrize("end", ["cancelled", "closed"])
+@pytest.mark.parametrize("end", ["cancelled", "closed", "left standing"])
 def test_R13_a_hook_that_ends_with_its_event_loop_ends_the_sign_in_and_gives_the_tokens_back(
     tmp_path: Path,
     procore: ScriptedProcore,
@@ -260,6 +264,7 @@ def test_R13_a_hook_that_ends_with_its_event_loop_ends_the_sign_in_and_gives_the
     end: str,
 ) -> None:
     monkeypatch.setattr(own_loop, "FORK_SEEN_SECONDS", 0.05)
+    monkeypatch.setattr(own_loop, "STANDING_SECONDS", 0.2)
     loop, reached = asyncio.new_event_loop(), asyncio.Event()
 
     async def hook(_: Candidate) -> None:
@@ -276,8 +281,42 @@ def test_R13_a_hook_that_ends_with_its_event_loop_ends_the_sign_in_and_gives_the
             for each in hooks:
                 each.cancel()
             loop.run_until_complete(asyncio.wait(hooks))
-        loop.close()
+        if end != "left standing":
+            loop.close()
         asyncio.run(runner.aclose())
+        assert list(door.users()) == []
+    assert procore.revoked != []
+    loop.close()
+
+
+@pytest.mark.parametrize("raises", [raising, signal.SIG_DFL], ids=["own loop", "caller's loop"])
+@pytest.mark.parametrize("hook_is", ["plain", "async"])
+def test_R13_a_hook_that_raises_stop_iteration_ends_the_sign_in_as_any_other_error_does(
+    tmp_path: Path,
+    procore: ScriptedProcore,
+    clock: Clock,
+    transport: Patient,
+    hook_is: str,
+    raises: Any,
+) -> None:
+    """As `next(…)` does where nothing is found. No future can be told one."""
+
+    def hook(candidate: Candidate) -> None:
+        next(company for company in candidate.companies if company.id == 0)
+
+    async def async_hook(candidate: Candidate) -> None:
+        hook(candidate)
+
+    async def within(runner: AsyncRunner) -> SignedIn:
+        return await asyncio.wait_for(sign_in(door, runner), 20)
+
+    hooks = Hooks(may_sign_in=hook if hook_is == "plain" else async_hook)
+    with (
+        handlers({signal.SIGALRM: raises}),
+        front_door(tmp_path, procore, clock, hooks=hooks) as door,
+    ):
+        with pytest.raises(RuntimeError, match="raised StopIteration"):
+            by_itself(door, transport, within)
         assert list(door.users()) == []
     assert procore.revoked != []
 
@@ -325,6 +364,17 @@ def test_R13_any_handler_that_is_not_known_may_raise(handler: Any) -> None:
         assert can_be_interrupted()
 
 
+def test_R13_a_handler_that_bears_the_name_of_one_that_is_known_may_raise() -> None:
+    @functools.wraps(signal_handler_of_granian)
+    def handler(*_: object) -> None:
+        raise TimeoutError
+
+    with handlers({signal.SIGUSR1: signal_handler_of_granian}):
+        assert not can_be_interrupted()
+    with handlers({signal.SIGUSR1: handler}):
+        assert can_be_interrupted()
+
+
 def test_R13_a_job_queue_may_set_an_exception_on_any_other_thread() -> None:
     with handlers({}):
         seen: list[bool] = []
@@ -361,14 +411,12 @@ async def app(scope, receive, send):
 @pytest.mark.parametrize(
     "command",
     [
-        "uvicorn --loop asyncio --port {port}",
-        "uvicorn --loop uvloop --workers 2 --port {port}",
         "granian --interface asgi --loop asyncio --no-ws --port {port}",
         "granian --interface asgi --loop uvloop --no-ws --port {port}",
         "gunicorn --no-control-socket --worker-class asgi --bind 127.0.0.1:{port}",
     ],
 )
-def test_no_handler_of_the_servers_that_are_documented_raises(tmp_path: Path, command: str) -> None:
+def test_no_handler_of_granian_and_gunicorn_raises(tmp_path: Path, command: str) -> None:
     (tmp_path / "where.py").write_text(APP)
     port = free_port()
     words = [sys.executable, "-m", *command.format(port=port).split(), "where:app"]

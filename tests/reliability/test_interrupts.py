@@ -5,18 +5,23 @@ from __future__ import annotations
 import ctypes
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 from own_process import run_script
+from ports import free_port
 from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.settings import CLIENT_ID, CLIENT_SECRET, KEYS, REDIRECT_URI, size
-from tests.reliability.world import World
+from tests.reliability.world import World, until
 
 TIMES: Final = size(6, 150)
 GREENLETS: Final = size(6, 60)
@@ -365,3 +370,68 @@ def test_R13_C12_an_exchange_becomes_a_sign_in_whatever_meets_the_event_loop(
     assert interrupted > 0
     assert exchanged > TIMES // 3
     assert (live, held) == (exchanged, exchanged)
+
+
+UNDER_UVICORN: Final = """
+import json, sys
+import uvicorn
+from procore_signin import AsyncProcoreSignIn, environments
+from procore_signin._flow.sign_in import finish_sign_in
+from procore_signin._protocol.authorization import CodeGranted
+from procore_signin._protocol.secret import Secret
+from tests.reliability.worker import BROWSER, attempt_from
+
+order = json.loads(sys.argv[1])
+door = AsyncProcoreSignIn(
+    environment=environments.emulator(order["emulator"]), client_id=order["id"],
+    client_secret=order["secret"], redirect_uri=order["redirect"], keys=order["keys"],
+    database_url=order["database"],
+)
+
+async def app(scope, receive, send):
+    attempt = attempt_from(order["attempt"])
+    granted = CodeGranted(Secret(order["code"], "code"), attempt.state, None)
+    await door.run(finish_sign_in(door.context, attempt, granted, BROWSER))
+
+uvicorn.run(app, port=order["port"], lifespan="off", log_level="critical")
+"""
+
+
+def test_R13_C12_ctrl_c_three_times_under_uvicorn_loses_no_exchange(new_world: NewWorld) -> None:
+    """At the second it puts back the handlers that were there before, and the third one raises."""
+    world = new_world()
+    thinking = world.hold_up(after_commit=True, seconds=1.5)
+    order = world.order_for_sign_in() | {
+        "emulator": world.emulator.url,
+        "id": CLIENT_ID,
+        "secret": CLIENT_SECRET.reveal(),
+        "redirect": REDIRECT_URI,
+        "keys": KEYS.reveal(),
+        "database": world.database.url,
+        "port": free_port(),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", UNDER_UVICORN, json.dumps(order)], stderr=subprocess.DEVNULL
+    )
+    try:
+        browser = until(partial(_asking, order["port"]))
+        until(lambda: thinking.happened)
+        for _ in range(3):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.15)  # as fast as someone presses it
+        process.wait(30)
+        assert browser is not None
+        browser.close()
+    finally:
+        process.kill()
+        process.wait()
+    live, held = world.live_grants().total(), world.held_grants().total()
+    assert (live, held) == (1, 1)
+
+
+def _asking(port: int) -> socket.socket | None:
+    with suppress(ConnectionRefusedError):
+        browser = socket.create_connection(("127.0.0.1", port), timeout=30)
+        browser.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return browser
+    return None

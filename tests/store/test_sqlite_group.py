@@ -461,3 +461,22 @@ async def test_a_server_has_no_groups_and_postgresql_alone_is_written_on_the_eve
     await runner.aclose()
     assert (threading.get_ident() in threads) == (kind == "postgresql")
     assert numbers() == [0, 1, 2, 3]
+
+
+@ON_SQLITE
+@pytest.mark.asyncio
+async def test_what_comes_while_another_event_loop_writes_is_committed_together_afterwards(
+    begun: Begun, patient: Store, numbers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As refreshes on the event loop of our own do; alone, each would flush the disk."""
+    alone: list[object] = []
+    monkeypatch.setattr(Store, "do", lambda _, command: alone.append(command))
+    group = begun(patient)
+    group.do(taking(0))
+    runner = AsyncRunner(patient, cast("AsyncTransport", None))
+    wanted = [asyncio.create_task(runner.run(do(taking(number)))) for number in range(1, 9)]
+    asyncio.get_running_loop().call_later(0.05, group.commit)
+    assert await asyncio.gather(*wanted) == [None] * 8
+    await runner.aclose()
+    assert alone == []
+    assert numbers() == list(range(9))

@@ -32,6 +32,10 @@ LOGGER: Final = logging.getLogger("procore_signin")
 BEAT_SECONDS: Final = 1.0
 """How soon the loop goes on by itself where what was to wake it was lost."""
 
+STANDING_SECONDS: Final = 5.0
+"""How long an event loop may stand still in the middle of a call of the application. Programs run
+theirs again and again; one that has left it would wait for that call at its end."""
+
 INTERRUPTED_SECONDS: Final = 0.05
 """A pause after each exception that ends the loop, for one that comes again at once."""
 
@@ -250,7 +254,8 @@ async def call_there(
         here: The running one, of our own.
 
     Raises:
-        asyncio.CancelledError: The caller's event loop has ended in the middle of it.
+        asyncio.CancelledError: The caller's event loop has ended, or stands still, in the middle of
+            it.
     """
     caller = _caller.get()
     if caller is None:
@@ -264,15 +269,19 @@ async def call_there(
 
     waiter = _Waiter(here)
     waiter.follow(outcome)
+    seen_running = time.monotonic()
     while not outcome.done:
         with suppress(RuntimeError):  # it is closed
-            caller.call_soon_threadsafe(begin)
+            if wanted:
+                caller.call_soon_threadsafe(begin)
             await asyncio.wait([waiter.woken], timeout=FORK_SEEN_SECONDS)
         if begun and begun[0].done():
             _tell(outcome, begun[0])
-        elif not caller.is_running():
+        elif caller.is_running():
+            seen_running = time.monotonic()
+        else:
             with suppress(IndexError):
                 return await wanted.pop()(here)
-            if caller.is_closed():
+            if caller.is_closed() or time.monotonic() - seen_running > STANDING_SECONDS:
                 raise asyncio.CancelledError
     return outcome.result()

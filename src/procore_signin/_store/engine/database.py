@@ -116,14 +116,18 @@ class Database(Protocol):
             StoreUnavailable: They cannot, or the database does not respond.
         """
 
-    def group(self, seal: TokenSeal) -> Group | None:
-        """Begin a transaction for commands of several callers, without waiting for anyone.
+    def group(self, seal: TokenSeal, seconds: float = 0) -> Group | None:
+        """Begin a transaction for commands of several callers.
 
         Until it is committed, no one else writes.
 
+        Args:
+            seal: Seals and opens tokens.
+            seconds: How long to wait for others of this process who are writing.
+
         Returns:
-            None where each command has to be done alone: someone else is writing, or this database
-            has no such thing.
+            None where each command has to be done alone: others are writing for longer, or this
+            database has no such thing.
         """
 
     def before_fork(self) -> None:

@@ -134,7 +134,7 @@ class ServerDatabase:
     def _transaction(self, cursor: Any) -> Transaction:
         return Transaction(cursor, self._texts, self._driver.duplicate)
 
-    def group(self, seal: TokenSeal) -> None:  # the contract's
+    def group(self, seal: TokenSeal, seconds: float = 0) -> None:  # the contract's
         """See `Database.group`: a server puts commits that meet together by itself."""
 
     def before_fork(self) -> None:

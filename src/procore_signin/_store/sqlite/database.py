@@ -176,11 +176,11 @@ class SqliteDatabase:
                 line.leave(place)
         raise failed
 
-    def group(self, seal: TokenSeal) -> SqliteGroup | None:
+    def group(self, seal: TokenSeal, seconds: float = 0) -> SqliteGroup | None:
         """See `Database.group`."""
         place, begun = Place(), None
         try:
-            if self._line.take(place, 0):
+            if self._line.take(place, seconds):
                 if self._together is None:
                     # The caller that begins a group has no time to wait for others' locks.
                     self._together = self._open(timeout=0)

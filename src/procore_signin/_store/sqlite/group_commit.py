@@ -28,6 +28,9 @@ from procore_signin._store.keys.token_seal import TokenSeal
 
 T = TypeVar("T")
 
+OTHERS_SECONDS: Final = 0.5
+"""How long a group waits for those of other event loops of this process."""
+
 _Wanted = tuple[Command[Any], asyncio.Future[Any]]
 _Told = tuple[asyncio.Future[Any], Any, BaseException | None]
 
@@ -49,7 +52,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        begin: Callable[[], Group | None],
+        begin: Callable[[float], Group | None],
         alone: Callable[[Command[Any]], Any],
         loop: asyncio.AbstractEventLoop,
         threads: Executor,
@@ -87,9 +90,9 @@ class GroupCommit:
         wanted, self._queue = self._queue, []
         group = None
         try:
-            group = self._begin()
+            group = self._begin(0)
             if group is None:
-                self._submit(self._threads, self._each_alone, wanted)
+                self._submit(self._threads, self._when_others_are_done, wanted)
                 return
             told, alone = _done(group, wanted)
             self._submit(self._flusher, self._flush, group, wanted, told, alone)
@@ -101,6 +104,14 @@ class GroupCommit:
             else:
                 self._submit(self._flusher, self._flush, group, [], [], [])
             raise
+
+    def _when_others_are_done(self, wanted: list[_Wanted]) -> None:
+        """Do what is wanted in one transaction, on a thread: another event loop's are under way."""
+        group = self._begin(OTHERS_SECONDS)
+        if group is None:
+            self._each_alone(wanted)
+        else:
+            self._flush(group, wanted, *_done(group, wanted))
 
     def _submit(self, threads: Executor, work: Callable[..., None], *arguments: Any) -> None:
         try:

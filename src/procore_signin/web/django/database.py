@@ -362,7 +362,7 @@ class DjangoDatabase:
         """See `Database.check_writable`."""
         self._here().check_writable()
 
-    def group(self, seal: TokenSeal) -> None:  # the contract's
+    def group(self, seal: TokenSeal, seconds: float = 0) -> None:  # the contract's
         """See `Database.group`: callers that wait have no use for one."""
 
     def before_fork(self) -> None:
@@ -445,7 +445,7 @@ class LentDatabase:
     def check_writable(self) -> None:
         """See `Database.check_writable`: a test will find out."""
 
-    def group(self, seal: TokenSeal) -> None:  # the contract's
+    def group(self, seal: TokenSeal, seconds: float = 0) -> None:  # the contract's
         """See `Database.group`."""
 
     def before_fork(self) -> None:
