@@ -289,11 +289,11 @@ class Site:
         )
         if not self.languages.is_negotiated:
             return raw
-        varied = tuple(
+        varied = [
             (name, value + b", Accept-Language" if name == b"vary" else value)
             for name, value in raw.headers
-        )
-        return replace(raw, headers=varied)
+        ]
+        return RawResponse(raw.status, tuple(varied), raw.body)
 
     def _raw(
         self, request: BrowserRequest, response: BrowserResponse, content: bytes, content_type: str

@@ -88,9 +88,31 @@ def _pieces(html: str, values: Mapping[str, nodes.Expr]) -> list[nodes.Expr]:
 
 
 class InOneLanguage(Environment):
-    """Templates whose texts are translated once, when they are compiled."""
+    """Templates whose texts are translated once, when they are compiled.
+
+    A text and what stands beside it then become one piece: a page is put together from a third of
+    the pieces.
+    """
 
     language: Language
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for node in (tree, *tree.find_all((nodes.Block, nodes.If, nodes.For))):
+            for field in {"body", "else_"} & set(node.fields):
+                setattr(node, field, _joined(getattr(node, field)))
+        return tree
+
+
+def _joined(body: list[nodes.Node]) -> list[nodes.Node]:
+    joined: list[nodes.Node] = []
+    for node in body:
+        last = joined[-1] if joined else None
+        if isinstance(node, nodes.Output) and isinstance(last, nodes.Output):
+            last.nodes.extend(node.nodes)
+        else:
+            joined.append(node)
+    return joined
 
 
 _SAY: Final = "procore_text_of_a_tag"
