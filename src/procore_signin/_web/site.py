@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
 from pathlib import Path
@@ -261,7 +262,7 @@ class Site:
     def raw_response(self, request: BrowserRequest, response: BrowserResponse) -> RawResponse:
         """Return `response` as bytes."""
         if response.page is None:
-            return self._raw(request, response, response.body, response.content_type)
+            return self._raw(request, response)
         language = self.language_of(request)
         page = self._in_language(response.page, language)
         return self._raw_page(request, response, self._html(request, page, language), language)
@@ -273,39 +274,25 @@ class Site:
         """
         response = self.router.failure(request)
         if response.page is None:
-            return self._raw(request, response, response.body, response.content_type)
+            return self._raw(request, response)
         language = self.languages.default
         page = self._in_language(response.page, language)
         return self._raw_page(request, response, self._html(request, page, language), language)
 
+    def _raw(self, request: BrowserRequest, response: BrowserResponse) -> RawResponse:
+        headers = raw_headers(response.headers, self.router.headers)
+        return _raw(request, response, response.body, response.content_type, headers)
+
     def _raw_page(
         self, request: BrowserRequest, response: BrowserResponse, html: str, language: Language
     ) -> RawResponse:
-        told: tuple[tuple[str, str], ...] = ()
-        if self._render is None:
-            told = (("content-language", language.tag),)
-        raw = self._raw(
-            request, response.with_headers(*told), html.encode(), "text/html; charset=utf-8"
+        headers = _page_headers(
+            response.headers,
+            self.router.headers,
+            language.tag if self._render is None else None,
+            negotiated=self.languages.is_negotiated,
         )
-        if not self.languages.is_negotiated:
-            return raw
-        varied = [
-            (name, value + b", Accept-Language" if name == b"vary" else value)
-            for name, value in raw.headers
-        ]
-        return RawResponse(raw.status, tuple(varied), raw.body)
-
-    def _raw(
-        self, request: BrowserRequest, response: BrowserResponse, content: bytes, content_type: str
-    ) -> RawResponse:
-        cookies = [(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies]
-        headers = (
-            (b"content-type", content_type.encode()),
-            (b"content-length", b"%d" % len(content)),
-            *raw_headers(response.headers, self.router.headers),
-            *cookies,
-        )
-        return RawResponse(response.status, headers, b"" if request.method == "HEAD" else content)
+        return _raw(request, response, html.encode(), "text/html; charset=utf-8", headers)
 
     def _in_language(self, page: Page, language: Language) -> Page:
         """Return `page` with its texts, and what its template needs, in `language`."""
@@ -344,6 +331,36 @@ class Site:
         return BrowserResponse(
             status=200, body=content, content_type=media_type, headers=(_FOREVER,)
         )
+
+
+@lru_cache(maxsize=64)  # pages have few headers of their own, and none that is secret
+def _page_headers(
+    own: tuple[tuple[str, str], ...], common: RawHeaders, language: str | None, *, negotiated: bool
+) -> RawHeaders:
+    told = () if language is None else (("content-language", language),)
+    headers = raw_headers((*own, *told), common)
+    if not negotiated:
+        return headers
+    return tuple(
+        (name, value + b", Accept-Language" if name == b"vary" else value)
+        for name, value in headers
+    )
+
+
+def _raw(
+    request: BrowserRequest,
+    response: BrowserResponse,
+    content: bytes,
+    content_type: str,
+    headers: RawHeaders,
+) -> RawResponse:
+    whole = (
+        (b"content-type", content_type.encode()),
+        (b"content-length", b"%d" % len(content)),
+        *headers,
+        *[(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies],
+    )
+    return RawResponse(response.status, whole, b"" if request.method == "HEAD" else content)
 
 
 def _languages(options: Options) -> Languages:
