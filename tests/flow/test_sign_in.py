@@ -16,7 +16,7 @@ from doing import meet
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.attempt import SignInAttempt, new_attempt
+from procore_signin._flow.attempt import Bound, OwnLogin, SignInAttempt, new_attempt
 from procore_signin._flow.hooks import Candidate, Hooks
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.phases import SignedIn
@@ -760,3 +760,37 @@ def test_an_odd_response_is_told_of_with_the_attempt_that_met_it(
     finish(door, attempt)
     [odd] = [fields for event, fields in told if event is Event.ANSWER_ODD]
     assert odd["attempt"] == attempt.state_hash[:8]
+
+
+class LeavingError(BaseException):
+    """What a job queue raises when a job takes too long."""
+
+
+def test_a_sign_in_that_is_done_stays_so_where_its_last_hook_is_interrupted(
+    procore: ScriptedProcore,
+    clock: Clock,
+    tmp_path: Path,
+    told: list[tuple[Event, Mapping[str, Field]]],
+) -> None:
+    def interrupted(_: User) -> None:
+        raise LeavingError
+
+    with front_door(tmp_path, procore, clock, hooks=Hooks(on_sign_in=interrupted)) as door:
+        with pytest.raises(LeavingError):
+            sign_in(door)
+        assert len(list(door.users())) == 1
+    assert procore.revoked == []
+    assert [event for event, _ in told] == [Event.SIGN_IN_SUCCEEDED]
+
+
+def test_a_connection_that_a_sign_in_makes_is_told_of_with_it(
+    door: ProcoreSignIn, told: list[tuple[Event, Mapping[str, Field]]]
+) -> None:
+    login = OwnLogin("own-1", "a" * 64)
+    bound = Bound(login=login.mark, connects=True)
+    attempt = new_attempt(door.context, return_to="/", bound=bound)
+    user = finish(door, attempt, browser=replace(FIREFOX, login=login)).user
+    assert [(event, fields["user"]) for event, fields in told] == [
+        (Event.SIGN_IN_SUCCEEDED, user.id),
+        (Event.USER_LINKED, user.id),
+    ]

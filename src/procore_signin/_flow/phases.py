@@ -105,6 +105,8 @@ def exchange_and_commit(context: Context, visit: Visit) -> Flow[SignedIn]:
     except GeneratorExit:  # no one drives this flow any more: the janitor finds what is in escrow
         raise
     except BaseException as error:  # the application's hook may raise anything, or be interrupted
+        if isinstance(phase, Done):  # what interrupts its last hook takes nothing back
+            raise
         reason = type(error).__name__
         ended: bool | None = True
         if isinstance(phase, Admitted) and isinstance(error, StoreUnavailable):
@@ -121,7 +123,7 @@ def exchange_and_commit(context: Context, visit: Visit) -> Flow[SignedIn]:
             procore_request_id=getattr(error, "request_id", None),
         )
         # Where no one knows whether the attempt has ended, the janitor will.
-        if ended is not None and not isinstance(phase, Done):
+        if ended is not None:
             yield from phase.undo(context, reason)
         raise
 
