@@ -112,4 +112,10 @@ def found_by(fault: Fault, most: int) -> str | None:
     if done.returncode not in {0, 1} or "Traceback" in done.stderr:
         raise RuntimeError(done.stderr[-2000:])
     broken = [line for line in done.stdout.splitlines() if line.startswith("BROKEN")]
+    if broken and any(name in broken[0] for name in _CANNOT_RUN):
+        raise RuntimeError(f"{fault.name} has to be renewed: {broken[0]}")
     return broken[0] if broken else None
+
+
+_CANNOT_RUN = ("NameError(", "UnboundLocalError(", "ImportError(")
+"""What a text raises that does not fit the code any more: a fault that cannot run is not found."""
