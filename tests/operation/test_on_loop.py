@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, TypeVar
 
+import psycopg
 import pytest
 import uvloop
 from doing import Asking, Doing, every, in_words
@@ -31,6 +32,7 @@ from procore_signin._store.engine.database import OnLoop
 from procore_signin._store.engine.statement import Change as ChangeRows
 from procore_signin._store.engine.statement import Last, Sql, Statements, change, many, one
 from procore_signin._store.ledger import AttemptOf, EscrowTokens, FailAttempt, TakeAttempt
+from procore_signin._store.postgresql.text import Prepared
 from procore_signin._store.probe import Revision
 from procore_signin._store.records import Session
 from procore_signin._store.refresh import TokenRowOf
@@ -755,3 +757,33 @@ def test_O17_what_no_statement_asked_for_is_given_to_no_one_and_stops_no_loop(
                 assert found.user.procore_id == number
 
     run(pages())
+
+
+PEOPLE = """
+INSERT INTO users (id, procore_id, environment, email, created_at, last_signed_in_at)
+SELECT n, n, 'emulator', 'person@example.com', 1, 1 FROM generate_series(1, 4000) AS n
+"""
+SESSIONS = """
+INSERT INTO sessions (id_hash, user_id, environment, me_json, created_at, last_seen_at,
+    idle_expires_at, absolute_expires_at)
+SELECT md5(n::text), n, 'emulator', '{}', 1, 1, 4000000000, 4000000000
+FROM generate_series(1, 4000) AS n
+"""
+
+
+@pytest.mark.parametrize("known", ["new", "analysed"])
+@pytest.mark.parametrize("query", [SessionOf, SessionAndMe])
+def test_O11_look_ups_that_go_together_read_no_whole_table(
+    server: OwnPostgres, new_store: NewStore, query: type[SessionOf | SessionAndMe], known: str
+) -> None:
+    """Where that seems to cost less than two hundred ways through an index, PostgreSQL would."""
+    for statement in (PEOPLE, SESSIONS, *(["ANALYZE"] if known == "analysed" else [])):
+        server.sql(statement, database="signin")
+    texts = new_store(server.address("signin"))._database._texts  # type: ignore[attr-defined]
+    asked = [query(hashed(n), environment="emulator", now=NOW).values() for n in range(200)]
+    text, values = Prepared.of(texts[query.sql]).told_together(asked)
+    with psycopg.connect(server.address("signin")) as connection:
+        result = connection.pgconn.exec_params(b"EXPLAIN " + text, values)
+        plan = "\n".join(str(result.get_value(row, 0)) for row in range(result.ntuples))
+    assert "Index Scan using" in plan
+    assert "Seq Scan" not in plan
