@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doing import meet
-from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+from doing import away, meet
+from scripted import AWAY, LOST, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
@@ -28,8 +28,6 @@ from procore_signin.errors import (
     StoreUnavailable,
 )
 
-AWAY = ProcoreUnavailable("Procore is away", ambiguous=False)
-LOST = ProcoreUnavailable("The connection was reset", ambiguous=True)
 EXPIRED = reply(401, {"error": "invalid_token"})
 
 
@@ -45,19 +43,6 @@ def waiting(door: ProcoreSignIn) -> list[str]:
         for each in door.store.ask(Escrowed(older_than=2**40))
         if each.tokens is not None
     ]
-
-
-def fail_first(times: int) -> Callable[[Callable[[], object], object], object]:
-    """Have the database be away for a command, so many times."""
-    left = [times]
-
-    def do(usual: Callable[[], object], _: object) -> object:
-        if left[0]:
-            left[0] -= 1
-            raise StoreUnavailable("away")
-        return usual()
-
-    return do
 
 
 def test_I5_the_tokens_of_someone_who_is_deleted_meanwhile_are_still_pending(
@@ -107,7 +92,7 @@ def test_I7_a_request_without_a_response_is_noted_also_when_the_database_was_awa
 ) -> None:
     clock.advance(5400)
     procore.next("/oauth/token", LOST)
-    meet(monkeypatch, Store, NoteAmbiguous, fail_first(2))
+    away(monkeypatch, NoteAmbiguous, 2)
 
     with pytest.raises(StoreUnavailable):
         door.fresh_tokens(user)
@@ -127,7 +112,7 @@ def test_C14_a_pair_that_a_trial_brought_waits_for_the_database(
     clock.advance(5400)
     procore.next("/oauth/token/info", EXPIRED, AWAY)
     procore.next("/oauth/token", tokens(7))
-    meet(monkeypatch, Store, KeepRenewed, fail_first(2))
+    away(monkeypatch, KeepRenewed, 2)
 
     with pytest.raises(StoreUnavailable):
         door.disable(user)

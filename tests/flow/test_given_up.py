@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 from doing import meet
 from mortal import Killed
-from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+from scripted import (
+    INVALID_GRANT,
+    UNWELL,
+    Clock,
+    ScriptedProcore,
+    front_door,
+    reply,
+    sign_in,
+    tokens,
+)
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
@@ -35,8 +44,6 @@ from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, StoreU
 LATE = {"fake-access-50", "fake-refresh-50"}
 pytestmark = pytest.mark.usefixtures("one_thread")
 FIRST = {"fake-access-1", "fake-refresh-1"}
-UNWELL = reply(503, b"")
-INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 EXPIRED = reply(401, {"error": "invalid_request"})
 TOKENS = TokenSet(Secret("fake-access-50", "t"), Secret("fake-refresh-50", "t"), 2_000_000_000)
 

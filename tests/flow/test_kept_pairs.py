@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from doing import meet
-from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
+from scripted import INVALID_GRANT, Clock, ScriptedProcore, front_door, reply, sign_in
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow import lease
@@ -22,8 +22,6 @@ from procore_signin._store.records import TokenRow, User
 from procore_signin._store.refresh import CommitRefresh, ReleaseLease, TokenRowOf
 from procore_signin.errors import GrantLost, StoreUnavailable
 from procore_signin.events import Event, listen
-
-INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 
 
 class Away:

@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 from doing import away, meet
-from scripted import JOE, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+from scripted import (
+    AWAY,
+    INVALID_GRANT,
+    JOE,
+    LOST,
+    Clock,
+    ScriptedProcore,
+    front_door,
+    reply,
+    sign_in,
+    tokens,
+)
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.lease import (
@@ -46,9 +57,6 @@ from procore_signin.errors import (
 from procore_signin.events import Event, Field
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-INVALID_GRANT = reply(400, {"error": "invalid_grant"})
-LOST = ProcoreUnavailable("The connection was reset", ambiguous=True)
-AWAY = ProcoreUnavailable("Procore is away", ambiguous=False)
 
 
 @pytest.fixture

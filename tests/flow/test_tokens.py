@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from doing import meet
-from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+from scripted import INVALID_GRANT, NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.lease import LEASE_SECONDS, REQUEST_SECONDS
@@ -47,7 +47,6 @@ from procore_signin.events import Event, listen
 
 LOST_ANSWER = ProcoreUnavailable("The connection was reset", ambiguous=True)
 REFUSED = ProcoreUnavailable("The connection was refused", ambiguous=False)
-INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 
 
 @pytest.fixture

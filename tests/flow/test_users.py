@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from doing import meet
 from granted import Rotation, at_the_emulator, pass_time
-from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+from scripted import INVALID_GRANT, NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
@@ -58,7 +58,6 @@ from procore_signin.events import Event, listen
 pytestmark = pytest.mark.usefixtures("one_thread")
 DOWN = ProcoreUnavailable("The connection was refused", ambiguous=False)
 LOST_ANSWER = ProcoreUnavailable("The connection was reset", ambiguous=True)
-INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 BROWSER = Browser(user_agent=None, session_hash=None)
 
 

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from doing import away, meet
 from mortal import Killed
-from scripted import Clock, ScriptedProcore, front_door, reply, sign_in, tokens
+from scripted import (
+    AWAY,
+    INVALID_GRANT,
+    LOST,
+    UNWELL,
+    Clock,
+    ScriptedProcore,
+    front_door,
+    reply,
+    sign_in,
+    tokens,
+)
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
@@ -46,13 +57,9 @@ from procore_signin.events import Event, Field
 pytestmark = pytest.mark.usefixtures("one_thread")
 LATE = ["fake-access-50", "fake-refresh-50"]
 TOKENS = TokenSet(Secret(LATE[0], "t"), Secret(LATE[1], "t"), 2_000_000_000)
-UNWELL = reply(503, b"")
 EXPIRED = reply(401, {"error": "invalid_request"})
-INVALID_GRANT = reply(400, {"error": "invalid_grant"})
 
 
-LOST = ProcoreUnavailable("The connection was reset", ambiguous=True)
-AWAY = ProcoreUnavailable("Procore is away", ambiguous=False)
 NO_COMPANIES = reply(200, [])
 COMPANIES = "/rest/v1.0/companies"
 

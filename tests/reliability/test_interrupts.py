@@ -57,6 +57,18 @@ def by_exception(target: Target) -> None:
         )
 
 
+def front_door_of(world: World) -> dict[str, object]:
+    """Return what a program of its own needs to open a front door in `world`."""
+    return {
+        "emulator": world.emulator.url,
+        "id": CLIENT_ID,
+        "secret": CLIENT_SECRET.reveal(),
+        "redirect": REDIRECT_URI,
+        "keys": KEYS.reveal(),
+        "database": world.database.url,
+    }
+
+
 @pytest.fixture
 def target() -> Iterator[Target]:
     target = Target()
@@ -148,13 +160,7 @@ def test_R13_no_killed_greenlet_loses_a_grant(new_world: NewWorld, report: Repor
     world.widen_the_race(SECONDS)
     user = world.sign_in()
     world.witness.look()
-    order = {
-        "emulator": world.emulator.url,
-        "id": CLIENT_ID,
-        "secret": CLIENT_SECRET.reveal(),
-        "redirect": REDIRECT_URI,
-        "keys": KEYS.reveal(),
-        "database": world.database.url,
+    order = front_door_of(world) | {
         "user": user,
         "times": GREENLETS,
         "seconds": 2 * SECONDS,
@@ -303,13 +309,7 @@ print(interrupted)
 
 def in_a_storm(world: World, how: str, what: str, **more: object) -> int:
     """Interrupt callers on event loops, in a process of its own; return how often."""
-    order = {
-        "emulator": world.emulator.url,
-        "id": CLIENT_ID,
-        "secret": CLIENT_SECRET.reveal(),
-        "redirect": REDIRECT_URI,
-        "keys": KEYS.reveal(),
-        "database": world.database.url,
+    order = front_door_of(world) | {
         "times": TIMES,
         "seconds": SECONDS,
         "how": how,
@@ -401,15 +401,7 @@ def test_R13_C12_ctrl_c_three_times_under_uvicorn_loses_no_exchange(new_world: N
     """At the second it puts back the handlers that were there before, and the third one raises."""
     world = new_world()
     thinking = world.hold_up(after_commit=True, seconds=1.5)
-    order = world.order_for_sign_in() | {
-        "emulator": world.emulator.url,
-        "id": CLIENT_ID,
-        "secret": CLIENT_SECRET.reveal(),
-        "redirect": REDIRECT_URI,
-        "keys": KEYS.reveal(),
-        "database": world.database.url,
-        "port": free_port(),
-    }
+    order = world.order_for_sign_in() | front_door_of(world) | {"port": free_port()}
     process = subprocess.Popen(
         [sys.executable, "-c", UNDER_UVICORN, json.dumps(order)], stderr=subprocess.DEVNULL
     )

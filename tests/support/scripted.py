@@ -19,6 +19,7 @@ from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
+from procore_signin.errors import ProcoreUnavailable
 
 KEYS = Secret("k1:" + "A" * 43, "keys")
 NOW = 1_800_000_000
@@ -54,6 +55,13 @@ def tokens(number: int = 1, **changes: object) -> HttpResponse:
         "created_at": NOW,
     }
     return reply(200, body | changes)
+
+
+INVALID_GRANT = reply(400, {"error": "invalid_grant"})
+UNWELL = reply(503, b"")
+LOST = ProcoreUnavailable("The connection was reset", ambiguous=True)
+"""The response was lost: Procore may have done what it was asked."""
+AWAY = ProcoreUnavailable("Procore is away", ambiguous=False)
 
 
 class ScriptedProcore:
