@@ -465,6 +465,33 @@ def test_urls_elsewhere_than_the_redirect_uri_leads_are_told_and_both_are_named(
     assert "mounted nowhere" in sentence
 
 
+def test_urls_in_i18n_patterns_are_told_to_stand_outside(host: Any) -> None:
+    from django.conf.urls.i18n import i18n_patterns  # noqa: PLC0415  # as above
+
+    with patterns(host):
+        project: Any = sys.modules["urls_of_a_test"]
+        project.urlpatterns = i18n_patterns(*host.urlpatterns)
+        [(number, sentence, hint)] = found(LANGUAGE_CODE="en", LANGUAGES=[("en", ""), ("es", "")])
+    assert number == "procore_signin.E002"
+    assert "for each language, at /en/procore/callback and /es/procore/callback" in sentence
+    assert hint.startswith("Mount them outside of i18n_patterns")
+
+
+@pytest.mark.parametrize(
+    ("path", "cure"),
+    [
+        ("/procore/callback", f"Set it to {ORIGIN}/app/procore/callback, and register that"),
+        ("/app/auth/callback", "Mount them at /auth, or set it to"),
+    ],
+)
+def test_urls_below_a_path_that_is_set_are_cured_with_that_path(path: str, cure: str) -> None:
+    setting = {"REDIRECT_URI": f"{ORIGIN}{path}"}
+    [(_, sentence, hint)] = found(PROCORE_SIGNIN=setting, FORCE_SCRIPT_NAME="/app")
+    assert f"leads to {path}, but" in sentence
+    assert hint.startswith(cure)
+    assert "FORCE_SCRIPT_NAME puts /app before every path" in hint
+
+
 def test_a_server_that_is_not_set_up_well_does_not_start(host: Any) -> None:
     with (
         override_settings(PROCORE_SIGNIN={"REDIRECT_URI": f"{ORIGIN}/auth/callback"}),

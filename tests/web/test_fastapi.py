@@ -312,7 +312,11 @@ def test_without_its_lifespan_nobody_is_taken_for_signed_in_or_out(app: FastAPI)
             "",
             ["at /callback.", "Mount them at /procore,"],
         ),
-        ("/a/callback", "/b", ["/a/callback,", "/b/callback", "Mount them at /a"]),
+        (
+            "/a/callback",
+            "/b",
+            ["/a/callback,", "/b/callback", "Mount them at /a, or set it to", "register that"],
+        ),
     ],
 )
 def test_a_prefix_that_does_not_fit_the_redirect_uri_stops_the_start_and_names_both(

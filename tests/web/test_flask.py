@@ -300,6 +300,18 @@ def test_a_prefix_that_does_not_fit_the_redirect_uri_is_refused_and_both_are_nam
         assert words in str(refused.value)
 
 
+def test_below_a_path_the_redirect_uri_is_cured_and_not_the_place_of_the_pages(
+    door: ProcoreSignIn,
+) -> None:
+    app = Flask(__name__)
+    app.config["APPLICATION_ROOT"] = "/app"
+    with pytest.raises(SettingsInvalid) as refused:
+        SignIn(app, procore=door)
+    assert f" Set it to {ORIGIN}/app/procore/callback, and register that" in str(refused.value)
+    assert "APPLICATION_ROOT puts /app before every path" in str(refused.value)
+    assert "ount them" not in str(refused.value)  # no place in Flask is at /procore
+
+
 def test_the_blueprint_can_be_registered_below_another(door: ProcoreSignIn) -> None:
     outer = Blueprint("outer", __name__, url_prefix="/procore")
     outer.register_blueprint(sign_in_blueprint(door))

@@ -394,33 +394,55 @@ def prefix_of(redirect_uri: str) -> str:
     """
     path = urlsplit(redirect_uri).path
     if not path.endswith(CALLBACK):
-        raise _wrong_redirect_uri(
+        raise wrong_redirect_uri(
             f"has the path {path or '/'}, and the sign-in's callback page is called {CALLBACK}",
             f"Register one that ends in {CALLBACK}, such as https://app.example.com{CALLBACK}.",
         )
     return path.removesuffix(CALLBACK)
 
 
-def check_place(redirect_uri: str, callback: str | None, *, outside: str) -> None:
+def check_place(
+    redirect_uri: str, callback: str | None, *, outside: str, root_path: str = ""
+) -> None:
     """Check that browsers that come back from Procore reach the callback page.
 
     Args:
         redirect_uri: Where Procore sends them.
         callback: The path of the callback page in the framework, or None if it has none.
         outside: The name of the framework's option for the prefix that a proxy removes.
+        root_path: What that option is set to, which `callback` begins with.
 
     Raises:
         SettingsInvalid: The paths differ. The message names both.
     """
-    prefix, path = prefix_of(redirect_uri), urlsplit(redirect_uri).path
+    path = urlsplit(redirect_uri).path
     if callback != path:
         found = "are mounted nowhere" if callback is None else f"have their callback at {callback}"
-        right = f"Mount them at {prefix}" if prefix else "Mount them without a prefix"
-        raise _wrong_redirect_uri(
-            f"leads to {path}, but the sign-in's routes {found}",
-            f"{right}, or register the other address at Procore. If a proxy in front removes the "
-            f"beginning of every path, set that in {outside}.",
+        cures = [_where_to_mount(prefix_of(redirect_uri), root_path)]
+        if callback is not None:
+            address = redirect_uri.removesuffix(path) + callback
+            cures.append(f"set it to {address}, and register that at Procore")
+        elif root_path:
+            cures.append(f"let it lead below {root_path}")
+        cure = ", or ".join(each for each in cures if each)
+        removed = "a proxy in front removes the beginning of every path"
+        proxy = (
+            f"{outside} puts {root_path} before every path: take it away, unless {removed}."
+            if root_path
+            else f"If {removed}, set that in {outside}."
         )
+        raise wrong_redirect_uri(
+            f"leads to {path}, but the sign-in's routes {found}",
+            f"{cure[0].upper()}{cure[1:]}. {proxy}",
+        )
+
+
+def _where_to_mount(prefix: str, root_path: str) -> str | None:
+    """Return the cure, or None where no place of the framework is at `prefix`."""
+    if root_path and not f"{prefix}/".startswith(f"{root_path}/"):
+        return None
+    inside = prefix.removeprefix(root_path)
+    return f"mount them at {inside}" if inside else "mount them without a prefix"
 
 
 def _own_name(path: str) -> str:
@@ -448,5 +470,6 @@ def _address(request: BrowserRequest) -> str | None:
     return safe_return_to(request.address, default="") or None
 
 
-def _wrong_redirect_uri(what: str, cure: str) -> SettingsInvalid:
+def wrong_redirect_uri(what: str, cure: str) -> SettingsInvalid:
+    """Return the error for a redirect URI that suits the application's routes not."""
     return SettingsInvalid((Problem("PROCORE_REDIRECT_URI", what, cure),))

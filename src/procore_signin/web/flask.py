@@ -189,9 +189,10 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
         )
 
     def install(state: BlueprintSetupState) -> None:
-        place = f"{_root(state.app)}{state.url_prefix or ''}/callback"
-        check_place(procore.context.client.redirect_uri, place, outside="APPLICATION_ROOT")
-        site.stand_below(_root(state.app))
+        root, redirect_uri = _root(state.app), procore.context.client.redirect_uri
+        place = f"{root}{state.url_prefix or ''}/callback"
+        check_place(redirect_uri, place, outside="APPLICATION_ROOT", root_path=root)
+        site.stand_below(root)
         state.app.extensions[NAME] = installed
         templates.look_in(cast("Flask", state.app))
 

@@ -123,8 +123,9 @@ class SignIn:
         callback = _callback_in(app)
         if not self.site.root_path:
             self.site.stand_below(getattr(app, "root_path", ""))  # FastAPI knows its own
-        place = None if callback is None else f"{self.site.root_path}{callback}"
-        check_place(self.procore.context.client.redirect_uri, place, outside="Options(root_path=…)")
+        root, redirect_uri = self.site.root_path, self.procore.context.client.redirect_uri
+        place = None if callback is None else f"{root}{callback}"
+        check_place(redirect_uri, place, outside="Options(root_path=…)", root_path=root)
         with visits(app, self):
             async with self.procore, sweeping(self.procore):
                 yield

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
@@ -16,7 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils.functional import SimpleLazyObject, empty
 from django.utils.module_loading import import_string
-from django.utils.translation import get_language
+from django.utils.translation import get_language, override
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.hooks import Hooks
@@ -35,7 +36,7 @@ from procore_signin._web.embedded.login import Login
 from procore_signin._web.janitor import Janitor
 from procore_signin._web.options import Options
 from procore_signin._web.settings import completed
-from procore_signin._web.site import Site, check_place
+from procore_signin._web.site import Site, check_place, wrong_redirect_uri
 from procore_signin.errors import Problem, SettingsInvalid
 from procore_signin.web.django import database
 from procore_signin.web.django.own_templates import DjangoTemplates
@@ -214,12 +215,31 @@ def check_urls() -> None:
     Raises:
         SettingsInvalid: The callback page is elsewhere, or missing.
     """
-    try:
-        place: str | None = _outside(reverse("procore_signin:callback"))
-    except NoReverseMatch:
-        place = None
+    places = _places()
+    place = places[0] if places else None
     redirect_uri = installed().procore.context.client.redirect_uri
-    check_place(redirect_uri, place, outside="FORCE_SCRIPT_NAME")
+    path = urlsplit(redirect_uri).path
+    if len(places) > 1 and place != path:
+        raise wrong_redirect_uri(
+            f"leads to {path}, but the sign-in's routes have a callback for each language, at "
+            + " and ".join(places[:2]),
+            "Mount them outside of i18n_patterns: Django's active language is theirs there, too.",
+        )
+    forced = (django_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    check_place(redirect_uri, place, outside="FORCE_SCRIPT_NAME", root_path=forced)
+
+
+def _places() -> list[str]:
+    """Return the path of the callback page: the active language's, then each other one's."""
+    places = []
+    try:
+        places.append(_outside(reverse("procore_signin:callback")))
+        for language, _ in django_settings.LANGUAGES if django_settings.USE_I18N else ():
+            with override(language):
+                places.append(_outside(reverse("procore_signin:callback")))
+    except NoReverseMatch:
+        pass
+    return list(dict.fromkeys(places))
 
 
 def _outside(path: str) -> str:
