@@ -601,6 +601,15 @@ class TestEnvFile:
 
         assert problem.cure.endswith(" The process environment sets it, and beats .env.")
 
+    def test_a_problem_says_when_the_application_hides_the_file(self, tmp_path: Path) -> None:
+        file = written(tmp_path, "PROCORE_RATE_LIMIT=7")
+        own = {"PROCORE_RATE_LIMIT": "many"}
+        with pytest.raises(SettingsInvalid) as refused:
+            read_settings(own, environ=GOOD, env_file=file)
+
+        (problem,) = refused.value.problems
+        assert problem.cure.endswith(" The application itself sets it, and beats .env.")
+
     def test_what_is_set_to_nothing_is_not_set(self, tmp_path: Path) -> None:
         file = written(
             tmp_path, "PROCORE_RATE_LIMIT=7\nPROCORE_EMULATOR_URL=\nPROCORE_DATABASE_URL"

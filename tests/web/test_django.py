@@ -240,6 +240,12 @@ def test_where_every_view_wants_a_log_in_the_pages_of_the_sign_in_are_open(
 ACCESS = "procore_signin.web.django.access"
 
 
+OWN_AUTHENTICATION = (
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_host.Own",
+)
+
+
 def patterns(host: Any, *more: Any) -> Any:
     """Return a context in which the project has more URLs."""
     urlconf: Any = ModuleType("urls_of_a_test")
@@ -410,6 +416,12 @@ def test_the_settings_of_the_project_beat_the_environment() -> None:
         ({"HOOKS": "nowhere.to.be.found"}, "PROCORE_SIGNIN['HOOKS'] cannot be used"),
         ({"DJANGO_USER": "django_host.nothing"}, "PROCORE_SIGNIN['DJANGO_USER'] cannot be used"),
         ({"FIRST_PAGE": "https://evil.example"}, "PROCORE_SIGNIN['FIRST_PAGE'] cannot be used"),
+        ({"HOOKS": print}, "PROCORE_SIGNIN['HOOKS'] cannot be used: it is a procore_signin.Hooks"),
+        ({"HOOKS": "builtins.print"}, "PROCORE_SIGNIN['HOOKS'] cannot be used: it is a"),
+        ({"LOGIN": print}, "PROCORE_SIGNIN['LOGIN'] cannot be used: login is a procore_signin"),
+        ({"LOOK": "builtins.print"}, "PROCORE_SIGNIN['LOOK'] cannot be used: look is a"),
+        ({"RENDER": 7}, "PROCORE_SIGNIN['RENDER'] cannot be used: Options(render=…) takes"),
+        ({"DJANGO_USER": 7}, "PROCORE_SIGNIN['DJANGO_USER'] cannot be used: it is a function"),
     ],
 )
 def test_a_setting_that_only_django_has_is_checked_too(setting: object, named: str) -> None:
@@ -523,6 +535,26 @@ def test_a_bridge_before_djangos_own_users_is_told(host: Any) -> None:
     [(number, _, hint)] = found(MIDDLEWARE=order, PROCORE_SIGNIN=setting)
     assert number == "procore_signin.E003"
     assert "AuthenticationMiddleware" in hint
+
+
+def test_a_bridge_behind_a_class_of_djangos_authentication_is_well(host: Any) -> None:
+    from django.contrib.auth.middleware import AuthenticationMiddleware  # noqa: PLC0415  # as above
+
+    host.Own = type("Own", (AuthenticationMiddleware,), {})
+    order = [name.replace(*OWN_AUTHENTICATION) for name in host.MIDDLEWARE]
+    assert "django_host.Own" in order
+    assert found(MIDDLEWARE=order, PROCORE_SIGNIN={"DJANGO_USER": lambda _: None}) == []
+
+
+def test_a_server_whose_project_lacks_the_app_does_not_start_and_names_it(host: Any) -> None:
+    apps = [name for name in host.APPS if name != "procore_signin.web.django"]
+    with (
+        override_settings(INSTALLED_APPS=apps, PROCORE_SIGNIN={}),
+        pytest.raises(
+            SettingsInvalid, match=r'Add "procore_signin\.web\.django", then run: python'
+        ),
+    ):
+        host.get_wsgi_application()
 
 
 def test_A10_a_host_that_django_would_refuse_is_told() -> None:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.hooks import Hooks, check_kind
 from procore_signin._flow.outage import Outage
 from procore_signin._protocol.token_endpoint import Client
 from procore_signin._store.keys.seal import Seal
@@ -34,6 +34,9 @@ class Context:
         outage: Knows whether Procore answers refreshes.
         binding: Names environment, client and redirect URI in 16 characters (row A6).
         secure: Whether browsers reach this application over https; otherwise it is on loopback.
+
+    Raises:
+        TypeError: `hooks` is something else.
     """
 
     environment: Environment
@@ -50,6 +53,7 @@ class Context:
     secure: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_kind(self.hooks, Hooks, "hooks", such_as="Hooks(may_sign_in=…)")
         here = self.client.redirect_uri
         named = f"{self.environment.name}\n{self.client.client_id}\n{here}"
         object.__setattr__(self, "binding", hashlib.sha256(named.encode()).hexdigest()[:16])

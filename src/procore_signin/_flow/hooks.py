@@ -89,12 +89,52 @@ class Hooks:
     An error of the `on_…` functions is logged and changes nothing: the user is signed in or out.
     They are missed when the process dies right after the commit: do nothing there that the
     application cannot catch up on.
+
+    Raises:
+        TypeError: One of them is no function.
     """
 
     may_sign_in: MaySignIn | None = None
     on_sign_up: OnUser | None = None
     on_sign_in: OnUser | None = None
     on_sign_out: OnUser | None = None
+
+    def __post_init__(self) -> None:
+        check_functions(self, "may_sign_in", "on_sign_up", "on_sign_in", "on_sign_out")
+
+
+def check_functions(of: object, *names: str) -> None:
+    """Check that the attributes `names` are functions or None, before someone signs in.
+
+    Raises:
+        TypeError: One is neither.
+    """
+    for name in names:
+        value = getattr(of, name)
+        if value is not None and not callable(value):
+            kind = type(value).__name__
+            raise TypeError(
+                f"{type(of).__name__}({name}=…) takes a function of yours, not a {kind}"
+            )
+
+
+def check_kind(value: object, kind: type, name: str, *, such_as: str) -> None:
+    """Check that the argument `name` is a `kind` of ours, before someone signs in.
+
+    Args:
+        value: What was given.
+        kind: Its class, which users import from `procore_signin`.
+        name: The argument, such as `hooks`.
+        such_as: An example of a right one.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name} is a procore_signin.{kind.__name__}, such as {such_as}, "
+            f"not a {type(value).__name__}"
+        )
 
 
 def only_connected(candidate: Candidate, occasion: Occasion) -> str | None:

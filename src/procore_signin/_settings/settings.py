@@ -297,6 +297,7 @@ class Settings:
         environ: Mapping[str, str],
         env_file: Path | None,
         defaults: Mapping[str, str] | None = None,
+        own: Collection[str] = (),
     ) -> Self:
         """Read the settings.
 
@@ -305,12 +306,13 @@ class Settings:
                 counts as not set.
             env_file: Where `.env` is, or None to read no file. The file may be missing.
             defaults: A framework's own, instead of those of the table.
+            own: The names in `environ` that a framework's own settings gave.
 
         Raises:
             SettingsInvalid: Its `problems` name every setting that is missing or wrong, each with
                 its cure.
         """
-        settings, problems = cls._read(environ, env_file, defaults or {})
+        settings, problems = cls._read(environ, env_file, defaults or {}, own)
         # The frames of this error may be shown with their variables: none of them has a secret.
         del environ
         if settings is None:
@@ -319,7 +321,7 @@ class Settings:
 
     @classmethod
     def _read(
-        cls, environ: Values, env_file: Path | None, defaults: Values
+        cls, environ: Values, env_file: Path | None, defaults: Values, own: Collection[str]
     ) -> tuple[Self | None, tuple[Problem, ...]]:
         """Return the settings, or None and what is wrong with them."""
         in_file, problems = ({}, []) if env_file is None else read_and_check(env_file)
@@ -338,7 +340,8 @@ class Settings:
                 parsed[field] = _parse(row, values)
             except parsers.WrongError as wrong:
                 shadowed = name in in_file and in_process.get(name, in_file[name]) != in_file[name]
-                note = " The process environment sets it, and beats .env." if shadowed else ""
+                source = "application itself" if name in own else "process environment"
+                note = f" The {source} sets it, and beats .env." if shadowed else ""
                 what = wrong.what
                 if what == NOT_SET and name in alike:
                     what += f" (is {alike[name]} a misspelling of it?)"
@@ -379,9 +382,10 @@ def read_settings(
     Raises:
         SettingsInvalid: Its `problems` name every setting that is missing or wrong.
     """
+    own = frozenset(_merged(given or {}, {}))
     merged = [_merged(given or {}, os.environ if environ is None else environ)]
     del given, environ  # as in `load`
-    return Settings.load(merged.pop(), env_file, defaults)
+    return Settings.load(merged.pop(), env_file, defaults, own)
 
 
 def read_address(

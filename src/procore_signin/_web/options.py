@@ -10,6 +10,7 @@ from os import PathLike
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from procore_signin._flow.hooks import check_functions, check_kind
 from procore_signin._public import public_in
 from procore_signin._settings.parsers import WrongError, app_name
 from procore_signin._settings.trusted_proxies import TrustedProxies
@@ -145,6 +146,7 @@ class Options:
     Raises:
         ValueError: `first_page` or `root_path` is not a path of this application, `app_name` is no
             name that fits on a page, or `languages` is one text.
+        TypeError: `look` is no `Look`, `login` is no `Login`, or `render` is no function.
     """
 
     first_page: str = "/"
@@ -159,6 +161,10 @@ class Options:
     login: Login | None = None
 
     def __post_init__(self) -> None:
+        check_functions(self, "render")
+        check_kind(self.look, Look, "look", such_as="Look(logo=…)")
+        if self.login is not None:
+            check_kind(self.login, Login, "login", such_as="Login(user=…)")
         if safe_return_to(self.first_page, default="/") != self.first_page:
             raise ValueError(f"first_page must be a path such as /projects, not {self.first_page}")
         if self.root_path and not self.root_path.startswith("/"):

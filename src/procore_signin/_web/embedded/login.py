@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from procore_signin._flow.attempt import NO_LOGIN, OwnLogin
+from procore_signin._flow.hooks import check_functions
 from procore_signin._flow.sessions import belongs_to
 from procore_signin._flow.steps import Flow, call
 from procore_signin._public import public_in
@@ -49,6 +50,9 @@ class Login:
         is_active: Returns whether the user of the application with a reference may log in. It is
             given the request and the reference, as text. While no one is logged in, someone who is
             connected to users none of whom may is not signed in. None: everyone may.
+
+    Raises:
+        TypeError: One of the functions is none.
     """
 
     user: Callable[[Any], Any]
@@ -59,6 +63,9 @@ class Login:
     cookie: str | None = None
     log_in: Callable[[Any, Any, str], Any] | None = None
     is_active: Callable[[Any, str], Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_functions(self, "user", "log_out", "session", "log_in", "is_active")
 
 
 def who_is_logged_in(

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 from django.http.request import validate_host
+from django.utils.module_loading import import_string
 
 from procore_signin._settings import names_of_missing, only_missing
 from procore_signin._settings.row import PREFIX
@@ -100,11 +102,20 @@ def _check_middleware() -> list[CheckMessage]:
     if installed().django_user is None:
         return []
     before = order[: order.index(middleware.NAME)]
-    if _AUTHENTICATION not in before:
+    if not any(map(_authenticates, before)):
         hint = f'Put "{_AUTHENTICATION}" before "{middleware.NAME}".'
         what = "DJANGO_USER is set, but the sign-in runs before Django's authentication."
         return [Error(what, hint=hint, id=_id("E003"))]
     return []
+
+
+def _authenticates(name: str) -> bool:
+    """Return whether a middleware is Django's authentication, or a class of the project's of it."""
+    try:
+        found = import_string(name)
+    except ImportError:
+        return False  # Django says so itself
+    return isinstance(found, type) and issubclass(found, AuthenticationMiddleware)
 
 
 def _check_hosts(kind: type[CheckMessage], number: str) -> list[CheckMessage]:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core.signals import setting_changed
@@ -20,7 +21,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import get_language, override
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.hooks import Hooks
+from procore_signin._flow.hooks import Hooks, check_kind
 from procore_signin._settings import (
     Settings,
     names_of_missing,
@@ -43,6 +44,7 @@ from procore_signin.web.django.own_templates import DjangoTemplates
 
 LOGGER: Final = logging.getLogger("procore_signin")
 SETTING: Final = database.SETTING
+OUR_APP: Final = "procore_signin.web.django"
 OURS_ALONE: Final = ("DATABASE", "FIRST_PAGE", "HOOKS", "RENDER", "LOOK", "DJANGO_USER", "LOGIN")
 """Settings that only Django has: a path, and dotted names of the project's own objects."""
 
@@ -114,6 +116,9 @@ def installed() -> Installed:
     Raises:
         SettingsInvalid: Names every setting that is missing or wrong, with its cure.
     """
+    if not apps.is_installed(OUR_APP):
+        cure = f'Add "{OUR_APP}", then run: python manage.py migrate.'
+        raise SettingsInvalid((Problem("INSTALLED_APPS", "does not have the sign-in's app", cure),))
     given, own = _given(), _own()
     settings = _read(given)
     door = database.DjangoProcoreSignIn.from_settings(
@@ -269,16 +274,33 @@ def _own() -> dict[str, Any]:
     problems = []
     for key, value in own.items():
         try:
-            if key == "FIRST_PAGE":
-                Options(first_page=value)
-            elif isinstance(value, str):
+            if key != "FIRST_PAGE" and isinstance(value, str):
                 own[key] = import_string(value)
-        except (ImportError, ValueError) as error:
+            _check_own(key, own[key])
+        except (ImportError, TypeError, ValueError) as error:
             cure = "Name something that can be imported, or a path of this project."
+            if isinstance(error, TypeError):
+                cure = "Write one there, or the dotted name of one."
             problems.append(Problem(f"{SETTING}[{key!r}]", f"cannot be used: {error}", cure))
     if problems:
         raise SettingsInvalid(tuple(problems))
     return own
+
+
+def _check_own(key: str, value: object) -> None:
+    """Check what a setting that only Django has says.
+
+    Raises:
+        ValueError: It is no path of this project.
+        TypeError: It is another kind of object.
+    """
+    if key == "HOOKS":
+        check_kind(value or Hooks(), Hooks, "it", such_as="Hooks(may_sign_in=…)")
+    elif key == "DJANGO_USER":
+        if value is not None and not callable(value):
+            raise TypeError(f"it is a function of yours, not a {type(value).__name__}")
+    else:
+        Options(**{key.lower(): value})  # type: ignore[arg-type]  # its kind is checked there
 
 
 def _forget(*, setting: str, **_: Any) -> None:
