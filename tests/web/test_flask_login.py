@@ -8,7 +8,16 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from flask import Flask, Request, Response, render_template_string, session, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    Request,
+    Response,
+    render_template_string,
+    request,
+    session,
+    url_for,
+)
 from flask.testing import FlaskClient
 from scripted import Clock, ScriptedProcore, front_door
 
@@ -218,6 +227,82 @@ def test_L8_flask_logins_users_who_are_gone_or_not_active_let_no_one_in(
     assert comes_in() == 403
     del users["ann"]
     assert comes_in() == 403
+
+
+class Renamed(Own):
+    """A user with an alternative token, as Flask-Login calls what `get_id()` then returns."""
+
+    token = "token-1"
+
+    def get_id(self) -> str:
+        return self.token
+
+
+def test_a_user_whose_alternative_token_changes_stays_connected(door: ProcoreSignIn) -> None:
+    ann = Renamed("7")
+    app = Flask(__name__)
+    app.secret_key = "fake-secret-key"  # of a test
+    library.LoginManager(app).user_loader({"token-1": ann, "token-2": ann}.get)
+    login = flask_login({"7": ann}.get, reference=lambda user: int(user.id))
+    SignIn(app, procore=door, options=Options(login=login))
+
+    @app.get("/log-in")
+    def log_in() -> str:
+        library.login_user(ann)
+        return ""
+
+    @app.get("/who")
+    def who() -> str:
+        return str(library.current_user.is_authenticated and library.current_user.id)
+
+    client, later = app.test_client(), app.test_client()
+    client.environ_base["HTTP_HOST"] = later.environ_base["HTTP_HOST"] = "localhost:4567"
+    get(client, "/log-in")
+    assert come_back(client, start(client, connect="yes")).status_code == 303
+    assert door.user_of(7) is not None
+
+    ann.token = "token-2"  # as after a change of the password
+    sign_in(later)
+    assert get(later, "/who") == "7"
+
+
+def csrf_protect() -> Any:
+    """Return what does of Flask-WTF's `CSRFProtect` what matters here."""
+
+    def exempt(self: Any, blueprint: Blueprint) -> None:
+        self.exempted.add(blueprint)
+
+    def init_app(self: Any, app: Flask) -> None:
+        app.extensions["csrf"] = self
+        self.exempted = set()
+
+        @app.before_request
+        def protect() -> str | None:
+            ours = app.blueprints.get(request.blueprint or "") in self.exempted
+            return "The CSRF token is missing." if request.method == "POST" and not ours else None
+
+    kind = type("CSRFProtect", (), {"exempt": exempt, "init_app": init_app})
+    kind.__module__ = "flask_wtf.csrf"
+    return kind()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_flask_wtf_asks_our_pages_for_no_token_and_all_others_as_before(
+    door: ProcoreSignIn, *, is_first: bool
+) -> None:
+    app, guard = Flask(__name__), csrf_protect()
+    if is_first:
+        guard.init_app(app)
+    SignIn(app, procore=door)
+    if not is_first:
+        guard.init_app(app)
+    app.post("/own")(lambda: "let through")
+    client = app.test_client()
+    sign_in(client)
+    elsewhere = {"sec-fetch-site": "cross-site"}
+    foreign = client.post("/procore/sign-out", base_url=ORIGIN, headers=elsewhere)
+    assert foreign.status_code == 403
+    assert client.post("/own").text == "The CSRF token is missing."
 
 
 def test_the_buttons_are_in_every_template(client: FlaskClient, app: Flask) -> None:

@@ -22,6 +22,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 from urllib.parse import urlencode
+from uuid import UUID
 
 from procore_signin._extras import extra
 
@@ -197,11 +198,20 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
         templates.look_in(cast("Flask", state.app))
 
     blueprint.record_once(install)
+    # Before every `before_request`, so that neither extension has to be there first.
+    blueprint.url_value_preprocessor(partial(_exempt, blueprint))
     blueprint.after_app_request(_mark_personal)
     for name in site.buttons.by_name:
         blueprint.add_app_template_global(_button(installed, name), name)
     blueprint.app_errorhandler(ProcoreSignInError)(_problem)
     return blueprint
+
+
+def _exempt(blueprint: Blueprint, _endpoint: str | None, _values: Mapping[str, Any] | None) -> None:
+    """Take our pages out of Flask-WTF's `CSRFProtect`: they check the origin (row K8)."""
+    guard = current_app.extensions.get("csrf")
+    if type(guard).__module__.partition(".")[0] == "flask_wtf":
+        guard.exempt(blueprint)  # type: ignore[union-attr]  # as its documentation says
 
 
 class _Templates:
@@ -323,17 +333,25 @@ def sign_out() -> None:
     installed.procore.run(installed.site.sign_out(_browser_request()))
 
 
-def flask_login(load_user: Callable[[str], Any] | None = None) -> Login:
+def flask_login(
+    load_user: Callable[[str], Any] | None = None,
+    *,
+    reference: Callable[[Any], str | int | UUID] | None = None,
+) -> Login:
     """Return Flask-Login as the application's own login: `Options(login=flask_login())`.
 
-    Its users are named by `get_id()`. Logging out of Flask-Login ends the sign-in with Procore of
-    that browser, and the reverse; so does a log-in as someone else.
+    Its users are called what `get_id()` returns. Logging out of Flask-Login ends the sign-in with
+    Procore of that browser, and the reverse; so does a log-in as someone else.
 
     Args:
         load_user: The application's function below `@login_manager.user_loader`. With it, a user
             who signs in with Procore is logged in to Flask-Login as the one who is connected. If
             that one is gone or not `is_active`, no one is signed in. None: signing in with Procore
             logs no one in.
+        reference: Returns what a user is called for good, such as the primary key. Needed where
+            `get_id()` returns something that changes, as with Flask-Login's alternative tokens:
+            with another text the user would be connected to nothing any more. `load_user` is then
+            a function that takes this reference, as text. None: it is `get_id()`.
 
     Raises:
         ImportError: Flask-Login is not installed.
@@ -347,9 +365,13 @@ def flask_login(load_user: Callable[[str], Any] | None = None) -> Login:
             user_logged_out,
         )
 
-    def user(_request: Request) -> str | None:
-        user_id: str | None = current_user.get_id() if current_user.is_authenticated else None
-        return user_id
+    def user(_request: Request) -> str | int | UUID | None:
+        if not current_user.is_authenticated:
+            return None
+        found: str | int | UUID = (
+            current_user.get_id() if reference is None else reference(current_user)
+        )
+        return found
 
     def log_out(_request: Request, _response: Response) -> None:
         logout_user()
