@@ -212,6 +212,20 @@ def test_a_user_signs_in_chooses_a_company_ends_other_sessions_and_signs_out(
     assert complaints == []
 
 
+@pytest.mark.parametrize("detail", ["Not Found", [{"loc": ["query"], "msg": "Field required"}]])
+def test_an_error_of_the_applications_own_api_signs_no_one_out(
+    context: BrowserContext, host: Host, detail: object
+) -> None:
+    page, complaints = watched(context)
+    page.goto(host.url)
+    sign_in(page)
+    page.route("**/api/projects", lambda it: it.fulfill(status=422, json={"detail": detail}))
+    page.get_by_label("Company").select_option(COMPANY)
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    assert complaints == []
+
+
 @pytest.mark.parametrize("worker", ["of the example", "cache first"])
 def test_K10_a_user_signs_in_again_where_a_service_worker_answers_for_the_page(
     context: BrowserContext, host: Host, built: Path, worker: str

@@ -15,7 +15,7 @@ export async function ask<Answer>(path: string, body?: object): Promise<Answer> 
     body: body && JSON.stringify(body),
   });
   const json = await response.json();
-  if (!response.ok) throw new Problem(json);
+  if (!response.ok) throw "sign_in_url" in json ? new Problem(json) : new Error(`${path}: ${response.status}`);
   return json;
 }
 
