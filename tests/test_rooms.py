@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_transport": {*BASE, "_protocol"},
     "_store": {*BASE, "_protocol"},
     "_flow": {*CORE, "_store"},
-    "_settings": {"_protocol", "_store", "environments", "errors"},
+    "_settings": {"_program", "_protocol", "_store", "environments", "errors"},
     "_client": {*CORE, "_settings", "_flow", "_transport", "_store", "api"},
     "_api": {*CORE, "_flow", "_transport"},
     "_web": {

@@ -17,6 +17,9 @@ _CALLED: Final = "PROCORE_SIGNIN_PROGRAM"
 _DATABASE: Final = "PROCORE_SIGNIN_DATABASE"
 """The variable that says which setting of the framework's names the database."""
 
+_TOLD: Final = "PROCORE_SIGNIN_TOLD"
+"""The variable that says that the process before this one has told what is like a setting."""
+
 _PLAIN: Final = "procore-signin"
 
 
@@ -35,7 +38,19 @@ def database_setting() -> str:
     return os.environ.get(_DATABASE) or "PROCORE_DATABASE_URL"
 
 
-def run(words: Sequence[str], settings: Mapping[str, str], *, called: str, database: str) -> int:
+def is_told() -> bool:
+    """Return whether the process before this one has read the settings, and logged about them."""
+    return _TOLD in os.environ
+
+
+def run(
+    words: Sequence[str],
+    settings: Mapping[str, str],
+    *,
+    called: str,
+    database: str,
+    told: bool = False,
+) -> int:
     """Run a command of this program in a process of its own, and return its status.
 
     Args:
@@ -43,9 +58,10 @@ def run(words: Sequence[str], settings: Mapping[str, str], *, called: str, datab
         settings: Its settings, as variables of its environment; the others are this process's.
         called: What `program` returns there.
         database: What `database_setting` returns there.
+        told: What `is_told` returns there.
     """
     import subprocess  # noqa: PLC0415  # only commands of frameworks need it
 
-    own = {**settings, _CALLED: called, _DATABASE: database}
+    own = {**settings, _CALLED: called, _DATABASE: database} | ({_TOLD: "yes"} if told else {})
     line = [sys.executable, "-m", "procore_signin", *words]
     return subprocess.run(line, env=os.environ | own, check=False).returncode  # noqa: S603  # what the operator typed

@@ -212,6 +212,7 @@ def test_a_redirect_uri_that_is_not_registered_is_a_problem(text: str, status: i
 
     assert (finding.level, "does not accept the redirect URI" in finding.what) == ("problem", True)
     assert SETTINGS.redirect_uri in finding.what
+    assert "Register exactly this one" in finding.cure
 
 
 def test_a_client_id_of_another_environment_is_a_problem() -> None:

@@ -338,7 +338,8 @@ def test_a_redirect_uri_that_is_not_registered_is_a_problem(settings: Settings) 
     found = only(look(settings | wrong))
 
     assert (found.check, found.level) == ("authorization-page", "problem")
-    assert "Register exactly this one" in found.cure
+    assert f" --redirect-uri {wrong['PROCORE_REDIRECT_URI']}. Or set" in found.cure
+    assert found.cure.startswith("Start the emulator again: procore-signin emulator --port")
 
 
 @pytest.mark.parametrize("doorkeeper", [4, 5])

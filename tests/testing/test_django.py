@@ -157,6 +157,33 @@ def test_the_django_user_of_a_person_is_logged_in_and_logged_out(tmp_path: Path)
     run(tests, tmp_path, settings='\nPROCORE_SIGNIN = {"DJANGO_USER": "users.django_user"}\n')
 
 
+def test_an_async_test_that_maps_to_a_django_user_is_told_where_to_sign_in(
+    tmp_path: Path,
+) -> None:
+    tests = """
+        from django.core.exceptions import SynchronousOnlyOperation
+        from django.test import TestCase
+        from procore_signin.testing import procore_signed_in
+
+        class InTheTest(TestCase):
+            async def test_it(self):
+                cure = "Sign in before it, in setUp or in a fixture that is not async"
+                with self.assertRaisesMessage(SynchronousOnlyOperation, cure):
+                    with procore_signed_in(self.async_client):
+                        pass
+
+        class Before(TestCase):
+            def setUp(self):
+                self.enterContext(procore_signed_in(self.async_client))
+
+            async def test_it(self):
+                answer = await self.async_client.get("/async-me?a=b")
+                self.assertEqual(answer.content, b"ann@example.com")
+        """
+
+    run(tests, tmp_path, settings='\nPROCORE_SIGNIN = {"DJANGO_USER": "users.django_user"}\n')
+
+
 def test_a_user_of_the_project_is_connected_and_stays_logged_in(tmp_path: Path) -> None:
     tests = """
         from django.contrib.auth.models import User

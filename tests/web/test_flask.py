@@ -260,6 +260,21 @@ def test_the_operators_commands_act_on_the_database_of_the_applications_configur
     assert "Usage: flask procore-signin users" in said.out
 
 
+def test_a_command_repeats_nothing_that_making_the_application_has_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROCORE_LANGUAGE", "es")
+    app = Flask(__name__)
+    app.config.update(
+        PROCORE_ENVIRONMENT="emulator",
+        PROCORE_KEYS=KEYS.reveal(),
+        PROCORE_DATABASE_URL=f"sqlite:///{tmp_path / 'site.db'}",
+    )
+    SignIn(app)
+    assert app.test_cli_runner().invoke(args=["procore-signin", "db", "upgrade"]).exit_code == 0
+    assert "PROCORE_LANGUAGE is no setting" not in capfd.readouterr().err
+
+
 def test_the_commands_of_an_application_say_what_they_do(tmp_path: Path) -> None:
     app = Flask(__name__)
     app.config.update(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
+from procore_signin._program import is_told
 from procore_signin._protocol.secret import Secret
 from procore_signin._settings import parsers
 from procore_signin._settings.env_file import read, read_and_check, where_looked_for
@@ -347,7 +348,7 @@ class Settings:
                     what += f" (is {alike[name]} a misspelling of it?)"
                 problems.append(Problem(name, what, wrong.cure + note))
             else:
-                if name in alike and name not in defaults:
+                if name in alike and name not in defaults and not is_told():
                     _tell_alike(alike[name], name)
         return (None, tuple(problems)) if problems else (cls(**parsed), ())
 

@@ -23,6 +23,12 @@ _UNKNOWN: Final = (
 )
 
 
+_ON_A_LOOP: Final = (
+    "DJANGO_USER, or Django's session, needs Django's database, which an async test cannot ask "
+    "itself. Sign in before it, in setUp or in a fixture that is not async; or in the test with "
+    "`await sync_to_async(procore_signed_in)(client, …)` where that is the fixture of pytest."
+)
+
 _HTTPX: Final = ("Client", "AsyncClient")
 
 
@@ -208,6 +214,13 @@ class _Django:
 
     def greet(self, user: User) -> None:
         """Log the Django user in, if the project maps to one."""
+        from django.core.exceptions import (  # noqa: PLC0415  # see the module
+            SynchronousOnlyOperation,
+        )
+
         from procore_signin.web.django.login import log_in_client  # noqa: PLC0415  # as above
 
-        self._logged_in = log_in_client(self._here, self._client, user)
+        try:
+            self._logged_in = log_in_client(self._here, self._client, user)
+        except SynchronousOnlyOperation as error:
+            raise SynchronousOnlyOperation(_ON_A_LOOP) from error

@@ -287,7 +287,8 @@ def _run(
     words: tuple[str, ...],
 ) -> None:
     label, own = procore.store.label, settings_of(given, settings.address)
-    sys.exit(run((name, *words), own, called=label.program, database=label.setting))
+    # Making the application has read the settings, and has told what is like one.
+    sys.exit(run((name, *words), own, called=label.program, database=label.setting, told=True))
 
 
 def _upgrade(procore: ProcoreSignIn) -> None:

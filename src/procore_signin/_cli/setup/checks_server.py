@@ -264,12 +264,19 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
             "Check the app's settings in Procore's developer portal.",
         )
     if re.search(r"redirect ur[il]\b.{0,60}(not valid|malformed|match|invalid)", text):
+        restart = (
+            f"Start the emulator again: {emulator_command(settings)}. Or set "
+            "PROCORE_REDIRECT_URI to the one that it prints."
+        )
+        is_emulator = settings.environment.login_origin.startswith("http://")
         return Finding(
             "authorization-page",
             "problem",
             f"Procore does not accept the redirect URI {settings.redirect_uri}.",
             "It shows an error page: the redirect URI is not one of those registered.",
-            "Register exactly this one for the app in Procore's developer portal, or set "
+            restart
+            if is_emulator
+            else "Register exactly this one for the app in Procore's developer portal, or set "
             "PROCORE_REDIRECT_URI to the one registered there. Every character counts.",
         )
     if "unknown client" in text:
