@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_flow",
         "_protocol.authorization",
         "_protocol.secret",
+        "_protocol.value",
         "_store.records",
         "_store.sessions",
     },

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Final
-from urllib.parse import urlsplit
 
 from prometheus_client import (
     CollectorRegistry,
@@ -46,10 +45,10 @@ _REFRESHES: Final = {
     Event.GRANT_LOST: "lost",
 }
 _ENDPOINTS: Final = {
-    "/oauth/token": "token",
-    "/oauth/revoke": "revoke",
-    "/oauth/token/info": "token_info",
-    "/rest/v1.0/me": "me",
+    "oauth/token": "token",
+    "oauth/revoke": "revoke",
+    "oauth/token/info": "token_info",
+    "rest/v1.0/me": "me",
 }
 
 
@@ -112,7 +111,7 @@ class Metrics:
             outcome = f"{came.status // 100}xx"
         else:
             outcome = "unavailable" if came is None or hasattr(came, "ambiguous") else "refused"
-        path = urlsplit(request.url).path
+        path = request.url.split("/", 3)[-1].partition("?")[0]  # behind the origin
         self._upstream(_ENDPOINTS.get(path, "other"), outcome).observe(seconds)
 
     def text(self, sessions: int) -> bytes:

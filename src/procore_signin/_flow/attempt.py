@@ -17,6 +17,7 @@ from procore_signin._flow.context import Context
 from procore_signin._protocol.authorization import AuthorizationRequest, new_state
 from procore_signin._protocol.pkce import code_challenge, code_verifier
 from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.value import value
 from procore_signin._store.records import NewLink
 from procore_signin.errors import AttemptInvalid, VaultSealed
 
@@ -90,7 +91,7 @@ class Bound:
         return self.login == login.mark
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SignInAttempt:
     """What must come back together with the code.
 
@@ -114,6 +115,11 @@ class SignInAttempt:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state_hash", _hash_state(self.state))
+
+    @property
+    def name(self) -> str:
+        """The name that ties it to its state when it is sealed: see `attempt_name`."""
+        return _name(self.state_hash)
 
     def has_state(self, state: str) -> bool:
         """Compare `state` with ours, in the same time wherever they differ (row C3)."""
@@ -146,7 +152,11 @@ def new_attempt(context: Context, *, return_to: str, bound: Bound | None = None)
 
 def attempt_name(state: str) -> str:
     """Return the name that ties a sealed attempt to `state`, without giving `state` away."""
-    return "a_" + _hash_state(state)[:12]
+    return _name(_hash_state(state))
+
+
+def _name(state_hash: str) -> str:
+    return "a_" + state_hash[:12]
 
 
 def _hash_state(state: str) -> str:
@@ -162,9 +172,7 @@ def seal_attempt(context: Context, attempt: SignInAttempt) -> str:
     if attempt.bound is not None:
         bound = attempt.bound
         values.append((bound.login, bound.value, bound.connects))
-    return context.attempt_seal.seal(
-        _ENCODE(values), context=("attempt", attempt_name(attempt.state))
-    )
+    return context.attempt_seal.seal(_ENCODE(values), context=("attempt", attempt.name))
 
 
 def open_attempt(context: Context, name: str, sealed: str) -> SignInAttempt | None:

@@ -8,7 +8,7 @@ is given back where nothing comes next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from procore_signin._flow.attempt import SignInAttempt
@@ -35,6 +35,7 @@ from procore_signin._protocol.token_endpoint import (
 )
 from procore_signin._protocol.token_response import tokens_within
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.value import value
 from procore_signin._store.ledger import AttemptOf, EscrowTokens, FailAttempt
 from procore_signin._store.linking.links import ReferencesOfProcoreUser
 from procore_signin._store.records import CompletedSignIn, Escrow, NewLink, User
@@ -48,7 +49,7 @@ from procore_signin.errors import (
 from procore_signin.events import Event, emit
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class SignedIn:
     """A finished sign-in.
 
@@ -65,7 +66,7 @@ class SignedIn:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Visit:
     """Who came back from Procore, and with what.
 
@@ -128,7 +129,7 @@ def exchange_and_commit(context: Context, visit: Visit) -> Flow[SignedIn]:
         raise
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Taken:
     """The attempt is taken.
 
@@ -157,7 +158,7 @@ class Taken:
         yield from _end(context, self.visit.attempt, outcome=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Exchanged:
     """Procore has responded to the code."""
 
@@ -183,7 +184,7 @@ class Exchanged:
             yield from _give_back(context, attempt, tokens, None, outcome=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Granted:
     """There are tokens."""
 
@@ -206,7 +207,7 @@ class Granted:
         yield from _give_back(context, attempt, self.tokens, None, outcome=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Identified:
     """Procore has said whose the tokens are."""
 
@@ -242,7 +243,7 @@ class Identified:
         yield from _abandon(context, attempt, self.tokens, self.me, outcome=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Admitted(Identified):
     """The user may sign in.
 
@@ -292,7 +293,7 @@ class Admitted(Identified):
         return SignedIn(user, self.session_token, self.taken.visit.attempt.return_to, created)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Done:
     """It is committed: nothing is undone any more."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
@@ -13,7 +12,9 @@ from procore_signin._flow.attempt import NO_LOGIN, Bound, OwnLogin
 from procore_signin._flow.context import Context
 from procore_signin._flow.hooks import NOWHERE, Occasion, tell
 from procore_signin._flow.steps import Flow, ask, call, do, later
+from procore_signin._protocol.pkce import base64url
 from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.value import value
 from procore_signin._store.linking.links import ReferencesOfProcoreUser
 from procore_signin._store.records import NewSession, Session
 from procore_signin._store.sessions import (
@@ -37,7 +38,7 @@ class _Here(TypedDict):
     now: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Browser:
     """What a finished sign-in needs to know of the browser.
 
@@ -68,8 +69,7 @@ def hash_session_token(token: str) -> str:
 
 def new_session_token(context: Context) -> Secret:
     """Return a token that no one can guess, for a session's cookie."""
-    text = urlsafe_b64encode(context.random_bytes(32)).rstrip(b"=").decode()
-    return Secret(text, "session token")
+    return Secret(base64url(context.random_bytes(32)), "session token")
 
 
 def new_session(

@@ -7,46 +7,43 @@ thrown into it. `yield from send(…)` and its siblings keep the outcome's type.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
+from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, Query
 from procore_signin.errors import StoreUnavailable
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Send:
     """Send this request to Procore; the outcome is an `HttpResponse`."""
 
     request: HttpRequest
 
 
-# Not frozen: to make a value that is takes three times as long, and every request makes one.
-
-
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class Do:
     """Have the store run this command; the outcome is what it returns."""
 
     command: Command[Any]
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class Ask:
     """Ask the store this query; the outcome is what it finds."""
 
     query: Query[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Probe:
     """Ask whether sign-ins can be stored now; the outcome is why not, or None. Takes a second."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wait:
     """Let this many seconds pass; the outcome is for how many seconds this process has been ending.
 
@@ -60,7 +57,7 @@ class Wait:
     idle: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Shield:
     """Run this flow to its end whatever happens to the caller; the outcome is its value.
 
@@ -71,7 +68,7 @@ class Shield:
     flow: Flow[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Later:
     """Run this flow beside the caller, who does not wait. Nothing may depend on its outcome.
 
@@ -84,7 +81,7 @@ class Later:
     key: Hashable | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Once:
     """Run this flow once for everyone in this process who asks for the same key meanwhile.
 
@@ -95,14 +92,14 @@ class Once:
     flow: Flow[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Dismiss:
     """Give this error to all who wait for this flow, or come to wait for it; the flow goes on."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Call:
     """Call a function of the application, plain or `async`; the outcome is what it returns.
 

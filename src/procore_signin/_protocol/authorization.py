@@ -7,13 +7,15 @@ Sources: RFC 6749 §4.1.1 and §4.1.2, RFC 7636 §4.3, RFC 9207 (`iss`); Procore
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from procore_signin._protocol.error_response import error_code, error_description
+from procore_signin._protocol.http_message import in_query
 from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.value import value
 from procore_signin.errors import AttemptInvalid
 
 MAX_QUERY: Final = 8192
@@ -28,7 +30,7 @@ _STATE: Final = re.compile(r"[A-Za-z0-9]{32,128}")
 _ISSUER: Final = re.compile(r"[\x21-\x7E]{1,2048}")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuthorizationRequest:
     """The request that sends the browser to Procore (RFC 6749 §4.1.1).
 
@@ -53,23 +55,23 @@ class AuthorizationRequest:
         has refused it.
         """
         same = _same_for_all(self.login_origin, self.client_id, self.redirect_uri)
-        url = f"{same}&state={quote(self.state, safe='')}"
+        url = f"{same}&state={in_query(self.state)}"
         if self.code_challenge is None:
             return url
-        challenge = quote(self.code_challenge, safe="")
+        challenge = in_query(self.code_challenge)
         return f"{url}&code_challenge={challenge}&code_challenge_method=S256"
 
 
 @lru_cache(maxsize=16)
 def _same_for_all(login_origin: str, client_id: str, redirect_uri: str) -> str:
-    client_id, redirect_uri = quote(client_id, safe=""), quote(redirect_uri, safe="")
+    client_id, redirect_uri = in_query(client_id), in_query(redirect_uri)
     return (
         f"{login_origin}/oauth/authorize?client_id={client_id}&response_type=code"
         f"&redirect_uri={redirect_uri}"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CodeGranted:
     """The user allowed access (RFC 6749 §4.1.2).
 
@@ -84,7 +86,7 @@ class CodeGranted:
     iss: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuthorizationDenied:
     """The user or Procore denied access (RFC 6749 §4.1.2.1).
 

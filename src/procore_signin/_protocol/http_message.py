@@ -1,10 +1,14 @@
-"""HTTP as the protocol sees it: a request and a response."""
+"""HTTP as the protocol sees it: a request, a response, and values in a URL or a form."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, quote_plus
+
+from procore_signin._protocol.value import value
 
 LARGEST_KEPT: Final = 1024 * 1024
 """The most bytes kept of a response that cannot be requested again, both raw and decompressed. A
@@ -34,7 +38,7 @@ class HttpRequest:
         return f"<{self.method} {self.url.partition('?')[0]}>"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HttpResponse:
     """A response from Procore. Its repr shows the status and the size.
 
@@ -54,3 +58,17 @@ class HttpResponse:
 
     def __repr__(self) -> str:
         return f"<{self.status}, {len(self.body)} bytes>"
+
+
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
+"""What stands for itself in every part of a URL (RFC 3986 §2.3): most of what we send."""
+
+
+def in_query(text: str) -> str:
+    """Return `text` as a value in the query of a URL (RFC 3986 §3.4)."""
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
+
+
+def in_form(text: str) -> str:
+    """Return `text` as a value of `application/x-www-form-urlencoded` (RFC 6749 appendix B)."""
+    return text if _UNRESERVED.fullmatch(text) else quote_plus(text)

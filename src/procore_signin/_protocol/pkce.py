@@ -6,12 +6,13 @@ Procore does not say whether it verifies the proof; a server without PKCE ignore
 
 from __future__ import annotations
 
-import base64
 import hashlib
+from binascii import b2a_base64
 from typing import Final
 
 from procore_signin._protocol.secret import Secret
 
+_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
 _FEWEST_BYTES: Final = 32  # 43 characters: the least that RFC 7636 §4.1 allows
 _MOST_BYTES: Final = 96  # 128 characters: the most
 
@@ -30,13 +31,14 @@ def code_verifier(random: bytes) -> Secret:
     """
     if not _FEWEST_BYTES <= len(random) <= _MOST_BYTES:
         raise ValueError(f"A code verifier takes {_FEWEST_BYTES} to {_MOST_BYTES} random bytes")
-    return Secret(_base64url(random), "code verifier")
+    return Secret(base64url(random), "code verifier")
 
 
 def code_challenge(verifier: Secret) -> str:
     """Return the S256 challenge of `verifier`: 43 characters, fit for a URL (RFC 7636 §4.2)."""
-    return _base64url(hashlib.sha256(verifier.reveal().encode("ascii")).digest())
+    return base64url(hashlib.sha256(verifier.reveal().encode("ascii")).digest())
 
 
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+def base64url(data: bytes) -> str:
+    """Return base64url without padding (RFC 7636 appendix A, RFC 4648 §5)."""
+    return b2a_base64(data, newline=False).translate(_TO_BASE64URL, b"=").decode("ascii")

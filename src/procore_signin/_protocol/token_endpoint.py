@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeAlias
-from urllib.parse import quote_plus
 
 from procore_signin._protocol.error_response import oauth_error, request_id, success, told
-from procore_signin._protocol.http_message import HttpRequest, HttpResponse
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse, in_form
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse_object
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.value import value
 from procore_signin.errors import GrantLost, ProcoreSignInError, UnexpectedResponse
 
 DEFAULT_LIFETIME: Final = 900
@@ -57,7 +58,7 @@ class Client:
             raise ValueError("The redirect URI must be printable ASCII without spaces")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class AuthorizationCodeGrant:
     """Exchange a code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.5). Send it only once.
 
@@ -73,14 +74,14 @@ class AuthorizationCodeGrant:
     code_verifier: Secret | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RefreshTokenGrant:
     """Exchange a refresh token for tokens (RFC 6749 §6). Procore's are single-use."""
 
     refresh_token: Secret
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class ClientCredentialsGrant:
     """Tokens for the client itself (RFC 6749 §4.4): Procore's service accounts."""
 
@@ -296,6 +297,14 @@ def _post(url: str, fields: list[tuple[str, str]], *, repeatable: bool = True) -
         url,
         (("accept", "application/json"), ("content-type", "application/x-www-form-urlencoded")),
         # The names are ours, and letters: only the values need escapes.
-        "&".join([f"{name}={quote_plus(value)}" for name, value in fields]).encode("ascii"),
+        "&".join([f"{name}={_in_form(name, value)}" for name, value in fields]).encode("ascii"),
         repeatable=repeatable,
     )
+
+
+def _in_form(name: str, value: str) -> str:
+    return _address_in_form(value) if name == "redirect_uri" else in_form(value)
+
+
+# The one value that has something to escape is the same each time, and no secret.
+_address_in_form: Final = lru_cache(maxsize=16)(in_form)

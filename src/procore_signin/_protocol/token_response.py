@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
@@ -27,6 +27,7 @@ from procore_signin._protocol.token_endpoint import (
     parse_token_response,
 )
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.value import value
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, UnexpectedResponse
 
 _TOKENS: Final = frozenset({"access_token", "refresh_token"})
@@ -34,7 +35,7 @@ _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _SUCCESSES: Final = range(200, 300)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Granted:
     """The tokens that Procore granted.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TokenSet:
     """The tokens that the token endpoint granted (RFC 6749 §5.1).
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.value import value
 from procore_signin._public import public_in
 
 MOST_PURGED: Final = 10_000
@@ -107,7 +108,7 @@ def reference_of(value: str | int | UUID) -> str:
     return text
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class NewSession:
     """A session to open.
 
@@ -208,7 +209,7 @@ class Escrow:
     escrowed_at: int = field(default=0, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class CompletedSignIn:
     """What one sign-in changed.
 
@@ -234,7 +235,7 @@ class CompletedSignIn:
     unbound: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Replaced:
     """What newer tokens of a user replaced.
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from procore_signin._flow.attempt import (
     LIFETIME,
     Bound,
     SignInAttempt,
-    attempt_name,
     check_attempt,
     new_attempt,
     open_attempt,
     seal_attempt,
 )
 from procore_signin._flow.context import Context
+from procore_signin._protocol.value import value
 from procore_signin._web.http.cookies import clear_cookie, read_cookies, set_cookie
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import may_set_cookies
@@ -28,7 +27,7 @@ MOST_BYTES: Final = 2500
 """The most bytes for the other attempts; with the new one and the session, cookies stay < 4 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Begun:
     """A sign-in attempt that has begun.
 
@@ -63,7 +62,7 @@ def begin_attempt(
     if not wanted and not may_set_cookies(request):
         return Begun(url, ())
     kept = set_cookie(
-        attempt_name(attempt.state),
+        attempt.name,
         seal_attempt(context, attempt),
         max_age=LIFETIME,
         secure=context.secure,

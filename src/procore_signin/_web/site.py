@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.steps import Flow
+from procore_signin._protocol.value import value
 from procore_signin._settings import NOT_SET
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._store.records import Session
@@ -64,7 +65,7 @@ _FAILED: Final = (
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RawResponse:
     """A response as bytes, for any server.
 

@@ -12,7 +12,6 @@ what is wanted before it asks (decision 33). `yield from one(…)` and its sibli
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
@@ -25,6 +24,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.visitors import replacement_traverse
 
+from procore_signin._protocol.value import value
 from procore_signin._store.engine.address import PLAIN, Naming
 
 Inserting = TypeVar("Inserting", bound=Insert)
@@ -188,10 +188,7 @@ def _insert_if_absent(table: Table, found: Select[Any] | None, dialect: Dialect)
     return filled(insert(table))
 
 
-# Not frozen: one is made for each statement that runs, and to freeze it takes three times as long.
-
-
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class One:
     """Find a row; the outcome is the first one, or None."""
 
@@ -199,7 +196,7 @@ class One:
     values: Values
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class Many:
     """Find rows; the outcome is all of them."""
 
@@ -207,7 +204,7 @@ class Many:
     values: Values
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class Change:
     """Change rows; the outcome is how many were found."""
 
@@ -215,7 +212,7 @@ class Change:
     values: Values
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class ChangeEach:
     """Change rows once for each of several sets of values; the outcome is how many were found."""
 
@@ -223,7 +220,7 @@ class ChangeEach:
     each: Sequence[Values]
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class InsertAbsent:
     """Insert a row with a statement of `insert_if_absent`.
 
@@ -234,7 +231,7 @@ class InsertAbsent:
     values: Values
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class Together:
     """Run statements in this order, none of which needs the outcome of another.
 
@@ -244,7 +241,7 @@ class Together:
     bound: tuple[One | Many | Change | ChangeEach | InsertAbsent, ...]
 
 
-@dataclass(slots=True)
+@value(frozen=True, slots=True)
 class Last:
     """Run a statement after which this may be committed, whatever its outcome.
 

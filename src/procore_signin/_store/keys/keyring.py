@@ -10,9 +10,10 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from procore_signin._protocol.pkce import base64url
 from procore_signin._protocol.secret import Secret
 from procore_signin._public import public_in
-from procore_signin._store.keys.seal import decode, encode
+from procore_signin._store.keys.seal import decode
 
 KEY_BYTES: Final = 32
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -80,7 +81,7 @@ class KeyRing:
         """
         if not _KEY_ID.fullmatch(key_id):
             raise ValueError("A key id has 1 to 32 letters, digits, _ and -.")
-        return Secret(f"{key_id}:{encode(random_bytes(KEY_BYTES))}", "key")
+        return Secret(f"{key_id}:{base64url(random_bytes(KEY_BYTES))}", "key")
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from base64 import urlsafe_b64encode
 from binascii import a2b_base64
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from procore_signin._protocol.pkce import base64url
 from procore_signin._protocol.secret import Secret
 from procore_signin.errors import VaultSealed
 
@@ -61,7 +61,7 @@ class Seal:
         raw = plain.encode() if isinstance(plain, str) else plain
         nonce = self._random_bytes(_NONCE_BYTES)
         ciphertext = self._ciphers[self._active].encrypt(nonce, raw, _associated_data(context))
-        return f"{VERSION}.{self._active}.{encode(nonce + ciphertext)}"
+        return f"{VERSION}.{self._active}.{base64url(nonce + ciphertext)}"
 
     def open(self, sealed: str, *, context: tuple[str, ...]) -> bytes:
         """Return what was sealed for `context`.
@@ -102,16 +102,11 @@ class Seal:
             raise _damaged() from None
 
 
-def encode(raw: bytes) -> str:
-    """Return base64url without padding (RFC 4648 §5)."""
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
 def decode(text: str) -> bytes:
-    """Return the bytes of base64url without padding, the only spelling that `encode` makes.
+    """Return the bytes of base64url without padding, the only spelling that `base64url` makes.
 
     Raises:
-        ValueError: Another alphabet, or bits that `encode` would not set: two spellings of the
+        ValueError: Another alphabet, or bits that `base64url` would not set: two spellings of the
             same bytes would let a sealed value be changed without a trace.
     """
     over = len(text) % 4

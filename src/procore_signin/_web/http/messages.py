@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
+from procore_signin._protocol.value import value
+
 LONGEST_USER_AGENT: Final = 255
 LONGEST_BODY: Final = 16 * 1024
 """The longest form, in bytes. Ours hold one number; a request that announces more is refused
@@ -49,7 +51,7 @@ def no_framework() -> Framework | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BrowserRequest:
     """A request from a browser.
 
@@ -144,7 +146,7 @@ _OF_A_PATH: Final = "/!$&'()*+,;=:@"
 """What stands for itself in a path (RFC 3986 §3.3), beside what `quote` knows."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Page:
     """A page for the host to render.
 
@@ -157,7 +159,7 @@ class Page:
     values: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class BrowserResponse:
     """A response to a browser: a page to render, or a finished body.
 
