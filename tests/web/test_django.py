@@ -1252,6 +1252,34 @@ def test_L9_a_django_user_who_is_deleted_leaves_no_connection_to_the_next_with_t
     assert JOE in {user.email for user in door.users()}
 
 
+@pytest.fixture
+def proxy() -> Iterator[Any]:
+    """A proxy of Django's users, as a project has one for its admin."""
+    from django.apps import apps  # noqa: PLC0415  # as above
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    own = {"__module__": __name__, "Meta": type("Meta", (), {"proxy": True, "app_label": "auth"})}
+    colleague = type("Colleague", (get_user_model(),), own)
+    apps.get_app_config("procore_signin").ready()  # as at the start of a project that has it
+    yield colleague
+    del apps.all_models["auth"]["colleague"]
+    apps.clear_cache()
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L9_a_django_user_who_is_deleted_by_a_proxy_leaves_no_connection(
+    client: Client, emulator: Emulator, proxy: Any
+) -> None:
+    door = importlib.import_module("procore_signin.web.django").procore
+    client.get("/log-in/gil")
+    pressed(client, emulator)
+    gil = proxy.objects.get(username="gil")
+    key = gil.pk
+    assert door.user_of(key).email == JOE
+    proxy.objects.filter(pk=key).delete()
+    assert door.user_of(key) is None
+
+
 @pytest.mark.usefixtures("with_log_in")
 def test_L2_signing_out_here_logs_out_of_django(client: Client, emulator: Emulator) -> None:
     client.get("/log-in/ann")

@@ -27,5 +27,10 @@ class SignInConfig(AppConfig):
         post_migrate.connect(tables.after_migrate, sender=self)
         user_logged_out.connect(login.end_with_django, dispatch_uid="procore_signin")
         user_logged_in.connect(login.follow_django, dispatch_uid="procore_signin")
-        whose = settings.AUTH_USER_MODEL  # as a name: its app need not be installed
-        post_delete.connect(login.forget_deleted, sender=whose, dispatch_uid="procore_signin")
+        whose = settings.AUTH_USER_MODEL.lower()  # as a name: its app need not be installed
+        # Each by itself: Django tells of a deletion by a proxy's class, and a receiver for all
+        # models would make it look up every row that is to be deleted.
+        for model in self.apps.get_models():
+            if model._meta.concrete_model._meta.label_lower == whose:  # noqa: SLF001  # as in Django's documentation
+                uid = f"procore_signin of {model._meta.label}"  # noqa: SLF001  # as above
+                post_delete.connect(login.forget_deleted, sender=model, dispatch_uid=uid)
