@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's name
 from django.http.request import validate_host
 from django.utils.module_loading import import_string
@@ -115,7 +114,9 @@ def _authenticates(name: str) -> bool:
         found = import_string(name)
     except ImportError:
         return False  # Django says so itself
-    return isinstance(found, type) and issubclass(found, AuthenticationMiddleware)
+    # By name: a project without Django's users cannot import the module of that class.
+    kinds = found.__mro__ if isinstance(found, type) else ()
+    return _AUTHENTICATION in {f"{each.__module__}.{each.__qualname__}" for each in kinds}
 
 
 def _check_hosts(kind: type[CheckMessage], number: str) -> list[CheckMessage]:
