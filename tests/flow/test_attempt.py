@@ -78,6 +78,14 @@ def test_a_sealed_attempt_opens_as_it_was(context: Context) -> None:
     assert open_attempt(context, name, seal_attempt(context, attempt)) == attempt
 
 
+def test_A4_an_attempt_without_pkce_opens_as_it_was(context: Context) -> None:
+    without = replace(context, pkce=False)
+    attempt = new_attempt(without, return_to="/")
+    opened = open_attempt(without, attempt_name(attempt.state), seal_attempt(without, attempt))
+    assert opened == attempt
+    assert opened.code_verifier is None
+
+
 def test_K5_an_attempt_that_was_changed_anywhere_is_no_attempt(context: Context) -> None:
     attempt = new_attempt(context, return_to="/")
     name, sealed = attempt_name(attempt.state), seal_attempt(context, attempt)

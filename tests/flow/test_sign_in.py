@@ -16,8 +16,8 @@ from doing import meet
 from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.attempt import Bound, OwnLogin, SignInAttempt, new_attempt
-from procore_signin._flow.hooks import Candidate, Hooks
+from procore_signin._flow.attempt import LIFETIME, Bound, OwnLogin, SignInAttempt, new_attempt
+from procore_signin._flow.hooks import Candidate, Hooks, Occasion
 from procore_signin._flow.janitor import ORPHANED_AFTER, sweep
 from procore_signin._flow.phases import SignedIn
 from procore_signin._flow.running.async_runner import AsyncRunner
@@ -41,13 +41,14 @@ from procore_signin._store.ledger import (
     FailAttempt,
     TakeAttempt,
 )
-from procore_signin._store.linking.links import Link
+from procore_signin._store.linking.links import Link, ReferencesOf
 from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import EndSessions, SessionOf, SessionsOf
 from procore_signin._store.sign_in import CompleteSignIn
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
 from procore_signin.errors import (
+    AlreadyLinked,
     AttemptInvalid,
     ClientMisconfigured,
     GrantLost,
@@ -292,7 +293,7 @@ def test_C5_a_denied_request_is_refused_and_its_attempt_is_used_up(
     denied = AuthorizationDenied("access_denied", "<b>no</b>", attempt.state, None)
     with pytest.raises(SignInRefused) as caught:
         door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
-    assert caught.value.error == "access_denied"
+    assert (caught.value.error, caught.value.error_description) == ("access_denied", "<b>no</b>")
     facts = {"attempt": attempt.state_hash[:8], "error": "access_denied"}
     assert told == [(Event.SIGN_IN_DENIED, facts)]
     with pytest.raises(AttemptInvalid):
@@ -672,12 +673,16 @@ def test_a_sign_in_that_fails_is_told_of_with_the_reason_and_the_request_of_proc
     }
 
 
-@pytest.mark.parametrize("path", ["/oauth/token", "/rest/v1.0/me"])
+@pytest.mark.parametrize("path", ["/oauth/token", "/rest/v1.0/me", "/rest/v1.0/companies"])
 def test_a_sign_in_comes_back_later_where_procore_names_a_date(
-    door: ProcoreSignIn, procore: ScriptedProcore, path: str
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path, path: str
 ) -> None:
     procore.next(path, reply(503, b"", **{"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}))
-    with pytest.raises(ProcoreUnavailable) as caught:
+    hooks = Hooks(may_sign_in=only_of_company_42)
+    with (
+        front_door(tmp_path, procore, clock, hooks=hooks) as door,
+        pytest.raises(ProcoreUnavailable) as caught,
+    ):
         finish(door, begin(door))
     assert caught.value.retry_after == 30
 
@@ -717,7 +722,7 @@ def test_the_ledger_says_that_a_request_was_denied(door: ProcoreSignIn) -> None:
         door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
     entry = door.store.ask(AttemptOf(attempt.state_hash))
     assert entry is not None
-    assert (entry.status, entry.outcome) == ("failed", "denied")
+    assert (entry.status, entry.outcome, entry.finished_at) == ("failed", "denied", NOW)
 
 
 def test_the_application_hears_of_a_candidate_where_they_come_from_and_whom_they_are_connected_to(
@@ -750,6 +755,54 @@ def test_a_sign_in_whose_commit_had_no_answer_lands_where_it_began(
     meet(monkeypatch, door.store, CompleteSignIn, lost)
     signed_in = finish(door, begin(door))
     assert (signed_in.return_to, signed_in.created) == ("/projects", True)
+
+
+def test_the_application_hears_who_signed_in_where_the_commit_had_no_answer(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[str, str]] = []
+    hooks = Hooks(
+        on_sign_up=lambda user: heard.append(("up", user.email)),
+        on_sign_in=lambda user: heard.append(("in", user.email)),
+    )
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        lose_the_answer(monkeypatch, CompleteSignIn, happens=True)
+        sign_in(door)
+    assert heard == [("up", JOE["login"]), ("in", JOE["login"])]
+
+
+@pytest.mark.parametrize("ledger", ["answers", "is away"])
+def test_C12_what_breaks_right_after_the_commit_takes_no_tokens_from_the_user(
+    door: ProcoreSignIn, procore: ScriptedProcore, monkeypatch: pytest.MonkeyPatch, ledger: str
+) -> None:
+    def broken(usual: Callable[[], object], _: CompleteSignIn) -> object:
+        usual()
+        raise LookupError("a mistake after the commit")
+
+    def away(_usual: Callable[[], object], _: AttemptOf) -> object:
+        raise StoreUnavailable("down")
+
+    meet(monkeypatch, door.store, CompleteSignIn, broken)
+    if ledger == "is away":
+        meet(monkeypatch, door.store, AttemptOf, away)
+    with pytest.raises(LookupError):
+        sign_in(door)
+    assert procore.revoked == []
+    kept = door.store.ask(TokensOf(1, "emulator"))
+    assert kept is not None
+    assert kept.access_token.reveal() == "fake-access-1"
+
+
+def test_the_ledger_says_when_and_why_a_sign_in_failed(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    procore.next("/oauth/token", reply(400, {"error": "invalid_grant"}))
+    attempt = begin(door)
+    with pytest.raises(GrantLost):
+        finish(door, attempt)
+    entry = door.store.ask(AttemptOf(attempt.state_hash))
+    assert entry is not None
+    assert (entry.status, entry.outcome, entry.finished_at) == ("failed", "GrantLost", NOW)
 
 
 def test_an_odd_response_is_told_of_with_the_attempt_that_met_it(
@@ -794,3 +847,113 @@ def test_a_connection_that_a_sign_in_makes_is_told_of_with_it(
         (Event.SIGN_IN_SUCCEEDED, user.id),
         (Event.USER_LINKED, user.id),
     ]
+
+
+OWN = OwnLogin("own-1", "a" * 64)
+"""Someone is logged in at the application itself."""
+
+
+def test_L3_a_sign_in_beside_someone_connects_no_one_unless_it_is_meant_to(
+    door: ProcoreSignIn,
+) -> None:
+    user = finish(door, begin(door), browser=replace(FIREFOX, login=OWN)).user
+    assert door.store.ask(ReferencesOf(user.id)) == []
+
+
+def test_L3_who_is_connected_to_another_user_is_refused_before_the_application_is_asked(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    asked: list[Candidate] = []
+    with front_door(tmp_path, procore, clock, hooks=Hooks(may_sign_in=asked.append)) as door:
+        procore.next("/rest/v1.0/companies", *[reply(200, [])] * 2)
+        user = sign_in(door).user
+        door.store.do(Link(user.id, NewLink("own-2"), now=NOW))
+        with pytest.raises(AlreadyLinked):
+            finish(door, begin(door), browser=replace(FIREFOX, login=OWN))
+    assert len(asked) == 1
+    assert "fake-access-2" in procore.revoked
+
+
+def test_L3_a_connection_that_is_made_meanwhile_keeps_a_sign_in_out(
+    door: ProcoreSignIn, procore: ScriptedProcore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = sign_in(door).user
+
+    def meanwhile(usual: Callable[[], object], _: CompleteSignIn) -> object:
+        door.store.do(Link(user.id, NewLink("own-2"), now=NOW))
+        return usual()
+
+    meet(monkeypatch, door.store, CompleteSignIn, meanwhile)
+    with pytest.raises(AlreadyLinked):
+        finish(door, begin(door), browser=replace(FIREFOX, login=OWN))
+    assert "fake-access-2" in procore.revoked
+
+
+def test_the_sessions_that_a_connection_ends_are_told_of_with_the_sign_in(
+    door: ProcoreSignIn, told: list[tuple[Event, Mapping[str, Field]]]
+) -> None:
+    elsewhere = OwnLogin("own-2", "b" * 64)
+    user = finish(door, begin(door), browser=replace(FIREFOX, login=elsewhere)).user
+    attempt = new_attempt(door.context, return_to="/", bound=Bound(OWN.mark, connects=True))
+    finish(door, attempt, browser=replace(FIREFOX, login=OWN))
+    ended = {"user": user.id, "reason": "linked", "sessions": 1}
+    assert (Event.SESSION_ENDED, ended) in told
+
+
+def test_hooks_are_told_in_which_request_a_user_comes_and_what_the_button_carried(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    heard: dict[str, Occasion] = {}
+
+    def may_sign_in(_: Candidate, occasion: Occasion) -> None:
+        heard["may"] = occasion
+
+    def on_sign_up(_: User, occasion: Occasion) -> None:
+        heard["up"] = occasion
+
+    def on_sign_in(_: User, occasion: Occasion) -> None:
+        heard["in"] = occasion
+
+    hooks = Hooks(may_sign_in, on_sign_up, on_sign_in)
+    browser = Browser("Firefox", None, OWN, request="the framework's request")
+    procore.next("/rest/v1.0/companies", reply(200, []))
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        bound = Bound(OWN.mark, "an invitation", connects=True)
+        attempt = new_attempt(door.context, return_to="/", bound=bound)
+        finish(door, attempt, browser=browser)
+    occasion = Occasion("the framework's request", "an invitation", "own-1", connects=True)
+    assert heard == {"may": occasion, "up": occasion, "in": occasion}
+
+
+def test_an_application_may_want_to_hear_of_sign_ups_alone(
+    procore: ScriptedProcore, clock: Clock, tmp_path: Path
+) -> None:
+    heard: list[int] = []
+    hooks = Hooks(on_sign_up=lambda user: heard.append(user.id))
+    with front_door(tmp_path, procore, clock, hooks=hooks) as door:
+        sign_in(door)
+        sign_in(door)
+    assert heard == [1]
+
+
+def test_C3_an_attempt_that_was_used_is_remembered_for_as_long_as_it_could_be_finished(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
+) -> None:
+    attempt = begin(door)
+    finish(door, attempt)
+    clock.advance(LIFETIME - 1)
+    door.run(sweep(door.context))
+    with pytest.raises(AttemptInvalid):
+        finish(door, attempt)
+    assert len(procore.exchanges) == 1
+
+
+def test_C4_a_callback_beside_one_that_has_failed_is_told_so_at_once(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    procore.next("/oauth/token", reply(400, {"error": "invalid_grant"}))
+    attempt = begin(door)
+    with pytest.raises(GrantLost):
+        finish(door, attempt)
+    with pytest.raises(AttemptInvalid, match="did not succeed"):
+        finish(door, attempt)

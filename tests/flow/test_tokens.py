@@ -170,6 +170,24 @@ def test_T6_how_early_follows_from_the_life_of_the_token(
     assert refreshes(procore) == ["fake-refresh-7"]
 
 
+@pytest.mark.parametrize(("left", "handed_out"), [(31, "fake-access-1"), (30, "fake-access-2")])
+def test_a_token_that_may_end_under_way_is_refreshed_before_it_is_handed_out(
+    door: ProcoreSignIn, clock: Clock, user: User, left: int, handed_out: str
+) -> None:
+    clock.advance(5400 - left)
+    assert text(door.fresh_tokens(user)) == handed_out
+
+
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_a_new_token_is_handed_out_however_short_it_lives(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User, seconds: int
+) -> None:
+    clock.advance(5400)
+    procore.next("/oauth/token", tokens(7, expires_in=seconds))
+    fresh = door.fresh_tokens(user)
+    assert (text(fresh), fresh.expires_in) == ("fake-access-7", seconds)
+
+
 def test_T6_people_who_signed_in_together_are_not_refreshed_together(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
 ) -> None:
