@@ -1232,6 +1232,21 @@ def test_L8_a_django_user_who_is_not_active_lets_no_one_in(
 
 
 @pytest.mark.usefixtures("with_log_in")
+def test_L8_a_reference_of_another_kind_than_the_keys_of_today_is_of_someone_who_is_gone(
+    client: Client, emulator: Emulator
+) -> None:
+    door = importlib.import_module("procore_signin.web.django").procore
+    sign_in(client, emulator)
+    user = next(each for each in door.users() if each.email == JOE)
+    door.link(user, "6f1d4f0e-8f0b-4a55-9f5e-d0f3a2b1c4d5")  # keys were UUIDs before
+    try:
+        refused = sign_in(browser(), emulator, status=403)
+    finally:
+        door.unlink(user)
+    assert "You cannot use this application" in refused.content.decode()
+
+
+@pytest.mark.usefixtures("with_log_in")
 def test_L9_a_django_user_who_is_deleted_leaves_no_connection_to_the_next_with_that_key(
     client: Client, emulator: Emulator
 ) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse
 from django.urls import NoReverseMatch, get_script_prefix, reverse
@@ -85,7 +86,12 @@ def connected_user(user: User) -> Any:
 
 def _found(reference: str) -> Any:
     """Return the Django user with that primary key, or None."""
-    return get_user_model()._default_manager.filter(pk=reference).first()  # noqa: SLF001  # its public name may be another
+    model = get_user_model()
+    try:
+        key = model._meta.pk.to_python(reference)  # noqa: SLF001  # as in Django's documentation
+    except ValidationError:
+        return None  # the key of another kind that users had before: that one is gone
+    return model._default_manager.filter(pk=key).first()  # noqa: SLF001  # its public name may be another
 
 
 DjangoUserFor = Callable[[User], Any]
