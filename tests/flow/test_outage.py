@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import logging
+from collections.abc import Mapping
 
 import pytest
 from scripted import Clock, ScriptedProcore, reply, sign_in
@@ -17,6 +18,7 @@ from procore_signin._flow.outage import (
 )
 from procore_signin._store.records import User
 from procore_signin.errors import GrantLost, ProcoreUnavailable
+from procore_signin.events import Event, Field
 
 PEOPLE = 40
 USERS = itertools.count()
@@ -171,3 +173,19 @@ def test_R7_pauses_grow_to_their_longest_and_processes_do_not_come_back_all_at_o
     assert pauses == [5.0, 10.0, 20.0, 30.0, 30.0, 30.0]
     fail(outage, 1, chance=0.0)
     assert outage.claim(0.0, user_id=-9) == LONGEST_PAUSE_SECONDS / 2
+
+
+def test_R7_an_outage_begins_with_the_fifth_user_and_a_second_one_is_told_and_paused_as_the_first(
+    told: list[tuple[Event, Mapping[str, Field]]],
+) -> None:
+    here = {"environment": "emulator"}
+    outage = Outage()
+    for _ in range(2):
+        fail(outage, FAILURES - 1)
+        assert told == []
+        fail(outage, 1)
+        assert told == [(Event.OUTAGE_BEGAN, here)]
+        assert outage.claim(0.0, user_id=-9) == FIRST_PAUSE_SECONDS
+        outage.answered(environment="emulator")
+        assert told.pop() == (Event.OUTAGE_ENDED, here)
+        told.clear()

@@ -520,7 +520,9 @@ def test_a_hook_that_fails_is_logged_and_signs_nobody_out(
 
     with front_door(tmp_path, procore, clock, hooks=Hooks(on_sign_in=broken)) as door:
         assert sign_in(door).created
-    assert "hook" in caplog.text
+    [record] = caplog.records
+    assert "hook" in record.getMessage()
+    assert repr(broken) in record.getMessage()
 
 
 @pytest.mark.asyncio
@@ -646,6 +648,7 @@ def test_S1_a_session_token_spells_all_of_its_32_random_bytes(door: ProcoreSignI
     context = replace(door.context, random_bytes=lambda size: bytes(range(size)))
     token = new_session_token(context).reveal()
     assert urlsafe_b64decode(token + "=") == bytes(range(32))
+    assert len(token) == 43
 
 
 def test_S1_a_session_is_known_by_the_sha_256_of_its_token() -> None:

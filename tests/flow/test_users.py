@@ -16,7 +16,7 @@ from scripted import INVALID_GRANT, NOW, Clock, ScriptedProcore, front_door, rep
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.attempt import new_attempt
+from procore_signin._flow.attempt import OwnLogin, new_attempt
 from procore_signin._flow.janitor import FAILURES_AT_ONCE, ORPHANED_AFTER, sweep
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.sessions import TOUCH_SECONDS, Browser, current_session
@@ -24,22 +24,32 @@ from procore_signin._flow.sign_in import finish_sign_in
 from procore_signin._flow.steps import Flow
 from procore_signin._flow.users import (
     AccessEnded,
+    _revoke,
     check_account,
     delete,
     disable,
     enable,
     end_sessions,
+    link,
     tell_linked,
+    unlink,
+    unlink_all,
 )
 from procore_signin._protocol.authorization import CodeGranted
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import Store
-from procore_signin._store.access import DeleteUser, EscrowsOf
-from procore_signin._store.escrows import HOLD_SECONDS
-from procore_signin._store.ledger import AttemptOf, Escrowed, EscrowTokens, TakeAttempt
-from procore_signin._store.linking.links import Link
+from procore_signin._store.access import DeleteUser, EndedAccess, EscrowsOf
+from procore_signin._store.escrows import HOLD_SECONDS, GiveUpTokens
+from procore_signin._store.ledger import (
+    AttemptOf,
+    Escrowed,
+    EscrowTokens,
+    HasSignInUnderWay,
+    TakeAttempt,
+)
+from procore_signin._store.linking.links import Link, ReferencesOf
 from procore_signin._store.records import NewLink, User
 from procore_signin._store.sessions import SessionsOf
 from procore_signin._store.tokens import TokensOf
@@ -174,6 +184,93 @@ def test_each_of_them_is_an_event(
         ("user.disabled", user.id),
         ("user.deleted", user.id),
     ]
+
+
+def test_each_of_them_is_told_of_with_the_environment_and_the_number_of_sessions(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    sign_in(door)
+    events.clear()
+    here = {"user": user.id, "environment": "emulator"}
+    door.run(end_sessions(user.id))
+    door.run(enable(user.id))
+    door.run(delete(door.context, user.id))
+    assert [each for each in events if each[0].value.startswith(("user.", "session."))] == [
+        (Event.SESSIONS_REVOKED, {"user": user.id, "sessions": 2}),
+        (Event.USER_ENABLED, here),
+        (Event.USER_DISABLED, here | {"sessions": 0}),
+        (Event.USER_DELETED, here),
+    ]
+
+
+def test_L4_one_connection_of_several_is_undone_and_told_of(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    here = {"user": user.id, "environment": "emulator"}
+    for reference in ("own-1", "own-2"):
+        new = NewLink(reference, several_references=True)
+        assert door.run(link(door.context, user.id, new))
+        assert not door.run(link(door.context, user.id, new))
+    assert events == [(Event.USER_LINKED, here)] * 2
+    events.clear()
+    assert door.run(unlink(door.context, user.id, "own-1")) == 1
+    assert door.run(unlink(door.context, user.id, "own-1")) == 0
+    assert events == [(Event.USER_UNLINKED, here)]
+    assert door.store.ask(ReferencesOf(user.id)) == ["own-2"]
+
+
+def test_a_user_of_the_application_who_is_gone_is_told_of_for_each_connection(
+    door: ProcoreSignIn, user: User, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    door.store.do(Link(user.id, NewLink("own-1"), now=NOW))
+    assert door.run(unlink_all(door.context, "own-1")) == 1
+    here = {"user": user.id, "environment": "emulator"}
+    assert events == [(Event.USER_UNLINKED, here)]
+
+
+def test_a_connection_that_an_operator_makes_is_told_of_with_the_sessions_that_it_ends(
+    door: ProcoreSignIn, events: list[tuple[Event, dict[str, object]]]
+) -> None:
+    attempt = new_attempt(door.context, return_to="/")
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    elsewhere = Browser(None, None, OwnLogin("own-2", "b" * 64))
+    user = door.run(finish_sign_in(door.context, attempt, granted, elsewhere)).user
+    door.run(link(door.context, user.id, NewLink("own-1")))
+    ended = {"user": user.id, "reason": "linked", "sessions": 1}
+    assert events[-1] == (Event.SESSION_ENDED, ended)
+
+
+def test_I5_what_cannot_be_opened_is_worse_than_what_no_one_knows(
+    door: ProcoreSignIn, user: User
+) -> None:
+    found = EndedAccess(user, 0, withdrawn=0, lost=True, sealed=True, leased=False)
+    assert door.run(_revoke(door.context, found)).revocation == "sealed"
+
+
+def test_I5_tokens_whose_sign_in_gets_its_user_meanwhile_are_revoked_too(
+    door: ProcoreSignIn, procore: ScriptedProcore, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sign-in that no one could name is given up while the access is ended, and then named."""
+
+    def named_meanwhile(usual: Callable[[], bool], _: HasSignInUnderWay) -> bool:
+        under_way = usual()
+        door.store.do(
+            GiveUpTokens(
+                TokenSet(Secret("fake-late", "t"), None, NOW + 5400),
+                state_hash="1" * 64,
+                environment="emulator",
+                user_id=None,
+                procore_id=user.procore_id,
+                refreshed=None,
+                now=NOW,
+                outcome="LookupError",
+            )
+        )
+        return under_way
+
+    meet(monkeypatch, door.store, HasSignInUnderWay, named_meanwhile)
+    assert disabled(door, user).revocation == "confirmed"
+    assert "fake-late" in procore.revoked
 
 
 @pytest.mark.parametrize("how", [disable, delete])

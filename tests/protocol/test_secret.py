@@ -121,3 +121,14 @@ def test_N2_what_is_no_text_makes_no_secret_and_is_not_shown(
 
 def test_a_secret_that_nobody_named_prints_as_one() -> None:
     assert repr(Secret(CANARY)) == "<secret>"
+
+
+def test_N2_a_setting_given_as_text_or_as_a_secret_is_named_after_its_argument() -> None:
+    assert repr(Secret.of(CANARY, argument="client_secret")) == "<client secret>"
+    given = secret()
+    assert Secret.of(given, argument="keys") is given
+    with pytest.raises(
+        TypeError, match=r"^client_secret must be text or a Secret, not int"
+    ) as error:
+        Secret.of(55555, argument="client_secret")  # type: ignore[arg-type]
+    assert "55555" not in str(error.value)

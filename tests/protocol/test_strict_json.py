@@ -59,6 +59,7 @@ REFUSED = {
     "33 objects": (b'{"a":' * 33 + b"1" + b"}" * 33, "is nested deeper than 32 levels"),
     "200000 lists": (b"[" * 200_000, "is nested deeper than 32 levels"),
     "200000 objects": (b'{"a":' * 200_000, "is nested deeper than 32 levels"),
+    "33 lists, each after one that has ended": (b"[[[]]," * 33, "is nested deeper than 32 levels"),
     "33 lists after many flat ones": (
         b"[" + b"[]," * 40 + b"[" * 32 + b"]" * 33,
         "is nested deeper than 32 levels",

@@ -181,6 +181,18 @@ def test_an_unexpected_answer_has_its_request_id() -> None:
         assert refusal.value.request_id == "7f3b-1"
 
 
+@pytest.mark.parametrize("reader", [parse, keep])
+@pytest.mark.parametrize("status", [400, 404, 408, 429, 503])
+def test_every_error_of_procore_has_its_request_id_or_none_where_it_has_none(
+    reader: Callable[[HttpResponse], object], status: int
+) -> None:
+    for sent in ("7f3b-1", None):
+        headers = JSON if sent is None else {**JSON, "x-request-id": sent}
+        with pytest.raises(ProcoreSignInError) as refusal:
+            reader(HttpResponse(status, headers, b"{}"))
+        assert refusal.value.request_id == sent
+
+
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [("Words.\r\nAnd \x1b[31mmore\0", None), ("Words.\r\nAnd more", "Words.And more"), (7, None)],
