@@ -330,6 +330,14 @@ def test_a_prefix_that_does_not_fit_the_redirect_uri_stops_the_start_and_names_b
         assert words in str(refused.value)
 
 
+def test_an_application_with_two_front_doors_does_not_start(make_door: MakeDoor) -> None:
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door("/one/callback")), prefix="/one")
+    app.include_router(sign_in_routes(make_door("/two/callback")), prefix="/two")
+    with pytest.raises(RuntimeError, match="two front doors, and can have one"), visiting(app):
+        pass
+
+
 def test_a_redirect_uri_that_leads_to_no_callback_is_refused_when_the_routes_are_made(
     make_door: MakeDoor,
 ) -> None:

@@ -327,6 +327,14 @@ def test_below_a_path_the_redirect_uri_is_cured_and_not_the_place_of_the_pages(
     assert "ount them" not in str(refused.value)  # no place in Flask is at /procore
 
 
+def test_a_second_front_door_is_refused_under_whatever_name(door: ProcoreSignIn) -> None:
+    app = Flask(__name__)
+    SignIn(app, procore=door)
+    second = sign_in_blueprint(door)
+    with pytest.raises(RuntimeError, match="two front doors, and can have one"):
+        app.register_blueprint(second, name="second", url_prefix="/procore")
+
+
 def test_the_blueprint_can_be_registered_below_another(door: ProcoreSignIn) -> None:
     outer = Blueprint("outer", __name__, url_prefix="/procore")
     outer.register_blueprint(sign_in_blueprint(door))

@@ -402,6 +402,13 @@ def prefix_of(redirect_uri: str) -> str:
     return path.removesuffix(CALLBACK)
 
 
+ONLY_ONE: Final = (
+    "This application has two front doors, and can have one: the sessions of both are in the same "
+    "cookie. Add the sign-in once. For a second environment of Procore, run the application a "
+    "second time, with other settings and at a host of its own."
+)
+
+
 def check_place(
     redirect_uri: str, callback: str | None, *, outside: str, root_path: str = ""
 ) -> None:

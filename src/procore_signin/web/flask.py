@@ -60,7 +60,15 @@ with extra("flask"):
     from procore_signin._web.look.jinja import JinjaTemplates, look_alikes
     from procore_signin._web.options import Options
     from procore_signin._web.settings import completed
-    from procore_signin._web.site import NO_STORE, RawResponse, Site, check_place, prefix_of, vary
+    from procore_signin._web.site import (
+        NO_STORE,
+        ONLY_ONE,
+        RawResponse,
+        Site,
+        check_place,
+        prefix_of,
+        vary,
+    )
     from procore_signin.errors import ProcoreSignInError, StoreUnavailable
     from procore_signin.web.gevent import GeventProcoreSignIn
 
@@ -169,6 +177,7 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
     Raises:
         SettingsInvalid: The redirect URI does not end in `/callback`.
         TypeError: The front door is the async one.
+        RuntimeError: When it is registered: the application has another one.
     """
     if not isinstance(procore, ProcoreSignIn):
         raise TypeError("Flask needs ProcoreSignIn, not AsyncProcoreSignIn")
@@ -190,6 +199,8 @@ def sign_in_blueprint(procore: ProcoreSignIn, options: Options | None = None) ->
         )
 
     def install(state: BlueprintSetupState) -> None:
+        if NAME in state.app.extensions:
+            raise RuntimeError(ONLY_ONE)
         root, redirect_uri = _root(state.app), procore.context.client.redirect_uri
         place = f"{root}{state.url_prefix or ''}/callback"
         check_place(redirect_uri, place, outside="APPLICATION_ROOT", root_path=root)

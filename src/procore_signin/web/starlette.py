@@ -52,7 +52,7 @@ with extra("fastapi"):
     from procore_signin._web.look.languages import Language
     from procore_signin._web.options import Options
     from procore_signin._web.settings import completed
-    from procore_signin._web.site import NO_STORE, RawResponse, Site, check_place, vary
+    from procore_signin._web.site import NO_STORE, ONLY_ONE, RawResponse, Site, check_place, vary
     from procore_signin.errors import ProcoreSignInError
 
 __all__ = [
@@ -119,7 +119,10 @@ class SignIn:
 
         Raises:
             SettingsInvalid: The routes are not mounted at the path of the redirect URI.
+            RuntimeError: The application has another front door's routes as well.
         """
+        if any(each is not self for each in _sign_ins_in(app)):
+            raise RuntimeError(ONLY_ONE)
         callback = _callback_in(app)
         if not self.site.root_path:
             self.site.stand_below(getattr(app, "root_path", ""))  # FastAPI knows its own
@@ -579,8 +582,13 @@ def _answer_problems(app: Starlette, stack: ASGIApp) -> None:
 
 def sign_in_in(app: Any) -> SignIn | None:
     """Return the sign-in whose routes `app`, or what is mounted in it, has."""
+    return next(_sign_ins_in(app), None)
+
+
+def _sign_ins_in(app: Any) -> Iterator[SignIn]:
+    """Yield the sign-in of each of the routes of ours that `app`, or what is mounted in it, has."""
     pages = (each.sign_in for each in _parts_of(app) if isinstance(each, SignInApp))
-    return next((sign_in for sign_in in pages if sign_in is not None), None)
+    return (sign_in for sign_in in pages if sign_in is not None)
 
 
 def _parts_of(app: Any) -> Iterator[Any]:
