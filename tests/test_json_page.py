@@ -11,8 +11,8 @@ from typing import Any, get_args
 from pages import DOCS, run_by
 
 from procore_signin._web import api_problems, problems
+from procore_signin._web.paths import Paths
 from procore_signin._web.problems import Problem
-from procore_signin._web.router import Paths
 from procore_signin.web import json as shapes
 
 PAGE = DOCS / "reference" / "json.md"

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from procore_signin._web import pages
 from procore_signin._web.look.languages import shipped
+from procore_signin._web.paths import Paths
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +24,7 @@ Scheme = Literal["light", "dark"]
 
 POLICY: Final = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'"
 AUTHORIZE: Final = "/authorize?client_id=emulator-client-id"
-PATHS: Final = {"landing": "/", "static": "/static"}
+PATHS: Final = Paths.under()
 ANSWERS: Final = {"code", "error"}
 
 

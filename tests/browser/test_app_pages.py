@@ -20,6 +20,7 @@ from playwright.sync_api import Page, expect
 from procore_signin._web import pages
 from procore_signin._web.look.languages import shipped
 from procore_signin._web.look.values import PageName
+from procore_signin._web.paths import Paths
 
 pytestmark = pytest.mark.browser
 
@@ -36,19 +37,7 @@ POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PATHS: Final = {
-    "home": "/home",
-    "landing": "/",
-    "signin": "/signin",
-    "callback": "/callback",
-    "sessions": "/sessions",
-    "sign_out": "/sign-out",
-    "sign_out_everywhere": "/sign-out-everywhere",
-    "end_session": "/sessions/end",
-    "disconnect": "/disconnect",
-    "company": "/company",
-    "static": "/static",
-}
+PATHS: Final = Paths.under()
 AUTHORIZE: Final = "/authorize?client_id=emulator-client-id&response_type=code"
 JOE: Final = SimpleNamespace(
     id=1,
@@ -363,7 +352,7 @@ def test_a_session_is_ended_with_the_keyboard_and_told_apart_by_ear(
     page.keyboard.press("Enter")
     page.wait_for_url("**/arrived")
 
-    assert server.posted == [(PATHS["end_session"], "session_id=2")]
+    assert server.posted == [(PATHS.end_session, "session_id=2")]
 
 
 def test_all_other_sessions_are_ended_by_one_button(new_page: NewPage, server: Preview) -> None:
@@ -372,7 +361,7 @@ def test_all_other_sessions_are_ended_by_one_button(new_page: NewPage, server: P
     page.get_by_role("button", name="End all others").click()
     page.wait_for_url("**/arrived")
 
-    assert server.posted[-1] == (PATHS["end_session"], "others=yes")
+    assert server.posted[-1] == (PATHS.end_session, "others=yes")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -12,7 +12,7 @@ from proxied import IDENTITY
 
 from procore_signin._store.records import User
 from procore_signin._web.forward_auth import REDIRECT, identity_headers
-from procore_signin._web.router import Paths
+from procore_signin._web.paths import Paths
 
 ROOT = Path(__file__).parents[2]
 FILES = ("nginx.conf", "Caddyfile", "traefik.yml")

@@ -21,7 +21,8 @@ from procore_signin._web.endpoints import SignInEndpoints
 from procore_signin._web.forward_auth import ForwardAuthEndpoint
 from procore_signin._web.http.limits import RateLimit
 from procore_signin._web.http.messages import BrowserResponse
-from procore_signin._web.router import Paths, Router
+from procore_signin._web.paths import Paths
+from procore_signin._web.router import Router
 from procore_signin.errors import StoreUnavailable
 
 VERIFY = "/auth/verify"

@@ -20,7 +20,8 @@ from procore_signin._web.http.messages import (
     Page,
     raw_headers,
 )
-from procore_signin._web.router import Paths, Router
+from procore_signin._web.paths import Paths
+from procore_signin._web.router import Router
 
 # What a script of our own pages says that asks for JSON.
 FETCH = {

@@ -8,20 +8,9 @@ from types import SimpleNamespace
 from typing import Final
 
 from procore_signin._web.look.languages import shipped
+from procore_signin._web.paths import Paths
 
-PATHS: Final = {
-    "home": "/in/home",
-    "landing": "/in/",
-    "signin": "/in/signin",
-    "callback": "/in/callback",
-    "sessions": "/in/sessions",
-    "sign_out": "/in/sign-out",
-    "sign_out_everywhere": "/in/sign-out-everywhere",
-    "end_session": "/in/sessions/end",
-    "disconnect": "/in/disconnect",
-    "company": "/in/company",
-    "static": "/in/static",
-}
+PATHS: Final = Paths.under("/in")
 COMMON: Final = {
     "app_name": "Site Diary",
     "paths": PATHS,

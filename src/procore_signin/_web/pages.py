@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from procore_signin._web.look.jinja import (
     SHIPPED,
@@ -25,6 +26,7 @@ from procore_signin._web.look.jinja import (
 )
 from procore_signin._web.look.languages import Language, speaking
 from procore_signin._web.look.words import FILTERS
+from procore_signin._web.paths import Paths
 
 _MEDIA_TYPES: Final = {
     "app.css": "text/css; charset=utf-8",
@@ -33,6 +35,9 @@ _MEDIA_TYPES: Final = {
     "favicon.svg": "image/svg+xml",
 }
 STATIC_NAMES: Final = tuple(_MEDIA_TYPES)
+_WITH_SCRIPT: Final = "fragment"
+"""The page whose head has a script."""
+
 _STATIC: Final = {
     name: (files("procore_signin._web").joinpath("static", name).read_bytes(), media_type)
     for name, media_type in _MEDIA_TYPES.items()
@@ -42,8 +47,7 @@ _VERSIONS: Final = {
 }
 
 
-@lru_cache(maxsize=64)  # a process has one application, which speaks a few languages
-def _environment(language: Language) -> InOneLanguage:
+def _environment(language: Language, same: Mapping[str, str]) -> InOneLanguage:
     environment = InOneLanguage(
         loader=ChoiceLoader([SHIPPED, PackageLoader("procore_signin._web")]),
         autoescape=True,
@@ -55,6 +59,7 @@ def _environment(language: Language) -> InOneLanguage:
         extensions=[Tags],
     )
     environment.language = language
+    environment.same = same
     environment.filters |= FILTERS
     environment.globals.clear()  # Jinja's own globals, which no page uses
     return environment
@@ -73,64 +78,69 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
         jinja2.TemplateNotFound: There is no page of that name.
         jinja2.UndefinedError, KeyError, TypeError: A value that the page needs is missing.
     """
-    whole = complete(page_name, values)
-    jinja = _environment(whole["language"])
+    language: Any = values["language"]
+    jinja = _pages(page_name == _WITH_SCRIPT, *_common(values))
     template = jinja.get_template(file_name(page_name))
     # As `template.render`, without the merging of globals, because there are none.
-    context = Context(jinja, whole, page_name, template.blocks)
-    with speaking(whole["language"]):
+    context = Context(jinja, dict(values), page_name, template.blocks)
+    with speaking(language):
         return "".join(template.root_render_func(context))
 
 
 def complete(page_name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a page with what all pages of an application share, rendered."""
-    paths, member = values["paths"], _environment(values["language"]).getattr
-    frame = _frame(
-        app_name=values["app_name"],
-        static=member(paths, "static"),
-        landing=member(paths, "landing"),
-        environment=values["environment"],
-        language=values["language"],
-        logo=values["logo"],
-        stylesheet=values["stylesheet"],
+    return {**values, **_frame(page_name == _WITH_SCRIPT, *_common(values))}
+
+
+_Common = tuple[Language, str, str, Paths, str | None, str | None]
+
+
+def _common(values: Mapping[str, Any]) -> _Common:
+    """Return what all pages of an application have alike in a language."""
+    return (
+        values["language"],
+        values["app_name"],
+        values["environment"],
+        values["paths"],
+        values["logo"],
+        values["stylesheet"],
     )
-    head = frame["head"] + frame["script"] if page_name == "fragment" else frame["head"]
-    return {**values, **frame, "head": head}
 
 
 @lru_cache(maxsize=64)  # a process has one application, which speaks a few languages
-def _frame(
-    *,
-    app_name: str,
-    static: str,
-    landing: str,
-    environment: str,
-    language: Language,
-    logo: str | None,
-    stylesheet: str | None,
-) -> Mapping[str, Any]:
+def _pages(script: bool, *common: *_Common) -> InOneLanguage:  # noqa: FBT001  # a key of the cache
+    """Return our templates, with what all pages of an application have alike put in."""
+    language, app_name, _, paths, _, _ = common
+    same = {f"paths.{field.name}": getattr(paths, field.name) for field in fields(paths)}
+    same |= {"app_name": app_name, "language": language.tag, **_frame(script, *common)}
+    return _environment(language, {name: str(escape(text)) for name, text in same.items()})
+
+
+@lru_cache(maxsize=64)  # as above
+def _frame(script: bool, *common: *_Common) -> Mapping[str, str]:  # noqa: FBT001  # as above
     """Return the parts that all pages of an application share."""
-    icon = logo or static_url(static, "favicon.svg")
+    language, app_name, environment, paths, logo, stylesheet = common
+    icon = logo or static_url(paths.static, "favicon.svg")
     frame: Any = (
-        _environment(language)
+        _environment(language, {})
         .get_template("frame.html")
         .make_module(
             {
                 "app_name": app_name,
-                "landing": landing,
+                "landing": paths.landing,
                 "environment": environment,
                 "icon": icon,
                 "stylesheet": stylesheet,
-                "app_css": static_url(static, "app.css"),
-                "script_url": static_url(static, "callback-fragment.js"),
+                "app_css": static_url(paths.static, "app.css"),
+                "script_url": static_url(paths.static, "callback-fragment.js"),
             }
         )
     )
     with speaking(language):
         parts = {name: getattr(frame, name)() for name in ("head", "script", "brand", "footer")}
-    return {name: Markup(str(part).rstrip("\n")) for name, part in parts.items()} | {  # noqa: S704  # rendered above
-        "icon_url": icon
-    }
+    html = {name: Markup(str(part).rstrip("\n")) for name, part in parts.items()}  # noqa: S704  # rendered above
+    of_script = html.pop("script")
+    return {**html, "head": html["head"] + of_script if script else html["head"], "icon_url": icon}
 
 
 def static_url(folder: str, name: str) -> str:

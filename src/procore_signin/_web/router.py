@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -27,6 +26,7 @@ from procore_signin._web.http.messages import (
 )
 from procore_signin._web.http.origin import hosts_of, is_from_our_pages, is_prefetch, origin_of
 from procore_signin._web.json.shapes import ProblemJson, encoded
+from procore_signin._web.paths import Paths
 from procore_signin._web.problems import Problem
 from procore_signin.environments import LOOPBACK_HOSTS
 from procore_signin.errors import ProcoreSignInError
@@ -43,46 +43,6 @@ RETRY_SECONDS: Final = 10
 """Seconds for `Retry-After` with a 503, by default."""
 
 Endpoint = Callable[[BrowserRequest], Flow[BrowserResponse]]
-
-
-@dataclass(slots=True)
-class Paths:
-    """The path of each page, under the prefix of the routes. `landing` is known at the start."""
-
-    landing: str
-    signin: str
-    start: str
-    callback: str
-    home: str
-    session: str
-    sessions: str
-    end_session: str
-    sign_out: str
-    sign_out_everywhere: str
-    disconnect: str
-    company: str
-    verify: str
-    static: str
-
-    @classmethod
-    def under(cls, prefix: str = "") -> Paths:
-        """Return the paths below `prefix`, which is empty or begins with a slash."""
-        return cls(
-            landing=f"{prefix}/",
-            signin=f"{prefix}/signin",
-            start=f"{prefix}/start",
-            callback=f"{prefix}/callback",
-            home=f"{prefix}/home",
-            session=f"{prefix}/session",
-            sessions=f"{prefix}/sessions",
-            end_session=f"{prefix}/sessions/end",
-            sign_out=f"{prefix}/sign-out",
-            sign_out_everywhere=f"{prefix}/sign-out-everywhere",
-            disconnect=f"{prefix}/disconnect",
-            company=f"{prefix}/company",
-            verify=f"{prefix}/auth/verify",
-            static=f"{prefix}/static",
-        )
 
 
 class Router:

@@ -41,8 +41,9 @@ from procore_signin._web.look.jinja import OwnTemplates
 from procore_signin._web.look.languages import Language, Languages, speaking
 from procore_signin._web.look.values import TEXTS
 from procore_signin._web.options import Options
+from procore_signin._web.paths import Paths
 from procore_signin._web.return_to import safe_return_to
-from procore_signin._web.router import APP_NAME, RETRY_SECONDS, Paths, Router, note_failure
+from procore_signin._web.router import APP_NAME, RETRY_SECONDS, Router, note_failure
 from procore_signin.errors import (
     Problem,
     ProcoreSignInError,

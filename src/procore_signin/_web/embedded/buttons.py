@@ -18,8 +18,9 @@ from procore_signin._flow.context import Context
 from procore_signin._web import pages
 from procore_signin._web.embedded.start import seal_value
 from procore_signin._web.look.languages import Language
+from procore_signin._web.paths import Paths
 from procore_signin._web.return_to import safe_return_to
-from procore_signin._web.router import SIGN_IN, Paths
+from procore_signin._web.router import SIGN_IN
 
 CONNECT: Final = "Connect with Procore"
 SIGN_OUT: Final = "Sign out"

@@ -88,20 +88,35 @@ def _pieces(html: str, values: Mapping[str, nodes.Expr]) -> list[nodes.Expr]:
 
 
 class InOneLanguage(Environment):
-    """Templates whose texts are translated once, when they are compiled.
+    """Templates whose texts, and what is the same on each page, are put in when they are compiled.
 
-    A text and what stands beside it then become one piece: a page is put together from a third of
-    the pieces.
+    Such a text and what stands beside it then become one piece: a page is put together from a third
+    of the pieces.
+
+    Attributes:
+        language: The language.
+        same: HTML by the name of the value that it stands for. A name with a dot is an attribute's.
     """
 
     language: Language
+    same: Mapping[str, str]
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree = super()._parse(source, name, filename)
         for node in (tree, *tree.find_all((nodes.Block, nodes.If, nodes.For))):
             for field in {"body", "else_"} & set(node.fields):
                 setattr(node, field, _joined(getattr(node, field)))
+        for output in tree.find_all(nodes.Output):
+            output.nodes = [self._put_in(each) for each in output.nodes]
         return tree
+
+    def _put_in(self, node: nodes.Expr) -> nodes.Expr:
+        named = ""
+        if isinstance(node, nodes.Name):
+            named = node.name
+        elif isinstance(node, nodes.Getattr) and isinstance(node.node, nodes.Name):
+            named = f"{node.node.name}.{node.attr}"
+        return nodes.TemplateData(self.same[named]) if named in self.same else node
 
 
 def _joined(body: list[nodes.Node]) -> list[nodes.Node]:

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 from django.urls import path
 
 from procore_signin._web.pages import STATIC_NAMES
-from procore_signin._web.router import Paths
+from procore_signin._web.paths import Paths
 from procore_signin.web.django import views
 
 _OF_THE_PROJECT: Final = ("landing", "home", "static")
