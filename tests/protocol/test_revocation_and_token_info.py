@@ -72,8 +72,9 @@ def test_a_revocation_that_may_have_failed_is_not_a_success(
     status: int, body: bytes, kind: type[ProcoreSignInError]
 ) -> None:
     with pytest.raises(ProcoreSignInError) as refusal:
-        check_revocation_response(HttpResponse(status, {}, body), NOW)
+        check_revocation_response(HttpResponse(status, {"x-request-id": "7f3b-1"}, body), NOW)
     assert kind is type(refusal.value)
+    assert refusal.value.request_id == "7f3b-1"
 
 
 @settings(deadline=None)

@@ -32,6 +32,18 @@ def test_our_cookies_are_found_among_others() -> None:
     assert read(header) == {"session": "abc", "a_1": "x.y-z"}
 
 
+def test_a_value_is_read_whole() -> None:
+    assert read(" procore_signin_session=XaX\t;other=1") == {"session": "XaX"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["xprocore_signin_session=planted", "x=procore_signin_session", "x procore_signin_session"],
+)
+def test_a_cookie_of_another_name_is_not_ours(header: str) -> None:
+    assert read(header) == {}
+
+
 def test_K1_a_cookie_without_the_host_prefix_does_not_count_over_https() -> None:
     assert read("procore_signin_session=planted", secure=True) == {}
     assert read("__Host-procore_signin_session=ours", secure=True) == {"session": "ours"}
@@ -45,13 +57,16 @@ def test_K1_a_cookie_without_the_host_prefix_does_not_count_over_https() -> None
         ("procore_signin_session=a", "procore_signin_session=b"),
         ("procore_signin_session=a; procore_signin_session=b; procore_signin_session=c",),
         ('procore_signin_session="a; procore_signin_session=b"',),
+        ("procore_signin_session=a=b; procore_signin_session=c",),
     ],
 )
 def test_K3_a_cookie_that_came_twice_is_no_cookie(headers: tuple[str, ...]) -> None:
     assert read(*headers) == {}
 
 
-@pytest.mark.parametrize("value", ["", '"abc"', "a b", "a,b", "a\\b", "\xe9", "a\x00b", "x" * 4001])
+@pytest.mark.parametrize(
+    "value", ["", '"abc"', "a b", "a,b", "a\\b", "\xe9", "a\x00b", "a\x1f", "a\xa0", "x" * 4001]
+)
 def test_K3_a_value_that_we_never_write_is_no_cookie(value: str) -> None:
     assert read(f"procore_signin_session={value}") == {}
 

@@ -653,6 +653,22 @@ def test_K4_a_browser_keeps_five_attempts_and_the_newest_work(
     )
 
 
+def test_K4_K5_an_attempt_that_was_damaged_is_the_first_to_be_forgotten(
+    browser: Browser, clock: Clock
+) -> None:
+    states = []
+    for _ in range(4):
+        states.append(browser.begin())
+        clock.advance(1)
+    before = set(browser.cookies)
+    browser.begin()
+    [newest] = set(browser.cookies) - before
+    browser.cookies[newest] = "v1.k1.AAAA"
+    states.append(browser.begin())
+    assert newest not in browser.cookies
+    assert all(browser.get(f"/callback?code=c&state={state}").status == 303 for state in states)
+
+
 def test_K4_an_answer_in_the_fragment_pushes_no_attempt_out(browser: Browser, clock: Clock) -> None:
     states = []
     for _ in range(5):

@@ -156,6 +156,8 @@ def unavailable(
 ) -> ProcoreUnavailable | None:
     """Return the error for a status that means "try again later", otherwise None.
 
+    Its request id is for the caller to add, as for every other error: see `told`.
+
     Only 429 means that nothing was done. With 408 or 5xx, Procore may have carried out the request
     and spent a single-use code or refresh token: `ambiguous` is true.
     """
@@ -169,7 +171,6 @@ def unavailable(
         else f"Procore could not respond (the {what} has status {status})",
         retry_after=retry_after(response, received_at),
         ambiguous=not busy,
-        request_id=request_id(response),
     )
 
 
