@@ -60,7 +60,9 @@ def test_tables_may_be_in_a_database_of_the_applications(command: Command) -> No
 def test_it_says_what_comes_next(command: Command) -> None:
     shown = command("init", "--environment", "emulator").out
 
-    assert re.findall(r"procore-signin (\w+)", shown) == ["doctor", "db", "serve"]
+    named = re.findall(r"procore-signin (\w+)", shown)
+    assert named == ["doctor", "db", "upgrade", "serve"], "upgrade is Flask's own"
+    assert "in Flask: flask procore-signin upgrade" in shown
 
 
 def test_in_a_django_project_its_own_commands_come_next(command: Command) -> None:

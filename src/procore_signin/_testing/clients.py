@@ -79,7 +79,10 @@ def client_of(client: object, app: object | None) -> AppClient:
     # Starlette's client is one of httpx2's, before version 1 one of httpx's.
     if any(_is(client, of, kind) for of in ("httpx2", "httpx") for kind in _HTTPX):
         return _Asgi(client, app)
-    raise TypeError(f"{type(client).__name__} is no test client of FastAPI, Flask or Django")
+    raise TypeError(
+        f"{type(client).__name__} is no test client of FastAPI, Flask or Django. Give it "
+        "TestClient(app), app.test_client(), or Django's Client()."
+    )
 
 
 def _is(client: object, module: str, name: str) -> bool:

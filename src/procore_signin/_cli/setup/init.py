@@ -29,7 +29,7 @@ from procore_signin.errors import Problem, SettingsInvalid
 _SECRET: Final = "PROCORE_CLIENT_SECRET"  # noqa: S105  # the name of the setting
 _NEXT: Final = (
     ("procore-signin doctor    ", "checks it against Procore"),
-    ("procore-signin db upgrade", "makes the database's tables"),
+    ("procore-signin db upgrade", "makes the tables; in Flask: flask procore-signin upgrade"),
     ("procore-signin serve     ", "starts the ready application, if you have none of your own"),
 )
 _IN_DJANGO: Final = (
