@@ -477,6 +477,12 @@ def test_urls_elsewhere_than_the_redirect_uri_leads_are_told_and_both_are_named(
     assert "mounted nowhere" in sentence
 
 
+def test_a_start_loads_the_texts_of_no_other_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = importlib.import_module("procore_signin.web.django.installed")
+    monkeypatch.setattr(installed, "override", pytest.fail)
+    installed.check_urls()
+
+
 def test_urls_in_i18n_patterns_are_told_to_stand_outside(host: Any) -> None:
     from django.conf.urls.i18n import i18n_patterns  # noqa: PLC0415  # as above
 

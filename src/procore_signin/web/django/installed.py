@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -226,31 +226,34 @@ def check_urls() -> None:
     Raises:
         SettingsInvalid: The callback page is elsewhere, or missing.
     """
-    places = _places()
-    place = places[0] if places else None
+    place = _place()
     redirect_uri = installed().procore.context.client.redirect_uri
     path = urlsplit(redirect_uri).path
-    if len(places) > 1 and place != path:
+    if place == path:
+        return  # at each start: the catalogues of other languages are not loaded for it
+    another = next((each for each in _places_in_other_languages() if each != place), None)
+    if place is not None and another is not None:
         raise wrong_redirect_uri(
             f"leads to {path}, but the sign-in's routes have a callback for each language, at "
-            + " and ".join(places[:2]),
+            f"{place} and {another}",
             "Mount them outside of i18n_patterns: Django's active language is theirs there, too.",
         )
     forced = (django_settings.FORCE_SCRIPT_NAME or "").rstrip("/")
     check_place(redirect_uri, place, outside="FORCE_SCRIPT_NAME", root_path=forced)
 
 
-def _places() -> list[str]:
-    """Return the path of the callback page: the active language's, then each other one's."""
-    places = []
+def _place() -> str | None:
+    """Return the path of the callback page in the active language, or None."""
     try:
-        places.append(_outside(reverse("procore_signin:callback")))
-        for language, _ in django_settings.LANGUAGES if django_settings.USE_I18N else ():
-            with override(language):
-                places.append(_outside(reverse("procore_signin:callback")))
+        return _outside(reverse("procore_signin:callback"))
     except NoReverseMatch:
-        pass
-    return list(dict.fromkeys(places))
+        return None
+
+
+def _places_in_other_languages() -> Iterator[str | None]:
+    for language, _ in django_settings.LANGUAGES if django_settings.USE_I18N else ():
+        with override(language):
+            yield _place()
 
 
 def _outside(path: str) -> str:
