@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from procore_signin._protocol.http_message import LARGEST_KEPT, HttpResponse
 from procore_signin._protocol.salvage import _GZIP_OR_ZLIB, _inflated, salvage
 from procore_signin._protocol.secret import Secret
+from procore_signin._protocol.token_endpoint import MAX_LIFETIME
 from procore_signin._protocol.token_response import Granted, read_granted, tokens_within
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin.errors import GrantLost, ProcoreUnavailable, UnexpectedResponse
@@ -126,9 +127,19 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
         answer(with_more(b'"accessToken":"another","RefreshToken":"another"')),
         "",
     ),
-    "a form": (answer(FORM, content_type="application/x-www-form-urlencoded"), "content_type"),
-    "a form called JSON": (answer(FORM), "body"),
-    "a form that breaks off after its tokens": (answer(FORM, whole=False), "length"),
+    "a form": (
+        answer(FORM, content_type="application/x-www-form-urlencoded"),
+        "content_type body expires_in",
+    ),
+    "a form that ends with its refresh token": (
+        answer(f"access_token={ACCESS}&expires_in=5400&refresh_token={REFRESH}".encode()),
+        "body token_type expires_in",
+    ),
+    "a form called JSON": (answer(FORM), "body expires_in"),
+    "a form that breaks off after its tokens": (
+        answer(FORM, whole=False),
+        "length body expires_in",
+    ),
     "no token type": (answer(spelled(token_type=ABSENT)), "token_type"),
     "token type null": (answer(spelled(token_type=None)), "token_type"),
     "token type mac": (answer(spelled(token_type="mac")), "token_type"),
@@ -166,6 +177,11 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
     "a name twice elsewhere": (answer(with_more(b'"x":1,"x":2')), "body"),
     "the lifetime twice": (answer(with_more(b'"expires_in":5400')), "body"),
     "the access token twice": (answer(with_more(b'"access_token":"%b"' % ACCESS.encode())), "body"),
+    "the refresh token twice": (answer(b'{"refresh_token":"first",' + spelled()[1:]), "body"),
+    "the two tokens and the lifetime alone": (
+        answer(spelled(token_type=ABSENT, created_at=ABSENT)),
+        "token_type",
+    ),
     "40 objects elsewhere": (answer(with_more(b'"x":' + b'{"x":' * 40 + b"1" + b"}" * 40)), "body"),
     "100000 lists elsewhere": (
         answer(with_more(b'"x":' + b"[" * 100_000 + b"]" * 100_000)),
@@ -180,9 +196,13 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
         answer(spelled().replace(b', "refresh_token"', b'}, "refresh_token"')),
         "body",
     ),
+    "a string of JSON after blanks and a byte order mark": (
+        answer(b"\xef\xbb\xbf \n" + json.dumps(spelled().decode()).encode()),
+        "body",
+    ),
     "a string of JSON": (answer(json.dumps(spelled().decode()).encode()), "body"),
     "cut before its last brace": (answer(spelled()[:-1]), "body"),
-    "cut and said to be": (answer(spelled()[:-1], whole=False), "length"),
+    "cut and said to be": (answer(spelled()[:-1], whole=False), "length body"),
     "whole and said to be cut": (answer(spelled(), whole=False), "length"),
     "something after it": (answer(spelled() + b"\0\0<!-- cached -->"), "body"),
     "a second response after it": (answer(spelled() + b'{"access_token":"b"}'), "body"),
@@ -199,7 +219,7 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
     "gzip with a wrong sum": (answer(gzip.compress(spelled())[:-8] + b"sum-size"), "body"),
     "gzip that is cut off": (
         answer(gzip.compress(spelled() + b" " * 50)[:-9], whole=False),
-        "body",
+        "length body",
     ),
     "deflate": (answer(zlib.compress(spelled()), content_encoding="deflate"), "body"),
     "raw deflate": (
@@ -207,7 +227,7 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
         "body",
     ),
     "200 kB": (answer(spelled() + b" " * 200_000), ""),
-    "200 kB, cut": (answer(with_more(b'"x":"' + b"x" * 200_000), whole=False), "length"),
+    "200 kB, cut": (answer(with_more(b'"x":"' + b"x" * 200_000), whole=False), "length body"),
 }
 
 
@@ -216,10 +236,10 @@ ODD: dict[str, tuple[HttpResponse, str]] = {
 def test_T9_a_pair_that_can_be_read_is_kept_and_what_was_odd_is_told(
     case: str, previous: TokenSet | None
 ) -> None:
-    response, word = ODD[case]
+    response, words = ODD[case]
     granted = read(response, previous)
     assert granted.tokens == granting()
-    assert word in (*granted.odd, "")
+    assert list(granted.odd) == words.split()
 
 
 def test_T9_what_is_told_is_a_fixed_word_and_no_value() -> None:
@@ -308,6 +328,62 @@ def test_T9_an_answer_that_broke_off_before_the_tokens_were_whole_is_ambiguous(
         assert refusal.value.ambiguous is True, piece
 
 
+def test_T9_a_token_that_may_go_on_is_not_what_can_be_revoked() -> None:
+    form = f"access_token={ACCESS}&refresh_token=fake-refr".encode()
+    found = tokens_within(answer(form, whole=False), received_at=NOW)
+    assert found == replace(granting(None), expires_at=int(NOW))
+
+
+def test_T9_what_is_as_long_as_all_that_is_kept_did_not_break_off() -> None:
+    for length, refused in ((LARGEST_KEPT, UnexpectedResponse), (9, ProcoreUnavailable)):
+        with pytest.raises(refused):
+            read(answer(b" " * length, whole=False))
+
+
+def test_T5_T9_a_lifetime_of_a_second_and_of_years_is_taken_though_something_else_is_odd() -> None:
+    for seconds in (1, MAX_LIFETIME):
+        granted = read(answer(spelled(token_type="mac", expires_in=seconds)))
+        assert granted == Granted(granting(lifetime=seconds), ("token_type",))
+
+
+def test_T9_tokens_are_kept_where_there_is_no_refresh_token() -> None:
+    form = f"access_token={ACCESS}&token_type=bearer".encode()
+    assert read(answer(form)) == Granted(granting(None, 900), ("body",))
+    alone = {"access_token": ACCESS, "token_type": "mac"}
+    granted = read(answer(json.dumps(alone).encode()))
+    assert granted == Granted(granting(None, 900), ("token_type",))
+
+
+def test_T9_a_name_with_two_wrong_letters_is_another_name() -> None:
+    granted = read(answer(spelled(refresh_token=ABSENT, refresh_tikin="another")))
+    assert granted.tokens == granting(None)
+
+
+def test_T9_a_value_of_a_form_may_end_with_signs_of_equality() -> None:
+    form = f"access_token={ACCESS}&refresh_token={REFRESH}==&x=1".encode()
+    assert read(answer(form)).tokens == granting(f"{REFRESH}==", 900)
+
+
+def test_T9_a_refresh_token_beside_an_error_replaces_none() -> None:
+    with pytest.raises(GrantLost):
+        read(answer(b'{"refresh_token":"fake-new","error":"invalid_grant"}'), PREVIOUS)
+
+
+def test_T9_where_only_the_new_refresh_token_can_be_read_the_old_access_token_is_over() -> None:
+    granted = read(answer(spelled(access_token=None)), PREVIOUS)
+    assert granted.tokens == replace(
+        PREVIOUS, refresh_token=Secret(REFRESH, ""), expires_at=int(NOW)
+    )
+
+
+def test_V6_tokens_that_were_salvaged_print_as_their_names() -> None:
+    tokens = read(answer(spelled(token_type="mac"))).tokens
+    assert (repr(tokens.access_token), repr(tokens.refresh_token)) == (
+        "<access token>",
+        "<refresh token>",
+    )
+
+
 @EITHER
 def test_T9_an_error_without_tokens_is_an_error_also_under_a_success(
     previous: TokenSet | None,
@@ -325,6 +401,7 @@ def test_T9_an_error_without_tokens_is_an_error_also_under_a_success(
         (spelled(access_token="a\n"), (REFRESH, REFRESH)),
         (b'{"error":"invalid_grant"}', None),
         (b"<html>", None),
+        (f"access_token={ACCESS}&refresh_token={REFRESH}".encode(), (ACCESS, REFRESH)),
     ],
 )
 @pytest.mark.parametrize("status", [200, 500])
