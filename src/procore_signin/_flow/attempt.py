@@ -40,19 +40,20 @@ class OwnLogin:
         session_hash: Hash of what names the login's session, or None where nothing does.
         several_users: Whether the reference may be connected to several Procore users.
         several_references: Whether a Procore user may be connected to several references.
+        link: The connection of a user to this one, or None where no one is logged in.
     """
 
     reference: str | None = field(default=None, repr=False)
     session_hash: str | None = field(default=None, repr=False)
     several_users: bool = field(default=False, compare=False)
     several_references: bool = field(default=False, compare=False)
+    link: NewLink | None = field(init=False, repr=False, compare=False)
 
-    @property
-    def link(self) -> NewLink | None:
-        """The connection of a user to this one, or None where no one is logged in."""
-        if self.reference is None:
-            return None
-        return NewLink(self.reference, self.several_users, self.several_references)
+    def __post_init__(self) -> None:
+        link = None
+        if self.reference is not None:
+            link = NewLink(self.reference, self.several_users, self.several_references)
+        object.__setattr__(self, "link", link)
 
     @property
     def mark(self) -> str | None:

@@ -10,10 +10,10 @@ import re
 from dataclasses import field
 from functools import lru_cache
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from procore_signin._protocol.error_response import error_code, error_description
-from procore_signin._protocol.http_message import in_query
+from procore_signin._protocol.http_message import UNRESERVED
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.value import value
 from procore_signin.errors import AttemptInvalid
@@ -55,20 +55,24 @@ class AuthorizationRequest:
         has refused it.
         """
         same = _same_for_all(self.login_origin, self.client_id, self.redirect_uri)
-        url = f"{same}&state={in_query(self.state)}"
+        url = f"{same}&state={_quoted(self.state)}"
         if self.code_challenge is None:
             return url
-        challenge = in_query(self.code_challenge)
+        challenge = _quoted(self.code_challenge)
         return f"{url}&code_challenge={challenge}&code_challenge_method=S256"
 
 
 @lru_cache(maxsize=16)
 def _same_for_all(login_origin: str, client_id: str, redirect_uri: str) -> str:
-    client_id, redirect_uri = in_query(client_id), in_query(redirect_uri)
+    client_id, redirect_uri = _quoted(client_id), _quoted(redirect_uri)
     return (
         f"{login_origin}/oauth/authorize?client_id={client_id}&response_type=code"
         f"&redirect_uri={redirect_uri}"
     )
+
+
+def _quoted(text: str) -> str:
+    return text if UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 @value(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""HTTP as the protocol sees it: a request, a response, and values in a URL or a form."""
+"""HTTP as the protocol sees it: a request and a response."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, quote_plus
 
 from procore_signin._protocol.value import value
 
 LARGEST_KEPT: Final = 1024 * 1024
 """The most bytes kept of a response that cannot be requested again, both raw and decompressed. A
 token response has half a kilobyte."""
+
+UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
+"""What stands for itself in every part of a URL (RFC 3986 §2.3): most of what we send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +60,3 @@ class HttpResponse:
 
     def __repr__(self) -> str:
         return f"<{self.status}, {len(self.body)} bytes>"
-
-
-_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*")
-"""What stands for itself in every part of a URL (RFC 3986 §2.3): most of what we send."""
-
-
-def in_query(text: str) -> str:
-    """Return `text` as a value in the query of a URL (RFC 3986 §3.4)."""
-    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
-
-
-def in_form(text: str) -> str:
-    """Return `text` as a value of `application/x-www-form-urlencoded` (RFC 6749 appendix B)."""
-    return text if _UNRESERVED.fullmatch(text) else quote_plus(text)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, TypeAlias
+from urllib.parse import quote_plus
 
 from procore_signin._protocol.error_response import oauth_error, request_id, success, told
-from procore_signin._protocol.http_message import HttpRequest, HttpResponse, in_form
+from procore_signin._protocol.http_message import UNRESERVED, HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.strict_json import JsonValue, parse_object
 from procore_signin._protocol.token_set import TokenSet
@@ -303,8 +304,10 @@ def _post(url: str, fields: list[tuple[str, str]], *, repeatable: bool = True) -
 
 
 def _in_form(name: str, value: str) -> str:
-    return _address_in_form(value) if name == "redirect_uri" else in_form(value)
+    if UNRESERVED.fullmatch(value):
+        return value
+    return _address_in_form(value) if name == "redirect_uri" else quote_plus(value)
 
 
-# The one value that has something to escape is the same each time, and no secret.
-_address_in_form: Final = lru_cache(maxsize=16)(in_form)
+# The one value that always has something to escape is the same each time, and no secret.
+_address_in_form: Final = lru_cache(maxsize=16)(quote_plus)

@@ -278,7 +278,7 @@ class SignInEndpoints:
             secure=self._context.secure,
         )
         # A redirect is still part of the way from Procore: no `Strict` cookie comes along.
-        is_strict = any("samesite=strict" in each.lower() for each in own_cookies)
+        is_strict = "samesite=strict" in "\n".join(own_cookies).lower()
         landed = self._lead_to(landing) if is_strict else see_other(landing)
         return landed.with_cookies(session_cookie, forget, *own_cookies)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from procore_signin._protocol.pkce import base64url
 from procore_signin._protocol.secret import Secret
 from procore_signin.errors import VaultSealed
 
@@ -23,6 +22,7 @@ _BOUND_VERSION: Final = len(VERSION).to_bytes(4, "big") + VERSION.encode()
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _PARTS: Final = 3
+_FROM_BASE64: Final = bytes.maketrans(b"+/", b"-_")
 _TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/---")
 """To the alphabet of base64. What base64url has not becomes `-`, which base64 refuses."""
 _LAST: Final = (None, frozenset[str](), frozenset("AQgw"), frozenset("AEIMQUYcgkosw048"))
@@ -61,7 +61,8 @@ class Seal:
         raw = plain.encode() if isinstance(plain, str) else plain
         nonce = self._random_bytes(_NONCE_BYTES)
         ciphertext = self._ciphers[self._active].encrypt(nonce, raw, _associated_data(context))
-        return f"{VERSION}.{self._active}.{base64url(nonce + ciphertext)}"
+        body = b2a_base64(nonce + ciphertext, newline=False).translate(_FROM_BASE64, b"=").decode()
+        return f"{VERSION}.{self._active}.{body}"
 
     def open(self, sealed: str, *, context: tuple[str, ...]) -> bytes:
         """Return what was sealed for `context`.
