@@ -6,7 +6,13 @@ import queue
 import threading
 from typing import Any
 
+import pytest
+
+from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.running.background import Background
+from procore_signin._flow.running.outcome import Outcome
+from procore_signin._flow.steps import Flow, later, wait
+from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable, StoreUnavailable
 
 THREADS = 4
 WAIT_SECONDS = 10.0
@@ -79,3 +85,42 @@ def test_R13_a_process_that_leaves_waits_for_what_is_on_its_way_to_a_thread() ->
     assert background.settle(WAIT_SECONDS) == 0
     assert done.is_set()
     background.close(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("when", ["before it is told", "afterwards"])
+@pytest.mark.parametrize(("value", "error"), [(7, None), (None, LookupError("gone"))])
+def test_who_follows_an_outcome_is_told_the_same(
+    when: str, value: int | None, error: LookupError | None
+) -> None:
+    leader, follower = Outcome[int](), Outcome[int]()
+    if when == "afterwards":
+        leader.tell(value, error)
+    follower.follow(leader)
+    leader.tell(value, error)
+    assert follower.done
+    assert follower.error is error
+    if error is None:
+        assert follower.result() == value
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [
+        (ProcoreUnavailable("Procore is away", ambiguous=False), True),
+        (StoreUnavailable("The database is away", reason="unreachable"), False),
+    ],
+)
+def test_postponed_work_that_fails_is_logged_unless_the_state_of_the_database_tells_of_it(
+    door: ProcoreSignIn,
+    caplog: pytest.LogCaptureFixture,
+    error: ProcoreSignInError,
+    *,
+    logged: bool,
+) -> None:
+    def failing() -> Flow[None]:
+        yield from wait(0)
+        raise error
+
+    door.run(later(failing()))
+    door._runner.settle()
+    assert (f"Postponed work failed: {error}" in caplog.messages) is logged

@@ -346,9 +346,12 @@ def test_T5_T9_a_lifetime_of_a_second_and_of_years_is_taken_though_something_els
         assert granted == Granted(granting(lifetime=seconds), ("token_type",))
 
 
-def test_T9_tokens_are_kept_where_there_is_no_refresh_token() -> None:
+def test_T9_tokens_are_kept_where_little_or_nothing_stands_beside_them() -> None:
     form = f"access_token={ACCESS}&token_type=bearer".encode()
     assert read(answer(form)) == Granted(granting(None, 900), ("body",))
+    both = {"access_token": ACCESS, "refresh_token": REFRESH}
+    granted = read(answer(json.dumps(both).encode()))
+    assert granted == Granted(granting(lifetime=900), ("token_type",))
     alone = {"access_token": ACCESS, "token_type": "mac"}
     granted = read(answer(json.dumps(alone).encode()))
     assert granted == Granted(granting(None, 900), ("token_type",))
