@@ -162,6 +162,16 @@ def test_the_addition_is_under_ten_lines_and_all_that_matters_is_on_one_screen(n
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
+def test_the_first_screen_says_how_a_button_is_put_anywhere(name: str) -> None:
+    first_screen = page_of(name).read_text(encoding="utf-8").split("\n## ", 1)[0]
+    names = re.findall(r"^\| `(.+?)` \|", first_screen, re.MULTILINE)
+    tells = ["procore_button", "procore_sign_out_button", "start", "procore_connect_button"]
+    shown = [re.findall(r"procore_(?:\w+_)?button|start", each) for each in names]
+    assert shown == [[each] for each in tells]
+    assert all("return_to=" in names[number] for number in (0, 1))
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
 def test_what_the_readme_shows_of_an_adapter_is_what_its_page_has_people_do(name: str) -> None:
     """The page's own blocks are executed above."""
     [shown] = [

@@ -28,12 +28,15 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils import translation
 from django.utils.decorators import method_decorator
 from django.views import View
+from flask import Flask
 from hosts import FOLDER
 from pages import run_by
 from sample_pages import COMMON, VALUES, shape_of
 from sample_pages import JOE as A_USER
 from scripted import KEYS
+from starlette.routing import Route
 
+from procore_signin import AsyncProcoreSignIn
 from procore_signin._store.migrate import upgrade
 from procore_signin._store.records import User
 from procore_signin._web import pages
@@ -46,10 +49,17 @@ from procore_signin.errors import (
     SettingsInvalid,
     StoreUnavailable,
 )
+from procore_signin.testing import settings_for_tests
+from procore_signin.web.fastapi import sign_in_routes
+from procore_signin.web.flask import SignIn
 
 ORIGIN = "http://localhost:4567"
 OUR_FORM = {"sec-fetch-site": "same-origin"}
 JOE = "joecontractor@procore.com"
+NAMES_OF_PAGES = {
+    *("signin", "start", "callback", "session", "sessions", "end_session", "sign_out"),
+    *("sign_out_everywhere", "disconnect", "company", "verify"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -397,6 +407,25 @@ def test_a_name_in_the_dictionary_that_is_no_settings_is_refused(name: str, cure
     assert number == "procore_signin.E001"
     assert sentence == f"PROCORE_{name} is not a setting of procore-signin."
     assert hint == f'{cure} In settings.py it is PROCORE_SIGNIN["{name}"].'
+
+
+@pytest.mark.parametrize("environment", ["production", "federal"])
+def test_in_production_a_project_without_a_name_signs_no_one_in(environment: str) -> None:
+    setting = {
+        "ENVIRONMENT": environment,
+        "CLIENT_ID": "fake-client-of-a-test",
+        "CLIENT_SECRET": "fake-secret-of-a-test",
+        "REDIRECT_URI": "https://app.example.com/procore/callback",
+    }
+    [(number, sentence, _)] = found(PROCORE_SIGNIN=setting)
+    assert number == "procore_signin.W003", "a migration or a test needs no name"
+    assert sentence.endswith(": PROCORE_APP_NAME.")
+    with (
+        override_settings(PROCORE_SIGNIN=setting),
+        pytest.raises(SettingsInvalid, match="PROCORE_APP_NAME: is not set"),
+    ):
+        importlib.import_module("procore_signin.web.django.installed").installed()
+    assert found(PROCORE_SIGNIN=setting | {"APP_NAME": "Site Diary"}) == []
 
 
 def test_the_settings_of_the_project_beat_the_environment() -> None:
@@ -1391,6 +1420,25 @@ def test_the_buttons_are_tags_and_the_names_of_pages_are_djangos(client: Client)
     assert "Connect &lt;it&gt;" in page
     assert f'action="{reverse("procore_signin:start")}"' in page
     assert f'action="{reverse("procore_signin:sign_out")}"' in page
+
+
+def test_the_pages_have_the_same_names_in_every_framework(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in settings_for_tests(f"{ORIGIN}/procore/callback").items():
+        monkeypatch.setenv(name, value)
+    flask = Flask("names")
+    SignIn(flask)
+    routes = sign_in_routes(AsyncProcoreSignIn.from_env(env_file=None)).routes
+    of_django = importlib.import_module("procore_signin.web.django.urls")
+
+    found_in = {
+        "django": {f"{of_django.app_name}:{each.name}" for each in of_django.urlpatterns},
+        "fastapi": {each.name for each in routes if isinstance(each, Route)},
+        "flask": {rule.endpoint.replace(".", ":") for rule in flask.url_map.iter_rules()},
+    }
+    common = {f"procore_signin:{name}" for name in NAMES_OF_PAGES}
+    assert [(key, common - names) for key, names in found_in.items() if common - names] == []
 
 
 def with_templates(folder: Path, **files: str) -> Any:

@@ -186,6 +186,7 @@ def test_what_builds_and_migrates_a_project_needs_no_settings_of_ours(tmp_path: 
     assert "No changes" in django("makemigrations", "--check", "procore_signin", **where)
     django("migrate", "--run-syncdb", **where)
     django("migrate", "--check", **where)
+    django("collectstatic", "--noinput", "--verbosity=0", **where)
     assert "PROCORE_KEYS" in django("check", "--database", "default", **where)
 
     with closing(sqlite3.connect(tmp_path / "db.sqlite3")) as database:
@@ -309,6 +310,8 @@ assert time.monotonic() - began < 2
 with transaction.atomic():
     Member.objects.count()
     assert procore.fresh_tokens(user, rejected=1).generation == 2
+    transaction.set_rollback(True)
+assert procore.fresh_tokens(user).generation == 2, "the project's rollback takes no pair back"
 procore.close()
 """
 

@@ -1169,3 +1169,42 @@ def test_O2_a_wrong_host_or_port_is_logged_with_the_right_one_and_the_setting(
         for told in (f"host={host}", "expected=http://localhost:4567", "PROCORE_REDIRECT_URI"):
             assert told in line
         assert "request=f00dfeed0001" in line, "the reference on the page"
+
+
+@pytest.mark.parametrize(
+    ("happening", "heading"),
+    [
+        ("log out", "No one is logged in now"),
+        ("log in as bob", "Someone else is logged in now"),
+        ("connect the account of bob", "It is connected to someone else"),
+        ("say no", "You chose not to allow access"),
+        ("press an old button", "That button no longer works"),
+    ],
+)
+def test_O3_the_reference_of_a_page_that_ends_a_sign_in_is_in_the_log(
+    world: World, ann: Person, caplog: pytest.LogCaptureFixture, happening: str, heading: str
+) -> None:
+    if happening == "connect the account of bob":
+        bob = world.browser()
+        bob.log_in("bob")
+        bob.connect()
+    ann.log_in("ann")
+    state = ann.state_of(ann.press(connect="yes"))
+    back = f"/callback?code=fake-code&state={state}"
+    caplog.clear()
+    match happening:
+        case "log out":
+            ann.log_out()
+            answer = ann.get(back)
+        case "log in as bob":
+            ann.log_in("bob")
+            answer = ann.get(back)
+        case "say no":
+            answer = ann.get(f"/callback?error=access_denied&state={state}")
+        case "press an old button":
+            answer = ann.press(value="of another key")
+        case _:
+            answer = ann.get(back)
+    assert title(answer) == heading
+    reference = str(page_of(answer).values["reference"])
+    assert [line for line in caplog.messages if reference in line] != [], caplog.messages

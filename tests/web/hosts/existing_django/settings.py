@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "existing_django",
     "procore_signin.web.django",
 ]
@@ -60,6 +61,7 @@ MIDDLEWARE = [
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "static/"
+STATIC_ROOT = FOLDER / "collected"
 USE_TZ = True
 PROCORE_SIGNIN = json.loads(os.environ.get("DJANGO_PROCORE_SIGNIN", "{}"))
 sys.path.append(str(Path(__file__).parents[1]))
