@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
 
-from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, PackageLoader, StrictUndefined, Template
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
@@ -65,7 +65,7 @@ def _environment(language: Language, same: Mapping[str, str]) -> InOneLanguage:
     return environment
 
 
-def render(page_name: str, values: Mapping[str, object]) -> str:
+def render(page_name: str, values: dict[str, Any]) -> str:
     """Return a page as HTML.
 
     Args:
@@ -78,12 +78,10 @@ def render(page_name: str, values: Mapping[str, object]) -> str:
         jinja2.TemplateNotFound: There is no page of that name.
         jinja2.UndefinedError, KeyError, TypeError: A value that the page needs is missing.
     """
-    language: Any = values["language"]
-    jinja = _pages(page_name == _WITH_SCRIPT, *_common(values))
-    template = jinja.get_template(file_name(page_name))
+    template = _template(page_name, *_common(values))
     # As `template.render`, without the merging of globals, because there are none.
-    context = Context(jinja, dict(values), page_name, template.blocks)
-    with speaking(language):
+    context = Context(template.environment, values, page_name, template.blocks)
+    with speaking(values["language"]):
         return "".join(template.root_render_func(context))
 
 
@@ -107,7 +105,12 @@ def _common(values: Mapping[str, Any]) -> _Common:
     )
 
 
-@lru_cache(maxsize=64)  # a process has one application, which speaks a few languages
+@lru_cache(maxsize=512)  # a process has one application, which speaks a few languages
+def _template(page_name: str, *common: *_Common) -> Template:
+    return _pages(page_name == _WITH_SCRIPT, *common).get_template(file_name(page_name))
+
+
+@lru_cache(maxsize=64)  # as above
 def _pages(script: bool, *common: *_Common) -> InOneLanguage:  # noqa: FBT001  # a key of the cache
     """Return our templates, with what all pages of an application have alike put in."""
     language, app_name, _, paths, _, _ = common

@@ -167,7 +167,11 @@ class Site:
             self.router.add("GET", f"{paths.static}/{name}", self._static_file, ahead=True)
         self._render: Final = options.render
         self._templates: Final = templates
-        self._look: Final = {"logo": look.logo, "stylesheet": look.stylesheet}
+        self._look: Final = {
+            "logo": look.logo,
+            "stylesheet": look.stylesheet,
+            "request": None,  # of no framework, unless an application's own template asks
+        }
 
     def stand_below(self, root_path: str) -> None:
         """Note the prefix that a proxy or server removes, once the application says it.
@@ -298,12 +302,12 @@ class Site:
 
     def _in_language(self, page: Page, language: Language) -> Page:
         """Return `page` with its texts, and what its template needs, in `language`."""
-        texts = {
-            name: language.plain(value)
-            for name, value in page.values.items()
-            if name in TEXTS and isinstance(value, str)
-        }
-        return Page(page.name, {**page.values, **texts, **self._look, "language": language})
+        values = {**page.values, **self._look, "language": language}
+        for name in TEXTS.intersection(values):
+            text = values[name]
+            if isinstance(text, str):
+                values[name] = language.plain(text)
+        return Page(page.name, values)
 
     def _html(self, request: BrowserRequest, page: Page, language: Language) -> str:
         if self._render is not None:
@@ -322,7 +326,7 @@ class Site:
             else:
                 if own is not None:
                     return own
-        return pages.render(page.name, {**page.values, "request": None})
+        return pages.render(page.name, page.values)
 
     def _static_file(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         yield from ()

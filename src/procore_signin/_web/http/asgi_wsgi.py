@@ -53,17 +53,19 @@ def of_scope(
         native: Returns the framework's own request.
     """
     client, query = scope.get("client"), scope.get("query_string", b"")
-    return _request(
-        method=scope.get("method", "GET"),
-        path=path,
-        query=_bytes(query) if isinstance(query, str) else query,  # Django's AsyncClient: text
-        sent=scope["headers"],
-        read_body=read_body,
-        peer=client[0] if client else "",
-        trusted=trusted,
-        framework=framework,
-        native=native,
-        target=scope.get("raw_path"),
+    headers, cookies = folded(scope["headers"])
+    return BrowserRequest(
+        scope.get("method", "GET"),
+        path,
+        _bytes(query) if isinstance(query, str) else query,  # Django's AsyncClient: text
+        headers,
+        cookies,
+        _client_address(client[0] if client else "", headers, trusted),
+        _new_id(),
+        read_body,
+        framework,
+        native,
+        scope.get("raw_path"),
     )
 
 
@@ -87,17 +89,19 @@ def of_environ(
     ]
     target = environ.get("RAW_URI")
     query = environ.get("QUERY_STRING", "") if target is None else _query(target)
-    return _request(
-        method=environ["REQUEST_METHOD"],
-        path=path,
-        query=_bytes(query),
-        sent=sent,
-        read_body=read_body,
-        peer=environ.get("REMOTE_ADDR", ""),
-        trusted=trusted,
-        framework=framework,
-        native=native,
-        target=None if target is None else _bytes(target),
+    headers, cookies = folded(sent)
+    return BrowserRequest(
+        environ["REQUEST_METHOD"],
+        path,
+        _bytes(query),
+        headers,
+        cookies,
+        _client_address(environ.get("REMOTE_ADDR", ""), headers, trusted),
+        _new_id(),
+        read_body,
+        framework,
+        native,
+        None if target is None else _bytes(target),
     )
 
 
@@ -107,34 +111,15 @@ def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
     return found if hasattr(found, "shutdown") else None
 
 
-def _request(
-    *,
-    method: str,
-    path: str,
-    query: bytes,
-    sent: Headers,
-    read_body: ReadBody,
-    peer: str,
-    trusted: TrustedProxies,
-    framework: Callable[[], Framework | None],
-    native: Callable[[], Any],
-    target: bytes | None,
-) -> BrowserRequest:
-    headers, cookies = folded(sent)
-    forwarded = [headers[HEADER]] if trusted.some and HEADER in headers else []
-    return BrowserRequest(
-        method=method,
-        path=path,
-        query=query,
-        headers=headers,
-        cookies=cookies,
-        client_address=trusted.client_address(peer, forwarded) if trusted.some else peer,
-        request_id=f"{random.getrandbits(48):012x}",  # a name, not a secret
-        read_body=read_body,
-        framework=framework,
-        native=native,
-        target=target,
-    )
+def _client_address(peer: str, headers: Mapping[bytes, bytes], trusted: TrustedProxies) -> str:
+    if not trusted.some:
+        return peer
+    return trusted.client_address(peer, [headers[HEADER]] if HEADER in headers else [])
+
+
+def _new_id() -> str:
+    """Return a name for a request, which is no secret."""
+    return f"{random.getrandbits(48):012x}"
 
 
 def folded(sent: Headers) -> tuple[dict[bytes, bytes], tuple[bytes, ...]]:

@@ -156,7 +156,7 @@ class Page:
     """
 
     name: str
-    values: Mapping[str, object]
+    values: dict[str, Any]
 
 
 @value(frozen=True, slots=True)
