@@ -190,7 +190,8 @@ class SignOutRequest:
     """What signs out.
 
     Attributes:
-        return_to: The path of the application to go on to.
+        return_to: The path of the application to go on to. Without a session no body is read (row
+            O8), and `go_to` is the first page.
     """
 
     return_to: str | None = None
