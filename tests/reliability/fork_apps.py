@@ -11,11 +11,19 @@ import threading
 from collections import Counter
 from typing import Any
 
-from tests.reliability.forking import PEOPLE, acall, call, doors
+from tests.reliability.forking import PEOPLE, STRANGER, acall, call, doors, sign_in
+
+
+def sign_in_again_and_again() -> None:
+    while threading.main_thread().is_alive():
+        sign_in(doors().sync, STRANGER)
+
 
 if os.environ.get("FORKING_USED"):
     call(PEOPLE[0], 3)
-    threading.Thread(target=call, args=(PEOPLE[1], 2000), daemon=True).start()  # and goes on
+    # And it goes on: it reads, refreshes, and signs in.
+    threading.Thread(target=call, args=(PEOPLE[1], 2000), daemon=True).start()
+    threading.Thread(target=sign_in_again_and_again, daemon=True).start()
 
 
 def wsgi(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -35,6 +35,9 @@ from procore_signin.environments import Environment
 from procore_signin.errors import ProcoreSignInError
 
 PEOPLE: Final = (1001, 1002, 1003, 1004)
+STRANGER: Final = 1999
+"""Signs in while others are at work; no one else asks for this person."""
+
 EVERY: Final = 50
 """One call in so many refreshes its person's token first."""
 
@@ -201,7 +204,7 @@ def signing_in(counts: Counter[str]) -> Any:
     known = doors()
 
     def enter(own: Counter[str]) -> None:
-        counted(lambda: 1999 * bool(sign_in(known.sync, 1999)), 1999, own)
+        counted(lambda: STRANGER * bool(sign_in(known.sync, STRANGER)), STRANGER, own)
 
     return _again(enter, counts)
 

@@ -151,10 +151,9 @@ SERVERS: dict[str, Callable[[str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["http"], indirect=True)
 @pytest.mark.parametrize("server", SERVERS)
 def test_F1_F2_F3_workers_of_a_server_get_their_own_answers(
-    server: str, stub: Environ, report: Report, tmp_path: Path
+    server: str, scheme: str, stub: Environ, report: Report, tmp_path: Path
 ) -> None:
     """The application has used Procore, and goes on, where the server loads it before it forks."""
     port, batches, times = free_port(), size(6, 60), size(10, 100)
@@ -169,8 +168,10 @@ def test_F1_F2_F3_workers_of_a_server_get_their_own_answers(
     right(counts)
     assert counts["calls"] >= batches * times
     report(
-        "{workers} workers of {server}: {calls} calls, {others} answers of another person",
+        "{workers} workers of {server}, {scheme}: {calls} calls, {others} answers of another"
+        " person",
         server=server,
+        scheme=scheme,
         workers=len(workers),
         **{name: counts[name] for name in ("calls", "others", "errors")},
     )
@@ -223,9 +224,8 @@ def broker() -> Iterator[str]:
         client.flushdb()
 
 
-@pytest.mark.parametrize("scheme", ["http"], indirect=True)
 def test_F1_F2_F3_tasks_of_a_celery_worker_get_their_own_answers(
-    stub: Environ, broker: str, report: Report, tmp_path: Path
+    scheme: str, stub: Environ, broker: str, report: Report, tmp_path: Path
 ) -> None:
     """The worker has used Procore, and goes on, when it forks its pool."""
     import celery  # noqa: PLC0415  # it takes half a second
@@ -258,8 +258,9 @@ def test_F1_F2_F3_tasks_of_a_celery_worker_get_their_own_answers(
     assert counts["calls"] >= tasks * times
     assert process.pid not in children
     report(
-        "{children} children of a Celery worker: {calls} calls in {tasks} tasks, {others} answers"
-        " of another person",
+        "{children} children of a Celery worker, {scheme}: {calls} calls in {tasks} tasks,"
+        " {others} answers of another person",
+        scheme=scheme,
         children=len(children),
         tasks=tasks,
         **{name: counts[name] for name in ("calls", "others", "errors")},
