@@ -147,6 +147,21 @@ def test_N1_an_error_can_be_made_of_its_arguments_alone_as_some_job_queues_do(
     assert (type(same), str(same)) == (kind, str(error))
 
 
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_N1_celerys_result_back_end_gives_an_error_back_as_itself(serializer: str) -> None:
+    """Its own memory stands in for Redis: what it keeps are the same bytes."""
+    import celery  # noqa: PLC0415  # it takes half a second
+
+    with celery.Celery(backend="cache+memory://", set_as_current=False) as app:
+        app.conf.update(result_serializer=serializer, accept_content=[serializer])
+        for kind in CLASSES:
+            task = f"{kind.__name__} {serializer}"
+            app.backend.mark_as_failure(task, made(kind))
+            with pytest.raises(ProcoreSignInError) as raised:
+                app.AsyncResult(task).get(timeout=20)
+            assert (type(raised.value), str(raised.value)) == (kind, str(made(kind)))
+
+
 def test_N1_where_nobody_says_a_request_may_have_been_carried_out() -> None:
     assert ProcoreUnavailable("no response").ambiguous is True
     assert RateLimited("too many").ambiguous is False  # never: it says so itself

@@ -36,11 +36,16 @@ def proxy(database: Database) -> Iterator[Proxy]:
         yield proxy
 
 
+def behind(world: World, proxy: Proxy) -> str:
+    """Return the URL of the world's database behind `proxy`."""
+    address = urlsplit(world.database.url)
+    netloc = address.netloc.replace(str(address.port), str(proxy.port))
+    return address._replace(netloc=netloc).geturl()
+
+
 def door_through(world: World, proxy: Proxy, points: Points) -> ProcoreSignIn:
     """Return a front door whose database is behind `proxy`."""
-    address = urlsplit(world.database.url)
-    behind = address._replace(netloc=address.netloc.replace(str(address.port), str(proxy.port)))
-    door = world.another_door(behind.geturl(), lambda sends: WatchedTransport(sends, points))
+    door = world.another_door(behind(world, proxy), lambda sends: WatchedTransport(sends, points))
     # Each connection begins with commits of its own: let them be over.
     door.store.probe()
     door.store.do(FailAttempt("0" * 64, "none", now=0))

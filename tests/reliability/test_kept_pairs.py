@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import signal
 import threading
 import time
 from typing import Final
@@ -12,7 +14,8 @@ from tests.reliability.conftest import NewWorld, Report
 from tests.reliability.points import Points
 from tests.reliability.proxy import a_proxy
 from tests.reliability.settings import size
-from tests.reliability.test_cut_database import door_through
+from tests.reliability.test_cut_database import behind, door_through
+from tests.reliability.world import until
 
 from procore_signin._flow.lease import LEASE_SECONDS
 from procore_signin.errors import GrantLost, ProcoreUnavailable, StoreUnavailable
@@ -74,6 +77,33 @@ def test_R15_a_database_that_comes_back_loses_no_grant(
         double_spends=sight.double_spends,
     )
     assert told > 0
+    assert (sight.double_spends, sight.invalid_grants) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"], indirect=True)
+def test_R15_sigterm_waits_for_a_database_that_comes_back(new_world: NewWorld) -> None:
+    """A server has the only copy of the new pair when it is told to end."""
+    world = new_world(rotation="immediate")
+    user = world.sign_in()
+    world.expire()
+    thinking = world.hold_up(after_commit=True, seconds=1)
+    port = urlsplit(world.database.url).port
+    assert port is not None
+    with a_proxy(port) as proxy:
+        server = world.worker(at=behind(world, proxy))
+        server.tell("serve", user=user, callers=2)
+        assert server.hear() == {"serving": True}
+        until(lambda: thinking.happened)
+        proxy.down()
+        server.send_signal(signal.SIGTERM)
+        ended, _, _ = select.select([server], [], [], 3)
+        assert not ended, "it did not wait for the database"
+        assert world.row(user).generation == 1
+        proxy.up()
+        assert server.hear() == {"cancelled": 2}
+    assert (world.row(user).status, world.row(user).generation) == ("ok", 2)
+    assert world.worker().ask("fresh", user=user)["api"] == 200
+    sight = world.witness.look()
     assert (sight.double_spends, sight.invalid_grants) == (0, 0)
 
 

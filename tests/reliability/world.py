@@ -85,14 +85,14 @@ class World:
 
     # Processes.
 
-    def worker(self, *, skew: float = 0.0, **settings: Any) -> Worker:
-        """Start a process that has its front door open."""
+    def worker(self, *, skew: float = 0.0, at: str | None = None, **settings: Any) -> Worker:
+        """Start a process that has its front door open; `at`: another way to the database."""
         worker = self._zygote.worker()
         self.workers.append(worker)
         place = replace(self._place, skew=skew)
         worker.ask(
             "open",
-            database_url=place.database_url,
+            database_url=at or place.database_url,
             emulator_url=place.emulator_url,
             clock_file=place.clock_file,
             skew=place.skew,

@@ -28,14 +28,19 @@ def emulator(emulator_of_hosts: Emulator) -> Emulator:
 
 
 def open_form(
-    host: Host, path: str, *more: bytes, length: int = 20, body: bytes = b"session_id=1"
+    at: Host,
+    path: str,
+    *more: bytes,
+    length: int = 20,
+    body: bytes = b"session_id=1",
+    host: bytes | None = None,
 ) -> socket.socket:
     """Send the beginning of a form, and leave the rest to the test."""
-    parts = urlsplit(host.url)
+    parts = urlsplit(at.url)
     peer = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PATIENCE)
     lines = [
         b"POST /procore" + path.encode() + b" HTTP/1.1",
-        b"Host: " + parts.netloc.encode(),
+        b"Host: " + (host or parts.netloc.encode()),
         b"Content-Type: application/x-www-form-urlencoded",
         b"Content-Length: %d" % length,
         *more,
@@ -62,6 +67,7 @@ def status_of(peer: socket.socket) -> tuple[int, float]:
         ("/sign-out", [OURS], LONGEST_BODY + 1, 413),
         ("/sign-out", [OURS], 20, 200),
         ("/signin", [OURS], 20, 405),
+        ("/nowhere", [OURS], 20, 404),
         ("/sessions/end", [OURS], 20, 303),
     ],
 )
@@ -71,6 +77,15 @@ def test_O8_half_a_form_of_a_stranger_is_answered_at_once(
     for name in READS_LATE:
         found, seconds = status_of(open_form(everywhere[name], path, *headers, length=length))
         assert (found, seconds < BODY_SECONDS / 2) == (status, True), name
+
+
+def test_O8_half_a_form_for_another_host_is_answered_at_once(
+    everywhere: dict[str, Host],
+) -> None:
+    for name in READS_LATE:
+        peer = open_form(everywhere[name], "/sign-out", OURS, host=b"other.example.com")
+        found, seconds = status_of(peer)
+        assert (found, seconds < BODY_SECONDS / 2) == (400, True), name
 
 
 def test_O8_half_a_form_of_a_person_has_a_deadline(
