@@ -1,5 +1,7 @@
 """Installs the wheel in fresh environments, with each extra on each Python here, and signs in.
 
+So it does beside the versions that an existing application pins, in `examples/existing/fastapi/`.
+
     PYTHONPATH=tests/support .venv/bin/python scripts/fresh.py dist/*.whl [3.12 …]
 
 The emulator stands in for Procore, `Person` of the tests for a browser. Prints one line for each
@@ -18,11 +20,14 @@ from pathlib import Path
 
 import httpx2
 from person import Person
-from running import free_port, settings_for
+from ports import free_port
+from running import settings_for
 
 from procore_signin.emulator import Emulator
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+BESIDE_PINS = "fastapi beside older versions"
+PINS = Path(__file__).parents[1] / "examples" / "existing" / "fastapi" / "requirements.txt"
 
 FASTAPI = """
 import uvicorn, os
@@ -89,6 +94,7 @@ SERVERS = {
     "app": None,
     "app,postgresql,mysql": None,
     "fastapi": FASTAPI,
+    BESIDE_PINS: FASTAPI,
     "flask": FLASK,
     "flask-login": FLASK,
     "flask,gevent": FLASK,
@@ -120,9 +126,9 @@ def environment(python: str, wheel: Path, extra: str, folder: Path) -> Path:
     """Make an environment with the wheel and an extra, and return its Python."""
     subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
     inside = folder / "venv" / "bin" / "python"
-    more = ["uvicorn"] if extra == "fastapi" else []
+    more = {"fastapi": ["uvicorn"], BESIDE_PINS: ["-r", str(PINS)]}.get(extra, [])
     pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"{wheel}[{extra}]", *more], check=True)
+    subprocess.run([*pip, f"{wheel}[{extra.split(maxsplit=1)[0]}]", *more], check=True)
     subprocess.run([inside, "-m", "pip", "check"], check=True, stdout=subprocess.DEVNULL)
     return inside
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -74,6 +76,67 @@ def test_the_lowest_versions_are_those_that_the_project_declares() -> None:
     ]
 
     assert wrong == []
+
+
+def test_what_an_existing_application_pins_is_allowed() -> None:
+    pinned = ROOT / "examples" / "existing" / "fastapi" / "requirements.txt"
+    theirs = {each.name: each.specifier for each in map(Requirement, pinned.read_text().split())}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    ours = [*project["dependencies"], *extras["app"], *extras["fastapi"]]
+    bounds = {each.name: each.specifier for each in map(Requirement, ours)}
+
+    for name, version in (("fastapi", "0.128.0"), ("sqlalchemy", "2.0.40"), ("cryptography", "46")):
+        assert version in theirs[name]
+        assert version in bounds[name]
+
+
+def test_every_package_that_an_application_runs_with_has_a_known_licence() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "licences.py"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stdout
+    listed = {line.split()[0] for line in done.stdout.splitlines()}
+    assert listed == {line.split("==")[0] for line in requirements(LOCKS[0])}
+
+
+def test_a_release_is_tried_with_each_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    fresh = importlib.import_module("fresh")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    tried = {each for name in (*fresh.SERVERS, *fresh.PROGRAMS) for each in name.split(",")}
+    assert tried - {fresh.BESIDE_PINS} == set(project["optional-dependencies"])
+
+
+def test_O7_two_builds_in_two_folders_have_the_same_bytes(tmp_path: Path) -> None:
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "README.md", "LICENSE", "pyproject.toml", "scripts", "src"],  # noqa: S607
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    made = []
+    for name in ("first", "another-one"):
+        for file in filter(None, files):
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_bytes((ROOT / file).read_bytes())
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / f"{name}-dist")],
+            check=True,
+            cwd=tmp_path / name,
+            env={**os.environ, "SOURCE_DATE_EPOCH": "1800000000"},
+            capture_output=True,
+        )
+        made.append({it.name: it.read_bytes() for it in (tmp_path / f"{name}-dist").iterdir()})
+
+    assert sorted(name.rpartition(".")[2] for name in made[0]) == ["gz", "whl"]
+    assert made[0] == made[1]
 
 
 def test_the_lock_holds_every_dependency_of_the_project() -> None:

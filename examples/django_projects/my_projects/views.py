@@ -4,12 +4,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from procore_signin.api import paginate
-from procore_signin.web.django import current_user, procore, signed_in
+from procore_signin.web.django import current_user, get_user, procore, signed_in
 
 
 def first_page(request: HttpRequest) -> HttpResponse:
     """Say who is here, and where to go on."""
-    return render(request, "first.html")
+    return render(request, "first.html", {"person": get_user(request)})
 
 
 @signed_in
