@@ -173,9 +173,15 @@ def test_R13_the_hooks_of_a_caller_whose_event_loop_is_gone_are_called_all_the_s
 
 
 def test_R13_a_hook_is_called_on_the_event_loop_of_its_caller(
-    tmp_path: Path, procore: ScriptedProcore, clock: Clock, transport: Patient
+    tmp_path: Path,
+    procore: ScriptedProcore,
+    clock: Clock,
+    transport: Patient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Frameworks keep connections and requests by event loop."""
+    # It is told of each end at once: were a look needed, this would take an hour.
+    monkeypatch.setattr(own_loop, "FORK_SEEN_SECONDS", 3600.0)
     loops: list[object] = []
     seen: list[str] = []
 
@@ -189,7 +195,7 @@ def test_R13_a_hook_is_called_on_the_event_loop_of_its_caller(
     async def then(runner: AsyncRunner) -> SignedIn:
         loops.append(asyncio.get_running_loop())
         request.set("this one")
-        return await sign_in(door, runner)
+        return await asyncio.wait_for(sign_in(door, runner), 20)
 
     hooks = Hooks(may_sign_in=on_the_loop, on_sign_up=plain, on_sign_in=on_the_loop)
     with front_door(tmp_path, procore, clock, hooks=hooks) as door:
@@ -287,6 +293,59 @@ def test_R13_a_hook_that_ends_with_its_event_loop_ends_the_sign_in_and_gives_the
         assert list(door.users()) == []
     assert procore.revoked != []
     loop.close()
+
+
+class Watched(asyncio.SelectorEventLoop):
+    """Tells when another thread has looked whether it runs, and what it was told."""
+
+    def __init__(self) -> None:
+        self.seen = {True: threading.Semaphore(0), False: threading.Semaphore(0)}
+        self._thread = threading.get_ident()
+        super().__init__()
+
+    def is_running(self) -> bool:
+        running = super().is_running()
+        if threading.get_ident() != self._thread:
+            self.seen[running].release()
+        return running
+
+
+@pytest.mark.parametrize("first", ["it is seen running", "it stands still at once"])
+def test_R13_a_hook_whose_event_loop_stands_still_for_a_moment_is_waited_for(
+    tmp_path: Path,
+    procore: ScriptedProcore,
+    clock: Clock,
+    transport: Patient,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+) -> None:
+    """As a program does that runs its event loop again and again."""
+    monkeypatch.setattr(own_loop, "FORK_SEEN_SECONDS", 0.02)
+    loop, called = Watched(), list[str]()
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hook(user: User) -> None:
+        reached.set()
+        if first == "it is seen running":
+            assert await asyncio.to_thread(loop.seen[True].acquire, timeout=10)
+        await go_on.wait()
+        called.append(user.email)
+
+    transport.go_on.set()
+    with front_door(tmp_path, procore, clock, hooks=Hooks(on_sign_in=hook)) as door:
+        runner = AsyncRunner(door.store, transport)
+        task = loop.create_task(sign_in(door, runner))
+        loop.run_until_complete(reached.wait())
+        if first == "it is seen running":
+            loop.run_until_complete(asyncio.sleep(0.05))
+        for _ in range(3):
+            assert loop.seen[False].acquire(timeout=10)
+        go_on.set()
+        loop.run_until_complete(asyncio.wait_for(task, 20))
+        loop.run_until_complete(runner.aclose())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    assert called == ["joecontractor@procore.com"]
 
 
 @pytest.mark.parametrize("raises", [raising, signal.SIG_DFL], ids=["own loop", "caller's loop"])
