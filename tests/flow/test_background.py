@@ -228,6 +228,17 @@ def test_a_thread_is_kept_for_a_while_after_its_latest_work(
     assert len(impatient.begun) == 2
 
 
+def test_a_thread_whose_work_another_has_taken_is_kept_too(
+    impatient: Impatient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "KEPT_SECONDS", 0.9)
+    impatient._add_thread()
+    impatient.look(3)
+    assert impatient.begun[0].is_alive()
+    impatient.do_at_once(1)
+    assert len(impatient.begun) == 1
+
+
 def test_threads_end_at_once_when_their_front_door_is_closed(impatient: Impatient) -> None:
     impatient.do_at_once(3)
     seen: list[bool] = []

@@ -106,7 +106,9 @@ class Loops:
 
 
 @pytest.fixture
-def loops() -> Generator[Loops]:
+def loops(monkeypatch: pytest.MonkeyPatch) -> Generator[Loops]:
+    # What was to wake the loop does so: were it lost, this would take an hour.
+    monkeypatch.setattr(own_loop, "BEAT_SECONDS", 3600.0)
     loops = Loops()
     yield loops
     loops.background.close(0)
@@ -205,6 +207,25 @@ def test_what_is_cancelled_is_told_too(loops: Loops) -> None:
     with pytest.raises(asyncio.CancelledError):
         value(outcome)
     loops.finish("value")
+    loops.join()
+
+
+def test_R13_a_loop_whose_wake_up_was_lost_goes_on_by_itself(
+    loops: Loops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_loop, "BEAT_SECONDS", 0.01)
+    first = loops.own.share("first", named("first"))
+    loops.go(begun=1)
+    loop = loops.own.loop
+    assert loop is not None
+    wake, lost = loop.call_soon_threadsafe, list[object]()
+    loop.call_soon_threadsafe = lambda each, *_, **__: lost.append(each)  # type: ignore[assignment, method-assign]
+    second = loops.own.share("second", named("second"))
+    loops.go(begun=1)
+    loop.call_soon_threadsafe = wake  # type: ignore[method-assign]
+    assert len(lost) == 1
+    loops.finish("first", "second")
+    assert [value(first), value(second)] == ["first", "second"]
     loops.join()
 
 

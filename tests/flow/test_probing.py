@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 
 from procore_signin import _forks
-from procore_signin._flow.running import probing
-from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.running import async_runner, probing
+from procore_signin._flow.running.async_runner import LONG_SECONDS, AsyncRunner
 from procore_signin._flow.running.background import THREADS
 from procore_signin._flow.running.database_state import DatabaseState
 from procore_signin._flow.running.probing import LONGEST_SECONDS, Probing, probe
@@ -103,7 +103,7 @@ class Store:
         self.go_on.set()
         self.names: list[str] = []
 
-    def _answer(self, _: object = None) -> str:
+    def _answer(self, wanted: object = None) -> str:  # noqa: ARG002  # those below look at it
         self.names.append(threading.current_thread().name)
         if self.error is not None:
             raise self.error
@@ -289,3 +289,106 @@ def test_F1_a_child_keeps_all_that_its_parents_async_runner_has(
     assert vars(own)["loop"] is None
     loop.close()
     asyncio.run(runner.aclose())
+
+
+class OnLoop:
+    """Runs commands and queries on an event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.done: list[object] = []
+        self.ended: list[str] = []
+
+    async def ask(self, query: object) -> str:
+        self.done.append(query)
+        return self.store._answer()
+
+    do = ask
+
+    async def drained(self) -> None:
+        self.ended.append("drained")
+
+    def close(self) -> None:
+        self.ended.append("closed")
+
+
+class StoreOnLoops(Store):
+    """A store that is used on event loops, but for long work."""
+
+    reads_inline = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_loops: dict[asyncio.AbstractEventLoop, OnLoop] = {}
+        self.left: list[float] = []
+
+    def on_loop(self, *asked: Any) -> Any:
+        loop, _ = asked
+        assert loop not in self.on_loops
+        self.on_loops[loop] = OnLoop(self)
+        return self.on_loops[loop]
+
+    def _answer(self, wanted: object = None) -> str:
+        self.left.append(left())
+        return super()._answer(wanted)
+
+    ask = do = _answer
+
+
+def performing(kind: type[Any], *, long: bool) -> Flow[Any]:
+    return (yield kind(SimpleNamespace(long=long)))
+
+
+@pytest.mark.parametrize("kind", [Ask, Do])
+def test_a_server_is_used_on_each_event_loop_and_for_long_work_on_a_thread(kind: type[Any]) -> None:
+    store = StoreOnLoops()
+    runner = AsyncRunner(cast("Any", store), cast("Any", SimpleNamespace()))
+    here = threading.current_thread().name
+
+    async def main() -> OnLoop:
+        for long in (False, True, False):
+            assert await runner.run(performing(kind, long=long)) == "done"
+        return store.on_loops[asyncio.get_running_loop()]
+
+    first = asyncio.run(main())
+    assert len(first.done) == 2
+    assert [name == here for name in store.names] == [True, False, True]
+    assert LONG_SECONDS - WAIT_SECONDS / 2 < store.left[1] <= LONG_SECONDS
+    assert first.ended == []
+
+    async def then() -> OnLoop:
+        second = await main()
+        await runner.aclose()
+        return second
+
+    assert asyncio.run(then()).ended == ["drained", "closed"]
+    assert first.ended == ["closed"]  # its event loop has ended before
+
+
+@pytest.mark.parametrize("kind", [Ask, Do])
+def test_work_on_a_thread_has_the_time_of_the_store_and_is_not_waited_for_longer(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Any]
+) -> None:
+    class Standing(Store):
+        reads_inline = False
+        timeout = 0.05
+
+        def _answer(self, wanted: object = None) -> str:
+            seconds.append(left())
+            assert self.go_on.wait(WAIT_SECONDS)
+            return super()._answer(wanted)
+
+        ask = do = _answer
+
+    seconds, store = list[float](), Standing()
+    monkeypatch.setattr(async_runner, "_LATE_SECONDS", 0.05)
+    runners = Runners("async", store)
+    assert runners.run(step(kind)) == "done"
+    store.go_on.clear()
+    with pytest.raises(StoreUnavailable) as raised:
+        runners.run(step(kind))
+    assert raised.value.reason == "silent"
+    assert store.label in str(raised.value)
+    assert all(0 < each <= 0.05 for each in seconds)
+    store.go_on.set()
+    runners.close()

@@ -1,0 +1,322 @@
+"""The async runner's own steps: work that is shared, left for later, dismissed, and closed upon."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from scripted import reply
+
+from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.running import async_runner
+from procore_signin._flow.running.async_runner import AsyncRunner
+from procore_signin._flow.steps import Flow, call, dismiss, later, once, send, shield, wait
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
+from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
+
+PING = HttpRequest("GET", "http://127.0.0.1:4568/ping")
+WAIT_SECONDS = 10.0
+
+
+class Gate:
+    """A transport whose responses wait for the test, on the event loop of the caller."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Semaphore(0)
+        self.release = asyncio.Event()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        self.asked.release()
+        await self.release.wait()
+        return reply(200, {"path": request.url})
+
+    async def aclose(self) -> None:
+        pass
+
+    async def was_asked(self) -> None:
+        await asyncio.wait_for(self.asked.acquire(), WAIT_SECONDS)
+
+
+class Watched(Generator[Any, Any, Any]):
+    """A flow that pings, says what it returns, and tells whether it was closed."""
+
+    def __init__(self, name: str, error: Exception | None = None) -> None:
+        self.closed = False
+        self._flow = self._ping(name, error)
+
+    def _ping(self, name: str, error: Exception | None) -> Flow[str]:
+        yield from send(PING)
+        if error is not None:
+            raise error
+        return name
+
+    def send(self, value: Any) -> Any:
+        return self._flow.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._flow.throw(*error)
+
+    def close(self) -> None:
+        self.closed = True
+        self._flow.close()
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def runner(door: ProcoreSignIn, gate: Gate) -> AsyncRunner:
+    return AsyncRunner(door.store, gate)
+
+
+async def soon(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():  # noqa: ASYNC110  # the runner has no event for it
+            await asyncio.sleep(0)
+
+
+@pytest.mark.asyncio
+async def test_who_asks_for_a_key_meanwhile_shares_the_outcome_of_the_first(
+    runner: AsyncRunner, gate: Gate
+) -> None:
+    flows = [Watched("first"), Watched("second"), Watched("other")]
+    asked = [
+        asyncio.create_task(runner.run(once(key, flow)))
+        for key, flow in zip(("key", "key", "another key"), flows, strict=True)
+    ]
+    for _ in range(2):
+        await gate.was_asked()
+    await soon(lambda: flows[1].closed)
+    asked[0].cancel()  # and nothing of the flow
+    await asyncio.sleep(0)
+    gate.release.set()
+    assert await asyncio.wait_for(asked[1], WAIT_SECONDS) == "first"
+    assert await asyncio.wait_for(asked[2], WAIT_SECONDS) == "other"
+    assert not flows[2].closed
+    assert await runner.run(once("key", Watched("afterwards"))) == "afterwards"
+    assert runner._under_way == {}
+    assert runner._unfinished == set()
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_all_who_share_a_flow_get_their_own_copy_of_its_error(
+    runner: AsyncRunner, gate: Gate
+) -> None:
+    error = ProcoreUnavailable("down", retry_after=3, ambiguous=True)
+    asked = [asyncio.create_task(runner.run(once("key", Watched("", error)))) for _ in range(2)]
+    await gate.was_asked()
+    gate.release.set()
+    got = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), WAIT_SECONDS)
+    assert [(type(each), str(each)) for each in got] == [(ProcoreUnavailable, "down")] * 2
+    assert got[0] is not got[1]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_what_is_shielded_raises_its_own_error(runner: AsyncRunner, gate: Gate) -> None:
+    error = ProcoreUnavailable("down", ambiguous=True)
+    gate.release.set()
+    with pytest.raises(ProcoreUnavailable) as raised:
+        await asyncio.wait_for(runner.run(shield(Watched("", error))), WAIT_SECONDS)
+    assert raised.value is error
+    await runner.aclose()
+
+
+def test_who_comes_on_another_event_loop_waits_for_no_flow_of_the_first(
+    door: ProcoreSignIn,
+) -> None:
+    gates = [Gate(), Gate()]
+    runner = AsyncRunner(door.store, gates[0])
+    first = asyncio.new_event_loop()
+    waiting = first.create_task(runner.run(once("key", Watched("first"))))
+    postponed = first.create_task(runner.run(later(Watched("first"), key="key")))
+    first.run_until_complete(asyncio.wait_for(postponed, WAIT_SECONDS))
+    first.run_until_complete(gates[0].was_asked())
+    runner._transport = gates[1]
+    gates[1].release.set()
+
+    async def main() -> str:
+        beside = Watched("second")
+        await runner.run(later(beside, key="key"))
+        assert not beside.closed
+        return await runner.run(once("key", Watched("second")))
+
+    assert asyncio.run(asyncio.wait_for(main(), WAIT_SECONDS)) == "second"
+    gates[0].release.set()
+    assert first.run_until_complete(asyncio.wait_for(waiting, WAIT_SECONDS)) == "first"
+    first.run_until_complete(runner.aclose())
+    first.close()
+
+
+@pytest.mark.asyncio
+async def test_work_for_later_is_done_once_for_a_key_and_always_without_one(
+    runner: AsyncRunner, gate: Gate
+) -> None:
+    flows = [Watched(name) for name in ("one", "two", "three", "four", "five")]
+    for key, flow in zip(("key", "key", "other", None, None), flows, strict=True):
+        await runner.run(later(flow, key=key))
+    for _ in range(4):
+        await gate.was_asked()
+    assert [flow.closed for flow in flows] == [False, True, False, False, False]
+    gate.release.set()
+    await soon(lambda: not runner._unfinished and not runner._postponed)
+    again = Watched("again")
+    await runner.run(later(again, key="key"))
+    assert not again.closed
+    await gate.was_asked()
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_work_for_later_that_fails_is_logged_unless_the_state_of_the_database_tells_of_it(
+    runner: AsyncRunner, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate.release.set()
+    await runner.run(later(Watched("", ProcoreUnavailable("down", ambiguous=False))))
+    await runner.run(later(Watched("", StoreUnavailable("away", reason="refused"))))
+    await runner.run(later(Watched("fine")))
+    await runner.aclose()
+    assert caplog.messages == ["Postponed work failed: down"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["shield", "once"])
+async def test_what_is_dismissed_is_told_before_its_flow_ends_which_goes_on(
+    runner: AsyncRunner, gate: Gate, kind: str
+) -> None:
+    done = list[str]()
+
+    def flow() -> Flow[None]:
+        yield from dismiss(ProcoreUnavailable("told", ambiguous=False))
+        yield from send(PING)
+        done.append("pinged")
+
+    wanted = shield(flow()) if kind == "shield" else once("key", flow())
+    with pytest.raises(ProcoreUnavailable, match="told"):
+        await asyncio.wait_for(runner.run(wanted), WAIT_SECONDS)
+    assert done == []
+    gate.release.set()
+    await runner.aclose()
+    assert done == ["pinged"]
+
+
+@pytest.mark.asyncio
+async def test_where_no_one_else_waits_an_error_is_dismissed_to_no_one(runner: AsyncRunner) -> None:
+    def flow() -> Flow[str]:
+        yield from dismiss(ProcoreUnavailable("told", ambiguous=False))
+        return "value"
+
+    assert await runner.run(flow()) == "value"
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["shield", "once"])
+async def test_a_flow_in_which_something_is_cancelled_tells_those_who_wait(
+    runner: AsyncRunner, kind: str
+) -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    wanted = shield(call(cancelled)) if kind == "shield" else once("key", call(cancelled))
+    with pytest.raises(ProcoreUnavailable, match="was interrupted"):
+        await asyncio.wait_for(runner.run(wanted), WAIT_SECONDS)
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_wait_says_for_how_long_the_process_has_been_ending(door: ProcoreSignIn) -> None:
+    slept, go_on = list[float](), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if seconds == 2:
+            await go_on.wait()
+
+    runner = AsyncRunner(door.store, Gate(), sleep=sleep)
+    assert await runner.run(wait(1)) == 0
+    assert await runner.run(shield(wait(1, idle=True))) == 0
+    told = list[float]()
+
+    def flow() -> Flow[None]:
+        told.append((yield from wait(2)))
+        told.append((yield from wait(1)))
+
+    def idle() -> Flow[None]:
+        yield from wait(2, idle=True)
+
+    for each in (flow(), idle()):
+        await runner.run(later(each))
+    await soon(lambda: len(slept) == 4)
+    closing = asyncio.create_task(runner.aclose())
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.wait_for(closing, WAIT_SECONDS)
+    assert slept == [1, 1, 2, 2, 1]
+    assert all(0 < each < WAIT_SECONDS for each in told)
+    assert len(told) == 2
+
+
+def test_a_wait_of_an_event_loop_that_ends_says_so(door: ProcoreSignIn) -> None:
+    told, sleeping = list[float](), asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        sleeping.set()
+        await go_on.wait()
+
+    def flow() -> Flow[None]:
+        told.append((yield from wait(1)))
+
+    async def main() -> None:
+        runner = AsyncRunner(door.store, Gate(), sleep=sleep)
+        await runner.run(later(flow()))
+        await sleeping.wait()
+        asyncio.get_running_loop().call_later(0.02, go_on.set)  # timers last: after the end
+
+    asyncio.run(main())
+    assert len(told) == 1
+    assert 0 < told[0] < WAIT_SECONDS
+
+
+@pytest.mark.asyncio
+async def test_a_front_door_for_asyncio_that_is_closed_too_early_says_how_much_has_not_ended(
+    runner: AsyncRunner,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(async_runner, "LONGEST_FLOW_SECONDS", 0.02)
+    for _ in range(2):
+        await runner.run(later(Watched("late")))
+    await asyncio.wait_for(runner.aclose(), WAIT_SECONDS)
+    assert caplog.messages == ["Closed while 2 flow(s) had not ended"]
+    gate.release.set()
+    await soon(lambda: not runner._unfinished)
+
+
+@pytest.mark.asyncio
+async def test_a_plain_function_of_the_application_is_called_off_the_event_loop(
+    runner: AsyncRunner,
+) -> None:
+    def plain(*arguments: int) -> tuple[int, ...]:
+        return (*arguments, threading.get_ident())
+
+    async def later_on() -> str:
+        return "awaited"
+
+    async def on_the_loop(*arguments: int) -> tuple[int, ...]:
+        return plain(*arguments)
+
+    here = threading.get_ident()
+    one, two, thread = await runner.run(call(plain, 1, 2))
+    assert (one, two, thread != here) == (1, 2, True)
+    assert await runner.run(call(on_the_loop, 1, 2)) == (1, 2, here)
+    assert await runner.run(call(lambda: later_on())) == "awaited"  # noqa: PLW0108
+    await runner.aclose()
