@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import re
@@ -78,6 +80,24 @@ def test_the_example_hears_of_a_lost_grant(capsys: pytest.CaptureFixture[str]) -
     emit(Event.GRANT_LOST, user=17)
     names["stop"]()
     assert capsys.readouterr().out == "ask for a new sign-in: 17\n"
+
+
+def test_the_example_of_a_formatter_makes_json_of_every_record() -> None:
+    [example] = run_by("json-log")
+    names: dict[str, Any] = {}
+    logger = logging.getLogger("procore_signin")
+    exec(compile(example.text, str(PAGE), "exec"), names)  # noqa: S102  # our own page
+    into = io.StringIO()
+    names["handler"].setStream(into)
+    try:
+        emit(Event.GRANT_LOST, user=17, status="lost")
+        logger.warning("Request %s: %s", "f00d", "no more")
+    finally:
+        logger.removeHandler(names["handler"])
+    assert [json.loads(line) for line in into.getvalue().splitlines()] == [
+        {"level": "warning", "event": "tokens.grant_lost", "user": 17, "status": "lost"},
+        {"level": "warning", "event": "Request f00d: no more"},
+    ]
 
 
 @dataclass

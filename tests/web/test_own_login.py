@@ -1159,6 +1159,20 @@ def test_a_hook_is_given_the_occasion_only_if_it_needs_a_second_argument(tmp_pat
     world.close()
 
 
+def test_where_no_framework_has_the_request_a_hook_is_given_none(tmp_path: Path) -> None:
+    told: list[Any] = []
+
+    def note(_: User, occasion: Occasion) -> None:
+        told.append(occasion.request)
+
+    world = World(tmp_path, on_sign_in=note, on_sign_out=note)
+    as_served = Browser(world.door, world.site.router)
+    assert as_served.sign_in("/signin").status == 303
+    as_served.post("/sign-out")
+    assert told == [None, None]
+    world.close()
+
+
 def test_O2_a_wrong_host_or_port_is_logged_with_the_right_one_and_the_setting(
     ann: Person, caplog: pytest.LogCaptureFixture
 ) -> None:
