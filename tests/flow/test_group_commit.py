@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any, cast
 
 import pytest
 from doing import Asking, Doing, in_words
+from interrupting import interrupted_everywhere
 from migrated import migrated
 from own_process import run_script
 from scripted import KEYS
@@ -33,6 +35,7 @@ from procore_signin._store.ledger import AttemptOf, EscrowTokens, TakeAttempt
 from procore_signin._store.records import NewSession
 from procore_signin._store.sessions import EndSessions, end_all
 from procore_signin._store.sign_in import CompleteSignIn
+from procore_signin._store.sqlite import group_commit
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import AttemptInvalid, StoreUnavailable
@@ -552,3 +555,50 @@ print("good")
 def test_a_forked_child_and_its_parent_both_go_on_with_one_runner(path: Path) -> None:
     done = run_script(FORK, f"sqlite:///{path}", timeout=SECONDS)
     assert (done.stdout, done.stderr) == ("good\n", "")
+
+
+def test_R13_an_interrupt_of_an_event_loop_ends_no_writing_there_and_locks_no_one_out(
+    runner: AsyncRunner,
+    path: Path,
+    numbers: Callable[[], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The callback that it meets is gone; what that had to do is not."""
+    monkeypatch.setattr(group_commit, "BEAT_SECONDS", 0.02)
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)
+    number, done = itertools.count(), list[int]()
+
+    async def write() -> None:
+        wanted = next(number)
+        await runner.run(taking(wanted))
+        done.append(wanted)
+
+    def two_writes() -> None:
+        tasks = [loop.create_task(write()) for _ in range(2)]
+        loop.run_until_complete(asyncio.wait(tasks, timeout=SECONDS))
+        for task in tasks:
+            assert task.done()
+            task.exception()
+
+    two_writes()
+    places = 0
+    for place in interrupted_everywhere(two_writes, most=2000, inside="_store/sqlite/"):
+        places += 1
+        with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            another.execute("ROLLBACK")
+        before = len(done)
+        two_writes()
+        assert len(done) == before + 2, place
+    assert places > 50
+    assert set(done) <= set(numbers())
+    loop.run_until_complete(runner.aclose())
+    loop.close()
+
+
+def test_an_event_loop_that_has_ended_is_forgotten(runner: AsyncRunner) -> None:
+    """A job queue, or a view that is async under WSGI, has one for each piece of work."""
+    for number in range(5):
+        asyncio.run(runner.run(taking(number)))
+    assert len(runner._groups) == 1

@@ -15,6 +15,7 @@ from procore_signin._flow.running import async_runner, probing
 from procore_signin._flow.running.async_runner import LONG_SECONDS, AsyncRunner
 from procore_signin._flow.running.background import THREADS
 from procore_signin._flow.running.database_state import DatabaseState
+from procore_signin._flow.running.outcome import Outcome
 from procore_signin._flow.running.probing import LONGEST_SECONDS, Probing, probe
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Ask, Do, Flow, Probe
@@ -240,12 +241,12 @@ async def test_O11_one_probe_answers_all_in_time_who_ask_while_it_is_silent(
     assert waits.seconds == pytest.approx([LONGEST_SECONDS, LONGEST_SECONDS - 0.3, 0.0])
     assert asked._latest is not None
     store.go_on.set()
-    await asyncio.wait({asked._latest}, timeout=WAIT_SECONDS)
+    assert await asyncio.to_thread(asked._latest.wait)
     assert len(store.probed) == 1
     store.error = away("refused")
     await asked.ask()  # the next one, which is not waited for here
     assert asked._latest is not None
-    await asyncio.wait({asked._latest}, timeout=WAIT_SECONDS)
+    assert await asyncio.to_thread(asked._latest.wait)
     assert len(store.probed) == 2
     assert asked._latest.result() is store.error
     asked.close()
@@ -276,7 +277,7 @@ def test_F1_a_child_keeps_all_that_its_parents_async_runner_has(
     runner = AsyncRunner(cast("Any", store), cast("Any", SimpleNamespace()))
     own, probes, kept = runner._own, runner._probing, list[object]()
     loop = own.loop = asyncio.new_event_loop()
-    latest = probes._latest = loop.create_future()
+    latest = probes._latest = Outcome[Any]()
     inherited = [
         *(runner._unfinished, runner._under_way, runner._groups, runner._on_loops),
         *(runner._threads, runner._flusher, probes._thread, latest),

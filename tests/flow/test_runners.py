@@ -1,6 +1,7 @@
 import asyncio
 import threading
-from typing import Any
+import time
+from typing import Any, cast
 
 import pytest
 from doing import Asking, Doing
@@ -19,12 +20,14 @@ from procore_signin._flow.steps import (
     do,
     later,
     once,
+    probe,
     send,
     shield,
     wait,
 )
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store.engine.statement import Statements
+from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import ProcoreSignInError, ProcoreUnavailable
 
 PING = HttpRequest("GET", "http://127.0.0.1:4568/ping")
@@ -314,3 +317,30 @@ async def test_the_application_is_called_for_shared_work_that_runs_on_a_loop_of_
     called = await asyncio.wait_for(runner.run(once("key", call(function))), 20)
     assert called not in {threading.get_ident(), None}
     await runner.aclose()
+
+
+def test_O14_a_probe_whose_event_loop_ended_before_it_is_the_outcome_of_no_later_one(
+    door: ProcoreSignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = AsyncRunner(door.store, cast("AsyncTransport", None))
+    asked, gate, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        asked.set()
+        gate.wait(20)
+        ended.set()
+
+    async def give_up() -> None:
+        probing = asyncio.create_task(runner.run(probe()))
+        await asyncio.to_thread(asked.wait, 20)
+        probing.cancel()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(door.store, "probe", slow)
+        asyncio.run(give_up())
+    gate.set()
+    assert ended.wait(20)
+    until = time.monotonic() + 20
+    while asyncio.run(runner.run(probe())) is not None:  # the thread has yet to tell it
+        assert time.monotonic() < until
+    runner.leave()

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 from doing import Doing, in_words
+from interrupting import interrupted_everywhere
 from own_process import run_script
 from sqlalchemy import Engine, text
 
@@ -480,3 +481,30 @@ async def test_what_comes_while_another_event_loop_writes_is_committed_together_
     await runner.aclose()
     assert alone == []
     assert numbers() == list(range(9))
+
+
+@ON_SQLITE
+def test_R13_a_group_that_is_interrupted_as_it_begins_locks_no_one_out(
+    store: Store, url: str
+) -> None:
+    known: list[Any] = []
+
+    def begin() -> None:
+        store.group(0, known)
+
+    begin()
+    known.pop().undo()
+    places = 0
+    for place in interrupted_everywhere(begin, most=500, inside="_store/sqlite/"):
+        places += 1
+        while known:
+            known.pop().undo()
+        path = url.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            another.execute("ROLLBACK")
+        group = store.group()
+        assert group is not None, place
+        group.commit()
+    known.pop().undo()
+    assert places > 5

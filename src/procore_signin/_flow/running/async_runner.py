@@ -7,10 +7,8 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Coroutine, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
-from weakref import WeakKeyDictionary
 
 from procore_signin._flow.running.background import SETTLE_SECONDS, Background
 from procore_signin._flow.running.closing import LONGEST_FLOW_SECONDS, end_idle
@@ -38,7 +36,7 @@ from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import OnLoop
 from procore_signin._store.engine.deadline import until
 from procore_signin._store.engine.failures import Failed
-from procore_signin._store.engine.shared_outcome import for_another, tell
+from procore_signin._store.engine.shared_outcome import Threads, for_another, on_a_thread, tell
 from procore_signin._store.sqlite.group_commit import GroupCommit
 from procore_signin._transport.contract import AsyncTransport
 from procore_signin.errors import StoreUnavailable
@@ -98,14 +96,10 @@ class AsyncRunner:
         self._begin()
 
     def _begin(self) -> None:
-        self._threads = ThreadPoolExecutor(
-            max_workers=1 if self._single_writer else NETWORK_DATABASE_THREADS,
-            thread_name_prefix="procore-signin-store",
-        )
-        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="procore-signin-flush")
-        self._groups: WeakKeyDictionary[asyncio.AbstractEventLoop, GroupCommit] = (
-            WeakKeyDictionary()
-        )
+        most = 1 if self._single_writer else NETWORK_DATABASE_THREADS
+        self._threads = Threads(most, "procore-signin-store")
+        self._flusher = Threads(1, "procore-signin-flush")
+        self._groups: dict[asyncio.AbstractEventLoop, GroupCommit] = {}
         self._on_loops: dict[asyncio.AbstractEventLoop, OnLoop | None] = {}
         self._unfinished: set[_Carried] = set()
         self._under_way: dict[Hashable, _Carried] = {}
@@ -206,9 +200,10 @@ class AsyncRunner:
         """Use the store on a thread; with a server the wait for a thread is part of the time."""
         if self._single_writer:
             try:
-                return await loop.run_in_executor(self._threads, use, wanted)
+                done = on_a_thread(loop, self._threads, partial(use, wanted))
             except RuntimeError:  # the main thread has ended: there are no new threads
                 return use(wanted)
+            return await done
         seconds = LONG_SECONDS if long else self._store.timeout
 
         def work(moment: float = time.monotonic() + seconds) -> T:
@@ -216,7 +211,7 @@ class AsyncRunner:
                 return use(wanted)
 
         try:
-            done = loop.run_in_executor(self._threads, work)
+            done = on_a_thread(loop, self._threads, work)
         except RuntimeError:  # as above
             return work()
         try:
@@ -239,6 +234,8 @@ class AsyncRunner:
             return await self._elsewhere(self._store.do, command, loop, long=command.long)
         group_commit = self._groups.get(loop)
         if group_commit is None:
+            for other in [other for other in tuple(self._groups) if other.is_closed()]:
+                self._groups.pop(other, None)
             store = self._store
             group_commit = GroupCommit(store.group, store.do, loop, self._threads, self._flusher)
             self._groups[loop] = group_commit

@@ -208,7 +208,7 @@ def _is_on_a_loop() -> bool:
     return True
 
 
-class _Waiter(Outcome[Any]):
+class Waiter(Outcome[Any]):
     """Wakes one caller, on its own event loop, when an outcome is told."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -232,7 +232,7 @@ async def told(outcome: Outcome[Any], loop: asyncio.AbstractEventLoop) -> None:
     Raises:
         ProcoreUnavailable: This is a forked child, to which no one tells it.
     """
-    waiter = _Waiter(loop)
+    waiter = Waiter(loop)
     waiter.follow(outcome)
     while not outcome.done:
         if outcome.inherited():
@@ -267,7 +267,7 @@ async def call_there(
             begun.append(caller.create_task(wanted.pop()(caller)))
             begun[0].add_done_callback(partial(_tell, outcome))
 
-    waiter = _Waiter(here)
+    waiter = Waiter(here)
     waiter.follow(outcome)
     seen_running = time.monotonic()
     while not outcome.done:

@@ -67,6 +67,9 @@ class Group(Protocol):
             StoreUnavailable, RuntimeError: As `Failed.raised` says. Nothing of it happened.
         """
 
+    def undo(self) -> None:
+        """Undo everything, unless it was committed, and let others write."""
+
 
 class OnLoop(Protocol):
     """Commands and queries of one event loop's flows, for which no thread waits."""
@@ -116,7 +119,9 @@ class Database(Protocol):
             StoreUnavailable: They cannot, or the database does not respond.
         """
 
-    def group(self, seal: TokenSeal, seconds: float = 0) -> Group | None:
+    def group(
+        self, seal: TokenSeal, seconds: float = 0, known: list[Group] | None = None
+    ) -> Group | None:
         """Begin a transaction for commands of several callers.
 
         Until it is committed, no one else writes.
@@ -124,6 +129,7 @@ class Database(Protocol):
         Args:
             seal: Seals and opens tokens.
             seconds: How long to wait for others of this process who are writing.
+            known: Gets the transaction at once: an interrupt may take along what is returned.
 
         Returns:
             None where each command has to be done alone: others are writing for longer, or this

@@ -13,7 +13,7 @@ from procore_signin._store.engine.address import Address
 from procore_signin._store.engine.capacity_limiter import Place
 from procore_signin._store.engine.circuit_breaker import CircuitBreaker
 from procore_signin._store.engine.command import Command
-from procore_signin._store.engine.database import Patience, Transaction
+from procore_signin._store.engine.database import Group, Patience, Transaction
 from procore_signin._store.engine.deadline import at_most, left, until
 from procore_signin._store.engine.failures import Failed, failed_by
 from procore_signin._store.engine.pool import Pool
@@ -134,7 +134,9 @@ class ServerDatabase:
     def _transaction(self, cursor: Any) -> Transaction:
         return Transaction(cursor, self._texts, self._driver.duplicate)
 
-    def group(self, seal: TokenSeal, seconds: float = 0) -> None:  # the contract's
+    def group(
+        self, seal: TokenSeal, seconds: float = 0, known: list[Group] | None = None
+    ) -> None:  # the contract's
         """See `Database.group`: a server puts commits that meet together by itself."""
 
     def before_fork(self) -> None:

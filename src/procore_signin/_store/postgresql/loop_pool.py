@@ -19,6 +19,7 @@ from procore_signin._store.engine.database import Patience
 from procore_signin._store.engine.deadline import until
 from procore_signin._store.engine.failures import Failed, failed_by
 from procore_signin._store.engine.pool import Pool
+from procore_signin._store.engine.shared_outcome import on_a_thread
 from procore_signin._store.engine.statement import Texts
 from procore_signin._store.postgresql.callbacks import Callbacks
 from procore_signin._store.postgresql.connection import LimitedConnection
@@ -201,7 +202,7 @@ class LoopPool(Owned):
                 _close(made)
 
         try:
-            future = self._loop.run_in_executor(self._threads, connect)
+            future = on_a_thread(self._loop, self._threads, connect)
         except RuntimeError:  # the main thread has ended: there are no new threads
             future = self._loop.create_future()
             try:

@@ -20,7 +20,7 @@ from procore_signin._forks import abandon, look_after
 from procore_signin._store.engine.address import PLAIN, Label, Naming
 from procore_signin._store.engine.capacity_limiter import CapacityLimiter, Place
 from procore_signin._store.engine.command import Command
-from procore_signin._store.engine.database import Patience, Transaction
+from procore_signin._store.engine.database import Group, Patience, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
 from procore_signin._store.engine.statement import Row, Sql, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -176,18 +176,24 @@ class SqliteDatabase:
                 line.leave(place)
         raise failed
 
-    def group(self, seal: TokenSeal, seconds: float = 0) -> SqliteGroup | None:
+    def group(
+        self, seal: TokenSeal, seconds: float = 0, known: list[Group] | None = None
+    ) -> SqliteGroup | None:
         """See `Database.group`."""
-        place, begun = Place(), None
+        place, taken, begun = Place(), False, None
         try:
-            if self._line.take(place, seconds):
+            taken = self._line.take(place, seconds)
+            if taken:
                 if self._together is None:
                     # The caller that begins a group has no time to wait for others' locks.
                     self._together = self._open(timeout=0)
                 self._together.execute("BEGIN IMMEDIATE")
                 end = partial(self._end_group, place)
-                begun = SqliteGroup(self._together, self._texts, seal, self.label, end)
-                self._group = begun
+                begun = self._group = SqliteGroup(
+                    self._together, self._texts, seal, self.label, end
+                )
+                if known is not None:
+                    known.append(begun)
         except sqlite3.Error as error:
             # Each command alone meets the same, waits for it or says what it is.
             if failed_by(error).failure != "locked":
@@ -196,8 +202,16 @@ class SqliteDatabase:
             pass
         finally:
             if begun is None:
-                self._line.leave(place)
+                try:
+                    if taken:
+                        self._end_group(place, usable=not self._is_in_transaction())
+                finally:  # once more: the first time may have been interrupted
+                    self._line.leave(place)
         return begun
+
+    def _is_in_transaction(self) -> bool:
+        """Return whether an interrupt has left the groups' connection in one, and locked."""
+        return self._together is not None and self._together.in_transaction
 
     def _end_group(self, place: Place, usable: bool) -> None:  # noqa: FBT001  # a callback's
         self._group = None

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.database import Group, NotTogetherError, Transaction
 from procore_signin._store.engine.failures import Failed, failed_by
-from procore_signin._store.engine.shared_outcome import copy_of, for_another, tell
+from procore_signin._store.engine.shared_outcome import copy_of, tell
 from procore_signin._store.engine.statement import Texts
 from procore_signin._store.keys.token_seal import TokenSeal
 
@@ -31,8 +33,32 @@ T = TypeVar("T")
 OTHERS_SECONDS: Final = 0.5
 """How long a group waits for those of other event loops of this process."""
 
+BEAT_SECONDS: Final = 1.0
+"""How soon work goes on by itself where an interrupt took along what was to go on with it."""
+
 _Wanted = tuple[Command[Any], asyncio.Future[Any]]
 _Told = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+class _Batch:
+    """What is done in one transaction: first on the event loop, then on a thread.
+
+    Attributes:
+        wanted: All of it.
+        groups: The transaction, once it has begun.
+        jobs: What is left to do on a thread: one job, once it is known.
+        threads: Whose job it is.
+        taken: Whether a thread has begun it. What a thread has begun, it ends.
+    """
+
+    __slots__ = ("groups", "jobs", "taken", "threads", "wanted")
+
+    def __init__(self, wanted: list[_Wanted], threads: Executor) -> None:
+        self.wanted: Final = wanted
+        self.groups: Final[list[Group]] = []
+        self.jobs: Final[deque[Callable[[], None]]] = deque()
+        self.threads = threads
+        self.taken = False
 
 
 class GroupCommit:
@@ -40,6 +66,10 @@ class GroupCommit:
 
     It has no task of its own: nothing that an event loop cancels at its end. A flow that must not
     be lost waits for its write, and the event loop for that flow.
+
+    A signal handler may raise in any line that runs on the event loop, and so take along what was
+    to go on with the work (row R13). So what there is to do is known here, not to a callback: each
+    turn takes it up where it stands, and there are more turns than would be needed.
 
     Args:
         begin: Begins a group: see `Database.group`.
@@ -52,7 +82,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        begin: Callable[[float], Group | None],
+        begin: Callable[[float, list[Group]], Group | None],
         alone: Callable[[Command[Any]], Any],
         loop: asyncio.AbstractEventLoop,
         threads: Executor,
@@ -64,7 +94,9 @@ class GroupCommit:
         self._threads: Final = threads
         self._flusher: Final = flusher
         self._queue: list[_Wanted] = []
-        self._working = False
+        self._batch: _Batch | None = None
+        self._told: Final[deque[_Told]] = deque()
+        self._beat: asyncio.TimerHandle | None = None
         self._quiet: asyncio.Future[None] | None = None
 
     def do(self, command: Command[T]) -> asyncio.Future[T]:
@@ -74,81 +106,110 @@ class GroupCommit:
         """
         waiter: asyncio.Future[T] = self._loop.create_future()
         self._queue.append((command, waiter))
-        if not self._working:
-            self._working = True
-            self._loop.call_soon(self._work)
+        if self._batch is None:
+            self._loop.call_soon(self._turn)
+        if self._beat is None or self._beat.when() < self._loop.time():
+            self._beat = self._loop.call_later(BEAT_SECONDS, self._look)
         return waiter
 
     async def drained(self) -> None:
         """Wait until nothing is under way."""
-        while self._working:
+        while not self._is_quiet():
             self._quiet = self._loop.create_future()
-            await asyncio.wait([self._quiet])
+            await asyncio.wait([self._quiet], timeout=BEAT_SECONDS)
+            self._turn()
+
+    def _is_quiet(self) -> bool:
+        return not self._queue and self._batch is None and not self._told
+
+    def _look(self) -> None:
+        self._beat = None
+        if not self._is_quiet():
+            self._beat = self._loop.call_later(BEAT_SECONDS, self._look)
+            self._turn()
+
+    def _turn(self) -> None:
+        """Tell what has come of a group, and begin the next one."""
+        told = self._told
+        while told:  # which a thread may add to
+            tell(*told[0])
+            told.popleft()
+        batch = self._batch
+        if batch is not None:
+            if not batch.taken:  # only an interrupt leaves one so
+                self._take_up(batch)
+        elif self._queue:
+            self._work()
+        elif self._quiet is not None:
+            tell(self._quiet, None, None)
 
     def _work(self) -> None:
         """Do what is wanted by now in one transaction, and have it flushed."""
-        wanted, self._queue = self._queue, []
-        group = None
+        batch = _Batch(self._queue, self._flusher)
+        self._batch, self._queue = batch, []
         try:
-            group = self._begin(0)
+            group = self._begin(0, batch.groups)
             if group is None:
-                self._submit(self._threads, self._when_others_are_done, wanted)
+                batch.threads = self._threads
+                self._hand_over(batch, partial(self._when_others_are_done, batch))
                 return
-            told, alone = _done(group, wanted)
-            self._submit(self._flusher, self._flush, group, wanted, told, alone)
-        except BaseException as error:  # an interrupt met this callback
-            for _, waiter in wanted:
-                tell(waiter, None, for_another(error))
-            if group is None:
-                self._soon(self._go_on, [], [])
-            else:
-                self._submit(self._flusher, self._flush, group, [], [], [])
+            told, alone = _done(group, batch.wanted)
+            self._hand_over(batch, partial(self._flush, batch, group, told, alone))
+        except BaseException:  # an interrupt met this callback
+            self._loop.call_soon(self._turn)
             raise
 
-    def _when_others_are_done(self, wanted: list[_Wanted]) -> None:
-        """Do what is wanted in one transaction, on a thread: another event loop's are under way."""
-        group = self._begin(OTHERS_SECONDS)
-        if group is None:
-            self._each_alone(wanted)
-        else:
-            self._flush(group, wanted, *_done(group, wanted))
+    def _take_up(self, batch: _Batch) -> None:
+        """Go on with what an interrupt has met: undo it, and do it again off the event loop."""
+        if batch.jobs:
+            self._submit(batch)
+            return
+        batch.threads = self._threads
+        self._hand_over(batch, partial(self._when_others_are_done, batch))
 
-    def _submit(self, threads: Executor, work: Callable[..., None], *arguments: Any) -> None:
+    def _hand_over(self, batch: _Batch, job: Callable[[], None]) -> None:
+        batch.jobs.append(job)
+        self._submit(batch)
+
+    def _submit(self, batch: _Batch) -> None:
         try:
-            threads.submit(work, *arguments)
+            batch.threads.submit(self._take, batch)
         except RuntimeError:  # they have ended with the runner: the last caller waits here
-            work(*arguments)
+            self._take(batch)
 
-    def _flush(
-        self, group: Group, wanted: list[_Wanted], told: list[_Told], alone: list[_Wanted]
-    ) -> None:
+    def _take(self, batch: _Batch) -> None:
+        batch.taken = True
+        with suppress(IndexError):  # it was submitted twice
+            batch.jobs.popleft()()
+
+    def _when_others_are_done(self, batch: _Batch) -> None:
+        """Do what is wanted in one transaction, on a thread: another event loop's are under way.
+
+        Where an interrupt has met one that had begun, perhaps half of it was done: it is undone.
+        """
+        while batch.groups:
+            batch.groups.pop().undo()
+        group = self._begin(OTHERS_SECONDS, [])
+        if group is None:
+            self._each_alone(batch.wanted)
+        else:
+            self._flush(batch, group, *_done(group, batch.wanted))
+
+    def _flush(self, batch: _Batch, group: Group, told: list[_Told], alone: list[_Wanted]) -> None:
         try:
             group.commit()
         except NotTogetherError:
-            told, alone = [], wanted
+            told, alone = [], batch.wanted
         except BaseException as failed:  # noqa: BLE001  # as above
             # Also what a command found may be what another one of this group had written.
             told = [(waiter, None, copy_of(failed)) for waiter, _, _ in told]
-        self._soon(self._go_on, told, alone)
-
-    def _go_on(self, told: list[_Told], alone: list[_Wanted]) -> None:
-        """Tell what came of a group, and do what is wanted next."""
-        try:
-            for waiter, outcome, failure in told:
-                tell(waiter, outcome, failure)
-        except BaseException as error:  # as above
-            for waiter, _, _ in told:
-                tell(waiter, None, for_another(error))
-            self._submit(self._threads, self._each_alone, alone)
-            raise
-        if alone:
-            self._submit(self._threads, self._each_alone, alone)
-        elif self._queue:
-            self._work()
-        else:
-            self._working = False
-            if self._quiet is not None:
-                tell(self._quiet, None, None)
+        if not alone:
+            self._end(told)
+            return
+        self._tell(told)
+        batch.threads = self._threads
+        batch.jobs.append(partial(self._each_alone, alone))
+        self._submit(batch)
 
     def _each_alone(self, wanted: list[_Wanted]) -> None:
         for command, waiter in wanted:
@@ -157,12 +218,19 @@ class GroupCommit:
                 outcome = self._alone(command)
             except BaseException as error:  # noqa: BLE001  # as above
                 failed = error
-            self._soon(tell, waiter, outcome, failed)
-        self._soon(self._go_on, [], [])
+            self._tell([(waiter, outcome, failed)])
+        self._end([])
 
-    def _soon(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _tell(self, told: list[_Told]) -> None:
+        """Have the event loop tell this, from a thread."""
+        self._told.extend(told)
         with suppress(RuntimeError):  # the event loop has ended: no one waits any more
-            self._loop.call_soon_threadsafe(work, *arguments)
+            self._loop.call_soon_threadsafe(self._turn)
+
+    def _end(self, told: list[_Told]) -> None:
+        self._told.extend(told)
+        self._batch = None
+        self._tell([])
 
 
 def _done(group: Group, wanted: list[_Wanted]) -> tuple[list[_Told], list[_Wanted]]:
@@ -225,6 +293,12 @@ class SqliteGroup:
             if not self._spoiled:
                 raise
         raise NotTogetherError  # outside the handler: a driver's error may quote values
+
+    def undo(self) -> None:
+        """See `Group.undo`."""
+        self._spoiled = True
+        with suppress(NotTogetherError):
+            self.commit()
 
     def commit(self) -> None:
         """See `Group.commit`."""

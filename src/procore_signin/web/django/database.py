@@ -33,7 +33,7 @@ from procore_signin._settings.parsers import unusable
 from procore_signin._settings.row import PREFIX
 from procore_signin._store.engine.address import Address, Label, Naming, parse_address
 from procore_signin._store.engine.command import Command
-from procore_signin._store.engine.database import Database, Patience, Transaction
+from procore_signin._store.engine.database import Database, Group, Patience, Transaction
 from procore_signin._store.engine.failures import failed_by
 from procore_signin._store.engine.statement import Row, Sql, Texts, Values, texts_for
 from procore_signin._store.keys.token_seal import TokenSeal
@@ -362,7 +362,9 @@ class DjangoDatabase:
         """See `Database.check_writable`."""
         self._here().check_writable()
 
-    def group(self, seal: TokenSeal, seconds: float = 0) -> None:  # the contract's
+    def group(
+        self, seal: TokenSeal, seconds: float = 0, known: list[Group] | None = None
+    ) -> None:  # the contract's
         """See `Database.group`: callers that wait have no use for one."""
 
     def before_fork(self) -> None:
@@ -445,7 +447,9 @@ class LentDatabase:
     def check_writable(self) -> None:
         """See `Database.check_writable`: a test will find out."""
 
-    def group(self, seal: TokenSeal, seconds: float = 0) -> None:  # the contract's
+    def group(
+        self, seal: TokenSeal, seconds: float = 0, known: list[Group] | None = None
+    ) -> None:  # the contract's
         """See `Database.group`."""
 
     def before_fork(self) -> None:
