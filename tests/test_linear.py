@@ -22,6 +22,7 @@ from procore_signin._api.error_messages import clean, words_of
 from procore_signin._api.http.origin import refuse_ambiguous
 from procore_signin._api.pagination import Pages
 from procore_signin._api.rate_limit import server_time, wait_before_retry
+from procore_signin._cli.setup.checks_server import _visible_text
 from procore_signin._protocol.authorization import parse_authorization_response
 from procore_signin._protocol.companies import parse_companies_response
 from procore_signin._protocol.error_response import error_code, error_description, request_id
@@ -36,11 +37,13 @@ from procore_signin._protocol.token_endpoint import (
 )
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._web.http.asgi_wsgi import folded, of_environ
+from procore_signin._web.http.bodies import BodyRefused
 from procore_signin._web.http.cookies import read_cookies
 from procore_signin._web.http.limits import network_of
 from procore_signin._web.http.messages import BrowserRequest
 from procore_signin._web.http.origin import is_from_our_pages, is_navigation, may_set_cookies
-from procore_signin._web.json.fields import in_form, whole_number
+from procore_signin._web.json.fields import _members, in_form, whole_number
+from procore_signin._web.look.languages import Languages
 from procore_signin._web.return_to import safe_return_to
 from procore_signin._web.router import _LOOPBACK
 from procore_signin._web.site import vary
@@ -54,6 +57,7 @@ MOST_TIMES: Final = 24
 
 LEAST_SECONDS: Final = 0.002
 PROXIES: Final = TrustedProxies.parse("10.0.0.0/8")
+LANGUAGES: Final = Languages(["en", "es"])
 
 
 def repeated(text: str) -> Callable[[int], str]:
@@ -184,6 +188,9 @@ def environ(text: str) -> object:
 PARSERS: Final[dict[str, Parser]] = {
     "the query of a callback": lambda text: parse_authorization_response(raw(text)),
     "a form": lambda text: whole_number(in_form(raw(text)), "session_id"),
+    "a form as JSON": lambda text: _members(raw(text)),
+    "the languages of a browser": lambda text: LANGUAGES.of(text, lambda: None),
+    "a page that the doctor reads": lambda text: _visible_text(raw(text)),
     "cookies": lambda text: read_cookies([raw(text)], secure=False),
     "many cookies": lambda text: read_cookies(raw(text).split(b" "), secure=False),
     "many headers": lambda text: folded((b"a", b"") for _ in text),
@@ -232,7 +239,7 @@ def seconds(parser: Parser, content: str, times: int) -> float:
     try:
         began = time.thread_time()
         for _ in range(times):
-            with contextlib.suppress(ProcoreSignInError, ValueError):  # it may be refused, soon
+            with contextlib.suppress(ProcoreSignInError, BodyRefused, ValueError):  # it may be refused, soon
                 parser(content)
         return time.thread_time() - began
     finally:

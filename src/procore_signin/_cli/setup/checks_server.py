@@ -304,7 +304,7 @@ def _authorization_page(settings: Settings, response: HttpResponse) -> Finding:
 
 def _visible_text(body: bytes) -> str:
     """Return the text of a page in lower case, for comparison only."""
-    text = re.sub(r"<[^>]{0,2000}>", " ", body.decode("utf-8", errors="replace"))
+    text = re.sub(r"<[^<>]*>", " ", body.decode("utf-8", errors="replace"))
     return re.sub(r"\s+", " ", unescape(text)).lower()
 
 
