@@ -239,7 +239,8 @@ def seconds(parser: Parser, content: str, times: int) -> float:
     try:
         began = time.thread_time()
         for _ in range(times):
-            with contextlib.suppress(ProcoreSignInError, BodyRefused, ValueError):  # it may be refused, soon
+            # It may be refused, soon.
+            with contextlib.suppress(ProcoreSignInError, BodyRefused, ValueError):
                 parser(content)
         return time.thread_time() - began
     finally:
