@@ -62,7 +62,7 @@ from procore_signin.events import Event, Field
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FIREFOX = Browser(user_agent="Firefox", session_hash=None)
+FIREFOX = Browser(user_agent="Firefox", session_hash=None, request_id="f00d")
 
 
 def begin(door: ProcoreSignIn) -> SignInAttempt:
@@ -294,7 +294,7 @@ def test_C5_a_denied_request_is_refused_and_its_attempt_is_used_up(
     with pytest.raises(SignInRefused) as caught:
         door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
     assert (caught.value.error, caught.value.error_description) == ("access_denied", "<b>no</b>")
-    facts = {"attempt": attempt.state_hash[:8], "error": "access_denied"}
+    facts = {"request": "f00d", "attempt": attempt.state_hash[:8], "error": "access_denied"}
     assert told == [(Event.SIGN_IN_DENIED, facts)]
     with pytest.raises(AttemptInvalid):
         finish(door, attempt)
@@ -668,6 +668,7 @@ def test_a_sign_in_that_fails_is_told_of_with_the_reason_and_the_request_of_proc
     assert event is Event.SIGN_IN_FAILED
     assert re.fullmatch("[0-9a-f]{8}", str(facts["attempt"]))
     assert {**facts, "attempt": None} == {
+        "request": "f00d",
         "attempt": None,
         "environment": "emulator",
         "reason": "ClientMisconfigured",

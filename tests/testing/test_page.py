@@ -86,6 +86,38 @@ def test_django(tmp_path: Path, more: list[str]) -> None:
     assert "Ran 3 tests" in do([sys.executable, "manage.py", "test", *more], tmp_path)
 
 
+def test_pytest_django_with_users_of_the_project_in_an_async_test(tmp_path: Path) -> None:
+    """The page says it in words: sign in before the test, and with real transactions."""
+    application_of("django", tmp_path)
+    [settings] = run_by("own-settings")
+    write(settings, tmp_path)
+    with (tmp_path / "mysite" / "settings.py").open("a") as file:
+        file.write('PROCORE_SIGNIN = {"DJANGO_USER": "mysite.people.django_user"}\n')
+    (tmp_path / "mysite" / "people.py").write_text(
+        "def django_user(user):\n"
+        "    from django.contrib.auth.models import User\n"
+        "    return User.objects.get_or_create(username=user.email)[0]\n"
+    )
+    (tmp_path / "test_mysite.py").write_text(
+        "import pytest\n"
+        "from django.contrib.auth.models import User\n\n"
+        "@pytest.fixture\n"
+        "def ann(db, async_client, procore_signed_in):\n"
+        "    return procore_signed_in(async_client, 'ann@example.com', companies=['Acme'])\n\n"
+        "@pytest.mark.asyncio\n"
+        "@pytest.mark.django_db(transaction=True)\n"
+        "async def test_projects(async_client, ann):\n"
+        "    path = f'/projects?company_id={ann.companies[0].id}'\n"
+        "    response = await async_client.get(path)\n"
+        "    assert response.json() == []\n"
+        "    assert await User.objects.filter(username='ann@example.com').acount() == 1\n"
+    )
+    command = [*PYTEST, *PLUGINS, "-p", "pytest_django.plugin"]
+
+    said = do(command, tmp_path, DJANGO_SETTINGS_MODULE="mysite.settings")
+    assert "1 passed" in said
+
+
 @pytest.mark.parametrize("more", [[], ["-p", "xdist", "-n", "2"]], ids=["alone", "xdist"])
 def test_pytest_django(tmp_path: Path, more: list[str]) -> None:
     application_of("django", tmp_path)

@@ -817,6 +817,8 @@ def test_the_log_tells_an_operator_the_cure_beside_the_reference_of_the_page(
     browser.sign_in()
     [line] = [record.getMessage() for record in caplog.records if cure in record.getMessage()]
     assert "f00dfeed0001" in line
+    [event] = [line for line in caplog.messages if line.startswith("sign_in.failed ")]
+    assert "request=f00dfeed0001" in event
 
 
 def test_O3_an_unknown_page_and_a_wrong_method_are_pages_of_ours(

@@ -117,6 +117,7 @@ def exchange_and_commit(context: Context, visit: Visit) -> Flow[SignedIn]:
                 return (yield from phase.committed(context))
         emit(
             Event.SIGN_IN_FAILED,
+            request=visit.browser.request_id,
             attempt=visit.attempt.state_hash[:8],
             environment=context.environment.name,
             reason=reason,

@@ -48,6 +48,7 @@ class Browser:
         login: Who is logged in at the application itself.
         request: The framework's own request, for hooks.
         is_active: `Login.is_active`, or None where no one is to be asked.
+        request_id: The reference on the page that the user sees if this fails.
     """
 
     user_agent: str | None
@@ -55,6 +56,7 @@ class Browser:
     login: OwnLogin = NO_LOGIN
     request: Any = field(default=None, repr=False)
     is_active: Callable[[Any, str], Any] | None = None
+    request_id: str | None = None
 
     def occasion(self, bound: Bound | None = None) -> Occasion:
         """Return what hooks are told of this, where an attempt was `bound`."""

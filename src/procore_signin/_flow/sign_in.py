@@ -98,7 +98,12 @@ def finish_sign_in(
         elif taken_before.code_hash is not None:
             # A refusal does not end the sign-in of the browser that came with a code before.
             raise AttemptInvalid("This sign-in attempt was used before", reason="used")
-        emit(Event.SIGN_IN_DENIED, attempt=attempt.state_hash[:8], error=response.error)
+        emit(
+            Event.SIGN_IN_DENIED,
+            request=browser.request_id,
+            attempt=attempt.state_hash[:8],
+            error=response.error,
+        )
         raise SignInRefused(
             "The authorization request was not granted",
             error=response.error,

@@ -318,6 +318,7 @@ class SignInEndpoints:
             login=login,
             request=None if framework is None else framework.request,
             is_active=None if framework is None or self._login is None else self._login.is_active,
+            request_id=request.request_id,
         )
 
     def _follow_login(
