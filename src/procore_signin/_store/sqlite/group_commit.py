@@ -179,8 +179,11 @@ class GroupCommit:
 
     def _take(self, batch: _Batch) -> None:
         batch.taken = True
-        with suppress(IndexError):  # it was submitted twice
-            batch.jobs.popleft()()
+        try:
+            job = batch.jobs.popleft()
+        except IndexError:  # it was submitted twice
+            return
+        job()
 
     def _when_others_are_done(self, batch: _Batch) -> None:
         """Do what is wanted in one transaction, on a thread: another event loop's are under way.
