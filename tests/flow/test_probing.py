@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from procore_signin import _forks
-from procore_signin._flow.running import async_runner, probing
+from procore_signin._flow.running import async_runner, database_state, probing
 from procore_signin._flow.running.async_runner import LONG_SECONDS, AsyncRunner
 from procore_signin._flow.running.background import THREADS
 from procore_signin._flow.running.database_state import DatabaseState
@@ -21,7 +21,7 @@ from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Ask, Do, Flow, Probe
 from procore_signin._store.engine.deadline import left
 from procore_signin.errors import StoreUnavailable
-from procore_signin.events import Event, Field
+from procore_signin.events import Event, Field, Ration
 
 WAIT_SECONDS = 10.0
 Told = list[tuple[Event, Mapping[str, Field]]]
@@ -56,6 +56,20 @@ def test_a_state_of_the_database_is_told_when_it_begins_changes_and_is_over(
     ]
     words = [each for each in caplog.messages if each.startswith("The database is")]
     assert words == ["The database is silent", "The database is refused"]
+
+
+def test_one_state_that_comes_and_goes_leaves_the_words_for_another_unspent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        database_state, "lines", Ration(lambda *_: None, most=2, later=lambda *_: None)
+    )
+    state = DatabaseState()
+    for reason in (*["silent"] * 4, "refused"):
+        state.failed(away(reason))
+        state.worked(wrote=True)
+    words = [each for each in caplog.messages if each.startswith("The database is")]
+    assert words == ["The database is silent"] * 2 + ["The database is refused"]
 
 
 @pytest.mark.parametrize("reason", [None, "locked", "collision"])
