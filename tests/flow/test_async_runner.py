@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -231,7 +232,9 @@ async def test_a_flow_in_which_something_is_cancelled_tells_those_who_wait(
 
 
 @pytest.mark.asyncio
-async def test_a_wait_says_for_how_long_the_process_has_been_ending(door: ProcoreSignIn) -> None:
+async def test_a_wait_says_for_how_long_the_process_has_been_ending(
+    door: ProcoreSignIn, caplog: pytest.LogCaptureFixture
+) -> None:
     slept, go_on = list[float](), asyncio.Event()
 
     async def sleep(seconds: float) -> None:
@@ -254,13 +257,35 @@ async def test_a_wait_says_for_how_long_the_process_has_been_ending(door: Procor
     for each in (flow(), idle()):
         await runner.run(later(each))
     await soon(lambda: len(slept) == 4)
+    began = time.monotonic()
     closing = asyncio.create_task(runner.aclose())
     await asyncio.sleep(0)
     go_on.set()
     await asyncio.wait_for(closing, WAIT_SECONDS)
     assert slept == [1, 1, 2, 2, 1]
-    assert all(0 < each < WAIT_SECONDS for each in told)
+    assert all(0 < each <= time.monotonic() - began + 0.001 for each in told)
     assert len(told) == 2
+    # What others do was not waited for:
+    assert caplog.messages == ["Postponed work failed: This process is ending; another one goes on"]
+
+
+def test_a_wait_on_the_loop_of_our_own_says_for_how_long_the_process_has_been_ending(
+    door: ProcoreSignIn,
+) -> None:
+    gate = Gate()
+    gate.for_any_loop = True  # type: ignore[attr-defined]
+    runner = AsyncRunner(door.store, gate)
+
+    async def main() -> list[float]:
+        seconds = []
+        for number in range(2):
+            asked = runner.run(once(number, wait(0)))
+            seconds.append(await asyncio.wait_for(asked, WAIT_SECONDS))
+            runner._background.ending = lambda: 7.0  # type: ignore[method-assign]
+        await runner.aclose()
+        return seconds
+
+    assert asyncio.run(main()) == [0, 7]
 
 
 def test_a_wait_of_an_event_loop_that_ends_says_so(door: ProcoreSignIn) -> None:

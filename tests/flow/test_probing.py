@@ -117,9 +117,11 @@ class Store:
         self.go_on = threading.Event()
         self.go_on.set()
         self.names: list[str] = []
+        self.wanted: list[Any] = []
 
-    def _answer(self, wanted: object = None) -> str:  # noqa: ARG002  # those below look at it
+    def _answer(self, wanted: object = None) -> str:
         self.names.append(threading.current_thread().name)
+        self.wanted.append(wanted)
         if self.error is not None:
             raise self.error
         return "done"
@@ -407,3 +409,25 @@ def test_work_on_a_thread_has_the_time_of_the_store_and_is_not_waited_for_longer
     assert all(0 < each <= 0.05 for each in seconds)
     store.go_on.set()
     runners.close()
+
+
+@pytest.mark.parametrize("single_writer", [False, True])
+@pytest.mark.parametrize("kind", [Ask, Do])
+def test_long_work_is_done_where_it_is_asked_for_once_there_are_no_threads(
+    store: Store, kind: type[Any], *, single_writer: bool
+) -> None:
+    """As when the main thread has ended."""
+    store.single_writer = single_writer
+    runner = AsyncRunner(cast("Any", store), cast("Any", SimpleNamespace()))
+
+    async def main() -> None:
+        assert await runner.run(performing(kind, long=True)) == "done"
+        runner._threads.shutdown()
+        assert await runner.run(performing(kind, long=True)) == "done"
+        await runner.aclose()
+
+    asyncio.run(main())
+    there, here = store.names
+    assert there.startswith(THREADS)
+    assert here == threading.current_thread().name
+    assert [each.long for each in store.wanted] == [True, True]
