@@ -413,8 +413,8 @@ def test_where_nothing_can_raise_a_code_is_spent_on_the_callers_loop(
 
 @pytest.mark.parametrize(
     "handler",
-    [raising, signal.default_int_handler, lambda *_: None],
-    ids=["raising", "Ctrl-C", "unknown"],
+    [raising, signal.default_int_handler, lambda *_: None, functools.partial(raising)],
+    ids=["raising", "Ctrl-C", "unknown", "without a name"],
 )
 def test_R13_any_handler_that_is_not_known_may_raise(handler: Any) -> None:
     with handlers({}):
