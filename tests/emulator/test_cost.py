@@ -23,9 +23,12 @@ def measure() -> ModuleType:
 
 
 def test_five_hundred_sign_ins_of_a_test_suite_spend_under_two_seconds(measure: ModuleType) -> None:
-    """CPU seconds in the emulator; the best of five rounds, as others use the machine."""
+    """CPU seconds in the emulator; the best of short rounds, as others use the machine.
+
+    Short, so that the pace of the machine is still the same when it is asked for.
+    """
     measure.sign_ins(1)
-    assert any(5 * measure.sign_ins(100) < 2 * slower() for _ in range(5))
+    assert any(25 * measure.sign_ins(20) < 2 * slower() for _ in range(25))
 
 
 def test_the_program_prints_its_figures(
