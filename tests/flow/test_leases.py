@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from doing import away, meet
-from mortal import MortalRunner
+from mortal import PostponingRunner
 from scripted import (
     AWAY,
     INVALID_GRANT,
@@ -36,9 +36,7 @@ from procore_signin._flow.lease import (
 from procore_signin._flow.outage import FAILURES
 from procore_signin._flow.refresh import LEEWAY_SECONDS, _early, fresh_tokens
 from procore_signin._flow.revocation import ENDING_SECONDS
-from procore_signin._flow.running.background import Asked
 from procore_signin._flow.running.runner import Runner
-from procore_signin._flow.steps import Later, Step
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._store import Store
 from procore_signin._store.records import User
@@ -497,23 +495,14 @@ def test_the_early_refreshes_of_one_token_wait_as_one(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
 ) -> None:
     """Many calls may ask for one before it has its turn."""
-    keys: list[object] = []
-
-    class Noting(MortalRunner):
-        def _perform(self, step: Step, asked: Asked | None) -> Any:
-            if not isinstance(step, Later):
-                return super()._perform(step, asked)
-            keys.append(step.key)
-            return step.flow.close()
-
     first = sign_in(door).user
     procore.next("/rest/v1.0/me", reply(200, {**JOE, "id": 22222, "login": "ann@procore.com"}))
     second = sign_in(door).user
     clock.advance(5400 - LEEWAY_SECONDS - 30)
-    runner = Noting(door.store, procore)
+    runner = PostponingRunner(door.store, procore)
     for user in (first, first, second):
         runner.run(fresh_tokens(door.context, user.id))
-    one, again, another = keys
+    one, again, another = runner.keys
     assert one == again
     assert another not in {one, None}
 

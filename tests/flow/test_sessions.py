@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mortal import MortalRunner
+from mortal import PostponingRunner
 from scripted import NOW, Clock, ScriptedProcore, front_door, sign_in
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import OwnLogin
 from procore_signin._flow.hooks import Hooks, Occasion
-from procore_signin._flow.running.background import Asked
 from procore_signin._flow.sessions import (
     TOUCH_SECONDS,
     Browser,
@@ -26,7 +25,6 @@ from procore_signin._flow.sessions import (
     sign_out,
     sign_out_everywhere,
 )
-from procore_signin._flow.steps import Later, Step
 from procore_signin._store.linking.links import Link
 from procore_signin._store.records import NewLink, Session, User
 from procore_signin._store.sessions import SessionsOf
@@ -132,20 +130,11 @@ def test_L8_each_user_of_the_application_is_asked_about_and_those_who_may_log_in
 def test_the_use_of_a_session_that_many_requests_bring_waits_once_to_be_written_down(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock
 ) -> None:
-    keys: list[object] = []
-
-    class Noting(MortalRunner):
-        def _perform(self, step: Step, asked: Asked | None) -> Any:
-            if not isinstance(step, Later):
-                return super()._perform(step, asked)
-            keys.append(step.key)
-            return step.flow.close()
-
     one, another = (sign_in(door).session_token.reveal() for _ in range(2))
     clock.advance(TOUCH_SECONDS)
-    runner = Noting(door.store, procore)
+    runner = PostponingRunner(door.store, procore)
     for token in (one, one, another):
         runner.run(current_session(door.context, token))
-    first, again, other = keys
+    first, again, other = runner.keys
     assert first == again
     assert other not in {first, None}

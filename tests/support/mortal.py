@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from procore_signin._flow.running.background import Asked
 from procore_signin._flow.running.runner import Runner
 from procore_signin._flow.steps import Flow, Later, Step
+from procore_signin._store import Store
+from procore_signin._transport.contract import Transport
 from procore_signin.errors import ProcoreSignInError
 
 T = TypeVar("T")
@@ -52,3 +54,21 @@ class MortalRunner(Runner):
 
     def _share(self, key: Hashable, flow: Flow[Any]) -> Any:  # noqa: ARG002 - as `Runner`
         return self._drive(flow, None)
+
+
+class PostponingRunner(MortalRunner):
+    """It does nothing of what may wait, and notes under which keys that would wait as one.
+
+    Attributes:
+        keys: The keys, in the order in which flows asked.
+    """
+
+    def __init__(self, store: Store, transport: Transport) -> None:
+        super().__init__(store, transport)
+        self.keys: list[Hashable] = []
+
+    def _perform(self, step: Step, asked: Asked | None) -> Any:
+        if not isinstance(step, Later):
+            return super()._perform(step, asked)
+        self.keys.append(step.key)
+        return step.flow.close()
