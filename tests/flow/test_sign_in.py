@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from doing import meet
-from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply, tokens
+from scripted import JOE, LOST, NOW, Clock, ScriptedProcore, front_door, reply, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import LIFETIME, Bound, OwnLogin, SignInAttempt, new_attempt
@@ -248,6 +248,15 @@ def test_C4_twenty_callbacks_at_once_send_the_code_once(
         clicks = [threads.submit(click) for _ in range(20)]
         came = [click.result() for click in clicks]
     assert sorted(came, key=str) == [1, 1, *["used"] * 18]
+    assert len(procore.exchanges) == 1
+
+
+def test_C4_a_code_is_sent_once_also_where_no_response_came(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    procore.next("/oauth/token", LOST)
+    with pytest.raises(ProcoreUnavailable):
+        finish(door, begin(door))
     assert len(procore.exchanges) == 1
 
 

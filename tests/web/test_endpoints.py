@@ -13,7 +13,7 @@ from scripted import JOE, NOW, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
-from procore_signin._flow.attempt import LIFETIME
+from procore_signin._flow.attempt import LIFETIME, open_attempt
 from procore_signin._store.sessions import CountSessions, SessionAndMe, SessionOf
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
@@ -179,6 +179,11 @@ def test_A7_no_parameter_of_the_browser_changes_where_it_is_sent(
 def test_A8_where_to_land_is_checked_before_the_sign_in_begins(
     browser: Browser, wanted: str
 ) -> None:
+    browser.get(f"/signin?return_to={wanted}")
+    ((cookie, sealed),) = browser.cookies.items()
+    attempt = open_attempt(browser.door.context, cookie.removeprefix("procore_signin_"), sealed)
+    assert attempt is not None
+    assert attempt.return_to == "/home"
     assert header(browser.sign_in(f"/signin?return_to={wanted}"), "location") == "/home"
 
 
