@@ -1,5 +1,7 @@
+import hmac
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mortal import MortalRunner
@@ -38,3 +40,17 @@ def told() -> Iterator[list[tuple[Event, Mapping[str, Field]]]]:
     stop = listen(lambda event, fields: events.append((event, fields)))
     yield events
     stop()
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Collect the outcomes of comparisons in constant time."""
+    outcomes: list[bool] = []
+    real = hmac.compare_digest
+
+    def spy(one: Any, other: Any) -> bool:  # texts, or bytes
+        outcomes.append(real(one, other))
+        return outcomes[-1]
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    return outcomes

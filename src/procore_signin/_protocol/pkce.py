@@ -12,7 +12,7 @@ from typing import Final
 
 from procore_signin._protocol.secret import Secret
 
-_TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
+TO_BASE64URL: Final = bytes.maketrans(b"+/", b"-_")
 _FEWEST_BYTES: Final = 32  # 43 characters: the least that RFC 7636 §4.1 allows
 _MOST_BYTES: Final = 96  # 128 characters: the most
 
@@ -41,4 +41,4 @@ def code_challenge(verifier: Secret) -> str:
 
 def base64url(data: bytes) -> str:
     """Return base64url without padding (RFC 7636 appendix A, RFC 4648 §5)."""
-    return b2a_base64(data, newline=False).translate(_TO_BASE64URL, b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(TO_BASE64URL, b"=").decode("ascii")

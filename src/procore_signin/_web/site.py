@@ -484,5 +484,5 @@ def _address(request: BrowserRequest) -> str | None:
 
 
 def wrong_redirect_uri(what: str, cure: str) -> SettingsInvalid:
-    """Return the error for a redirect URI that suits the application's routes not."""
+    """Return the error for a redirect URI that does not fit the application's routes."""
     return SettingsInvalid((Problem("PROCORE_REDIRECT_URI", what, cure),))

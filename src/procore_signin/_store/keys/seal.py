@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from procore_signin._protocol.pkce import TO_BASE64URL
 from procore_signin._protocol.secret import Secret
 from procore_signin.errors import VaultSealed
 
@@ -22,7 +23,6 @@ _BOUND_VERSION: Final = len(VERSION).to_bytes(4, "big") + VERSION.encode()
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _PARTS: Final = 3
-_FROM_BASE64: Final = bytes.maketrans(b"+/", b"-_")
 _TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/---")
 """To the alphabet of base64. What base64url has not becomes `-`, which base64 refuses."""
 _LAST: Final = (None, frozenset[str](), frozenset("AQgw"), frozenset("AEIMQUYcgkosw048"))
@@ -61,7 +61,7 @@ class Seal:
         raw = plain.encode() if isinstance(plain, str) else plain
         nonce = self._random_bytes(_NONCE_BYTES)
         ciphertext = self._ciphers[self._active].encrypt(nonce, raw, _associated_data(context))
-        body = b2a_base64(nonce + ciphertext, newline=False).translate(_FROM_BASE64, b"=").decode()
+        body = b2a_base64(nonce + ciphertext, newline=False).translate(TO_BASE64URL, b"=").decode()
         return f"{VERSION}.{self._active}.{body}"
 
     def open(self, sealed: str, *, context: tuple[str, ...]) -> bytes:
