@@ -32,7 +32,7 @@ class Callbacks:
         """Do `work`, here and now."""
         try:
             work(*arguments)
-        except BaseException:
+        except BaseException:  # an interrupt may meet any line: what it broke off is taken up
             self._interrupted()
             raise
 
