@@ -64,11 +64,12 @@ class _Shown:
     It was delayed where the lease had not run out when it was sent: its process stood still.
     """
 
-    __slots__ = ("at", "delayed", "late", "state", "thread")
+    __slots__ = ("at", "delayed", "late", "lease_at", "state", "thread")
 
     def __init__(self, thread: Thread, at: float) -> None:
         self.thread = thread
         self.at = at
+        self.lease_at = thread.lease_at
         self.late = thread.lease_at is not None and at - thread.lease_at >= LEASE_SECONDS - 1
         left = (
             0.0 if thread.lease_at is None else LEASE_SECONDS - (thread.wanted_at - thread.lease_at)
@@ -205,6 +206,8 @@ class Watch:
         if other is thread:
             if before.state == "refused" and (before.late or world.had & {"forward", "back"}):
                 return False  # the lease was another one's, which has run out meanwhile too
+            if before.state == "refused" and self._came_back(thread, before):
+                return False  # it heard of that so late that it could not note it in the row
             return before.state != "lost" or sum(one.thread is thread for one in shown) > 1
         if other.process.dead or before.state == "lost":
             return False
@@ -216,6 +219,15 @@ class Watch:
         if before.state == "refused":
             return not world.had & {"away", "long away", "lose commit"}
         return other.process.ending_since is None
+
+    def _came_back(self, thread: Thread, before: _Shown) -> bool:
+        """Tell whether the thread has a new lease, after another one's, and its own had run out."""
+        then, now = before.lease_at, thread.lease_at
+        if then is None or now is None or now - then < LEASE_SECONDS - 1:
+            return False
+        everyone = (*self.world.threads, *self.world.finished)
+        others = (each.lease_at for each in everyone if each is not thread)
+        return any(taken is not None and then < taken < now for taken in others)
 
     def told(self, thread: Thread, pair: Pair, *, refused: bool) -> None:
         """The answer to a refresh token arrived."""
