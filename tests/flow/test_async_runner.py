@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.running import async_runner
 from procore_signin._flow.running.async_runner import AsyncRunner
 from procore_signin._flow.steps import Flow, call, dismiss, later, once, send, shield, wait
+from procore_signin._forks import FORKS
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
 
@@ -116,6 +118,25 @@ async def test_all_who_share_a_flow_get_their_own_copy_of_its_error(
     got = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), WAIT_SECONDS)
     assert [(type(each), str(each)) for each in got] == [(ProcoreUnavailable, "down")] * 2
     assert got[0] is not got[1]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_who_asks_for_a_flow_on_the_loop_of_our_own_gets_a_copy_of_its_error(
+    door: ProcoreSignIn, gate: Gate
+) -> None:
+    gate.for_any_loop = True  # type: ignore[attr-defined]
+    runner = AsyncRunner(door.store, gate)
+    error = ProcoreUnavailable("down", retry_after=3, ambiguous=True)
+
+    def flow() -> Flow[None]:
+        yield from wait(0)
+        raise error
+
+    with pytest.raises(ProcoreUnavailable, match="down") as raised:
+        await asyncio.wait_for(runner.run(once("key", flow())), WAIT_SECONDS)
+    assert raised.value is not error
+    assert raised.value.retry_after == 3
     await runner.aclose()
 
 
@@ -344,4 +365,31 @@ async def test_a_plain_function_of_the_application_is_called_off_the_event_loop(
     assert (one, two, thread != here) == (1, 2, True)
     assert await runner.run(call(on_the_loop, 1, 2)) == (1, 2, here)
     assert await runner.run(call(lambda: later_on())) == "awaited"  # noqa: PLW0108
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_child_that_is_forked_in_the_middle_of_a_flow_keeps_it_and_does_no_more_of_it(
+    runner: AsyncRunner, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    kept, went_on = list[object](), list[str]()
+    monkeypatch.setattr(async_runner, "abandon", lambda *each: kept.extend(each))
+
+    async def fork() -> None:  # as it is for the child
+        monkeypatch.setattr(FORKS, "generation", FORKS.generation + 1)
+        if fails:
+            raise ValueError("in the child")
+
+    def flow() -> Flow[None]:
+        with suppress(ValueError):
+            yield from call(fork)
+        went_on.append("went on")
+
+    its = flow()
+    with pytest.raises(ValueError if fails else asyncio.CancelledError):
+        await runner.run(its)
+    assert kept == [its]
+    assert went_on == []
+    monkeypatch.undo()
     await runner.aclose()
