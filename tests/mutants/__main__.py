@@ -4,7 +4,8 @@
 works on copies of the tree. A break is killed when a test that has its row in its name fails.
 `docs/explanation/mutants.md` tells what came of it. The test that killed a break the last time goes
 first; the others follow, the quick folders before the slow ones. All that kill are run on unbroken
-code as well: only what is green there counts.
+code as well: only what is green there counts. Those that killed the last time are run on it before
+anything else: that tells how long they take, and so for how long a break may keep them.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import datetime as dt
 import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -29,6 +29,7 @@ from typing import Final
 from venv import EnvBuilder
 
 import pytest
+from warm_pytest import WarmPytest
 
 from mutants import (
     PAGE,
@@ -47,11 +48,15 @@ TEST_SECONDS: Final = 60
 """The longest that one test may take."""
 RUN_SECONDS: Final = 240
 """The longest that the tests of one folder may take for one break."""
+LEAST_SECONDS: Final = 10
+TIMES: Final = 4
+"""The test that killed before may take this many times what it takes on unbroken code."""
+BEFORE_A_TEST: Final = 10
+"""Seconds that a run may take beside its test."""
 QUICK_FIRST: Final = (
     *("protocol", "flow", "store", "web", "transport", "api", "test_", "emulator"),
     *("proxies", "app", "cli", "operation", "browser", "reliability"),
 )
-FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (tests/[\w/]+\.py(?:::\w+)+)", re.MULTILINE)
 PASSED: Final = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
 """The second where a module is skipped, as it lacks what it tests."""
 COPIED: Final = (
@@ -59,15 +64,6 @@ COPIED: Final = (
     *("pyproject.toml", "Makefile", "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *("LICENSE", ".env.example", ".gitignore"),
 )
-PYTEST: Final = (
-    *("-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider"),
-    f"--timeout={TEST_SECONDS}",
-)
-PLUGINS: Final = (
-    *("pytest_asyncio.plugin", "_hypothesis_pytestplugin", "pytest_timeout"),
-    "procore_signin.pytest_plugin",
-)
-"""What the tests need of what is installed; to load the rest takes longer than most tests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +74,14 @@ class Verdict:
         mutant: The break.
         killer: The test that failed, as file and name; None if no test did.
         seconds: How long it took to find out.
+        bound: If that test did not fail but did not end: after how many seconds.
         trouble: What went wrong otherwise.
     """
 
     mutant: Mutant
     killer: str | None
-    seconds: float
+    seconds: float = 0.0
+    bound: float | None = None
     trouble: str = ""
 
 
@@ -103,7 +101,8 @@ def main() -> int:
         return 1
     began = time.monotonic()
     known = shown_verdicts()
-    verdicts = run(chosen, {key: test for key, (test, _) in known.items()})
+    with ExitStack() as stack:
+        verdicts = Copies(known, stack).verdicts(chosen)
     left = [each for each in verdicts if each.killer is None]
     for each in left:
         say(f"SURVIVED  {each.mutant.title}  {each.trouble}".rstrip())
@@ -126,37 +125,110 @@ def say(*words: str) -> None:
     sys.stdout.flush()
 
 
-def run(chosen: Sequence[Mutant], known: dict[tuple[str, str], str]) -> list[Verdict]:
-    """Put each break into a copy of the tree and run the tests of its row there."""
-    with TemporaryDirectory(prefix="procore-signin-mutants-") as folder:
-        copies: SimpleQueue[Path] = SimpleQueue()
+class Copies:
+    """Copies of the tree, each with a process that runs tests there, and what is known of tests.
+
+    Attributes:
+        known: The test that killed before and its seconds, by row and name of the break.
+        took: How long each test took on unbroken code.
+        red: The tests that fail there.
+    """
+
+    def __init__(self, known: Mapping[tuple[str, str], tuple[str, str]], stack: ExitStack) -> None:
+        folder = stack.enter_context(TemporaryDirectory(prefix="procore-signin-mutants-"))
+        self.known: Final = known
+        self.took: Final[dict[str, float]] = {}
+        self.red: Final[set[str]] = set()
+        self._free: Final[SimpleQueue[tuple[Path, WarmPytest]]] = SimpleQueue()
         for number in range(AT_ONCE):
-            copy = Path(folder) / str(number)
+            copy, notes = Path(folder) / str(number), Path(folder) / f"notes-{number}"
             make_copy(copy)
-            copies.put(copy)
+            notes.mkdir()
+            self._free.put((copy, stack.enter_context(WarmPytest(copy, notes))))
+        self._threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
 
-        def one(mutant: Mutant) -> Verdict:
-            copy = copies.get()
-            try:
-                verdict = judged(mutant, known.get((mutant.row, mutant.name)), copy)
-            finally:
-                copies.put(copy)
-            found = verdict.killer or f"SURVIVED {verdict.trouble}"
-            say(f"{verdict.seconds:5.1f} s  {mutant.title}  <- {found}")
-            return verdict
+    def verdicts(self, chosen: Sequence[Mutant]) -> list[Verdict]:
+        """Put each break into a copy and run the tests of its row there."""
+        self.look_at({test for each in chosen if (test := self.killer(each)) is not None})
+        # The longest first, so that all copies are busy to the end.
+        order = sorted(chosen, key=lambda each: -self.seconds(each))
+        found = list(self._threads.map(self._judged, order))
+        self.look_at({each.killer for each in found if each.killer} - self.took.keys())
+        return list(self._threads.map(self._confirmed, found))
 
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            verdicts = list(threads.map(one, chosen))
-            killers = sorted({each.killer for each in verdicts if each.killer is not None})
-            parts = [killers[number::AT_ONCE] for number in range(AT_ONCE)]
-            found = threads.map(red_of, parts, [copies.get() for _ in parts])
-            red = {killer for part in found for killer in part}
-    return [
-        Verdict(each.mutant, None, each.seconds, f"{each.killer} fails on unbroken code too")
-        if each.killer in red
-        else each
-        for each in verdicts
-    ]
+    def killer(self, mutant: Mutant) -> str | None:
+        """Return the test that killed a break before, if it is still there."""
+        test, _ = self.known.get((mutant.row, mutant.name), ("", ""))
+        return test if test in named_after_rows()[mutant.row] else None
+
+    def seconds(self, mutant: Mutant) -> float:
+        """Return how long a break took before."""
+        return float(self.known.get((mutant.row, mutant.name), ("", RUN_SECONDS))[1])
+
+    def look_at(self, tests: Collection[str]) -> None:
+        """Run tests on unbroken code."""
+        ordered = sorted(tests)
+        parts = [ordered[number::AT_ONCE] for number in range(AT_ONCE)]
+        for _ in self._threads.map(self._look_at, filter(None, parts)):
+            pass
+
+    def _look_at(self, tests: Sequence[str]) -> None:
+        with self._copy() as (_, there):
+            ran = there.run(*tests, f"--timeout={TEST_SECONDS}", seconds=3600)
+            self.took.update(ran.seconds)
+            if ran.status not in {*PASSED, pytest.ExitCode.TESTS_FAILED}:
+                say(ran.output)
+                self.red.update(tests)
+            for test in ran.failed:
+                # Once more, alone: what depends on time may fail where all is busy.
+                again = there.run(test, f"--timeout={TEST_SECONDS}", seconds=RUN_SECONDS)
+                self.took.update(again.seconds)
+                if again.status not in PASSED:
+                    self.red.add(test)
+
+    def _judged(self, mutant: Mutant) -> Verdict:
+        with self._copy() as (copy, there), broken(mutant, copy):
+            began = time.monotonic()
+            verdict = self._verdict(mutant, there)
+            verdict = replace(verdict, seconds=time.monotonic() - began)
+        found = verdict.killer or f"SURVIVED {verdict.trouble}"
+        slow = "" if verdict.bound is None else f" (did not end in {verdict.bound:.0f} s)"
+        say(f"{verdict.seconds:5.1f} s  {mutant.title}  <- {found}{slow}")
+        return verdict
+
+    def _verdict(self, mutant: Mutant, there: WarmPytest) -> Verdict:
+        known = self.killer(mutant)
+        if known in self.took and known not in self.red:
+            bound = max(LEAST_SECONDS, TIMES * self.took[known])
+            verdict = tried(mutant, [known], there, bound, bound + BEFORE_A_TEST)
+            if verdict.killer is not None:
+                return verdict
+        for tests in portions(mutant.row):
+            verdict = tried(mutant, tests, there, TEST_SECONDS, RUN_SECONDS)
+            if verdict.killer is not None or verdict.trouble:
+                return verdict
+        return Verdict(mutant, None)
+
+    def _confirmed(self, verdict: Verdict) -> Verdict:
+        """Let a verdict count only if its test is green on unbroken code, and ends in time."""
+        killer, trouble = verdict.killer, ""
+        if killer in self.red:
+            trouble = f"{killer} fails on unbroken code too"
+        elif killer is not None and verdict.bound is not None:
+            well_within = verdict.bound / 2
+            with self._copy() as (_, there):
+                ran = there.run(killer, f"--timeout={well_within}", seconds=well_within)
+            if ran.status not in PASSED:
+                trouble = f"{killer} needs more than {well_within:.0f} s on unbroken code too"
+        return replace(verdict, killer=None, trouble=trouble) if trouble else verdict
+
+    @contextmanager
+    def _copy(self) -> Iterator[tuple[Path, WarmPytest]]:
+        copy = self._free.get()
+        try:
+            yield copy
+        finally:
+            self._free.put(copy)
 
 
 def make_copy(copy: Path) -> None:
@@ -176,85 +248,48 @@ def make_copy(copy: Path) -> None:
     (inside / "mutants.pth").write_text(paths, encoding="utf-8")
 
 
-def judged(mutant: Mutant, known: str | None, copy: Path) -> Verdict:
-    """Return what the tests of the row say of a break."""
-    began, trouble = time.monotonic(), ""
+@contextmanager
+def broken(mutant: Mutant, copy: Path) -> Iterator[None]:
+    """Have a copy of the tree with a break in it."""
     file = copy / mutant.place
     whole, of = file.read_text(encoding="utf-8"), file.stat()
     file.write_text(mutant.applied(whole), encoding="utf-8")
     try:
-        for tests in portions(mutant.row, known):
-            killer, trouble = failing(tests, copy)
-            if killer is not None or trouble:
-                return Verdict(mutant, killer, time.monotonic() - began, trouble)
+        yield
     finally:
         file.write_text(whole, encoding="utf-8")
         # With its time, by which Python knows that what it compiled before fits.
         os.utime(file, ns=(of.st_atime_ns, of.st_mtime_ns))
-    return Verdict(mutant, None, time.monotonic() - began)
 
 
-def portions(row: str, known: str | None) -> Iterator[list[str]]:
-    """Yield what to have pytest run: the test that killed before, then the row's, by folder."""
-    tests = named_after_rows()[row]
-    if known in tests:
-        yield [known]
-    files = dict.fromkeys(test.partition("::")[0] for test in tests)
+def portions(row: str) -> Iterator[list[str]]:
+    """Yield what to have pytest run for a row, by folder."""
+    files = dict.fromkeys(test.partition("::")[0] for test in named_after_rows()[row])
     for folder in QUICK_FIRST:
         inside = [file for file in files if file.startswith(f"tests/{folder}")]
         if inside:
             yield [*inside, "-k", f"_{row}_"]
 
 
-def failing(tests: Sequence[str], copy: Path) -> tuple[str | None, str]:
-    """Run tests in a copy; return the first that fails, and what went wrong otherwise."""
-    status, failed, output = ran([*tests, "-x"], copy, RUN_SECONDS)
-    if status in PASSED:
-        return None, ""
-    if status is None:
-        return None, f"the tests did not end in {RUN_SECONDS} s: {' '.join(tests)}"
-    if status != pytest.ExitCode.TESTS_FAILED or not failed:
-        return None, f"the tests could not run:\n{output[-2000:]}"
-    if f"ERROR {failed[0]}" in output and list(tests) != failed:
+def tried(
+    mutant: Mutant, tests: Sequence[str], there: WarmPytest, bound: float, seconds: float
+) -> Verdict:
+    """Run tests until one fails: each for as long as `bound`, all of them for so many seconds."""
+    ran = there.run(*tests, "-x", f"--timeout={bound}", seconds=seconds)
+    verdict = Verdict(mutant, None)
+    if ran.late and len(tests) == 1:
+        return replace(verdict, killer=tests[0], bound=bound)
+    if ran.late:
+        return replace(verdict, trouble=f"no end after {seconds:.0f} s: {' '.join(tests)}")
+    if ran.status in PASSED:
+        return verdict
+    if ran.status != pytest.ExitCode.TESTS_FAILED or not ran.failed:
+        return replace(verdict, trouble=f"the tests could not run:\n{ran.output[-2000:]}")
+    [(killer, phase), *_] = ran.failed.items()
+    if phase == "setup" and [*tests] != [killer]:
         # Before the test itself: perhaps it was a database that had no room, so once more, alone.
-        return failing(failed, copy)
-    return failed[0], ""
-
-
-def ran(
-    arguments: Sequence[str], copy: Path, seconds: float | None
-) -> tuple[int | None, list[str], str]:
-    """Run pytest in a copy; return its status, or None out of time, what failed, and its output."""
-    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    plugins = [argument for name in PLUGINS for argument in ("-p", name)]
-    process = subprocess.Popen(
-        [str(copy / ".venv/bin/python"), *PYTEST, *plugins, *arguments],
-        cwd=copy,
-        env=outside | {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return None, [], ""
-    return process.returncode, list(dict.fromkeys(FAILED.findall(output))), output
-
-
-def red_of(killers: Sequence[str], copy: Path) -> Sequence[str]:
-    """Run tests that killed on unbroken code; return those that fail there as well."""
-    if not killers:
-        return []
-    status, red, output = ran(killers, copy, None)
-    if status not in {*PASSED, pytest.ExitCode.TESTS_FAILED}:
-        say(output)
-        return killers
-    # Once more, alone: what depends on time may fail where all is busy.
-    return [killer for killer in red if failing([killer], copy) != (None, "")]
+        return tried(mutant, [killer], there, bound, seconds)
+    return replace(verdict, killer=killer, bound=bound if killer in ran.hung else None)
 
 
 def write_column() -> None:
