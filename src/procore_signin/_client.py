@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
 from procore_signin import _forks as forks
@@ -555,9 +555,9 @@ class AsyncProcoreSignIn(_FrontDoor[AsyncTransport]):
     def _runner(self) -> AsyncRunner:
         return AsyncRunner(self.store, self._transport)
 
-    async def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
-        return await self._runner.run(flow)
+        return self._runner.run(flow)
 
     async def fresh_tokens(self, user: User | int, *, rejected: int | None = None) -> FreshToken:
         """Return an access token of `user` that is valid now; see `ProcoreSignIn`."""

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from procore_signin._forks import OPENSSL, Lock, abandon, look_after
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._transport import limits
 from procore_signin._transport.deadline import DeadlineBackend, Seen, Wait, waits
-from procore_signin._transport.kept import Kept, is_kept
+from procore_signin._transport.kept import is_kept, keep
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 
 MAX_CONNECTIONS: Final = 100
@@ -87,7 +88,7 @@ class HttpcoreTransport:
             try:
                 head = _head(request, response)
                 if is_kept(request, head):
-                    return _keep(head, response)
+                    return keep(head, partial(next, iter(_parts(response)), None), _FAILURES)
                 body = self._body(response)
             finally:
                 response.close()
@@ -151,9 +152,8 @@ class HttpcoreTransport:
 
     def _body(self, response: httpcore2.Response) -> bytes | None:
         """Return the body, or None if it is larger than the cap."""
-        assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
         parts, size = [], 0
-        for part in response.stream:
+        for part in _parts(response):
             parts.append(part)
             size += len(part)
             if size > self._max_body:
@@ -257,18 +257,9 @@ def _head(request: HttpRequest, response: httpcore2.Response) -> HttpResponse:
     return head
 
 
-def _keep(head: HttpResponse, response: httpcore2.Response) -> HttpResponse:
-    """Return the response with as much of its body as comes."""
+def _parts(response: httpcore2.Response) -> Iterable[bytes]:
     assert isinstance(response.stream, Iterable)  # noqa: S101  # for the type checker
-    kept, parts = Kept(head), iter(response.stream)
-    try:
-        while kept.goes_on and (part := next(parts, None)) is not None:
-            kept.body += part
-    except _FAILURES:
-        if not kept.body:
-            raise
-        return kept.response(broken_off=True)
-    return kept.response()
+    return response.stream
 
 
 def _failure(request: HttpRequest, error: Exception, seen: Seen) -> ProcoreSignInError:

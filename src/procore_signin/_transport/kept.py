@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from procore_signin._protocol.http_message import LARGEST_KEPT, HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from pyreqwest.bytes import Bytes
 
 
 def is_kept(request: HttpRequest, head: HttpResponse) -> bool:
@@ -13,7 +17,50 @@ def is_kept(request: HttpRequest, head: HttpResponse) -> bool:
     return not request.repeatable and HTTPStatus.OK <= head.status < HTTPStatus.MULTIPLE_CHOICES
 
 
-class Kept:
+def keep(
+    head: HttpResponse,
+    read: Callable[[], bytes | Bytes | None],
+    failures: type[Exception] | tuple[type[Exception], ...],
+) -> HttpResponse:
+    """Return the response with as much of its body as comes.
+
+    Args:
+        head: The response without its body.
+        read: Returns the next part of the body; None at its end.
+        failures: What `read` raises where the response breaks off.
+
+    Raises:
+        Exception: One of `failures`, before any of the body had come.
+    """
+    kept = _Kept(head)
+    try:
+        while kept.goes_on and (part := read()) is not None:
+            kept.body += part
+    except failures:
+        if not kept.body:
+            raise
+        return kept.response(whole=False)
+    return kept.response()
+
+
+async def keep_async(
+    head: HttpResponse,
+    read: Callable[[], Awaitable[bytes | Bytes | None]],
+    failures: type[Exception],
+) -> HttpResponse:
+    """As `keep`, where the parts are awaited."""
+    kept = _Kept(head)
+    try:
+        while kept.goes_on and (part := await read()) is not None:
+            kept.body += part
+    except failures:
+        if not kept.body:
+            raise
+        return kept.response(whole=False)
+    return kept.response()
+
+
+class _Kept:
     """The received part of the body of a success that cannot be requested again.
 
     Args:
@@ -32,8 +79,8 @@ class Kept:
         """Whether more may come. A body of known length needs no extra read for its end."""
         return len(self.body) < self._most
 
-    def response(self, *, broken_off: bool = False) -> HttpResponse:
+    def response(self, *, whole: bool = True) -> HttpResponse:
         """Return the response; a body that reached the cap counts as incomplete."""
-        whole = not broken_off and len(self.body) < LARGEST_KEPT
         body = bytes(self.body[:LARGEST_KEPT])
+        whole = whole and len(self.body) < LARGEST_KEPT
         return HttpResponse(self._head.status, self._head.headers, body, whole)

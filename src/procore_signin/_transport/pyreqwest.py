@@ -40,12 +40,12 @@ from pyreqwest.exceptions import (
 )
 from pyreqwest.http import HeaderMap
 from pyreqwest.request import BaseRequestBuilder
-from pyreqwest.response import BaseResponse, ResponseBodyReader, SyncResponseBodyReader
+from pyreqwest.response import BaseResponse
 
 from procore_signin._forks import Lock, abandon, look_after
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._transport import limits
-from procore_signin._transport.kept import Kept, is_kept
+from procore_signin._transport.kept import is_kept, keep, keep_async
 from procore_signin._transport.limits import LONGEST_DEADLINE, MAX_BODY, USER_AGENT
 from procore_signin.errors import ProcoreSignInError, UnexpectedResponse
 
@@ -126,24 +126,13 @@ class PyreqwestTransport:
             with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
                 if is_kept(request, head):
-                    return self._keep(head, response.body_reader)
+                    return keep(head, response.body_reader.read_chunk, RequestError)
                 return self._rules.whole(
                     request, head, response.body_reader.read(self._rules.max_body + 1)
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the URL
-
-    def _keep(self, head: HttpResponse, body: SyncResponseBodyReader) -> HttpResponse:
-        kept = Kept(head)
-        try:
-            while kept.goes_on and (part := body.read_chunk()) is not None:
-                kept.body += part
-        except RequestError:
-            if not kept.body:
-                raise
-            return kept.response(broken_off=True)
-        return kept.response()
 
     def close(self) -> None:
         """Close the connections. A later `send` opens new ones."""
@@ -228,23 +217,13 @@ class AsyncPyreqwestTransport:
             async with self._rules.fill(outgoing, request).build_streamed() as response:
                 head = self._rules.head(request, response)
                 if not request.repeatable and is_kept(request, head):
-                    return await self._keep(Kept(head), response.body_reader)
+                    return await keep_async(head, response.body_reader.read_chunk, RequestError)
                 return self._rules.whole(
                     request, head, await response.body_reader.read(self._rules.max_body + 1)
                 )
         except (RequestError, BuilderError) as error:
             failure = _failure(request, error)
         raise failure  # outside the handler: the library's error shows the query of the URL
-
-    async def _keep(self, kept: Kept, body: ResponseBodyReader) -> HttpResponse:
-        try:
-            while kept.goes_on and (part := await body.read_chunk()) is not None:
-                kept.body += part
-        except RequestError:
-            if not kept.body:
-                raise
-            return kept.response(broken_off=True)
-        return kept.response()
 
     async def aclose(self) -> None:
         """Close the connections. A later `send` opens new ones."""

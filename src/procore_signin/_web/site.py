@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from procore_signin._flow.context import Context
 from procore_signin._flow.steps import Flow
-from procore_signin._protocol.value import value
 from procore_signin._settings import NOT_SET
 from procore_signin._settings.trusted_proxies import TrustedProxies
 from procore_signin._store.records import Session
@@ -34,6 +33,8 @@ from procore_signin._web.http.messages import (
     BrowserResponse,
     Page,
     RawHeaders,
+    RawResponse,
+    in_bytes,
     raw_headers,
     see_other,
 )
@@ -64,26 +65,6 @@ _FAILED: Final = (
 )
 # Pages name static files with a hash of their content, so a response never has to change.
 _FOREVER: Final = ("cache-control", "public, max-age=31536000, immutable")
-
-
-@value(frozen=True, slots=True)
-class RawResponse:
-    """A response as bytes, for any server.
-
-    Attributes:
-        status: The HTTP status code.
-        headers: Raw names, in lower case, and values.
-        body: Empty for HEAD, whatever `content-length` says.
-    """
-
-    status: int
-    headers: RawHeaders
-    body: bytes
-
-    @property
-    def text_headers(self) -> list[tuple[str, str]]:
-        """The headers as text, for frameworks that want them so."""
-        return [(name.decode(), value.decode("latin-1")) for name, value in self.headers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +268,7 @@ class Site:
 
     def _raw(self, request: BrowserRequest, response: BrowserResponse) -> RawResponse:
         headers = raw_headers(response.headers, self.router.headers)
-        return _raw(request, response, response.body, response.content_type, headers)
+        return in_bytes(request, response, response.body, response.content_type, headers)
 
     def _raw_page(
         self, request: BrowserRequest, response: BrowserResponse, html: str, language: Language
@@ -298,7 +279,7 @@ class Site:
             language.tag if self._render is None else None,
             negotiated=self.languages.is_negotiated,
         )
-        return _raw(request, response, html.encode(), "text/html; charset=utf-8", headers)
+        return in_bytes(request, response, html.encode(), "text/html; charset=utf-8", headers)
 
     def _in_language(self, page: Page, language: Language) -> Page:
         """Return `page` with its texts, and what its template needs, in `language`."""
@@ -351,22 +332,6 @@ def _page_headers(
         (name, value + b", Accept-Language" if name == b"vary" else value)
         for name, value in headers
     )
-
-
-def _raw(
-    request: BrowserRequest,
-    response: BrowserResponse,
-    content: bytes,
-    content_type: str,
-    headers: RawHeaders,
-) -> RawResponse:
-    whole = (
-        (b"content-type", content_type.encode()),
-        (b"content-length", b"%d" % len(content)),
-        *headers,
-        *[(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies],
-    )
-    return RawResponse(response.status, whole, b"" if request.method == "HEAD" else content)
 
 
 def _languages(options: Options) -> Languages:

@@ -55,7 +55,12 @@ with extra("flask"):
     from procore_signin._store.records import Session, User
     from procore_signin._web.embedded.login import SESSION_KEY, Login
     from procore_signin._web.http.asgi_wsgi import connection_of, of_environ
-    from procore_signin._web.http.messages import LONGEST_BODY, BrowserRequest, Framework
+    from procore_signin._web.http.messages import (
+        LONGEST_BODY,
+        BrowserRequest,
+        Framework,
+        RawResponse,
+    )
     from procore_signin._web.janitor import Janitor
     from procore_signin._web.look.jinja import JinjaTemplates, look_alikes
     from procore_signin._web.options import Options
@@ -63,7 +68,6 @@ with extra("flask"):
     from procore_signin._web.site import (
         NO_STORE,
         ONLY_ONE,
-        RawResponse,
         Site,
         check_place,
         prefix_of,

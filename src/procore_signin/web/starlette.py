@@ -44,6 +44,7 @@ with extra("fastapi"):
         BrowserRequest,
         BrowserResponse,
         Framework,
+        RawResponse,
         no_body,
         no_framework,
     )
@@ -52,7 +53,7 @@ with extra("fastapi"):
     from procore_signin._web.look.languages import Language
     from procore_signin._web.options import Options
     from procore_signin._web.settings import completed
-    from procore_signin._web.site import NO_STORE, ONLY_ONE, RawResponse, Site, check_place, vary
+    from procore_signin._web.site import NO_STORE, ONLY_ONE, Site, check_place, vary
     from procore_signin.errors import ProcoreSignInError
 
 __all__ = [

@@ -106,9 +106,9 @@ class AsyncRunner:
         self._postponed: dict[Hashable, _Carried] = {}
         self._closing_since: float | None = None
 
-    async def run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T]) -> Coroutine[Any, Any, T]:
         """Run `flow` to its end and return its value. Raises what the flow raises."""
-        return await self._drive(flow, None)
+        return self._drive(flow, None)
 
     async def _drive(  # noqa: C901  # one loop, in which each step ends in its own way
         self, flow: Flow[T], loop: asyncio.AbstractEventLoop | None

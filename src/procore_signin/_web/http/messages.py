@@ -197,6 +197,26 @@ class BrowserResponse:
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
 
+@value(frozen=True, slots=True)
+class RawResponse:
+    """A response as bytes, for any server.
+
+    Attributes:
+        status: The HTTP status code.
+        headers: Raw names, in lower case, and values.
+        body: Empty for HEAD, whatever `content-length` says.
+    """
+
+    status: int
+    headers: RawHeaders
+    body: bytes
+
+    @property
+    def text_headers(self) -> list[tuple[str, str]]:
+        """The headers as text, for frameworks that want them so."""
+        return [(name.decode(), value.decode("latin-1")) for name, value in self.headers]
+
+
 def raw_headers(headers: Sequence[tuple[str, str]], common: RawHeaders = ()) -> RawHeaders:
     """Return `headers` as they go over the wire, and those of `common` that they do not name."""
     if not headers:
@@ -204,6 +224,31 @@ def raw_headers(headers: Sequence[tuple[str, str]], common: RawHeaders = ()) -> 
     own = [(name.encode(), value.encode("latin-1")) for name, value in headers]
     named = dict(own)
     return (*own, *[pair for pair in common if pair[0] not in named])
+
+
+def in_bytes(
+    request: BrowserRequest,
+    response: BrowserResponse,
+    content: bytes,
+    content_type: str,
+    headers: RawHeaders,
+) -> RawResponse:
+    """Return `response` with this content as it goes over the wire.
+
+    Args:
+        request: A HEAD gets the headers alone.
+        response: Its status and its cookies.
+        content: The body.
+        content_type: What it is.
+        headers: All others, as `raw_headers` returns them.
+    """
+    whole = (
+        (b"content-type", content_type.encode()),
+        (b"content-length", b"%d" % len(content)),
+        *headers,
+        *[(b"set-cookie", cookie.encode("latin-1")) for cookie in response.cookies],
+    )
+    return RawResponse(response.status, whole, b"" if request.method == "HEAD" else content)
 
 
 def see_other(location: str) -> BrowserResponse:

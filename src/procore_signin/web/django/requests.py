@@ -15,9 +15,8 @@ from django.utils.functional import SimpleLazyObject
 from procore_signin._store.records import Session, User
 from procore_signin._web.http.asgi_wsgi import connection_of, of_environ, of_scope
 from procore_signin._web.http.bodies import BodyRefused
-from procore_signin._web.http.messages import BrowserRequest, Framework
+from procore_signin._web.http.messages import BrowserRequest, Framework, RawResponse
 from procore_signin._web.problems import BODY_TYPE_WRONG
-from procore_signin._web.site import RawResponse
 from procore_signin.errors import ProcoreSignInError
 from procore_signin.web.django.installed import DJANGO_LOGIN, installed
 
