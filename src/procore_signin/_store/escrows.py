@@ -8,13 +8,14 @@ It stays for as long as the user does (docs/decisions/0025). `withdrawal.py` tak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, insert, or_, select, update
 
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.statement import (
     InsertAbsent,
@@ -148,7 +149,7 @@ _FILL: Final = Sql(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class GiveUpTokens(Command[None]):
     """Put tokens into escrow that no one wants. May be repeated.
 

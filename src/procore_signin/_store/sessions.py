@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from typing import ClassVar, Final
 
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
+from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
     Change,
@@ -66,7 +67,7 @@ def _session(row: Row) -> Session:
     return Session(row[0], User(*row[1:_AFTER_USER]), *row[_AFTER_USER:])
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class SessionOf(LookUp[Session | None]):
     """The open session of a cookie, by the SHA-256 of its token.
 
@@ -94,7 +95,7 @@ class SessionOf(LookUp[Session | None]):
         return _session(rows[0]) if rows else None
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class SessionAndMe(LookUp[tuple[Session, str] | None]):
     """The same session, and what `/me` answered at its sign-in, as JSON text."""
 
@@ -122,7 +123,7 @@ class SessionAndMe(LookUp[tuple[Session, str] | None]):
         return _session(columns), str(me_json)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class SessionsOf(LookUp[list[Session]]):
     """A user's open sessions, the last used one first."""
 
@@ -143,7 +144,7 @@ class SessionsOf(LookUp[list[Session]]):
         return [_session(row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class OpenSessions(LookUp[list[Session]]):
     """Everyone's open sessions, the oldest first.
 
@@ -173,7 +174,7 @@ class OpenSessions(LookUp[list[Session]]):
         return [_session(row) for row in rows]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class CountSessions(LookUp[int]):
     """How many sessions have not ended. It reads an index from end to end."""
 
@@ -210,7 +211,7 @@ _TOUCH: Final = Sql(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class TouchSession(Command[bool]):
     """Note that a session is in use and put off its idle end, at most to its absolute end.
 
@@ -236,7 +237,7 @@ _BIND: Final = Sql(update(sessions).where(_this), "reference")
 _BIND_FREE: Final = Sql(update(sessions).where(_this, sessions.c.reference.is_(None)), "reference")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class BindSession(Command[bool]):
     """Note whose login at the application a session belongs to; it ends with that (row L1).
 
@@ -269,7 +270,7 @@ class BindSession(Command[bool]):
 _END_OF_USER: Final = Sql(delete(sessions).where(_this, _of_user))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class EndSessionOf(Command[bool]):
     """End a session that the user chose from the list. False where it is not the user's."""
 
@@ -284,7 +285,7 @@ class EndSessionOf(Command[bool]):
 _END_ALL_OF_USER: Final = Sql(delete(sessions).where(_of_user))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class EndSessions(Command[int]):
     """End all sessions of a user; it returns how many (row S6)."""
 
@@ -299,7 +300,7 @@ _END_OTHERS_OF_USER: Final = Sql(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class EndOtherSessions(Command[int]):
     """End all sessions of a user but one; it returns how many."""
 
@@ -320,7 +321,7 @@ _ANY: Final = Sql(select(sessions.c.id).order_by(sessions.c.id).limit(bindparam(
 _END: Final = Sql(delete(sessions).where(_this))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class EndSomeSessions(Command[int]):
     """End sessions, of any user, at most `limit`; it returns 0 when none is left (row S6)."""
 
@@ -341,7 +342,7 @@ _ENDED: Final = Sql(
 _PURGE: Final = Sql(delete(sessions).where(_this, _ended))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class PurgeSessions(Command[int]):
     """Delete expired sessions, at most `limit`; it returns how many (row O6).
 

@@ -29,6 +29,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.engine.statement import Sql, Statements, Values, change_each, many
 from procore_signin._store.keys.seal import VERSION
@@ -121,7 +122,7 @@ _COUNTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class KeyUses(Query[list[KeyUse]]):
     """Which keys the sealed values need, the ring's own first, in its order.
 
@@ -157,7 +158,7 @@ def _foreign(key_ids: tuple[str, ...]) -> tuple[Sql, Sql]:
     )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class UnknownKeyIds(Query[tuple[str, ...]]):
     """The ids of keys that sealed values need and the ring lacks, in order (row V3).
 
@@ -189,7 +190,7 @@ def _count(active: str) -> tuple[Sql, Sql]:
     )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class OlderTokenSets(Query[int]):
     """How many token sets, of users and in escrow, the active key did not seal."""
 
@@ -237,7 +238,7 @@ def rewrap(store: Store, *, limit: int = 100) -> Iterator[Rewrapped]:
         state_hash = escrows.last
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class Anew(Generic[Key, Name]):
     """Sealed values of some rows, sealed anew and not written yet.
 
@@ -271,7 +272,7 @@ def _page_of_sets(active: str) -> Sql:
     )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class SetsAnew(Query[Anew[int, int] | None]):
     """Some token sets that the active key did not seal, sealed anew; None when none is left."""
 
@@ -332,7 +333,7 @@ _WRITE_SET: Final = Sql(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class WriteSets(Command[int]):
     """Write token sets that were sealed anew, those that no one else has changed; how many."""
 
@@ -352,7 +353,7 @@ def _page_of_escrows(active: str) -> Sql:
     )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class EscrowsAnew(Query[Anew[str, str] | None]):
     """Some escrows that the active key did not seal, sealed anew; None when none is left."""
 
@@ -388,7 +389,7 @@ _WRITE_ESCROW: Final = Sql(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value(frozen=True, slots=True, repr=False)
 class WriteEscrows(Command[int]):
     """Write escrows that were sealed anew, those that no one else has changed; how many."""
 
