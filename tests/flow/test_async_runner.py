@@ -141,6 +141,22 @@ async def test_who_asks_for_a_flow_on_the_loop_of_our_own_gets_a_copy_of_its_err
 
 
 @pytest.mark.asyncio
+async def test_two_keys_on_the_loop_of_our_own_at_once_have_an_outcome_each(
+    door: ProcoreSignIn, gate: Gate
+) -> None:
+    gate.for_any_loop = True  # type: ignore[attr-defined]
+    runner = AsyncRunner(door.store, gate)
+
+    def flow(name: str) -> Flow[str]:
+        yield from wait(0.05)
+        return name
+
+    asked = [runner.run(once(name, flow(name))) for name in ("one", "two")]
+    assert await asyncio.wait_for(asyncio.gather(*asked), WAIT_SECONDS) == ["one", "two"]
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
 async def test_what_is_shielded_raises_its_own_error(runner: AsyncRunner, gate: Gate) -> None:
     error = ProcoreUnavailable("down", ambiguous=True)
     gate.release.set()
