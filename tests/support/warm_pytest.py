@@ -39,7 +39,7 @@ class Ran:
     """What came of a run.
 
     Attributes:
-        status: pytest's, or None where it did not come to that.
+        status: pytest's, or None where there is none, such as of a run that was killed.
         late: Whether the run did not end in time.
         failed: The tests that failed, without their parameters, and in which phase.
         hung: Those of them that did not end in time.
@@ -102,6 +102,7 @@ class Notes:
     """A plugin that notes what happens in a run."""
 
     def __init__(self) -> None:
+        self.status: int | None = None
         self.failed: dict[str, str] = {}
         self.hung: list[str] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -113,6 +114,9 @@ class Notes:
             self.failed.setdefault(name, report.when)
             if "from pytest-timeout" in str(report.longrepr):
                 self.hung.append(name)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.status = int(exitstatus)
 
 
 class Imported:
@@ -184,6 +188,7 @@ def run_here(
     arguments: list[str], notes: Notes | Imported, told: Path, lines: IO[bytes]
 ) -> NoReturn:
     """Run pytest in this process, and end it, whatever comes."""
+    me = os.getpid()
     try:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -195,16 +200,13 @@ def run_here(
             sys.dont_write_bytecode = False  # once, so that each run need not compile the tests
         sys.argv = ["pytest", *arguments]
         plugins = [*(importlib.import_module(name) for name in OTHERS), notes]
-        me = os.getpid()
-        status = pytest.main([*ALWAYS, *arguments], plugins)
-        noted = {name: value for name, value in vars(notes).items() if name != "folder"}
-        if isinstance(notes, Notes):
-            noted["status"] = int(status)
-        if os.getpid() == me:  # and not a child that a test has left behind
-            told.write_text(json.dumps(noted), encoding="utf-8")
-    except BaseException:  # noqa: BLE001 - the process that forks must not go on here as well
+        pytest.main([*ALWAYS, *arguments], plugins)
+    except BaseException:  # noqa: BLE001 - such as what pytest raises of what no one awaited
         traceback.print_exc()
     finally:
+        if os.getpid() == me:  # and not a child that a test has left behind
+            noted = {name: value for name, value in vars(notes).items() if name != "folder"}
+            told.write_text(json.dumps(noted), encoding="utf-8")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
