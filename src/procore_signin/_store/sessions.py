@@ -52,7 +52,10 @@ _AFTER_USER: Final = 1 + len(users.c)
 _this: Final = sessions.c.id == bindparam("which_session")
 _of_cookie: Final = sessions.c.id_hash == bindparam("which_hash")
 _of_user: Final = sessions.c.user_id == bindparam("which_user")
-_owner: Final = (users.c.id == sessions.c.user_id) & (users.c.environment == sessions.c.environment)
+# Not `==`: from two that are equal to a third PostgreSQL concludes that users can be found by their
+# environment, and reads all of them for each page where it has no statistics yet.
+_same_environment: Final = users.c.environment.is_not_distinct_from(sessions.c.environment)
+_owner: Final = (users.c.id == sessions.c.user_id) & _same_environment
 _open: Final = (
     sessions.c.idle_expires_at > bindparam("now"),
     sessions.c.absolute_expires_at > bindparam("now"),
