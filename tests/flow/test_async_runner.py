@@ -355,10 +355,22 @@ async def test_a_front_door_for_asyncio_that_is_closed_too_early_says_how_much_h
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(async_runner, "LONGEST_FLOW_SECONDS", 0.02)
+    waited, left = set[float](), list[str]()
+
+    def one_on_a_thread(seconds: float) -> int:
+        waited.add(seconds)
+        return 1
+
+    monkeypatch.setattr(runner._background, "settle", one_on_a_thread)
+    monkeypatch.setattr(runner, "leave", lambda: left.append("left"))
     for _ in range(2):
         await runner.run(later(Watched("late")))
     await asyncio.wait_for(runner.aclose(), WAIT_SECONDS)
-    assert caplog.messages == ["Closed while 2 flow(s) had not ended"]
+    assert caplog.messages == ["Closed while 3 flow(s) had not ended"]
+    assert waited == {0}  # the event loop goes on
+    assert left == ["left"]
+    monkeypatch.undo()
+    runner.leave()
     gate.release.set()
     await soon(lambda: not runner._unfinished)
 
@@ -408,4 +420,94 @@ async def test_a_child_that_is_forked_in_the_middle_of_a_flow_keeps_it_and_does_
     assert kept == [its]
     assert went_on == []
     monkeypatch.undo()
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_front_door_waits_for_a_flow_that_ends_in_the_last_second(
+    runner: AsyncRunner,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(async_runner, "LONGEST_FLOW_SECONDS", 0.9)
+    await runner.run(later(Watched("in time")))
+    asyncio.get_running_loop().call_later(0.02, gate.release.set)
+    await asyncio.wait_for(runner.aclose(), WAIT_SECONDS)
+    assert caplog.messages == []
+    assert not runner._unfinished
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_kept_of_a_loop_of_our_own_that_is_left(runner: AsyncRunner) -> None:
+    closed = list[str]()
+
+    class There:
+        def close(self) -> None:
+            closed.append("closed")
+
+    loop, other = asyncio.new_event_loop(), asyncio.get_running_loop()
+    runner._groups = {each: There() for each in (loop, other)}  # type: ignore[misc]
+    runner._on_loops = {each: There() for each in (loop, other)}  # type: ignore[misc]
+    runner._leave_loop(loop)
+    assert [*runner._groups, *runner._on_loops] == [other, other]
+    assert closed == ["closed"]
+    loop.close()
+
+
+@pytest.mark.asyncio
+async def test_closing_waits_for_what_is_written_on_this_loop_and_closes_what_is_here_or_nowhere(
+    runner: AsyncRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = list[str]()
+
+    class There:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def drained(self) -> None:
+            told.append(f"{self.name}: drained")
+
+        def close(self) -> None:
+            told.append(f"{self.name}: closed")
+
+    here, gone, elsewhere = (
+        asyncio.get_running_loop(),
+        asyncio.new_event_loop(),
+        asyncio.new_event_loop(),
+    )
+    gone.close()
+    runner._groups = {here: There("writes"), elsewhere: There("others")}  # type: ignore[dict-item]
+    runner._on_loops = {
+        here: There("here"),  # type: ignore[dict-item]
+        gone: There("gone"),  # type: ignore[dict-item]
+        elsewhere: There("elsewhere"),  # type: ignore[dict-item]
+    }
+    close = runner._background.close
+
+    def close_background(seconds: float) -> None:
+        told.append(f"background: waited for {seconds} s")
+        close(seconds)
+
+    monkeypatch.setattr(runner._background, "close", close_background)
+    await asyncio.wait_for(runner.aclose(), WAIT_SECONDS)
+    assert told == [
+        "writes: drained",
+        "here: drained",
+        "here: closed",
+        "gone: closed",
+        "background: waited for 0 s",
+    ]
+    elsewhere.close()
+
+
+@pytest.mark.asyncio
+async def test_a_flow_that_is_carried_on_is_not_cancelled_and_says_so(
+    runner: AsyncRunner, gate: Gate
+) -> None:
+    task = runner._start(Watched("value"), asyncio.get_running_loop())
+    await gate.was_asked()
+    assert task.cancel() is False
+    gate.release.set()
+    assert await asyncio.wait_for(task.outcome, WAIT_SECONDS) == "value"
     await runner.aclose()
