@@ -224,7 +224,7 @@ def test_I5_withdrawals_that_overlap_take_nothing_for_lost(
             told = list(threads.map(act, ["disable", "sweep", "disable", "sweep"]))
         assert set(told) <= {"confirmed", "none", "swept"}
         assert refreshable(emulator) == 0
-        assert door.store.ask(EscrowsOf(user.id)) == []
+        assert door.store.ask(EscrowsOf(user)) == []
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -398,6 +398,34 @@ def test_I7_a_pair_that_a_withdrawal_brought_and_nobody_presented_hides_none_bef
         assert refreshable(emulator) == 0
 
 
+@pytest.mark.parametrize("how", ENDS)
+def test_I7_nothing_is_certain_while_a_grant_lives_that_they_had_before_they_were_deleted(
+    door: ProcoreSignIn, procore: ScriptedProcore, how: str
+) -> None:
+    """The user who signs in again is a new one, and Procore has not ended the old grant yet."""
+
+    def not_the_old_one(request: HttpRequest) -> HttpResponse:
+        return reply(503, b"") if b"fake-access-1" in request.body else reply(200, {})
+
+    procore.next("/oauth/revoke", *[not_the_old_one] * 20)
+    before = sign_in(door).user
+    deleted = door.delete(before)
+    assert deleted is not None
+    assert (deleted.revocation, deleted.certain) == ("pending", False)
+    again = sign_in(door).user
+    assert (again.id == before.id, again.procore_id) == (False, before.procore_id)
+    ended = ENDS[how](door, again)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("pending", False)
+    assert "fake-refresh-2" in procore.revoked
+    procore.forget("/oauth/revoke")
+    again = sign_in(door).user if how == "delete" else again
+    ended = ENDS[how](door, again)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("confirmed", True)
+    assert "fake-refresh-1" in procore.revoked
+
+
 @pytest.mark.parametrize("under_way", ["refresh_under_way", "sign_in_under_way"])
 def test_I7_nothing_is_certain_while_something_is_under_way(user: User, under_way: str) -> None:
     nothing = {"refresh_under_way": False, "sign_in_under_way": False}
@@ -490,7 +518,7 @@ def test_O6_what_procore_never_confirms_keeps_nobody_else_waiting(
                 pair,
                 state_hash=f"{number:064x}",
                 environment="emulator",
-                user_id=None,
+                procore_id=None,
                 refreshed=None,
                 now=int(clock.now) + number // FAILURES_AT_ONCE,  # the last one a second later
             )

@@ -99,7 +99,7 @@ def test_I5_a_disabled_user_is_signed_out_everywhere_and_the_tokens_are_revoked(
     token = second.session_token.reveal()
     assert door.run(current_session(door.context, token)) is None
     assert {"fake-access-2", "fake-refresh-2"} <= set(procore.revoked)
-    assert door.store.ask(EscrowsOf(user.id)) == []
+    assert door.store.ask(EscrowsOf(user)) == []
     with pytest.raises(SignInRefused):
         door.fresh_tokens(user)
     with pytest.raises(SignInRefused):
@@ -259,7 +259,6 @@ def test_I5_tokens_whose_sign_in_gets_its_user_meanwhile_are_revoked_too(
                 TokenSet(Secret("fake-late", "t"), None, NOW + 5400),
                 state_hash="1" * 64,
                 environment="emulator",
-                user_id=None,
                 procore_id=user.procore_id,
                 refreshed=None,
                 now=NOW,
@@ -322,7 +321,7 @@ def test_V4_tokens_that_nobody_can_revoke_here_keep_the_janitor_from_no_others(
     assert disabled(door, user).revocation == "pending"
     clock.advance(ORPHANED_AFTER + 1)
     assert door.run(sweep(door.context)) == 1
-    assert door.store.ask(EscrowsOf(user.id)) == []
+    assert door.store.ask(EscrowsOf(user)) == []
 
 
 def strand(door: ProcoreSignIn, state_hash: str) -> None:
@@ -392,7 +391,7 @@ def test_V7_tokens_of_another_environment_wait_for_its_own_processes(
         procore.requests.clear()
         outcome = disabled(elsewhere, user)
         assert (outcome.revocation, procore.requests) == ("pending", [])
-        assert len(elsewhere.store.ask(EscrowsOf(user.id))) == 1
+        assert len(elsewhere.store.ask(EscrowsOf(user))) == 1
 
 
 def test_V4_tokens_that_cannot_be_opened_raise_an_alarm_wherever_they_are_met(
@@ -563,7 +562,7 @@ async def test_R12_a_caller_that_is_cancelled_does_not_stop_the_revocation(
     transport.gate.set()
     await runner.aclose()
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
-    assert door.store.ask(EscrowsOf(user.id)) == []
+    assert door.store.ask(EscrowsOf(user)) == []
 
 
 def test_a_young_token_is_revoked_without_being_refreshed(
@@ -609,11 +608,11 @@ def test_I5_after_the_access_token_has_expired_a_yes_of_procore_is_put_to_the_te
     assert disabled(door, user).revocation == revocation
     assert {"fake-access-1", "fake-refresh-1"} <= set(procore.revoked)
     assert ("fake-access-7" in procore.revoked) == (answer == tokens(7))
-    assert len(door.store.ask(EscrowsOf(user.id))) == (revocation == "pending")
+    assert len(door.store.ask(EscrowsOf(user))) == (revocation == "pending")
     procore.next("/oauth/token/info", EXPIRED)
     procore.next("/oauth/token", then)
     assert disabled(door, user).revocation == later
-    assert door.store.ask(EscrowsOf(user.id)) == []
+    assert door.store.ask(EscrowsOf(user)) == []
     assert ("fake-access-8" in procore.revoked) == (later != "none" and then == tokens(8))
 
 
@@ -650,7 +649,7 @@ def test_I5_a_pair_that_the_test_brought_is_kept_until_it_is_revoked(
     procore.next("/oauth/token", tokens(7))
     procore.next("/oauth/revoke", reply(200, {}), reply(200, {}), DOWN)
     assert disabled(door, user).revocation == "pending"
-    kept = [each.tokens for each in door.store.ask(EscrowsOf(user.id))]
+    kept = [each.tokens for each in door.store.ask(EscrowsOf(user))]
     assert {each.access_token.reveal() for each in kept if each is not None} == {
         "fake-access-1",
         "fake-access-7",

@@ -158,7 +158,7 @@ def test_ending_an_access_anew_ends_the_pair_too_that_a_late_refresh_left(
 ) -> None:
     procore.next("/oauth/token/info", UNWELL)
     refresh_that_is_too_late(door, procore, clock, tmp_path, user)
-    kept = [each.tokens for each in door.store.ask(EscrowsOf(user.id))]
+    kept = [each.tokens for each in door.store.ask(EscrowsOf(user))]
     assert LATE[0] in [each.access_token.reveal() for each in kept if each is not None]
     door.disable(user)
     assert set(procore.revoked) > set(LATE)
@@ -283,7 +283,7 @@ def test_what_another_process_could_not_make_certain_is_not_certain_for_who_come
 
     def disabled_meanwhile(_request: HttpRequest) -> HttpResponse:
         door.disable(user)
-        found = door.store.ask(EscrowsOf(user.id))
+        found = door.store.ask(EscrowsOf(user))
         escrows.extend(found)
         meet(monkeypatch, Store, CommitRefresh, die)
         return tokens(50)

@@ -128,7 +128,7 @@ def test_I5_disabling_ends_everything_in_one_transaction(
     assert store.ask(SessionOf(hashed("cookie"), environment="emulator", now=NOW)) is None
     assert store.ask(TokensOf(user.id, "emulator")) is None
     assert row_of(store, user.id).status == "revoked"
-    assert pair(tokens("2")) in [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))]
+    assert pair(tokens("2")) in [pair(each.tokens) for each in store.ask(EscrowsOf(user))]
     assert store.ask(SessionOf(hashed("other"), environment="emulator", now=NOW)) is not None
     assert pair(tokens("other")) == pair(store.ask(TokensOf(other.id, "emulator")))
 
@@ -136,11 +136,11 @@ def test_I5_disabling_ends_everything_in_one_transaction(
 def test_I5_disabling_again_is_harmless(store: Store, sign_in: SignIn) -> None:
     user = sign_in().user
     store.do(DisableUser(user.id, now=NOW + 5))
-    escrows = store.ask(EscrowsOf(user.id))
+    escrows = store.ask(EscrowsOf(user))
     again = store.do(DisableUser(user.id, now=NOW + 9))
     assert again is not None
     assert (again.user.disabled_at, again.sessions, again.withdrawn) == (NOW + 5, 0, 0)
-    assert store.ask(EscrowsOf(user.id)) == escrows
+    assert store.ask(EscrowsOf(user)) == escrows
 
 
 def test_nobody_of_that_number_is_told(store: Store) -> None:
@@ -179,7 +179,7 @@ def test_R10_a_refresh_under_way_loses_against_disabling_and_against_enabling_af
     assert store.do(CommitRefresh(taken, tokens("new"), now=NOW)) is None
     assert store.do(EndGrant(taken, owner="me", now=NOW)) is None
     assert store.do(TakeLease(row_of(store, user.id), owner="me", seconds=30, now=NOW)) is None
-    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))] == [pair(tokens())]
+    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user))] == [pair(tokens())]
 
 
 @pytest.mark.parametrize("round_", range(5))
@@ -202,7 +202,7 @@ def test_R10_a_commit_and_a_disabling_at_once_leave_nothing_usable(
         return store.do(CommitRefresh(taken, tokens("new"), now=NOW))
 
     _, committed = at_once(act, ["disable", "commit"])
-    kept = [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))]
+    kept = [pair(each.tokens) for each in store.ask(EscrowsOf(user))]
     wanted = [tokens()] if committed is None else [tokens(), tokens("new")]
     assert len(kept) == len(wanted)
     assert all(pair(each) in kept for each in wanted)
@@ -244,7 +244,7 @@ def test_I5_people_disabled_at_once_by_several_operators_are_disabled_once(
     ended = at_once(lambda at: store.do(DisableUser(user.id, now=NOW + at)), [1, 2, 3, 4])
     assert sum(each.withdrawn for each in ended) == 1
     assert len({each.user.disabled_at for each in ended}) == 1
-    assert len(store.ask(EscrowsOf(user.id))) == 1
+    assert len(store.ask(EscrowsOf(user))) == 1
 
 
 def test_V4_tokens_that_cannot_be_opened_stay_and_the_person_is_disabled(
@@ -259,7 +259,7 @@ def test_V4_tokens_that_cannot_be_opened_stay_and_the_person_is_disabled(
     repaired = store.do(DisableUser(user.id, now=NOW))
     assert repaired is not None
     assert (repaired.sealed, repaired.withdrawn) == (False, 1)
-    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))] == [pair(tokens())]
+    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user))] == [pair(tokens())]
 
 
 def test_a_grant_that_was_lost_before_is_told(store: Store, sign_in: SignIn, sql: Sql) -> None:
@@ -312,7 +312,7 @@ def test_a_newer_pair_takes_the_place_of_the_one_in_escrow(
 ) -> None:
     user = sign_in().user
     store.do(DisableUser(user.id, now=NOW))
-    (escrow,) = store.ask(EscrowsOf(user.id))
+    (escrow,) = store.ask(EscrowsOf(user))
     newer = replace(escrow, tokens=tokens("newer"))
     store.do(HoldEscrow(escrow.state_hash, holder="a", now=NOW))
     store.do(ReplaceEscrow(newer, outcome="unanswered", now=NOW + 1, holder="a"))
@@ -320,11 +320,11 @@ def test_a_newer_pair_takes_the_place_of_the_one_in_escrow(
     assert entry is not None
     assert entry.outcome == "unanswered"
     assert store.ask(Escrowed(NOW + 1)) == []
-    assert [each.tokens for each in store.ask(EscrowsOf(user.id))] == [tokens("newer")]
+    assert [each.tokens for each in store.ask(EscrowsOf(user))] == [tokens("newer")]
     store.do(FinishEscrow(escrow.state_hash, holder="a", outcome=None, now=NOW + 2))
     late = replace(escrow, tokens=tokens("late"))
     store.do(ReplaceEscrow(late, outcome=None, now=NOW + 2, holder="a"))
-    assert store.ask(EscrowsOf(user.id)) == []
+    assert store.ask(EscrowsOf(user)) == []
 
 
 def test_an_escrow_cannot_be_replaced_by_nothing() -> None:
@@ -338,7 +338,7 @@ def test_O6_the_row_that_kept_withdrawn_tokens_goes_with_the_next_purge(
     user = sign_in().user
     store.do(DisableUser(user.id, now=NOW))
     assert purge(store, NOW).attempts == 0
-    (escrow,) = store.ask(EscrowsOf(user.id))
+    (escrow,) = store.ask(EscrowsOf(user))
     clear_escrow(store, escrow.state_hash)
     assert purge(store, NOW).attempts == 1
 
@@ -390,13 +390,13 @@ def test_O6_only_grants_that_are_over_and_old_are_purged(
 def test_V6_no_token_shows_in_what_an_operator_gets(
     store: Store, sign_in: SignIn, people: list[int]
 ) -> None:
-    sign_in(2, cookie="2b", tag="2b", login="canary@example.com")
+    user = sign_in(2, cookie="2b", tag="2b", login="canary@example.com").user
     shown = repr(
         (
             store.ask(FindUsers()),
             store.ask(TokenStates(people[1], now=NOW)),
             store.do(DisableUser(people[1], now=NOW)),
-            store.ask(EscrowsOf(people[1])),
+            store.ask(EscrowsOf(user)),
             store.ask(OpenSessions(now=NOW)),
         )
     )

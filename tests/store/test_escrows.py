@@ -28,7 +28,13 @@ from procore_signin._store.escrows import (
     UNANSWERED,
     GiveUpTokens,
 )
-from procore_signin._store.ledger import AttemptOf, Escrowed, FailAttempt, TakeAttempt
+from procore_signin._store.ledger import (
+    AttemptOf,
+    Escrowed,
+    FailAttempt,
+    HasSignInUnderWay,
+    TakeAttempt,
+)
 from procore_signin._store.records import TokenRow
 from procore_signin._store.refresh import (
     CommitRefresh,
@@ -39,10 +45,16 @@ from procore_signin._store.refresh import (
     TakeLease,
     TokenRowOf,
 )
-from procore_signin._store.rotation.lost_keys import give_up_key
+from procore_signin._store.rotation.lost_keys import GiveUpLost, Lost, give_up_key
 from procore_signin._store.rotation.rewrap import KeyUses, OlderTokenSets, UnknownKeyIds, rewrap
 from procore_signin._store.users import UserOf
-from procore_signin._store.withdrawal import FinishEscrow, HoldEscrow, ReleaseEscrow, ReplaceEscrow
+from procore_signin._store.withdrawal import (
+    FinishEscrow,
+    HoldEscrow,
+    KeepRenewed,
+    ReleaseEscrow,
+    ReplaceEscrow,
+)
 
 NOW = 1_800_000_000
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -54,7 +66,7 @@ OTHER_KEY = KeyRing.parse(Secret("other:" + "C" * 42 + "E", "keys"))
 
 
 def give_up(store: Store, tokens: TokenSet, **more: Any) -> None:
-    values = {"state_hash": PLACE, "environment": "emulator", "user_id": None, "refreshed": None}
+    values = {"state_hash": PLACE, "environment": "emulator", "procore_id": None, "refreshed": None}
     store.do(GiveUpTokens(tokens, **{**values, "now": NOW, **more}))
 
 
@@ -97,17 +109,17 @@ def test_C14_tokens_are_given_up_once_however_often_it_is_repeated(
 ) -> None:
     user = sign_in().user
     for _ in range(2):
-        give_up(store, tokens("late"), user_id=user.id)
-    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))] == [pair(tokens("late"))]
+        give_up(store, tokens("late"), procore_id=user.procore_id)
+    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user))] == [pair(tokens("late"))]
     assert outcome_of(store, PLACE) == LATE
 
 
 def test_C14_tokens_of_a_person_who_is_gone_are_kept_without_them(
     store: Store, tokens: Tokens, sql: Sql
 ) -> None:
-    give_up(store, tokens("late"), user_id=99)
+    give_up(store, tokens("late"), procore_id=99)
     assert escrows(store) == [pair(tokens("late"))]
-    assert sql("SELECT user_id FROM sign_in_ledger") == [(None,)]
+    assert sql("SELECT user_id, procore_id FROM sign_in_ledger") == [(None, 99)]
 
 
 def test_C14_tokens_go_to_the_attempt_that_brought_them(
@@ -145,7 +157,7 @@ def test_C14_giving_up_and_deleting_at_once_lose_nothing(
         if what == "delete":
             store.do(DeleteUser(user.id, now=NOW))
         else:
-            give_up(store, tokens("late"), user_id=user.id, refreshed=row)
+            give_up(store, tokens("late"), procore_id=user.procore_id, refreshed=row)
 
     at_once(act, ["delete", "give up"])
     assert len(escrows(store)) == 2
@@ -198,10 +210,10 @@ def test_I5_a_clock_that_was_set_back_keeps_nobody_from_an_escrow(
 
 
 def test_I7_a_doubt_stays_as_long_as_the_person(
-    store: Store, sign_in: SignIn, tokens: Tokens
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
 ) -> None:
     user = sign_in().user
-    give_up(store, tokens("late"), user_id=user.id)
+    give_up(store, tokens("late"), procore_id=user.procore_id)
     store.do(HoldEscrow(PLACE, holder="a", now=NOW))
     assert store.do(FinishEscrow(PLACE, holder="a", outcome=UNANSWERED, now=NOW))
     assert purge(store, NOW + 10**9).attempts == 1  # the sign-in's own
@@ -210,12 +222,122 @@ def test_I7_a_doubt_stays_as_long_as_the_person(
     sign_in(cookie="2", tag="2")
     assert lost(store, user.id)
     store.do(DeleteUser(user.id, now=NOW))
-    assert store.ask(EscrowsOf(user.id)) == []
+    assert {user_id for (user_id,) in sql("SELECT user_id FROM sign_in_ledger")} == {None}
     clear_escrow(store, next(each.state_hash for each in store.ask(Escrowed(NEVER))))
     for escrow in store.ask(Escrowed(NEVER)):
         clear_escrow(store, escrow.state_hash)
     purge(store, NOW + 10**9)
     assert store.ask(AttemptOf(PLACE)) is None
+
+
+WHOSE = "SELECT user_id, procore_id FROM sign_in_ledger WHERE escrow IS NOT NULL ORDER BY 1, 2"
+
+
+def test_I7_what_deleted_people_left_is_theirs_when_they_sign_in_again_and_no_one_elses(
+    store: Store, sign_in: SignIn, sql: Sql
+) -> None:
+    user, other = sign_in(7).user, sign_in(8, cookie="8").user
+    elsewhere = sign_in(7, cookie="7", environment="monthly").user
+    store.do(DeleteUser(user.id, now=NOW))
+    assert sql(WHOSE) == [(None, 7)]
+    again = sign_in(7, cookie="2", tag="2").user
+    assert again.id != user.id
+    [waiting] = store.ask(EscrowsOf(again))
+    assert [store.ask(EscrowsOf(each)) for each in (other, elsewhere)] == [[], []]
+    ended = store.do(DisableUser(again.id, now=NOW))
+    assert ended is not None
+    assert waiting in ended.escrows
+    assert len(ended.escrows) == 2
+    clear_escrow(store, waiting.state_hash)
+    assert sql(WHOSE) == [(again.id, None)]
+
+
+def test_I7_deleting_writes_the_number_beside_tokens_alone_and_it_goes_with_them(
+    store: Store, sign_in: SignIn, sql: Sql
+) -> None:
+    user = sign_in(7).user
+    sql("UPDATE token_sets SET status = 'lost', ambiguous = 1")
+    store.do(DisconnectUser(user.id, now=NOW))  # leaves a doubt
+    sign_in(7, cookie="2", tag="2")
+    numbers = "SELECT status, procore_id FROM sign_in_ledger WHERE procore_id IS NOT NULL"
+    store.do(DisableUser(user.id, now=NOW))
+    assert sql(numbers) == []
+    store.do(DeleteUser(user.id, now=NOW))
+    assert sql(numbers) == [("failed", 7)]
+    assert sql("SELECT count(*) FROM sign_in_ledger") == [(4,)]
+    for escrow in store.ask(Escrowed(NEVER)):
+        clear_escrow(store, escrow.state_hash)
+    assert sql(numbers) == []
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_I7_a_late_pair_of_deleted_people_is_theirs(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql, *, back: bool
+) -> None:
+    row = taken(store, sign_in(7).user.id)
+    store.do(DeleteUser(row.user_id, now=NOW))
+    user_id = sign_in(7, cookie="2", tag="2").user.id if back else None
+    give_up(store, tokens("late"), procore_id=row.procore_id, refreshed=row)
+    given_up = sql(f"SELECT user_id, procore_id FROM sign_in_ledger WHERE state_hash = '{PLACE}'")
+    assert given_up == [(user_id, None if back else 7)]
+    again = sign_in(7, cookie="3", tag="3").user
+    assert pair(tokens("late")) in [pair(each.tokens) for each in store.ask(EscrowsOf(again))]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_I7_the_pair_that_a_trial_brings_is_of_those_whose_the_one_before_is(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql, *, back: bool
+) -> None:
+    store.do(DeleteUser(sign_in(7).user.id, now=NOW))
+    [waiting] = store.ask(Escrowed(NEVER))
+    held = store.do(HoldEscrow(waiting.state_hash, holder="a", now=NOW))
+    assert held.procore_id == 7
+    user_id = sign_in(7, cookie="2", tag="2").user.id if back else None
+    place = store.do(KeepRenewed(waiting, tokens("new"), outcome=None, now=NOW, holder="a"))
+    kept = sql(f"SELECT user_id, procore_id FROM sign_in_ledger WHERE state_hash = '{place}'")
+    assert kept == [(user_id, None if back else 7)]
+
+
+@pytest.mark.parametrize("end", ["nothing can be known", "the key is lost"])
+@pytest.mark.parametrize("back", [False, True])
+def test_I7_a_doubt_about_what_deleted_people_left_is_theirs_if_they_are_back(
+    new_store: Callable[..., Store], sign_in: SignIn, sql: Sql, end: str, *, back: bool
+) -> None:
+    """It is forgotten if they are not: no one is left whom it could be told."""
+    store = new_store()
+    store.do(DeleteUser(sign_in(7).user.id, now=NOW))
+    [waiting] = store.ask(Escrowed(NEVER))
+    sealed = f"SELECT escrow FROM sign_in_ledger WHERE state_hash = '{waiting.state_hash}'"
+    [(escrow,)] = sql(sealed)
+    user = sign_in(7, cookie="2", tag="2").user if back else None
+    if end == "the key is lost":
+        lost_row = (waiting.state_hash, waiting.environment, 7, escrow)
+        store.do(GiveUpLost(Lost([], [lost_row], [])))
+    else:
+        store.do(HoldEscrow(waiting.state_hash, holder="a", now=NOW))
+        store.do(FinishEscrow(waiting.state_hash, holder="a", outcome=UNANSWERED, now=NOW))
+    assert sql("SELECT procore_id FROM sign_in_ledger WHERE procore_id IS NOT NULL") == []
+    purge(store, NOW + 10**9)
+    entry = store.ask(AttemptOf(waiting.state_hash))
+    assert (entry is not None) == back
+    if user is not None:
+        assert lost(store, user.id)
+
+
+def test_I7_while_tokens_wait_that_no_one_can_name_every_ending_is_told_so(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    """Also in a row of the version before, which has no number of someone who was deleted."""
+    nameless = HasSignInUnderWay("emulator", since=NOW, now=NOW)
+    store.do(DeleteUser(sign_in(7).user.id, now=NOW))
+    give_up(store, tokens("late"), procore_id=8)
+    assert not store.ask(nameless)
+    sql("UPDATE sign_in_ledger SET procore_id = NULL")
+    assert store.ask(nameless)
+    assert not store.ask(HasSignInUnderWay("monthly", since=NOW, now=NOW))
+    for escrow in store.ask(Escrowed(NEVER)):
+        clear_escrow(store, escrow.state_hash)
+    assert not store.ask(nameless)
 
 
 def test_I7_a_refresh_leaves_the_pair_before_until_its_successor_was_accepted(
@@ -239,11 +361,11 @@ def test_I7_a_pair_whose_successor_nobody_saw_accepted_goes_to_the_ledger(
     user = sign_in(tag="0").user
     refreshed(store, user.id, tokens("1"))
     refreshed(store, user.id, tokens("2"))
-    [kept] = store.ask(EscrowsOf(user.id))
+    [kept] = store.ask(EscrowsOf(user))
     assert pair(kept.tokens) == pair(tokens("0"))
     assert outcome_of(store, kept.state_hash) == SUPERSEDED
     store.do(DisableUser(user.id, now=NOW))
-    found = [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))]
+    found = [pair(each.tokens) for each in store.ask(EscrowsOf(user))]
     assert len(found) == 3
     assert all(pair(tokens(tag)) in found for tag in "012")
     assert row_of(store, user.id).settled
@@ -325,7 +447,7 @@ def test_I7_a_lost_answer_is_not_forgotten_with_its_row(
     sign_in(cookie="2", tag="2")
     ended = store.do(DisableUser(user.id, now=NOW))
     assert ended is not None
-    in_escrow = [outcome_of(store, each.state_hash) for each in store.ask(EscrowsOf(user.id))]
+    in_escrow = [outcome_of(store, each.state_hash) for each in store.ask(EscrowsOf(user))]
     assert ended.lost or UNANSWERED in in_escrow
 
 
@@ -359,7 +481,7 @@ def test_I7_what_becomes_of_a_refresh_that_was_under_way_is_noted(
     match told:
         case "late pair":
             assert store.do(CommitRefresh(row, tokens("late"), now=NOW)) is None
-            give_up(store, tokens("late"), user_id=user.id, refreshed=row)
+            give_up(store, tokens("late"), procore_id=user.procore_id, refreshed=row)
         case "refused":
             assert store.do(EndGrant(row, owner="me", now=NOW)) is None
         case "not asked":
@@ -377,7 +499,7 @@ def test_I7_a_refresher_that_died_before_the_disabling_leaves_a_doubt(
     taken(store, user.id)
     sql("UPDATE token_sets SET lease_until = 1")
     store.do(DisableUser(user.id, now=NOW))
-    [withdrawn] = store.ask(EscrowsOf(user.id))
+    [withdrawn] = store.ask(EscrowsOf(user))
     assert outcome_of(store, withdrawn.state_hash) == UNANSWERED
 
 
@@ -387,11 +509,11 @@ def test_I7_a_doubt_about_a_refresh_ends_when_its_answer_comes_after_all(
     user = sign_in(tag="0").user
     row = taken(store, user.id)
     store.do(DisableUser(user.id, now=NOW))
-    [withdrawn] = store.ask(EscrowsOf(user.id))
+    [withdrawn] = store.ask(EscrowsOf(user))
     store.do(HoldEscrow(withdrawn.state_hash, holder="a", now=NOW))
     store.do(FinishEscrow(withdrawn.state_hash, holder="a", outcome=REFRESHING, now=NOW))
     assert lost(store, user.id)
-    give_up(store, tokens("late"), user_id=user.id, refreshed=row)
+    give_up(store, tokens("late"), procore_id=user.procore_id, refreshed=row)
     assert not lost(store, user.id)
 
 
@@ -413,8 +535,8 @@ def test_V3_the_pair_before_is_sealed_anew_and_its_key_is_needed(
     ]
     assert store.ask(OlderTokenSets()) == 0
     store.do(DisableUser(user.id, now=NOW))
-    assert len(store.ask(EscrowsOf(user.id))) == 2
-    assert None not in [each.tokens for each in store.ask(EscrowsOf(user.id))]
+    assert len(store.ask(EscrowsOf(user))) == 2
+    assert None not in [each.tokens for each in store.ask(EscrowsOf(user))]
 
 
 def test_V3_a_pair_before_whose_key_alone_is_older_is_sealed_anew(
@@ -457,7 +579,7 @@ def test_V4_a_pair_before_that_cannot_be_opened_harms_nobody_and_is_told(
     ended = store.do(DisableUser(user.id, now=NOW))
     assert ended is not None
     assert (ended.sealed, ended.withdrawn) == (True, 1)
-    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user.id))] == [pair(tokens("1"))]
+    assert [pair(each.tokens) for each in store.ask(EscrowsOf(user))] == [pair(tokens("1"))]
 
 
 @pytest.mark.parametrize("then", ["refresh", "sign in", "give up"])
@@ -485,7 +607,7 @@ def test_I7_tokens_of_a_key_that_was_given_up_leave_a_doubt(
 ) -> None:
     other = new_store(keys=OTHER_KEY)
     user = sign_in(tag="0", through=other).user
-    give_up(other, tokens("late"), user_id=user.id)
+    give_up(other, tokens("late"), procore_id=user.procore_id)
     assert give_up_key(store, "other") is not None
     sign_in(cookie="2", tag="2")
     assert lost(store, user.id)

@@ -21,10 +21,12 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from procore_signin._store import KeyRing, Store, migrate
+from procore_signin._store.access import DeleteUser, EscrowsOf
 from procore_signin._store.engine.address import parse_address
 from procore_signin._store.ledger import TakeAttempt
 from procore_signin._store.schema import SCHEMA_REVISION, VERSION_TABLE, metadata
 from procore_signin._store.tokens import TokenStates
+from procore_signin._store.users import UserOf
 from procore_signin.errors import StoreUnavailable
 
 TABLES = {*metadata.tables, VERSION_TABLE}
@@ -79,6 +81,48 @@ def test_people_of_the_first_revision_keep_their_tokens(empty_url: str, keys: Ke
     with closing(Store(empty_url, keys)) as store:
         (state,) = store.ask(TokenStates(1, now=1))
     assert (state.generation, state.status) == (3, "ok")
+
+
+def test_I7_grants_that_wait_since_the_revision_before_are_known_by_number_when_a_person_goes(
+    empty_url: str, keys: KeyRing
+) -> None:
+    """And a replica of the version before, which runs on, writes rows as it did."""
+    migrate.upgrade(empty_url)
+    migrate.downgrade(empty_url, "0003")
+
+    def wait(place: str) -> None:
+        with connected(empty_url) as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO sign_in_ledger (state_hash, environment, status, user_id, outcome,"
+                    " escrow, created_at, expires_at, finished_at, escrowed_at, code_hash,"
+                    " joined_at, held_by, held_until) VALUES (:place, 'emulator', 'failed', 1,"
+                    " 'access_ended', 'sealed', 1, 1, 1, 1, NULL, NULL, NULL, NULL)"
+                ),
+                {"place": place},
+            )
+
+    with connected(empty_url) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO users (procore_id, email, environment, created_at, last_signed_in_at)"
+                " VALUES (7, 'a@b.example', 'emulator', 1, 1)"
+            )
+        )
+    wait("a" * 64)
+    migrate.upgrade(empty_url)
+    wait("b" * 64)
+    with closing(Store(empty_url, keys)) as store:
+        user = store.ask(UserOf(1))
+        assert user is not None
+        assert len(store.ask(EscrowsOf(user))) == 2
+        store.do(DeleteUser(1, now=1))
+        assert len(store.ask(EscrowsOf(user))) == 2
+    with connected(empty_url) as connection:
+        left = connection.execute(text("SELECT user_id, procore_id FROM sign_in_ledger")).all()
+    assert left == [(None, 7)] * 2
+    migrate.downgrade(empty_url, "0003")
+    migrate.upgrade(empty_url)
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_statements_expect(
@@ -198,7 +242,7 @@ def test_an_upgrade_that_was_cut_short_is_finished_by_the_next(
 
 
 @pytest.mark.parametrize("kind", ["mariadb"], indirect=True)
-@pytest.mark.parametrize("statements", range(1, 17))
+@pytest.mark.parametrize("statements", range(1, 18))
 def test_an_upgrade_is_finished_wherever_it_was_cut_short(empty_url: str, statements: int) -> None:
     """The tables of the first migration lack the columns that the later ones add."""
     code = """if True:

@@ -24,6 +24,7 @@ from states import (
     LATER,
     LEDGER_STATES,
     LEDGER_TABLES,
+    PERSON,
     TOKEN_TABLES,
     TOKENS_STATES,
     Row,
@@ -177,7 +178,7 @@ class Life(RuleBasedStateMachine):
             lambda: self.store.do(
                 CompleteSignIn(
                     self.attempt(which),
-                    me=Me(11_111, "joe@procore.com", None, "{}"),
+                    me=Me(PERSON, "joe@procore.com", None, "{}"),
                     environment=ENVIRONMENT,
                     tokens=self.pair(),
                     session=session_of(f"{self.count}"),
@@ -273,7 +274,7 @@ class Life(RuleBasedStateMachine):
                         new,
                         state_hash=place_of("late", self.count),
                         environment=ENVIRONMENT,
-                        user_id=self.user_id,
+                        procore_id=PERSON,
                         refreshed=row,
                         now=self.now,
                     )

@@ -50,7 +50,7 @@ from procore_signin._store.linking.links import (
 )
 from procore_signin._store.migrate import upgrade
 from procore_signin._store.probe import ColumnsOf, Revision
-from procore_signin._store.records import Escrow, NewLink, TokenRow
+from procore_signin._store.records import Escrow, NewLink, TokenRow, User
 from procore_signin._store.refresh import (
     CommitRefresh,
     EndGrant,
@@ -107,6 +107,7 @@ from procore_signin.errors import StoreUnavailable
 
 NOW = 1_800_000_000
 STATE = "0" * 64
+USER = User(1, 11_111, "a@b.example", None, "emulator", NOW, NOW, disabled_at=None)
 SET = ("which_tokens", "was_access", "was_refresh", "was_before", "access", "refresh", "before")
 ESCROW = ("which_state", "was", "tokens")
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -126,7 +127,7 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     FailAttempt: lambda _t, _n: FailAttempt(STATE, "denied", now=NOW),
     PurgeAttempts: lambda _t, _n: PurgeAttempts(NOW),
     GiveUpTokens: lambda t, _n: GiveUpTokens(
-        t(), state_hash=STATE, environment="emulator", user_id=1, refreshed=None, now=NOW
+        t(), state_hash=STATE, environment="emulator", procore_id=1, refreshed=None, now=NOW
     ),
     HoldEscrow: lambda _t, _n: HoldEscrow(STATE, holder="me", now=NOW),
     ReleaseEscrow: lambda _t, _n: ReleaseEscrow(STATE, holder="me"),
@@ -178,7 +179,7 @@ WANTED: dict[type, Callable[[Tokens, NewSessions], Any]] = {
     DisconnectUser: lambda _t, _n: DisconnectUser(1, now=NOW),
     EnableUser: lambda _t, _n: EnableUser(1),
     DeleteUser: lambda _t, _n: DeleteUser(1, now=NOW),
-    EscrowsOf: lambda _t, _n: EscrowsOf(1),
+    EscrowsOf: lambda _t, _n: EscrowsOf(USER),
     KeyUses: lambda _t, _n: KeyUses(),
     BindSession: lambda _t, _n: BindSession(1, "ann"),
     ForgetReference: lambda _t, _n: ForgetReference("ann", environment="emulator"),
@@ -216,6 +217,7 @@ def row(tokens: Tokens) -> TokenRow:
         leased=False,
         retry_in=0,
         disabled=False,
+        procore_id=1,
     )
 
 

@@ -84,6 +84,7 @@ LONG_ENOUGH = HOLD_SECONDS + 1
 """Seconds after which no lease, pause or hold of these tests goes on."""
 
 ENVIRONMENT = "emulator"
+PERSON = 11_111
 KEY = "fake1"
 Row = dict[str, Any]
 State = tuple[Any, ...]
@@ -286,7 +287,7 @@ class World:
         return self.store.do(
             CompleteSignIn(
                 state_hash,
-                me=Me(11_111, "joe@procore.com", None, "{}"),
+                me=Me(PERSON, "joe@procore.com", None, "{}"),
                 environment=ENVIRONMENT,
                 tokens=pair_of(tag),
                 session=session_of(tag),
@@ -646,7 +647,7 @@ class World:
                 pair_of("late"),
                 state_hash=self.place,
                 environment=ENVIRONMENT,
-                user_id=self.user_id,
+                procore_id=PERSON,
                 refreshed=None,
                 now=NOW,
             )

@@ -284,7 +284,7 @@ def _commit(context: Context, lease: Lease, renewed: TokenSet) -> Flow[TokenRow]
         return committed
     # A newer sign-in, a disconnect or a disabling came in between and stands (row R10). Our pair
     # is no one's now.
-    yield from later(give_up(context, renewed, user_id=row.user_id, refreshed=row))
+    yield from later(give_up(context, renewed, procore_id=row.procore_id, refreshed=row))
     return (yield from live_row(context, row.user_id))
 
 

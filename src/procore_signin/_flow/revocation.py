@@ -88,7 +88,6 @@ def give_up(
     context: Context,
     tokens: TokenSet,
     *,
-    user_id: int | None = None,
     procore_id: int | None = None,
     refreshed: TokenRow | None = None,
     state_hash: str | None = None,
@@ -102,8 +101,7 @@ def give_up(
     Args:
         context: The surroundings.
         tokens: Which. No row holds them.
-        user_id: Whose, or None.
-        procore_id: Whose by Procore's number, or None.
+        procore_id: Whose by Procore's number, or None where no one knows.
         refreshed: The row whose refresh brought them, or None. If its own tokens were withdrawn
             meanwhile, it is known now what became of that refresh.
         state_hash: The attempt that brought them, which ends with this, or None.
@@ -116,7 +114,6 @@ def give_up(
         tokens,
         state_hash=state_hash or context.random_bytes(32).hex(),
         environment=context.environment.name,
-        user_id=user_id,
         procore_id=procore_id,
         refreshed=refreshed,
         now=context.now(),
@@ -170,7 +167,6 @@ def gave_up_at_once(
         tokens,
         state_hash=state_hash,
         environment=context.environment.name,
-        user_id=None,
         procore_id=procore_id,
         refreshed=None,
         now=context.now(),
@@ -280,7 +276,7 @@ def _end(
 ) -> Flow[Revocation]:
     """Revoke the tokens in an escrow that we hold. Where it returns `pending`, they stay in it."""
     doubt = held.outcome if held.outcome in DOUBTS else None
-    kept = _Kept(escrow, holder)
+    kept = _Kept(escrow, holder, held.procore_id)
     note = None if doubt else held.outcome
     try:
         if doubt == REFRESHING and 0 <= held.age < REFRESH_ENDS_WITHIN:
@@ -320,10 +316,12 @@ class _Kept:
     Attributes:
         escrow: Which.
         holder: Under which name.
+        procore_id: Whose by Procore's number, or None where no one knows.
     """
 
     escrow: Escrow
     holder: str
+    procore_id: int | None
 
 
 class _OvertakenError(Exception):
@@ -462,7 +460,8 @@ def _end_doubtful(context: Context, kept: _Kept, tokens: TokenSet) -> Flow[bool]
     except GrantLost:
         lost = share(tokens, renewed)  # a server that does not rotate refuses for another reason
     else:
-        yield from later(give_up(context, another))  # it has no place in the row that is held
+        # It has no place in the row that is held.
+        yield from later(give_up(context, another, procore_id=kept.procore_id))
     yield from _end_renewed(context, kept, renewed, place, certainly=not lost)
     return lost
 

@@ -156,8 +156,9 @@ def delete(
 ) -> Flow[AccessEnded | None]:
     """Disable a user, revoke the tokens, and erase the user, the sessions and the tokens.
 
-    Tokens whose revocation is pending stay in escrow, sealed and without the user's number, until
-    the janitor has revoked them.
+    Tokens whose revocation is pending stay in escrow, sealed, until the janitor has revoked them.
+    Until then Procore's number of the user stays beside them, and nothing else of the user: someone
+    who signs in again and is ended again has this grant too.
 
     Args:
         context: The surroundings.
@@ -200,7 +201,7 @@ def _revoke(context: Context, ended: EndedAccess) -> Flow[AccessEnded]:
         HasSignInUnderWay(environment, since=now - LONGEST_SIGN_IN_SECONDS, now=now)
     )
     # What was nameless then and got its name since is among these.
-    named = yield from ask(EscrowsOf(ended.user.id))
+    named = yield from ask(EscrowsOf(ended.user))
     left = {escrow.state_hash: escrow for escrow in (*ended.escrows, *named)}
     for escrow in left.values():
         known.append((yield from withdraw(context, escrow, patience=PATIENCE_SECONDS)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, Final
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 
 from procore_signin._protocol.value import value
 from procore_signin._store.engine.clock import SHARED_NOW
@@ -62,7 +62,7 @@ class EndedAccess:
         leased: Whether a refresh was under way. It brings a pair that it has to give up itself.
         unlinked: How many connections to users of the application were undone.
         escrows: All that waits to be revoked, what just went into escrow among it. If the user is
-            deleted a moment later, no row names them any more.
+            deleted a moment later, no row has their `id` any more.
     """
 
     user: User
@@ -143,12 +143,23 @@ class EnableUser(Command[User | None]):
         return (yield from user_of(self.user_id))
 
 
+# The database empties `user_id` where the user goes. Whose the tokens are stays known all the same:
+# who signs in again and is ended again still has this grant.
+_NAME_BY_NUMBER: Final = Sql(
+    update(sign_in_ledger)
+    .where(
+        sign_in_ledger.c.user_id == bindparam("which_user"), sign_in_ledger.c.escrow.is_not(None)
+    )
+    .values(procore_id=bindparam("number"))
+)
 _DELETE: Final = Sql(delete(users).where(_this))
 
 
 @value(frozen=True, slots=True, repr=False)
 class DeleteUser(Command[EndedAccess | None]):
     """Delete a user, their sessions and their token set; tokens still alive go into escrow.
+
+    Until those are dead, their rows keep Procore's number of the user. Doubts are forgotten.
 
     It returns what was found; None where there is no such user.
 
@@ -177,18 +188,20 @@ class DeleteUser(Command[EndedAccess | None]):
                 "sealed them back into PROCORE_KEYS, or delete them unrevoked.",
                 hint="Put the key back, or delete them unrevoked.",
             )
-        who = {"which_user": self.user_id, "now": self.now}
-        yield Together(
-            (Change(_DELETE_TOKENS, who), Change(FORGET_DOUBTS, who), Change(_DELETE, who))
-        )
+        who = {"which_user": self.user_id, "now": self.now, "number": user.procore_id}
+        changes = (_DELETE_TOKENS, FORGET_DOUBTS, _NAME_BY_NUMBER, _DELETE)
+        yield Together(tuple(Change(each, who) for each in changes))
         return ended
 
 
 @value(frozen=True, slots=True, repr=False)
 class EscrowsOf(LookUp[list[Escrow]]):
-    """A user's tokens in escrow, which wait to be revoked."""
+    """A user's tokens in escrow, which wait to be revoked.
 
-    user_id: int
+    Also those that they had as a user who was deleted. Procore knows one and the same.
+    """
+
+    user: User
 
     sql: ClassVar = Sql(
         select(
@@ -197,13 +210,25 @@ class EscrowsOf(LookUp[list[Escrow]]):
             sign_in_ledger.c.escrow,
             sign_in_ledger.c.escrowed_at,
         ).where(
-            sign_in_ledger.c.user_id == bindparam("which_user"),
+            or_(
+                sign_in_ledger.c.user_id == bindparam("which_user"),
+                and_(
+                    sign_in_ledger.c.procore_id == bindparam("which_procore_id"),
+                    sign_in_ledger.c.environment == bindparam("which_environment"),
+                    sign_in_ledger.c.escrowed_at >= 0,
+                ),
+            ),
             sign_in_ledger.c.escrow.is_not(None),
         )
     )
 
     def values(self) -> Values:
-        return {"which_user": self.user_id}
+        user = self.user
+        return {
+            "which_user": user.id,
+            "which_procore_id": user.procore_id,
+            "which_environment": user.environment,
+        }
 
     def read(self, rows: Sequence[Row], seal: TokenSeal) -> list[Escrow]:
         return [open_escrow(seal, *row) for row in rows]
@@ -249,7 +274,7 @@ def _end_access(
                 found = replace(found, sealed=True)
             else:
                 found = replace(found, withdrawn=found.withdrawn + (moved is not None))
-    waiting = yield from EscrowsOf(user.id).run(seal)
+    waiting = yield from EscrowsOf(user).run(seal)
     return replace(found, escrows=tuple(waiting))
 
 

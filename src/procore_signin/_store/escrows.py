@@ -82,6 +82,7 @@ def row_at(
         "joined_at": None,
         "held_by": None,
         "held_until": None,
+        "procore_id": None,
     }
 
 
@@ -121,6 +122,9 @@ _LOCK_NAMED: Final = Sql(
     )
     .with_for_update(read=True, key_share=True)
 )
+OWNER: Final = func.coalesce(bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id)
+"""Whose a row is: `owner`, who became a user after it was written, or the user it has."""
+
 # An attempt ends with this: before, its sign-in is under way, and afterwards its tokens are here.
 # MariaDB assigns from left to right: the status comes last.
 _FILL: Final = Sql(
@@ -129,10 +133,8 @@ _FILL: Final = Sql(
     .ordered_values(
         (sign_in_ledger.c.escrow, bindparam("tokens")),
         (sign_in_ledger.c.escrowed_at, bindparam("now")),
-        (
-            sign_in_ledger.c.user_id,
-            func.coalesce(bindparam("owner", type_=BigInteger), sign_in_ledger.c.user_id),
-        ),
+        (sign_in_ledger.c.user_id, OWNER),
+        (sign_in_ledger.c.procore_id, bindparam("number")),
         (
             sign_in_ledger.c.finished_at,
             func.coalesce(sign_in_ledger.c.finished_at, bindparam("now")),
@@ -157,8 +159,8 @@ class GiveUpTokens(Command[None]):
         tokens: Which.
         state_hash: The row that keeps them: an attempt's, which ends with this, or another.
         environment: Where.
-        user_id: Whose, or None. Someone who is gone meanwhile counts as None.
-        procore_id: The same by Procore's number: of someone who may be unknown here.
+        procore_id: Whose by Procore's number, or None where no one knows. They may be unknown here,
+            or deleted meanwhile, or a new user by now.
         refreshed: The row whose refresh brought them, as it was taken: that it has a response is
             noted.
         now: Unix seconds.
@@ -169,8 +171,7 @@ class GiveUpTokens(Command[None]):
     _: KW_ONLY
     state_hash: str
     environment: str
-    user_id: int | None
-    procore_id: int | None = None
+    procore_id: int | None
     refreshed: TokenRow | None
     now: int
     outcome: str = LATE
@@ -178,20 +179,62 @@ class GiveUpTokens(Command[None]):
     def run(self, seal: TokenSeal) -> Statements[None]:
         state_hash, environment = self.state_hash, self.environment
         sealed = seal.seal_escrow(self.tokens, state_hash=state_hash, environment=environment)
-        owner = None if self.user_id is None else (yield from lock_owner(self.user_id))
-        if self.procore_id is not None:
-            named = {"which_environment": environment, "which_procore_id": self.procore_id}
-            found = yield from one(_LOCK_NAMED, named)
-            owner = None if found is None else int(found[0])
+        whose = yield from lock_named(environment, self.procore_id)
         if self.refreshed is not None:
             yield from refresh_over(self.refreshed, self.refreshed.lease_owner)
         outcome = storable(self.outcome, OUTCOME_LENGTH)
-        place = {"which_state": state_hash, "tokens": sealed, "now": self.now, "owner": owner}
-        if (yield from change(_FILL, place | {"outcome": outcome})):
+        place = {"which_state": state_hash, "tokens": sealed, "now": self.now}
+        place |= {"owner": whose.user_id, "number": whose.procore_id, "outcome": outcome}
+        if (yield from change(_FILL, place)):
             return
-        row = row_at(state_hash, environment, owner, outcome, self.now)
-        row |= {"escrow": sealed, "escrowed_at": self.now}
+        row = row_at(state_hash, environment, whose.user_id, outcome, self.now)
+        row |= {"escrow": sealed, "escrowed_at": self.now, "procore_id": whose.procore_id}
         yield InsertAbsent(INSERT_ABSENT, row)
+
+
+@value(frozen=True, slots=True)
+class Whose:
+    """What a row of the ledger says of whose it is.
+
+    Attributes:
+        user_id: The user, or None.
+        procore_id: Procore's number of someone who is no user here; None where there is a user, or
+            no one knows.
+    """
+
+    user_id: int | None
+    procore_id: int | None
+
+
+def lock_named(environment: str, procore_id: int | None) -> Statements[Whose]:
+    """Return what a row says whose tokens someone's are, and keep a user from going meanwhile.
+
+    Before any row of theirs is locked, as in `lock_owner`.
+
+    Args:
+        environment: Where.
+        procore_id: Their number at Procore, or None where no one knows it.
+    """
+    if procore_id is None:
+        return Whose(None, None)
+    named = {"which_environment": environment, "which_procore_id": procore_id}
+    found = yield from one(_LOCK_NAMED, named)
+    return Whose(None, procore_id) if found is None else Whose(int(found[0]), None)
+
+
+PROCORE_ID: Final = func.coalesce(
+    sign_in_ledger.c.procore_id,
+    select(users.c.procore_id).where(users.c.id == sign_in_ledger.c.user_id).scalar_subquery(),
+)
+"""Procore's number of the one whose a row is, also if the user is deleted a moment later."""
+
+_NUMBER: Final = Sql(select(sign_in_ledger.c.environment, PROCORE_ID).where(_this))
+
+
+def lock_owner_of(state_hash: str) -> Statements[Whose]:
+    """Do the same for the one whose a row of the ledger is."""
+    row = yield from one(_NUMBER, {"which_state": state_hash})
+    return Whose(None, None) if row is None else (yield from lock_named(*row))
 
 
 def lock_owner(user_id: int) -> Statements[int | None]:

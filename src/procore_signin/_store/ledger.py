@@ -43,7 +43,7 @@ _environment: Final = sign_in_ledger.c.environment == bindparam("which_environme
 _COLUMNS: Final = tuple(
     column
     for column in sign_in_ledger.c
-    if column.name not in {"escrow", "escrowed_at", "held_by", "held_until"}
+    if column.name not in {"escrow", "escrowed_at", "held_by", "held_until", "procore_id"}
 )
 _ATTEMPT: Final = Sql(select(*_COLUMNS).where(_this))
 _INSERT: Final = Sql(
@@ -269,25 +269,16 @@ class HasSignInUnderWay(LookUp[bool]):
         .where(
             _environment,
             sign_in_ledger.c.user_id.is_(None),
+            sign_in_ledger.c.procore_id.is_(None),
             or_(
                 and_(
                     sign_in_ledger.c.status == "taken",
                     sign_in_ledger.c.created_at > bindparam("since"),
                     sign_in_ledger.c.expires_at > bindparam("now"),
                 ),
-                and_(
-                    # One that failed waits for the janitor, or for Procore. A row that was made for
-                    # a pair alone has no code.
-                    or_(
-                        sign_in_ledger.c.status == "exchanged",
-                        and_(
-                            sign_in_ledger.c.status == "failed",
-                            sign_in_ledger.c.code_hash.is_not(None),
-                        ),
-                    ),
-                    sign_in_ledger.c.escrowed_at >= 0,
-                    sign_in_ledger.c.escrow.is_not(None),
-                ),
+                # Under way, or it waits for the janitor, or for Procore; and so does a pair that
+                # the trial of its refresh token brought.
+                and_(sign_in_ledger.c.escrowed_at >= 0, sign_in_ledger.c.escrow.is_not(None)),
             ),
         )
         .limit(1)

@@ -280,6 +280,7 @@ class TokenRow:
         leased: Whether someone is refreshing it now.
         retry_in: Seconds until Procore may be asked again, 0 when it may be now.
         disabled: Whether the user is disabled.
+        procore_id: Procore's number of the user, by which they are known after they were deleted.
         misdated: Whether the lease or pause has more left than it was meant to last: the clock was
             set back meanwhile. `RedateLease` has it last no longer than that.
         predecessor: The pair before this one, sealed, while it may still be honoured, or None.
@@ -299,6 +300,7 @@ class TokenRow:
     leased: bool
     retry_in: int
     disabled: bool
+    procore_id: int
     misdated: bool = False
     predecessor: str | None = field(default=None, repr=False)
     lease_owner: str | None = None

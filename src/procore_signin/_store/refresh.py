@@ -52,7 +52,7 @@ _COLUMNS: Final = (
     *("id", "generation", "access_token", "refresh_token", "expires_at", "updated_at"),
     *("status", "ambiguous", "lease_owner", "lease_until", "lease_seconds", "predecessor"),
 )
-_ROW: Final = (*_COLUMNS, "disabled_at", "at")
+_ROW: Final = (*_COLUMNS, "disabled_at", "procore_id", "at")
 """In this order `_token_row` reads it."""
 
 _this: Final = token_sets.c.id == bindparam("which_tokens")
@@ -64,7 +64,9 @@ _enabled: Final = (
     .exists()
 )
 _joined: Final = select(
-    *[token_sets.c[name] for name in _COLUMNS], users.c.disabled_at, SHARED_NOW.label("at")
+    *(token_sets.c[name] for name in _COLUMNS),
+    *(users.c.disabled_at, users.c.procore_id),
+    SHARED_NOW.label("at"),
 ).join_from(token_sets, users, users.c.id == token_sets.c.user_id)
 _BY_ID: Final = Sql(_joined.where(_this))
 
@@ -416,7 +418,7 @@ def _token_row(row: Row, seal: TokenSeal, of: TokenRowOf | TokenRow) -> TokenRow
     # One by one: by their names it takes twice as long, and every call with a token does it.
     number, generation, access, refresh, expires_at, updated_at = row[:6]
     status, ambiguous, lease_owner, lease_until, lease_seconds, predecessor = row[6:12]
-    disabled_at, at = row[12], int(row[13])
+    disabled_at, procore_id, at = row[12], row[13], int(row[14])
     user_id, environment = of.user_id, of.environment
     whose: Any = {"user_id": user_id, "environment": environment, "generation": generation}
     left = 0 if lease_until is None else max(0, lease_until - at)
@@ -436,6 +438,7 @@ def _token_row(row: Row, seal: TokenSeal, of: TokenRowOf | TokenRow) -> TokenRow
         leased=owned and left > 0,
         retry_in=0 if owned else left,
         disabled=disabled_at is not None,
+        procore_id=procore_id,
         misdated=left > meant,
         predecessor=predecessor,
         lease_owner=lease_owner,

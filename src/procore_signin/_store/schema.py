@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from procore_signin._store.records import LONGEST_REFERENCE
 
-SCHEMA_REVISION: Final = "0003"
+SCHEMA_REVISION: Final = "0004"
 """The migration that makes these tables. `Store.probe` demands it; a test compares it to Alembic's
 head, so that reading it costs no import of Alembic."""
 
@@ -156,6 +156,10 @@ sign_in_ledger: Final = Table(
     Column("joined_at", BigInteger, info=_LATER),
     Column("held_by", String(64), info=_LATER),  # who is revoking what is in escrow
     Column("held_until", BigInteger, info=_LATER),
+    # Procore's number of someone whom `user_id` cannot name: no user here, or not any more. It is
+    # there for as long as the escrow holds tokens, and has no index of its own, which each sign-in
+    # would have to keep: who looks for it looks through those rows, which are few.
+    Column("procore_id", BigInteger, info=_LATER),
     Index("ix_sign_in_ledger_user_id", "user_id"),
     Index("ix_sign_in_ledger_expires_at", "expires_at"),
     Index("ix_sign_in_ledger_escrowed_at", "escrowed_at"),

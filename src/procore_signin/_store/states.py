@@ -417,6 +417,8 @@ def withdrawal_state(row: Mapping[str, Any] | None, at: int) -> WithdrawalState:
     if row is None:
         return WithdrawalState.NOTHING
     doubt = row["outcome"] if row["outcome"] in DOUBTS else None
+    if row["procore_id"] is not None and (row["escrow"] is None or row["user_id"] is not None):
+        raise ValueError("A number tells whose an escrow is that no user has, and nothing else.")
     if (row["escrow"] is None) != (row["escrowed_at"] is None):
         raise ValueError("An escrow has a time, and nothing else has.")
     if row["escrow"] is None:

@@ -23,7 +23,6 @@ from procore_signin._store.engine.statement import (
     Statements,
     Together,
     change,
-    one,
 )
 from procore_signin._store.escrows import (
     DOUBTS,
@@ -31,7 +30,9 @@ from procore_signin._store.escrows import (
     INSERT_ABSENT,
     LATE,
     NEVER,
-    lock_owner,
+    OWNER,
+    PROCORE_ID,
+    lock_owner_of,
     open_escrow,
     place_of,
     row_at,
@@ -51,12 +52,14 @@ class Held:
         escrow: What is in it now, where it is ours.
         outcome: The row's note, or None.
         age: Seconds since it was put there, by the clock that all share.
+        procore_id: Whose it is by Procore's number, where that is known.
     """
 
     state: Literal["ours", "busy", "over"]
     escrow: Escrow | None = None
     outcome: str | None = None
     age: int = 0
+    procore_id: int | None = None
 
 
 _this: Final = sign_in_ledger.c.state_hash == bindparam("which_state")
@@ -79,6 +82,7 @@ _HELD: Final = Sql(
         sign_in_ledger.c.escrow,
         sign_in_ledger.c.escrowed_at,
         sign_in_ledger.c.outcome,
+        PROCORE_ID,
         SHARED_NOW.label("at"),
     ).where(_this)
 )
@@ -111,11 +115,11 @@ class HoldEscrow(Command[Held]):
         changed, row = yield Together((Change(_HOLD, place), One(_HELD, place)))
         if row is None or row[1] is None:
             return Held("over", outcome=None if row is None else row[3])
-        environment, sealed, escrowed_at, outcome, at = row
+        environment, sealed, escrowed_at, outcome, procore_id, at = row
         if changed != 1:
             return Held("busy", outcome=outcome)
         escrow = open_escrow(seal, self.state_hash, environment, sealed, escrowed_at)
-        return Held("ours", escrow, outcome, int(at) - escrowed_at)
+        return Held("ours", escrow, outcome, int(at) - escrowed_at, procore_id)
 
 
 _RELEASE: Final = Sql(
@@ -195,9 +199,6 @@ def _replaced(
     }
 
 
-_OWNER: Final = Sql(select(sign_in_ledger.c.user_id).where(_this))
-
-
 @value(frozen=True, slots=True, repr=False)
 class KeepRenewed(Command[str | None]):
     """Keep the pair that trying the refresh token of an escrow brought, beside the pair there.
@@ -227,13 +228,12 @@ class KeepRenewed(Command[str | None]):
         environment = self.escrow.environment
         place = place_of("renewed", self.escrow.state_hash, self.holder)
         this = _replaced(seal, self.escrow, self.outcome, self.now, self.holder)
-        found = yield from one(_OWNER, this)
-        user_id = None if found is None else found[0]
-        owner = None if user_id is None else (yield from lock_owner(user_id))
-        row = row_at(place, environment, owner, LATE, self.now)
+        whose = yield from lock_owner_of(self.escrow.state_hash)
+        row = row_at(place, environment, whose.user_id, LATE, self.now)
         row |= {
             "escrow": seal.seal_escrow(self.renewed, state_hash=place, environment=environment),
             "escrowed_at": self.now,
+            "procore_id": whose.procore_id,
         }
         ours, _, _ = yield Together(
             (
@@ -251,6 +251,7 @@ _empty: Final[dict[str, Any]] = {
     "outcome": bindparam("outcome"),
     "held_by": None,
     "held_until": None,
+    "procore_id": None,
 }
 _CLEAR: Final = Sql(update(sign_in_ledger).where(_this, _kept, _owned).values(**_empty))
 _DOUBT: Final = Sql(
@@ -258,7 +259,8 @@ _DOUBT: Final = Sql(
     .where(_this, _kept, _owned)
     .values(
         **_empty,
-        expires_at=case((sign_in_ledger.c.user_id.is_(None), bindparam("now")), else_=NEVER),
+        user_id=OWNER,
+        expires_at=case((OWNER.is_(None), bindparam("now")), else_=NEVER),
     )
 )
 
@@ -273,7 +275,7 @@ class FinishEscrow(Command[bool]):
         state_hash: Which.
         holder: Who holds it.
         outcome: The note that stays. With one of `DOUBTS` the row stays for as long as the user:
-            tokens may live.
+            tokens may live. Someone who was deleted and has signed in again is that user.
         now: Unix seconds.
     """
 
@@ -290,4 +292,7 @@ class FinishEscrow(Command[bool]):
             "outcome": self.outcome,
             "now": self.now,
         }
-        return (yield from change(_DOUBT if self.outcome in DOUBTS else _CLEAR, values)) == 1
+        if self.outcome not in DOUBTS:
+            return (yield from change(_CLEAR, values)) == 1
+        whose = yield from lock_owner_of(self.state_hash)
+        return (yield from change(_DOUBT, {**values, "owner": whose.user_id})) == 1

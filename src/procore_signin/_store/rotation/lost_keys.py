@@ -19,7 +19,7 @@ from procore_signin._store.engine.statement import (
     change_each,
     many,
 )
-from procore_signin._store.escrows import NEVER, UNANSWERED, leave_doubt
+from procore_signin._store.escrows import NEVER, OWNER, UNANSWERED, leave_doubt, lock_named
 from procore_signin._store.keys.token_seal import TokenSeal
 from procore_signin._store.rotation.rewrap import ESCROWED, sealed_with
 from procore_signin._store.schema import sign_in_ledger, token_sets
@@ -87,6 +87,12 @@ _SET: Final = (
     token_sets.c.environment,
     token_sets.c.updated_at,
 )
+_ESCROW: Final = (
+    sign_in_ledger.c.state_hash,
+    sign_in_ledger.c.environment,
+    sign_in_ledger.c.procore_id,
+    sign_in_ledger.c.escrow,
+)
 
 
 @lru_cache(maxsize=4)
@@ -97,9 +103,7 @@ def _lost_to(key_id: str) -> tuple[Sql, Sql, Sql]:
             sealed_with(token_sets.c.refresh_token, key_id),
         )
     )
-    escrowed = select(sign_in_ledger.c.state_hash, sign_in_ledger.c.escrow).where(
-        *ESCROWED, sealed_with(sign_in_ledger.c.escrow, key_id)
-    )
+    escrowed = select(*_ESCROW).where(*ESCROWED, sealed_with(sign_in_ledger.c.escrow, key_id))
     older = select(*_SET, token_sets.c.predecessor).where(
         sealed_with(token_sets.c.predecessor, key_id)
     )
@@ -147,10 +151,10 @@ _CLEAR: Final = Sql(
     .values(
         escrow=None,
         escrowed_at=None,
+        procore_id=None,
         outcome=UNANSWERED,  # no one can say that they are dead
-        expires_at=case(
-            (sign_in_ledger.c.user_id.is_(None), sign_in_ledger.c.expires_at), else_=NEVER
-        ),
+        user_id=OWNER,
+        expires_at=case((OWNER.is_(None), sign_in_ledger.c.expires_at), else_=NEVER),
     )
 )
 
@@ -170,10 +174,9 @@ class GiveUpLost(Command[None]):
             this = {"which_tokens": number, "was_before": before}
             if (yield from change(_FORGET_PREDECESSOR, this)):
                 yield from leave_doubt(user_id, environment, written)
-        yield from change_each(
-            _CLEAR,
-            (
-                {"which_state": state_hash, "was": escrow}
-                for state_hash, escrow in self.lost.escrows
-            ),
-        )
+        cleared = []
+        for state_hash, environment, procore_id, escrow in self.lost.escrows:
+            # Whoever was deleted and has signed in again has the doubt about this grant.
+            whose = yield from lock_named(environment, procore_id)
+            cleared.append({"which_state": state_hash, "was": escrow, "owner": whose.user_id})
+        yield from change_each(_CLEAR, cleared)
