@@ -408,6 +408,9 @@ class ProcoreSignIn(_FrontDoor[Transport]):
     def delete(self, user: User | int, *, even_sealed: bool = False) -> AccessEnded | None:
         """Disable `user`, and erase all their data.
 
+        Tokens whose end Procore has not confirmed yet stay until it has, sealed, and with them
+        Procore's number of the user.
+
         Args:
             user: The user, or their id.
             even_sealed: Also erase tokens that cannot be opened. Procore keeps accepting them.

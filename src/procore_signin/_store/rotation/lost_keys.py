@@ -176,7 +176,7 @@ class GiveUpLost(Command[None]):
                 yield from leave_doubt(user_id, environment, written)
         cleared = []
         for state_hash, environment, procore_id, escrow in self.lost.escrows:
-            # Whoever was deleted and has signed in again has the doubt about this grant.
+            # A user who was deleted and has signed in again has the doubt about this grant.
             whose = yield from lock_named(environment, procore_id)
             cleared.append({"which_state": state_hash, "was": escrow, "owner": whose.user_id})
         yield from change_each(_CLEAR, cleared)
