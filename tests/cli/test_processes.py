@@ -38,7 +38,7 @@ ENDING = [
     ("keys retire new --yes", 0, "new"),
     ("purge", 0, "had expired"),
     ("db upgrade", 0, "up to date"),
-    ("db current", 0, "0003"),
+    ("db current", 0, "0004"),
     ("db downgrade 0001 --yes", 0, "0001"),
 ]
 SERVERS = {"demo", "serve", "emulator"}  # test_demo.py, test_serve.py, test_emulator_command.py
