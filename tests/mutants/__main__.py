@@ -53,6 +53,8 @@ TIMES: Final = 4
 """The test that killed before may take this many times what it takes on unbroken code."""
 BEFORE_A_TEST: Final = 10
 """Seconds that a run may take beside its test."""
+TOGETHER: Final = 16
+"""So many tests are run at a time on unbroken code: whichever copy is free takes the next."""
 QUICK_FIRST: Final = (
     *("protocol", "flow", "store", "web", "transport", "api", "test_", "emulator"),
     *("proxies", "app", "cli", "operation", "browser", "reliability"),
@@ -168,8 +170,8 @@ class Copies:
     def look_at(self, tests: Collection[str]) -> None:
         """Run tests on unbroken code."""
         ordered = sorted(tests)
-        parts = [ordered[number::AT_ONCE] for number in range(AT_ONCE)]
-        for _ in self._threads.map(self._look_at, filter(None, parts)):
+        parts = [ordered[first : first + TOGETHER] for first in range(0, len(ordered), TOGETHER)]
+        for _ in self._threads.map(self._look_at, parts):
             pass
 
     def _look_at(self, tests: Sequence[str]) -> None:
@@ -311,7 +313,7 @@ def write_page(known: dict[tuple[str, str], tuple[str, str]], took: float | None
     _, _, foot = rest.partition("<!-- End. -->\n")
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     told = (
-        rest.splitlines()[0]
+        rest.partition("| Row |")[0].strip()
         if took is None
         else (f"{today}: {len(mutants())} breaks, all killed, in {took:.0f} seconds.")
     )
