@@ -22,6 +22,7 @@ from procore_signin._store.access import (
     EnableUser,
 )
 from procore_signin._store.engine.command import Command
+from procore_signin._store.escrows import HOLD_SECONDS
 from procore_signin._store.rotation.lost_keys import GiveUpLost
 from procore_signin._store.sign_in import CompleteSignIn
 
@@ -117,6 +118,7 @@ class Watch:
         self._rows: tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]] = ([], [])
         self._in_rows: set[str] = set()
         self._in_ledger: set[str] = set()
+        self._holds: dict[str, tuple[str, int]] = {}
         self._named: set[str] = set()
         if watching:
             self._look(None)
@@ -329,7 +331,7 @@ class Watch:
         if token_sets != known[0]:
             self._look_at_token_sets(token_sets)
         if ledger != known[1]:
-            self._look_at_ledger(ledger)
+            self._look_at_ledger(ledger, at)
         self.held = self._in_rows | self._in_ledger
         self._nothing_is_forgotten()
 
@@ -362,15 +364,34 @@ class Watch:
                 held.add(before)
         self._in_rows = held
 
-    def _look_at_ledger(self, ledger: list[tuple[Any, ...]]) -> None:
+    def _look_at_ledger(self, ledger: list[tuple[Any, ...]], at: int) -> None:
         self._in_ledger = set()
+        holds: dict[str, tuple[str, int]] = {}
         for row in ledger:
+            if row[_L["held_by"]] is not None:
+                holds[row[_L["state_hash"]]] = row[_L["held_by"]], row[_L["held_until"]]
             name = pair_in(row[_L["escrow"]])
             if name is not None:
                 self._in_ledger.add(name)
                 if row[_L["user_id"]] is not None:
                     self._named.add(name)
                     self._is_of(name, self._person_of[row[_L["user_id"]]])
+        self._is_held_by_one(holds, at)
+        self._holds = holds
+
+    def _is_held_by_one(self, holds: dict[str, tuple[str, int]], at: int) -> None:
+        """Check that no one takes a withdrawal over before the time of its holder is up.
+
+        A command that is older than a whole hold may: its process stood still, and to it the clock
+        seems to have been set back.
+        """
+        now = self.world.now
+        if self.world.had & {"forward", "back"} or now - at >= HOLD_SECONDS:
+            return
+        for state_hash, (holder, _) in holds.items():
+            before, until = self._holds.get(state_hash, (holder, 0))
+            if before != holder and until - 1 > now:
+                raise Broken("a withdrawal was taken over", f"{until - now:.0f} s too early")
 
     def _is_of(self, name: str, person: int) -> None:
         whose = self.world.procore.pairs[name].person
