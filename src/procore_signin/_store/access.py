@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Final
 
 from sqlalchemy import and_, bindparam, delete, or_, select, update
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
@@ -82,7 +81,7 @@ _this_set: Final = token_sets.c.id == bindparam("which_tokens")
 _DELETE_TOKENS: Final = Sql(delete(token_sets).where(_of_user))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class DisableUser(Command[EndedAccess | None]):
     """Disable a user, end all sessions and put the tokens into escrow, in one transaction.
 
@@ -99,7 +98,7 @@ class DisableUser(Command[EndedAccess | None]):
         return None if user is None else (yield from _end_access(seal, user, self.now))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class DisconnectUser(Command[EndedAccess | None]):
     """End all sessions of a user, undo the connections, and forget the tokens (row L7).
 
@@ -129,7 +128,7 @@ _ENABLE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EnableUser(Command[User | None]):
     """Let a user sign in again. Their tokens are gone: they have to.
 
@@ -155,7 +154,7 @@ _NAME_BY_NUMBER: Final = Sql(
 _DELETE: Final = Sql(delete(users).where(_this))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class DeleteUser(Command[EndedAccess | None]):
     """Delete a user, their sessions and their token set; tokens still alive go into escrow.
 
@@ -194,7 +193,7 @@ class DeleteUser(Command[EndedAccess | None]):
         return ended
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EscrowsOf(LookUp[list[Escrow]]):
     """A user's tokens in escrow, which wait to be revoked.
 

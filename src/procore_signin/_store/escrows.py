@@ -8,7 +8,7 @@ It stays for as long as the user does (docs/decisions/0025). `withdrawal.py` tak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from hashlib import sha256
 from typing import Any, Final
 
@@ -151,7 +151,7 @@ _FILL: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class GiveUpTokens(Command[None]):
     """Put tokens into escrow that no one wants. May be repeated.
 

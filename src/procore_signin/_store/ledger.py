@@ -6,13 +6,12 @@ Sign-in attempts from the moment their authorization response arrives (rows C3, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import BindParameter, and_, bindparam, delete, or_, select, update
 
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.failures import Failed
 from procore_signin._store.engine.statement import (
@@ -52,7 +51,7 @@ _INSERT: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class TakeAttempt(Command[LedgerEntry | None]):
     """Take an attempt before its code is spent.
 
@@ -98,7 +97,7 @@ def entry_of(state_hash: str) -> Statements[LedgerEntry | None]:
     return None if row is None else LedgerEntry(*row)
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class AttemptOf(LookUp[LedgerEntry | None]):
     """What is known of an attempt, or None where no one took it."""
 
@@ -120,7 +119,7 @@ _ESCROW: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EscrowTokens(Command[None]):
     """Keep the tokens of an exchange until the sign-in completes or someone revokes them.
 
@@ -173,7 +172,7 @@ _escrowed: Final = (
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Escrowed(LookUp[list[Escrow]]):
     """Tokens put in escrow before the time `older_than`, oldest first.
 
@@ -204,7 +203,7 @@ class Escrowed(LookUp[list[Escrow]]):
 _after: Final[BindParameter[Any]] = bindparam("after")
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EscrowedIn(LookUp[list[Escrow]]):
     """A page of `Escrowed` for one environment.
 
@@ -248,7 +247,7 @@ class EscrowedIn(LookUp[list[Escrow]]):
         return [open_escrow(seal, *row) for row in rows]
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class HasSignInUnderWay(LookUp[bool]):
     """Whether a sign-in may be bringing tokens of someone whom the ledger cannot name yet.
 
@@ -296,7 +295,7 @@ _PUT_OFF: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class PutOff(Command[None]):
     """Let others come before escrows that Procore did not confirm, as if put there at `now`."""
 
@@ -316,7 +315,7 @@ _FAIL: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class FailAttempt(Command[bool]):
     """Note that an attempt ended without a sign-in. Tokens in escrow stay there.
 
@@ -357,7 +356,7 @@ _OVER: Final = Sql(
 _PURGE: Final = Sql(delete(sign_in_ledger).where(_this, *_over))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class PurgeAttempts(Command[int]):
     """Delete expired entries of the ledger, at most `limit`; it returns how many (row O6).
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import Column, MetaData, Table, false, select
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.address import Label
 from procore_signin._store.engine.command import LookUp, Query
 from procore_signin._store.engine.statement import Row, Sql, Statements, Values, many
@@ -16,7 +16,7 @@ from procore_signin._store.schema import SCHEMA_REVISION, VERSION_TABLE, metadat
 from procore_signin.errors import StoreUnavailable
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Revision(LookUp[str | None]):
     """The revision of the tables, or None."""
 
@@ -35,7 +35,7 @@ _NONE_OF_IT: Final = {
 }
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ColumnsOf(Query[None]):
     """Fails where a table has not all the columns that this version uses."""
 

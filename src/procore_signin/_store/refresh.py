@@ -9,14 +9,13 @@ ago, and no one is to ask again before it is over (rows R1 to R6).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import bindparam, case, func, or_, select, update
 
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
@@ -71,7 +70,7 @@ _joined: Final = select(
 _BY_ID: Final = Sql(_joined.where(_this))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class TokenRowOf(LookUp[TokenRow | None]):
     """The token set of a user with all that a refresh has to know, or None.
 
@@ -128,7 +127,7 @@ _TAKE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class TakeLease(Command[TokenRow | None]):
     """Take the exclusive right to refresh `row` for `seconds`.
 
@@ -159,7 +158,7 @@ _REDATE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class RedateLease(Command[TokenRow | None]):
     """Have a lease or pause of a clock that was set back last no longer than it was meant to.
 
@@ -182,7 +181,7 @@ _NOTE_AMBIGUOUS: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class NoteAmbiguous(Command[None]):
     """Write down that no one knows what became of a request that carried the refresh token.
 
@@ -213,7 +212,7 @@ _RELEASE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReleaseLease(Command[None]):
     """Give the lease back without a new pair; no one asks again for `retry_in` seconds."""
 
@@ -259,7 +258,7 @@ _KEEP, _KEEP_ABSENT = inserts_where(_this, _unchanged, _enabled, *_as_known)
 """What writes something down where `_COMMIT` will find its row, if that is locked."""
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class CommitRefresh(Command[TokenRow | None]):
     """Replace the pair of `row` by `tokens`, if it is still the generation that was refreshed.
 
@@ -361,7 +360,7 @@ class CommitRefresh(Command[TokenRow | None]):
 _SETTLE: Final = Sql(update(token_sets).where(_this, _unchanged).values(predecessor=None))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Settle(Command[None]):
     """Forget the pair before the one of `row`: its successor was accepted, so it is dead."""
 
@@ -384,7 +383,7 @@ _END: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndGrant(Command[GrantStatus | None]):
     """Mark the grant of `row` as over: `lost` if an outcome was ambiguous, else `revoked`.
 

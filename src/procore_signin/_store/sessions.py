@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, Final
 
 from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
     Change,
@@ -70,7 +69,7 @@ def _session(row: Row) -> Session:
     return Session(row[0], User(*row[1:_AFTER_USER]), *row[_AFTER_USER:])
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class SessionOf(LookUp[Session | None]):
     """The open session of a cookie, by the SHA-256 of its token.
 
@@ -98,7 +97,7 @@ class SessionOf(LookUp[Session | None]):
         return _session(rows[0]) if rows else None
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class SessionAndMe(LookUp[tuple[Session, str] | None]):
     """The same session, and what `/me` answered at its sign-in, as JSON text."""
 
@@ -126,7 +125,7 @@ class SessionAndMe(LookUp[tuple[Session, str] | None]):
         return _session(columns), str(me_json)
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class SessionsOf(LookUp[list[Session]]):
     """A user's open sessions, the last used one first."""
 
@@ -147,7 +146,7 @@ class SessionsOf(LookUp[list[Session]]):
         return [_session(row) for row in rows]
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class OpenSessions(LookUp[list[Session]]):
     """Everyone's open sessions, the oldest first.
 
@@ -177,7 +176,7 @@ class OpenSessions(LookUp[list[Session]]):
         return [_session(row) for row in rows]
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class CountSessions(LookUp[int]):
     """How many sessions have not ended. It reads an index from end to end."""
 
@@ -214,7 +213,7 @@ _TOUCH: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class TouchSession(Command[bool]):
     """Note that a session is in use and put off its idle end, at most to its absolute end.
 
@@ -240,7 +239,7 @@ _BIND: Final = Sql(update(sessions).where(_this), "reference")
 _BIND_FREE: Final = Sql(update(sessions).where(_this, sessions.c.reference.is_(None)), "reference")
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class BindSession(Command[bool]):
     """Note whose login at the application a session belongs to; it ends with that (row L1).
 
@@ -273,7 +272,7 @@ class BindSession(Command[bool]):
 _END_OF_USER: Final = Sql(delete(sessions).where(_this, _of_user))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndSessionOf(Command[bool]):
     """End a session that the user chose from the list. False where it is not the user's."""
 
@@ -288,7 +287,7 @@ class EndSessionOf(Command[bool]):
 _END_ALL_OF_USER: Final = Sql(delete(sessions).where(_of_user))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndSessions(Command[int]):
     """End all sessions of a user; it returns how many (row S6)."""
 
@@ -303,7 +302,7 @@ _END_OTHERS_OF_USER: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndOtherSessions(Command[int]):
     """End all sessions of a user but one; it returns how many."""
 
@@ -324,7 +323,7 @@ _ANY: Final = Sql(select(sessions.c.id).order_by(sessions.c.id).limit(bindparam(
 _END: Final = Sql(delete(sessions).where(_this))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndSomeSessions(Command[int]):
     """End sessions, of any user, at most `limit`; it returns 0 when none is left (row S6)."""
 
@@ -345,7 +344,7 @@ _ENDED: Final = Sql(
 _PURGE: Final = Sql(delete(sessions).where(_this, _ended))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class PurgeSessions(Command[int]):
     """Delete expired sessions, at most `limit`; it returns how many (row O6).
 

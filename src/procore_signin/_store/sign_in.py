@@ -6,14 +6,13 @@ Users are known by environment and Procore's id, each with one token set per env
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import bindparam, insert, select, update
 
 from procore_signin._protocol.me import Me
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.failures import Failed
@@ -62,7 +61,7 @@ _COMPLETE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class CompleteSignIn(Command[CompletedSignIn | None]):
     """Make a sign-in true, in one transaction: user, tokens, session and ledger.
 
@@ -311,7 +310,7 @@ _JOIN: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class JoinSignIn(Command[User]):
     """Let the second of two identical callbacks in, once, in one transaction (rows C3, S2).
 

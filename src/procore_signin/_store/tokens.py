@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 from sqlalchemy import bindparam, delete, func, select
 
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command, LookUp, Query
 from procore_signin._store.engine.statement import Row, Sql, Statements, Values, change, many
@@ -25,7 +24,7 @@ _LONGEST_HEAD: Final = len(VERSION) + 1 + 32 + 1
 _of_user: Final = token_sets.c.user_id == bindparam("which_user")
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class TokensOf(LookUp[TokenSet | None]):
     """A user's tokens for one environment, or None where there are none of use.
 
@@ -69,7 +68,7 @@ _ENDS: Final = (
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class FirstAndLastOwner(Query[tuple[tuple[int, str], ...]]):
     """User id and environment of the oldest and the newest token set: two look-ups at most."""
 
@@ -112,7 +111,7 @@ class TokenState:
     updated_at: int
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class TokenStates(LookUp[list[TokenState]]):
     """What can be told of a user's token sets. Nothing sealed leaves the database (row O6)."""
 
@@ -199,7 +198,7 @@ _over: Final = (
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndedGrants(LookUp[list[EndedGrant]]):
     """Token sets that are over, that keep no pair before, and that were last written before a time.
 
@@ -237,7 +236,7 @@ class EndedGrants(LookUp[list[EndedGrant]]):
 _PURGE: Final = Sql(delete(token_sets).where(token_sets.c.id == bindparam("which_tokens"), *_over))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class PurgeGrants(Command[int]):
     """Delete token sets that are over still; it returns how many were.
 

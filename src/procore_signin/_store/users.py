@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import ClassVar, Final
 
 from sqlalchemy import bindparam, func, select, update
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, LookUp, Query
 from procore_signin._store.engine.statement import (
     Change,
@@ -29,7 +28,7 @@ _this: Final = users.c.id == bindparam("which_user")
 _USER: Final = Sql(select(users).where(_this))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class UserOf(LookUp[User | None]):
     """A user, disabled or not, or None where there is none of that number."""
 
@@ -54,7 +53,7 @@ def user_of(user_id: int) -> Statements[User | None]:
 _CHOOSE: Final = Sql(update(users).where(_this), "company_id")
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ChooseCompany(Command[None]):
     """Remember which company the user chose. Whether it is theirs was asked before."""
 
@@ -66,7 +65,7 @@ class ChooseCompany(Command[None]):
         yield Last(Change(_CHOOSE, chosen))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class FindUsers(Query[list[User]]):
     """Users in the order of their first sign-in, those that fit everything given (row I5).
 

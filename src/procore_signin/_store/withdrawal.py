@@ -12,7 +12,6 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, bindparam, case, or_, select, update
 
 from procore_signin._protocol.token_set import TokenSet
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.clock import SHARED_NOW
 from procore_signin._store.engine.command import Command
 from procore_signin._store.engine.statement import (
@@ -88,7 +87,7 @@ _HELD: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class HoldEscrow(Command[Held]):
     """Take the right to revoke what is in an escrow, for `HOLD_SECONDS`.
 
@@ -127,7 +126,7 @@ _RELEASE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReleaseEscrow(Command[None]):
     """Give the right back. What is in the escrow stays there."""
 
@@ -151,7 +150,7 @@ _REPLACE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReplaceEscrow(Command[bool]):
     """Write an escrow anew: other tokens, or another outcome of its attempt.
 
@@ -199,7 +198,7 @@ def _replaced(
     }
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class KeepRenewed(Command[str | None]):
     """Keep the pair that trying the refresh token of an escrow brought, beside the pair there.
 
@@ -265,7 +264,7 @@ _DOUBT: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class FinishEscrow(Command[bool]):
     """Forget the tokens in an escrow, because nothing more can be done about them.
 

@@ -7,12 +7,11 @@ reference, and one reference one user, unless the application lets it be otherwi
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import bindparam, delete, select
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, LookUp
 from procore_signin._store.engine.statement import (
     Change,
@@ -173,7 +172,7 @@ def _already(what: str, to: str) -> AlreadyLinked:
     )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Link(Command[int | None]):
     """Connect a user and a user of the application; see `add_link`.
 
@@ -197,7 +196,7 @@ UNLINK: Final = Sql(delete(linked_users).where(_of_user))
 _UNLINK_ONE: Final = Sql(delete(linked_users).where(_of_user, _of_reference))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Unlink(Command[int]):
     """Undo the connections of a user, or the one to `reference`; it returns how many there were."""
 
@@ -220,7 +219,7 @@ _END_BESIDE: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ForgetReference(Command[list[int]]):
     """Undo every connection of a user of the application, who is gone, and end their sessions.
 
@@ -238,7 +237,7 @@ class ForgetReference(Command[list[int]]):
         return [int(row[0]) for row in found]
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class UsersOfReference(LookUp[list[User]]):
     """The users who are connected to a user of the application, the first connected one first."""
 
@@ -260,7 +259,7 @@ class UsersOfReference(LookUp[list[User]]):
         return [User(*row) for row in rows]
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReferencesOfProcoreUser(LookUp[list[str]]):
     """The references of someone whom Procore names, who may be new, as `ReferencesOf`."""
 
@@ -285,7 +284,7 @@ class ReferencesOfProcoreUser(LookUp[list[str]]):
         return [str(row[0]) for row in rows]
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReferencesOf(LookUp[list[str]]):
     """The references that a user is connected to, the first connected one first."""
 

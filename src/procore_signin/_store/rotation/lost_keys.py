@@ -9,7 +9,6 @@ from typing import Final
 
 from sqlalchemy import BindParameter, bindparam, case, delete, or_, select, update
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.engine.statement import (
     Row,
@@ -66,7 +65,7 @@ def give_up_key(store: Store, key_id: str, *, limit: int = 100) -> GivenUp | Non
     return GivenUp(tuple(user_id for _, user_id, *_ in lost.sets), len(lost.escrows))
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Lost:
     """What a key sealed: rows with the primary key first, and last the sealed text.
 
@@ -115,7 +114,7 @@ def _lost_to(key_id: str) -> tuple[Sql, Sql, Sql]:
     )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class LostTo(Query[Lost]):
     """What a key sealed, some of each kind."""
 
@@ -159,7 +158,7 @@ _CLEAR: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class GiveUpLost(Command[None]):
     """Delete what no key opens, unless someone else has written it anew."""
 

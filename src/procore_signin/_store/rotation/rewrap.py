@@ -29,7 +29,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from procore_signin._protocol.value import value
 from procore_signin._store.engine.command import Command, Query
 from procore_signin._store.engine.statement import Sql, Statements, Values, change_each, many
 from procore_signin._store.keys.seal import VERSION
@@ -122,7 +121,7 @@ _COUNTED: Final = (
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class KeyUses(Query[list[KeyUse]]):
     """Which keys the sealed values need, the ring's own first, in its order.
 
@@ -158,7 +157,7 @@ def _foreign(key_ids: tuple[str, ...]) -> tuple[Sql, Sql]:
     )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class UnknownKeyIds(Query[tuple[str, ...]]):
     """The ids of keys that sealed values need and the ring lacks, in order (row V3).
 
@@ -190,7 +189,7 @@ def _count(active: str) -> tuple[Sql, Sql]:
     )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class OlderTokenSets(Query[int]):
     """How many token sets, of users and in escrow, the active key did not seal."""
 
@@ -238,7 +237,7 @@ def rewrap(store: Store, *, limit: int = 100) -> Iterator[Rewrapped]:
         state_hash = escrows.last
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Anew(Generic[Key, Name]):
     """Sealed values of some rows, sealed anew and not written yet.
 
@@ -272,7 +271,7 @@ def _page_of_sets(active: str) -> Sql:
     )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class SetsAnew(Query[Anew[int, int] | None]):
     """Some token sets that the active key did not seal, sealed anew; None when none is left."""
 
@@ -333,7 +332,7 @@ _WRITE_SET: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class WriteSets(Command[int]):
     """Write token sets that were sealed anew, those that no one else has changed; how many."""
 
@@ -353,7 +352,7 @@ def _page_of_escrows(active: str) -> Sql:
     )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class EscrowsAnew(Query[Anew[str, str] | None]):
     """Some escrows that the active key did not seal, sealed anew; None when none is left."""
 
@@ -389,7 +388,7 @@ _WRITE_ESCROW: Final = Sql(
 )
 
 
-@value(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class WriteEscrows(Command[int]):
     """Write escrows that were sealed anew, those that no one else has changed; how many."""
 
