@@ -13,7 +13,7 @@ import pytest
 from doing import meet
 from granted import Rotation, approved, at_the_emulator, pass_time
 from mortal import Killed
-from scripted import Clock, ScriptedProcore, front_door, reply, sign_in
+from scripted import NOW, Clock, ScriptedProcore, front_door, reply, sign_in, tokens
 
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import new_attempt
@@ -23,7 +23,7 @@ from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store import Store
-from procore_signin._store.access import EscrowsOf
+from procore_signin._store.access import DisconnectUser, EscrowsOf
 from procore_signin._store.escrows import GiveUpTokens
 from procore_signin._store.ledger import EscrowTokens, FailAttempt, TakeAttempt
 from procore_signin._store.records import User
@@ -424,6 +424,27 @@ def test_I7_nothing_is_certain_while_a_grant_lives_that_they_had_before_they_wer
     assert ended is not None
     assert (ended.revocation, ended.certain) == ("confirmed", True)
     assert "fake-refresh-1" in procore.revoked
+
+
+def test_I7_nothing_is_certain_after_a_withdrawn_token_was_sent_again_without_an_answer(
+    door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    """Trying it tells nothing then: that it is refused may be the doing of the second request."""
+    user = sign_in(door).user
+
+    def withdrawn_meanwhile(_: HttpRequest) -> HttpResponse:
+        door.store.do(DisconnectUser(user.id, now=NOW))
+        raise ProcoreUnavailable("The connection was reset", ambiguous=True)
+
+    token = TOKEN.removeprefix("POST ")
+    procore.next(token, withdrawn_meanwhile, tokens(2))
+    with pytest.raises(GrantLost):
+        door.fresh_tokens(user, rejected=1)
+    again = sign_in(door).user
+    procore.next(token, tokens(3), reply(400, {"error": "invalid_grant"}))
+    ended = door.disable(again)
+    assert ended is not None
+    assert (ended.revocation, ended.certain) == ("unsure", False)
 
 
 @pytest.mark.parametrize("under_way", ["refresh_under_way", "sign_in_under_way"])

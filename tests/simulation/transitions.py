@@ -34,7 +34,7 @@ EVENTS: dict[str, tuple[Event, ...]] = {
     "CompleteSignIn": (E.COMPLETE_AND_REPLACE, E.COMPLETE, E.REFUSE, E.SIGN_IN, *_LOSES),
     "JoinSignIn": (E.JOIN,),
     "TakeLease": (E.TAKE_LEASE,),
-    "NoteAmbiguous": (E.NO_ANSWER, E.SPEAK_OF_NONE),
+    "NoteAmbiguous": (E.NO_ANSWER, E.SPEAK_OF_NONE, E.LEAVE_DOUBT),
     "ReleaseLease": (E.GIVE_BACK, E.SPEAK),
     "CommitRefresh": (E.COMMIT, E.COMMIT_SHARED, *_LOSES),
     "EndGrant": (E.REFUSED, E.SPEAK),

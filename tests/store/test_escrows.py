@@ -492,6 +492,42 @@ def test_I7_what_becomes_of_a_refresh_that_was_under_way_is_noted(
     assert outcome_of(store, withdrawn.state_hash) == outcome
 
 
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("how", ["disable", "disconnect", "sign in", "delete"])
+def test_I7_a_withdrawn_token_that_is_sent_again_without_an_answer_leaves_a_doubt(
+    store: Store, sign_in: SignIn, how: str, *, again: bool
+) -> None:
+    """Whoever ends it tries it too, and takes what the other one causes for his own doing."""
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    match how:
+        case "disable":
+            store.do(DisableUser(user.id, now=NOW))
+        case "disconnect":
+            store.do(DisconnectUser(user.id, now=NOW))
+        case "delete":
+            store.do(DeleteUser(user.id, now=NOW))
+            user = sign_in(cookie="2", tag="2").user  # the same person, who is told of it too
+        case _:
+            sign_in(cookie="2", tag="2")
+    store.do(NoteAmbiguous(row, now=NOW, again=again))
+    assert lost(store, user.id) == again
+
+
+def test_I7_a_token_that_is_sent_again_after_its_pair_was_replaced_leaves_no_doubt(
+    store: Store, sign_in: SignIn, tokens: Tokens, sql: Sql
+) -> None:
+    user = sign_in(tag="0").user
+    row = taken(store, user.id)
+    sql("UPDATE token_sets SET lease_until = 1")
+    other = store.do(TakeLease(row_of(store, user.id), owner="other", seconds=30, now=NOW))
+    assert other is not None
+    assert store.do(CommitRefresh(other, tokens("1"), now=NOW)) is not None
+    doubted = lost(store, user.id)
+    store.do(NoteAmbiguous(row, now=NOW, again=True))
+    assert lost(store, user.id) == doubted
+
+
 def test_I7_a_refresher_that_died_before_the_disabling_leaves_a_doubt(
     store: Store, sign_in: SignIn, sql: Sql
 ) -> None:

@@ -234,7 +234,7 @@ def _ask_twice(context: Context, lease: Lease, refresh_token: Secret) -> Flow[To
     except (ProcoreUnavailable, UnexpectedResponse) as error:
         if isinstance(error, ProcoreUnavailable) and not error.ambiguous:
             raise
-    yield from do(NoteAmbiguous(lease.row, now=context.now()))
+    yield from do(NoteAmbiguous(lease.row, now=context.now(), again=True))
     return (yield from _ask(context, lease, refresh_token))
 
 

@@ -345,8 +345,10 @@ _UNANSWERED: Final = Sql(update(sign_in_ledger).where(*_refreshing).values(outco
 
 def refresh_over(
     row: TokenRow, refresher: str | None, *, answered: bool = True
-) -> Statements[None]:
+) -> Statements[bool]:
     """Note what became of the refresh of a row whose tokens were withdrawn meanwhile.
+
+    It returns whether they were, and no one had said yet what became of it.
 
     Args:
         row: The row.
@@ -354,7 +356,8 @@ def refresh_over(
         answered: Whether it had a response, or was never sent.
     """
     place = _place_while_refreshed(row.id, row.generation, refresher)
-    yield from change(_ANSWERED if answered else _UNANSWERED, {"which_state": place})
+    note = _ANSWERED if answered else _UNANSWERED
+    return (yield from change(note, {"which_state": place})) == 1
 
 
 _doubts_of_user: Final = (

@@ -35,6 +35,8 @@ from procore_signin._store.escrows import (
     doubt_about,
     escrow_of,
     inserts_where,
+    leave_doubt,
+    lock_named,
     predecessor_of,
     refresh_over,
     share,
@@ -188,17 +190,23 @@ class NoteAmbiguous(Command[None]):
     Attributes:
         row: The row as it was taken.
         now: Unix seconds of this host.
+        again: Whether the same token is sent once more. If it was withdrawn meanwhile, whoever ends
+            it can then not find out by trying it what the first request did: a doubt stays.
     """
 
     row: TokenRow
     _: KW_ONLY
     now: int
+    again: bool = False
 
     def run(self, seal: TokenSeal) -> Statements[None]:
-        if (yield Last(Change(_NOTE_AMBIGUOUS, _of(self.row, self.now)))) != 1:
-            yield from refresh_over(
-                self.row, self.row.lease_owner, answered=False
-            )  # it has moved on
+        if (yield Last(Change(_NOTE_AMBIGUOUS, _of(self.row, self.now)))) == 1:
+            return
+        row, environment = self.row, self.row.environment  # it has moved on
+        whose = yield from lock_named(environment, row.procore_id)
+        withdrawn = yield from refresh_over(row, row.lease_owner, answered=False)
+        if self.again and withdrawn and whose.user_id is not None:
+            yield from leave_doubt(whose.user_id, environment, self.now)
 
 
 _RELEASE: Final = Sql(
