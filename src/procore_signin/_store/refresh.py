@@ -190,8 +190,9 @@ class NoteAmbiguous(Command[None]):
     Attributes:
         row: The row as it was taken.
         now: Unix seconds of this host.
-        again: Whether the same token is sent once more. If it was withdrawn meanwhile, whoever ends
-            it can then not find out by trying it what the first request did: a doubt stays.
+        again: Whether the same token is sent once more. If it was withdrawn meanwhile, the process
+            that ends it can then not find out by trying it what the first request did: a doubt
+            stays.
     """
 
     row: TokenRow
