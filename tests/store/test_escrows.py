@@ -94,6 +94,19 @@ def lost(store: Store, user_id: int) -> bool:
     return ended.lost
 
 
+def withdraw(store: Store, sign_in: SignIn, user_id: int, how: str) -> None:
+    """Have a user's tokens withdrawn, in one of four ways."""
+    match how:
+        case "disable":
+            store.do(DisableUser(user_id, now=NOW))
+        case "delete":
+            store.do(DeleteUser(user_id, now=NOW))
+        case "disconnect":
+            store.do(DisconnectUser(user_id, now=NOW))
+        case _:
+            sign_in(cookie="2", tag="2")
+
+
 def escrows(store: Store) -> list[Any]:
     return [pair(each.tokens) for each in store.ask(Escrowed(NEVER))]
 
@@ -467,15 +480,7 @@ def test_I7_what_becomes_of_a_refresh_that_was_under_way_is_noted(
 ) -> None:
     user = sign_in(tag="0").user
     row = taken(store, user.id)
-    match how:
-        case "disable":
-            store.do(DisableUser(user.id, now=NOW))
-        case "delete":
-            store.do(DeleteUser(user.id, now=NOW))
-        case "disconnect":
-            store.do(DisconnectUser(user.id, now=NOW))
-        case _:
-            sign_in(cookie="2", tag="2")
+    withdraw(store, sign_in, user.id, how)
     [withdrawn] = store.ask(Escrowed(NEVER))
     assert outcome_of(store, withdrawn.state_hash) == REFRESHING
     match told:
@@ -500,16 +505,9 @@ def test_I7_a_withdrawn_token_that_is_sent_again_without_an_answer_leaves_a_doub
     """Whoever ends it tries it too, and takes what the other one causes for his own doing."""
     user = sign_in(tag="0").user
     row = taken(store, user.id)
-    match how:
-        case "disable":
-            store.do(DisableUser(user.id, now=NOW))
-        case "disconnect":
-            store.do(DisconnectUser(user.id, now=NOW))
-        case "delete":
-            store.do(DeleteUser(user.id, now=NOW))
-            user = sign_in(cookie="2", tag="2").user  # the same person, who is told of it too
-        case _:
-            sign_in(cookie="2", tag="2")
+    withdraw(store, sign_in, user.id, how)
+    if how == "delete":
+        user = sign_in(cookie="2", tag="2").user  # the same person, who is told of it too
     store.do(NoteAmbiguous(row, now=NOW, again=again))
     assert lost(store, user.id) == again
 

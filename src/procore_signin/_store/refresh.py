@@ -204,9 +204,9 @@ class NoteAmbiguous(Command[None]):
         if (yield Last(Change(_NOTE_AMBIGUOUS, _of(self.row, self.now)))) == 1:
             return
         row, environment = self.row, self.row.environment  # it has moved on
-        whose = yield from lock_named(environment, row.procore_id)
+        whose = yield from lock_named(environment, row.procore_id if self.again else None)
         withdrawn = yield from refresh_over(row, row.lease_owner, answered=False)
-        if self.again and withdrawn and whose.user_id is not None:
+        if withdrawn and whose.user_id is not None:
             yield from leave_doubt(whose.user_id, environment, self.now)
 
 
