@@ -104,7 +104,7 @@ def test_R3_a_process_killed_at_each_point_of_a_refresh_costs_no_more_than_it_mu
 
 
 def kill_one(world: World, user: int, *, aimed: bool) -> bool:
-    """Kill one process at some moment of a refresh; return whether it held the lease.
+    """Have all processes refresh, and kill one at some moment; return whether it held the lease.
 
     Args:
         world: The run.
@@ -113,8 +113,10 @@ def kill_one(world: World, user: int, *, aimed: bool) -> bool:
     """
     victim = world.chance.choice(world.workers)
     moment = world.chance.uniform(0, 0.04 if aimed else 0.08)
+    generation = world.row(user).generation  # before anyone can change it
+    for worker in world.workers:
+        worker.tell("fresh", user=user)
     if aimed:
-        generation = world.row(user).generation
         until(lambda: world.holder(user) or world.row(user).generation > generation)
         holder = world.holder(user)
         victim = next((each for each in world.workers if each.pid == holder), victim)
@@ -137,8 +139,6 @@ def test_R3_processes_killed_at_random_cost_no_more_than_they_must(
             world.worker()
         world.expire()
         world.witness.look()
-        for worker in world.workers:
-            worker.tell("fresh", user=user)
         held = kill_one(world, user, aimed=turn % 2 == 0)
         told = what_is_told(world.answers(world.workers).values())
         world.settle(thinking)

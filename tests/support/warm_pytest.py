@@ -206,7 +206,10 @@ def run_here(
     finally:
         if os.getpid() == me:  # and not a child that a test has left behind
             noted = {name: value for name, value in vars(notes).items() if name != "folder"}
-            told.write_text(json.dumps(noted), encoding="utf-8")
+            # Whole or not at all: the run may be killed while it writes.
+            unfinished = told.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(noted), encoding="utf-8")
+            unfinished.replace(told)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
