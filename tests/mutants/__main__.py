@@ -2,7 +2,7 @@
 
 `make mutants` runs all of `tests/mutants/*.toml`; `make mutants ARGS="A3 C"` those of some rows. It
 works on copies of the tree. A break is killed when a test that has its row in its name fails.
-`docs/explanation/mutants.md` tells what came of it. The test that killed a break the last time goes
+`docs/explanation/mutants.md` tells what came of it. The case that killed a break the last time goes
 first; the others follow, the quick folders before the slow ones. All that kill are run on unbroken
 code as well: only what is green there counts. Those that killed the last time are run on it before
 anything else: that tells how long they take, and so for how long a break may keep them.
@@ -43,7 +43,8 @@ from mutants import (
     shown_verdicts,
 )
 
-AT_ONCE: Final = 2
+AT_ONCE: Final = 3
+"""Copies: some tests wait, and two cores can do more meanwhile."""
 TEST_SECONDS: Final = 60
 """The longest that one test may take."""
 RUN_SECONDS: Final = 240
@@ -61,6 +62,7 @@ QUICK_FIRST: Final = (
 )
 PASSED: Final = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
 """The second where a module is skipped, as it lacks what it tests."""
+MOST_CHARACTERS: Final = 240
 COPIED: Final = (
     *("src", "tests", "docs", "deploy", "examples", "requirements", "scripts", ".ci"),
     *("pyproject.toml", "Makefile", "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"),
@@ -74,7 +76,7 @@ class Verdict:
 
     Attributes:
         mutant: The break.
-        killer: The test that failed, as file and name; None if no test did.
+        killer: The case of a test that failed, as pytest names it; None if none did.
         seconds: How long it took to find out.
         bound: If that test did not fail but did not end: after how many seconds.
         trouble: What went wrong otherwise.
@@ -131,9 +133,9 @@ class Copies:
     """Copies of the tree, each with a process that runs tests there, and what is known of tests.
 
     Attributes:
-        known: The test that killed before and its seconds, by row and name of the break.
-        took: How long each test took on unbroken code.
-        red: The tests that fail there.
+        known: The case that killed before and its seconds, by row and name of the break.
+        took: How long each case took on unbroken code, and each test with all of its cases.
+        red: The cases that fail there.
     """
 
     def __init__(self, known: Mapping[tuple[str, str], tuple[str, str]], stack: ExitStack) -> None:
@@ -146,7 +148,9 @@ class Copies:
             copy, notes = Path(folder) / str(number), Path(folder) / f"notes-{number}"
             make_copy(copy)
             notes.mkdir()
-            self._free.put((copy, stack.enter_context(WarmPytest(copy, notes))))
+            there = stack.enter_context(WarmPytest(copy, notes))
+            self._free.put((copy, there))
+        self._cases: Final = {told_as(case): case for case in sorted(there.cases)}
         self._threads = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
 
     def verdicts(self, chosen: Sequence[Mutant]) -> list[Verdict]:
@@ -159,9 +163,12 @@ class Copies:
         return list(self._threads.map(self._confirmed, found))
 
     def killer(self, mutant: Mutant) -> str | None:
-        """Return the test that killed a break before, if it is still there."""
-        test, _ = self.known.get((mutant.row, mutant.name), ("", ""))
-        return test if test in named_after_rows()[mutant.row] else None
+        """Return the case that killed a break before, if it is still there; else its test."""
+        case, _ = self.known.get((mutant.row, mutant.name), ("", ""))
+        test = case.partition("[")[0]
+        if test not in named_after_rows()[mutant.row]:
+            return None
+        return self._cases.get(case, test)
 
     def seconds(self, mutant: Mutant) -> float:
         """Return how long a break took before."""
@@ -186,7 +193,7 @@ class Copies:
                 again = there.run(test, f"--timeout={TEST_SECONDS}", seconds=RUN_SECONDS)
                 self.took.update(again.seconds)
                 if again.status not in PASSED:
-                    self.red.add(test)
+                    self.red.update({test, test.partition("[")[0]})
 
     def _judged(self, mutant: Mutant) -> Verdict:
         with self._copy() as (copy, there), broken(mutant, copy):
@@ -306,6 +313,12 @@ def write_column() -> None:
     ROWS.write_text(ROW.sub(line, text), encoding="utf-8")
 
 
+def told_as(case: str) -> str:
+    """Return what a table can hold of a case: its test alone, where its values are long."""
+    told = case.translate(dict.fromkeys(map(ord, "|`\\"), "'"))
+    return told if len(told) < MOST_CHARACTERS else case.partition("[")[0]
+
+
 def write_page(known: dict[tuple[str, str], tuple[str, str]], took: float | None) -> None:
     """Write what came of the breaks, and of the last run that killed them all."""
     text = PAGE.read_text(encoding="utf-8")
@@ -318,7 +331,8 @@ def write_page(known: dict[tuple[str, str], tuple[str, str]], took: float | None
         else (f"{today}: {len(mutants())} breaks, all killed, in {took:.0f} seconds.")
     )
     lines = [
-        "| {} | {} | `{}` | {} |".format(each.row, each.name, *known[each.row, each.name])
+        f"| {each.row} | {each.name} | `{told_as(known[each.row, each.name][0])}`"
+        f" | {known[each.row, each.name][1]} |"
         for each in mutants()
         if (each.row, each.name) in known
     ]

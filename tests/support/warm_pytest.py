@@ -41,9 +41,9 @@ class Ran:
     Attributes:
         status: pytest's, or None where there is none, such as of a run that was killed.
         late: Whether the run did not end in time.
-        failed: The tests that failed, without their parameters, and in which phase.
+        failed: The tests that failed, as pytest names each of their cases, and in which phase.
         hung: Those of them that did not end in time.
-        seconds: How long each test took, with all of its parameters.
+        seconds: How long each case took, and each test with all of its cases.
         output: What was printed.
     """
 
@@ -62,9 +62,17 @@ class WarmPytest:
         copy: Where that is.
         folder: Where what is noted of a run may lie. It is not the process's own: tests fork, and
             do what a process does at its end.
+
+    Attributes:
+        cases: Every test that is there, as pytest names each of its cases.
     """
 
     def __init__(self, copy: Path, folder: Path) -> None:
+        self._copy, self._folder = copy, folder
+        self._begin()
+
+    def _begin(self) -> None:
+        copy, folder = self._copy, self._folder
         outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         self._process = subprocess.Popen(
             [str(copy / ".venv/bin/python"), str(copy / PLACE), str(folder)],
@@ -75,20 +83,23 @@ class WarmPytest:
             text=True,
             start_new_session=True,
         )
+        self.cases: frozenset[str] = frozenset(json.loads(self._line()))
 
     def run(self, *arguments: str, seconds: float) -> Ran:
         """Run pytest; after so many seconds it and all that it started are killed."""
-        answer = self._ask({"arguments": arguments, "seconds": seconds})
-        return Ran(**answer)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"arguments": arguments, "seconds": seconds}) + "\n")
+        self._process.stdin.flush()
+        if answer := self._line():
+            return Ran(**json.loads(answer))
+        # What a test of broken code does may reach even this process.
+        status = self._process.wait()
+        self._begin()
+        return Ran(output=f"the process that forks for each run ended with {status}")
 
-    def _ask(self, order: object) -> dict[str, Any]:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        answer: dict[str, Any] = json.loads(process.stdout.readline())
-        return answer
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
     def __enter__(self) -> Self:
         return self
@@ -108,8 +119,9 @@ class Notes:
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = report.nodeid.partition("[")[0]
-        self.seconds[name] += report.duration
+        name, test = report.nodeid, report.nodeid.partition("[")[0]
+        for each in {name, test}:
+            self.seconds[each] += report.duration
         if report.failed:
             self.failed.setdefault(name, report.when)
             if "from pytest-timeout" in str(report.longrepr):
@@ -120,13 +132,15 @@ class Notes:
 
 
 class Imported:
-    """A plugin that notes what a process has imported from outside a folder."""
+    """A plugin that notes the tests, and what a process has imported from outside a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names: list[str] = []
+        self.cases: list[str] = []
 
-    def pytest_collection_finish(self) -> None:
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.cases += (each.nodeid for each in session.items)
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             if file and ("site-packages" in file or not file.startswith(f"{self.folder}/")):
@@ -139,16 +153,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     sys.path[0] = str(Path.cwd())  # as `python -m pytest` has it
     folder = Path(sys.argv[1])
-    warm(folder)
+    say(answers, warm(folder))
     for line in orders:
         order = json.loads(line)
-        done = forked(order["arguments"], order["seconds"], Notes(), folder)
-        answers.write(json.dumps(done) + "\n")
-        answers.flush()
+        say(answers, forked(order["arguments"], order["seconds"], Notes(), folder))
 
 
-def warm(folder: Path) -> None:
-    """Import what the tests import, except for what is of the copy."""
+def say(answers: IO[str], what: object) -> None:
+    answers.write(json.dumps(what) + "\n")
+    answers.flush()
+
+
+def warm(folder: Path) -> list[str]:
+    """Import what the tests import, except for what is of the copy; return the tests."""
     for name in OTHERS:
         importlib.import_module(name)
     found = forked(["--collect-only", "-q", "tests"], 600, Imported(Path.cwd()), folder)
@@ -158,6 +175,8 @@ def warm(folder: Path) -> None:
                 importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    cases: list[str] = found.get("cases", [])
+    return cases
 
 
 def forked(
