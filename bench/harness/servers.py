@@ -29,6 +29,8 @@ OURS: Final = "procore-signin"
 OURS_ON_POSTGRESQL: Final = f"{OURS} on PostgreSQL"
 OURS_ON_SQLITE: Final = f"{OURS} on SQLite"
 FLOOR: Final = "floor"
+FLOOR_WITH_DUTIES: Final = "floor with our duties"
+FLOORS: Final = {FLOOR, FLOOR_WITH_DUTIES}
 _GUNICORN: Final = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "gthread")
 
 
@@ -78,6 +80,11 @@ def _ours(name: str) -> Contender:
     return Contender(name, (*_SERVE, "--port", "{port}"), ROOT, start="/", ours=True)
 
 
+def _floor(name: str, program: str) -> Contender:
+    words = (APPLICATION_PYTHON, program, "{port}")
+    return Contender(name, words, BENCH / "peers", html=False)
+
+
 def _node(name: str, program: str, package: str) -> Contender:
     needs = ("node", f"node/node_modules/{package}")
     return Contender(name, ("node", program), BENCH / "node", needs=needs)
@@ -100,7 +107,8 @@ def _uvicorn(name: str, module: str) -> Contender:
 
 CONTENDERS: Final = (
     _ours(OURS),
-    Contender(FLOOR, (APPLICATION_PYTHON, "floor.py", "{port}"), BENCH / "peers", html=False),
+    _floor(FLOOR, "floor.py"),
+    _floor(FLOOR_WITH_DUTIES, "floor_with_duties.py"),
     _uvicorn("FastAPI + Authlib", "fastapi_authlib"),
     Contender(
         "Flask + Authlib",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness.measure import AFTER_A_PAUSE, PAGE, ROW, SIGN_IN, SIGN_IN_ROW
-from harness.servers import FLOOR, OURS, OURS_ON_POSTGRESQL, OURS_ON_SQLITE
+from harness.servers import FLOOR, FLOORS, OURS, OURS_ON_POSTGRESQL, OURS_ON_SQLITE
 
 Figures = dict[str, Any]
 ROUND_TRIPS: Final = {
@@ -62,7 +62,7 @@ def best_peer(contenders: Figures, kind: str) -> tuple[str, float] | None:
     peers = {
         name: cpu(found, kind)
         for name, found in contenders.items()
-        if not name.startswith(OURS) and name != FLOOR and kind in found
+        if not name.startswith(OURS) and name not in FLOORS and kind in found
     }
     return min(peers.items(), key=lambda each: each[1]) if peers else None
 

@@ -43,17 +43,17 @@ from mutants import (
     shown_verdicts,
 )
 
-AT_ONCE: Final = 3
+AT_ONCE: Final = 4
 """Copies: some tests wait, and two cores can do more meanwhile."""
 TEST_SECONDS: Final = 60
 """The longest that one test may take."""
 RUN_SECONDS: Final = 240
 """The longest that the tests of one folder may take for one break."""
-LEAST_SECONDS: Final = 10
+LEAST_SECONDS: Final = 6
 TIMES: Final = 4
-"""The test that killed before may take this many times what it takes on unbroken code."""
-BEFORE_A_TEST: Final = 10
-"""Seconds that a run may take beside its test."""
+"""The case that killed before may take this many times what it takes on unbroken code."""
+BESIDE_A_TEST: Final = 15
+"""Seconds that a run may take before its test, such as to start servers, and after it."""
 TOGETHER: Final = 16
 """So many tests are run at a time on unbroken code: whichever copy is free takes the next."""
 QUICK_FIRST: Final = (
@@ -209,7 +209,7 @@ class Copies:
         known = self.killer(mutant)
         if known in self.took and known not in self.red:
             bound = max(LEAST_SECONDS, TIMES * self.took[known])
-            verdict = tried(mutant, [known], there, bound, bound + BEFORE_A_TEST)
+            verdict = tried(mutant, [known], there, bound, bound + BESIDE_A_TEST)
             if verdict.killer is not None:
                 return verdict
         for tests in portions(mutant.row):
@@ -226,7 +226,8 @@ class Copies:
         elif killer is not None and verdict.bound is not None:
             well_within = verdict.bound / 2
             with self._copy() as (_, there):
-                ran = there.run(killer, f"--timeout={well_within}", seconds=well_within)
+                seconds = well_within + BESIDE_A_TEST
+                ran = there.run(killer, f"--timeout={well_within}", seconds=seconds)
             if ran.status not in PASSED:
                 trouble = f"{killer} needs more than {well_within:.0f} s on unbroken code too"
         return replace(verdict, killer=None, trouble=trouble) if trouble else verdict

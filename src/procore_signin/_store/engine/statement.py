@@ -52,15 +52,24 @@ class Statement:
     __slots__ = ("arguments", "memo", "text")
 
     def __init__(self, element: ClauseElement, dialect: Dialect, columns: Sequence[str]) -> None:
-        compiled = cast(
-            "SQLCompiler", element.compile(dialect=dialect, column_keys=list(columns) or None)
-        )
+        compiled = _compiled(element, dialect, columns)
+        if dialect.name == "sqlite" and len(compiled.positiontup or ()) == 1:
+            # By its name one value is taken as quickly, and `dict` is all that has to be called.
+            compiled = _compiled(element, _SQLITE_BY_NAME, columns)
         fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self.text: Final = str(compiled)
         self.memo: Any = None  # what a driver keeps for it
         self.arguments: Final = _arguments(
             fixed, compiled.positiontup or () if compiled.positional else None
         )
+
+
+_SQLITE_BY_NAME: Final = sqlite.dialect(paramstyle="named")
+
+
+def _compiled(element: ClauseElement, dialect: Dialect, columns: Sequence[str]) -> SQLCompiler:
+    keys = list(columns) or None
+    return cast("SQLCompiler", element.compile(dialect=dialect, column_keys=keys))
 
 
 def _arguments(fixed: Values, order: Sequence[str] | None) -> Callable[[Values], Any]:
