@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -211,6 +212,26 @@ async def test_work_for_later_is_done_once_for_a_key_and_always_without_one(
     await runner.aclose()
 
 
+def test_work_for_later_that_ends_on_one_event_loop_leaves_its_key_to_that_of_another(
+    door: ProcoreSignIn,
+) -> None:
+    runner = AsyncRunner(door.store, Gate())
+    loops, gates = [asyncio.new_event_loop(), asyncio.new_event_loop()], [Gate(), Gate()]
+    for loop, gate in zip(loops, gates, strict=True):
+        runner._transport = gate
+        loop.run_until_complete(runner.run(later(Watched("one"), key="key")))
+        loop.run_until_complete(gate.was_asked())
+    gates[0].release.set()
+    loops[0].run_until_complete(soon(lambda: len(runner._unfinished) == 1))
+    again = Watched("again")
+    loops[1].run_until_complete(runner.run(later(again, key="key")))
+    assert again.closed
+    gates[1].release.set()
+    loops[1].run_until_complete(runner.aclose())
+    for loop in loops:
+        loop.close()
+
+
 @pytest.mark.asyncio
 async def test_work_for_later_that_fails_is_logged_unless_the_state_of_the_database_tells_of_it(
     runner: AsyncRunner, gate: Gate, caplog: pytest.LogCaptureFixture
@@ -244,6 +265,52 @@ async def test_what_is_dismissed_is_told_before_its_flow_ends_which_goes_on(
     assert done == ["pinged"]
 
 
+async def cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.asyncio
+async def test_a_flow_whose_caller_was_cancelled_goes_on_past_what_it_dismisses(
+    runner: AsyncRunner, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = list[str]()
+
+    def flow() -> Flow[None]:
+        yield from send(PING)
+        yield from dismiss(ProcoreUnavailable("told", ambiguous=False))
+        done.append("went on")
+        raise ProcoreUnavailable("down", ambiguous=False)
+
+    asked = asyncio.create_task(runner.run(shield(flow())))
+    await gate.was_asked()
+    asked.cancel()
+    await asyncio.sleep(0)
+    gate.release.set()
+    await runner.aclose()
+    gc.collect()
+    assert done == ["went on"]
+    assert caplog.messages == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["it fails", "it dismisses", "it is cancelled"])
+async def test_an_error_for_which_no_one_waits_is_not_logged_as_one_that_was_missed(
+    runner: AsyncRunner, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    def flow() -> Flow[None]:
+        if kind == "it dismisses":
+            yield from dismiss(ProcoreUnavailable("told", ambiguous=False))
+        elif kind == "it is cancelled":
+            yield from call(cancelled)
+        else:
+            raise ProcoreUnavailable("down", ambiguous=False)
+
+    await runner.run(later(flow()))
+    await runner.aclose()
+    gc.collect()
+    assert caplog.messages == (["Postponed work failed: down"] if kind == "it fails" else [])
+
+
 @pytest.mark.asyncio
 async def test_where_no_one_else_waits_an_error_is_dismissed_to_no_one(runner: AsyncRunner) -> None:
     def flow() -> Flow[str]:
@@ -259,9 +326,6 @@ async def test_where_no_one_else_waits_an_error_is_dismissed_to_no_one(runner: A
 async def test_a_flow_in_which_something_is_cancelled_tells_those_who_wait(
     runner: AsyncRunner, kind: str
 ) -> None:
-    async def cancelled() -> None:
-        raise asyncio.CancelledError
-
     wanted = shield(call(cancelled)) if kind == "shield" else once("key", call(cancelled))
     with pytest.raises(ProcoreUnavailable, match="was interrupted"):
         await asyncio.wait_for(runner.run(wanted), WAIT_SECONDS)
@@ -449,7 +513,8 @@ async def test_nothing_is_kept_of_a_loop_of_our_own_that_is_left(runner: AsyncRu
     loop, other = asyncio.new_event_loop(), asyncio.get_running_loop()
     runner._groups = {each: There() for each in (loop, other)}  # type: ignore[misc]
     runner._on_loops = {each: There() for each in (loop, other)}  # type: ignore[misc]
-    runner._leave_loop(loop)
+    for _ in range(2):  # also one that nothing is known of, as where its flows only sent requests
+        runner._leave_loop(loop)
     assert [*runner._groups, *runner._on_loops] == [other, other]
     assert closed == ["closed"]
     loop.close()

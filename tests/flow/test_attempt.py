@@ -75,7 +75,9 @@ def test_A4_pkce_can_be_left_out_for_a_server_that_refuses_it(context: Context) 
 def test_a_sealed_attempt_opens_as_it_was(context: Context) -> None:
     attempt = new_attempt(context, return_to="/projects?id=1")
     name = attempt_name(attempt.state)
-    assert open_attempt(context, name, seal_attempt(context, attempt)) == attempt
+    opened = open_attempt(context, name, seal_attempt(context, attempt))
+    assert opened == attempt
+    assert repr(opened) == repr(attempt)  # the verifier is called by its name too
 
 
 def test_A4_an_attempt_without_pkce_opens_as_it_was(context: Context) -> None:
@@ -115,6 +117,7 @@ def test_C3_an_attempt_expires_after_half_an_hour(context: Context, clock: Clock
     with pytest.raises(AttemptInvalid) as caught:
         check_attempt(context, attempt)
     assert caught.value.reason == "expired"
+    assert str(caught.value) == "The sign-in attempt is older than 30 minutes"
 
 
 def test_C3_an_attempt_of_the_future_is_refused_beyond_the_skew_of_replicas(

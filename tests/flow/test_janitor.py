@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
 from procore_signin._store.ledger import (
     AttemptOf,
+    EscrowedIn,
     EscrowTokens,
     PurgeAttempts,
     PutOff,
@@ -89,6 +91,27 @@ def test_R7_what_procore_did_not_confirm_is_put_off_only_where_that_is_much(
     clock.advance(ORPHANED_AFTER + 1)
     door.run(sweep(door.context))
     assert len(met) == put_off
+
+
+@pytest.mark.parametrize(
+    ("bound", "replies"), [("REVOKED_AT_ONCE", []), ("FAILURES_AT_ONCE", [AWAY] * 3)]
+)
+def test_a_sweep_that_has_done_enough_leaves_the_rest_to_the_next_one(
+    door: ProcoreSignIn,
+    procore: ScriptedProcore,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    bound: str,
+    replies: list[Exception],
+) -> None:
+    monkeypatch.setattr(janitor, bound, 2)
+    monkeypatch.setattr(janitor, "EscrowedIn", partial(EscrowedIn, limit=1))
+    for number in range(3):
+        strand(door, number)
+    procore.next("/oauth/revoke", *replies)
+    clock.advance(ORPHANED_AFTER + 1)
+    door.run(sweep(door.context))
+    assert len(procore.revoked) == 2
 
 
 def test_V4_tokens_that_cannot_be_opened_are_counted(

@@ -12,7 +12,11 @@ import pytest
 
 from procore_signin import _forks
 from procore_signin._flow.running import async_runner, database_state, probing
-from procore_signin._flow.running.async_runner import LONG_SECONDS, AsyncRunner
+from procore_signin._flow.running.async_runner import (
+    LONG_SECONDS,
+    NETWORK_DATABASE_THREADS,
+    AsyncRunner,
+)
 from procore_signin._flow.running.background import THREADS
 from procore_signin._flow.running.database_state import DatabaseState
 from procore_signin._flow.running.outcome import Outcome
@@ -214,6 +218,28 @@ def test_the_threads_of_an_async_runner_bear_the_name_of_ours(store: Store) -> N
     runners.close()
 
 
+@pytest.mark.parametrize(
+    ("pool", "single_writer", "begun"),
+    [
+        ("_threads", True, ["procore-signin-store_0"]),
+        ("_threads", False, [f"procore-signin-store_{n}" for n in range(NETWORK_DATABASE_THREADS)]),
+        ("_flusher", True, ["procore-signin-flush_0"]),
+    ],
+)
+def test_a_file_has_a_thread_for_work_and_one_that_waits_for_the_disk_and_a_server_has_eight(
+    store: Store, pool: str, begun: list[str], *, single_writer: bool
+) -> None:
+    store.single_writer = single_writer
+    runner = AsyncRunner(cast("Any", store), cast("Any", SimpleNamespace()))
+    before, go_on = set(threading.enumerate()), threading.Event()
+    for _ in range(NETWORK_DATABASE_THREADS + 1):  # one more than any of them takes at a time
+        vars(runner)[pool].submit(go_on.wait)
+    names = sorted(each.name for each in set(threading.enumerate()) - before)
+    go_on.set()
+    runner.leave()
+    assert names == begun
+
+
 class Waits:
     """Lets the test say what time it is, and notes how long is waited."""
 
@@ -338,9 +364,11 @@ class StoreOnLoops(Store):
         super().__init__()
         self.on_loops: dict[asyncio.AbstractEventLoop, OnLoop] = {}
         self.left: list[float] = []
+        self.threads: list[object] = []
 
     def on_loop(self, *asked: Any) -> Any:
-        loop, _ = asked
+        loop, threads = asked
+        self.threads.append(threads)
         assert loop not in self.on_loops
         self.on_loops[loop] = OnLoop(self)
         return self.on_loops[loop]
@@ -380,6 +408,7 @@ def test_a_server_is_used_on_each_event_loop_and_for_long_work_on_a_thread(kind:
 
     assert asyncio.run(then()).ended == ["drained", "closed"]
     assert first.ended == ["closed"]  # its event loop has ended before
+    assert store.threads == [runner._threads] * 2
 
 
 @pytest.mark.parametrize("kind", [Ask, Do])

@@ -423,6 +423,12 @@ def test_O1_V6_what_was_salvaged_prints_no_token() -> None:
     assert ACCESS not in repr(read(answer(spelled(error=None))))
 
 
+def test_T9_a_name_that_also_stands_there_as_it_should_is_not_respelled_and_ends_no_token() -> None:
+    lost_quote = b'{"accessToken":"fake-access,"expiresIn":60}'
+    body = lost_quote + b',{"expires_in":5400,"refreshToken":"' + REFRESH.encode() + b'"}'
+    assert salvage(body).members == {"expires_in": 5400, "refresh_token": REFRESH}
+
+
 # One quarter of a response, eight times as large, may take eight times as long, and a little more.
 HOSTILE = {
     "brackets": b"[",

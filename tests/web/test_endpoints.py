@@ -17,7 +17,7 @@ from procore_signin._flow.attempt import LIFETIME, open_attempt
 from procore_signin._store.sessions import CountSessions, SessionAndMe, SessionOf
 from procore_signin._store.tokens import TokensOf
 from procore_signin._store.users import UserOf
-from procore_signin._web import problems
+from procore_signin._web import attempts, problems
 from procore_signin._web.http.messages import BrowserRequest, raw_headers
 from procore_signin._web.look.jinja import SHIPPED, file_name
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
@@ -672,6 +672,19 @@ def test_K4_K5_an_attempt_that_was_damaged_is_the_first_to_be_forgotten(
     states.append(browser.begin())
     assert newest not in browser.cookies
     assert all(browser.get(f"/callback?code=c&state={state}").status == 303 for state in states)
+
+
+@pytest.mark.parametrize(("more", "left"), [(0, 4), (-1, 3)])
+def test_K4_attempts_are_kept_to_the_last_byte_that_there_is_room_for(
+    browser: Browser, clock: Clock, monkeypatch: pytest.MonkeyPatch, more: int, left: int
+) -> None:
+    for _ in range(3):
+        browser.begin()
+        clock.advance(1)
+    kept = [name.removeprefix("procore_signin_") + value for name, value in browser.cookies.items()]
+    monkeypatch.setattr(attempts, "MOST_BYTES", len("".join(kept)) + more)
+    browser.begin()
+    assert len(browser.cookies) == left
 
 
 def test_K4_an_answer_in_the_fragment_pushes_no_attempt_out(browser: Browser, clock: Clock) -> None:

@@ -289,7 +289,7 @@ class AsyncRunner:
         shared = self._under_way.get(key)
         if shared is None or shared.done() or shared.get_loop() is not loop:
             shared = self._under_way[key] = self._start(flow, loop)
-            shared.add_done_callback(partial(self._forget, key))
+            shared.add_done_callback(partial(_forget, self._under_way, key))
         else:
             flow.close()
         await asyncio.wait([shared.outcome])
@@ -297,10 +297,6 @@ class AsyncRunner:
         if error is not None:
             raise for_another(error)
         return shared.outcome.result()
-
-    def _forget(self, key: Hashable, task: asyncio.Task[Any]) -> None:
-        if self._under_way.get(key) is task:
-            del self._under_way[key]
 
     def _later(
         self, flow: Flow[Any], key: Hashable | None, loop: asyncio.AbstractEventLoop
@@ -314,7 +310,7 @@ class AsyncRunner:
         task.add_done_callback(_log_failure)
         if key is not None:
             self._postponed[key] = task
-            task.add_done_callback(lambda _: self._postponed.pop(key, None))
+            task.add_done_callback(partial(_forget, self._postponed, key))
 
     def _start(self, flow: Flow[Any], loop: asyncio.AbstractEventLoop) -> _Carried:
         """Run `flow` as a task of its own; asyncio itself would keep only a weak reference."""
@@ -398,15 +394,27 @@ class _Carried(asyncio.Task[Any]):
         return task.ending_since if isinstance(task, _Carried) else None
 
 
+def _forget(known: dict[Hashable, _Carried], key: Hashable, task: asyncio.Task[Any]) -> None:
+    if known.get(key) is task:  # and not the one of another event loop
+        del known[key]
+
+
 def _tell_outcome(task: asyncio.Task[Any]) -> None:
     assert isinstance(task, _Carried)  # noqa: S101  # for the type checker
     if task.cancelled():  # what it awaited was
-        tell(task.outcome, None, for_another(asyncio.CancelledError()))
+        _tell_error(task.outcome, for_another(asyncio.CancelledError()))
         return
     error = task.exception()
-    tell(task.outcome, None if error is not None else task.result(), error)
-    if error is not None and not task.outcome.cancelled():
-        task.outcome.exception()  # seen: perhaps no one waits
+    if error is None:
+        tell(task.outcome, task.result(), None)
+    else:
+        _tell_error(task.outcome, error)
+
+
+def _tell_error(outcome: asyncio.Future[Any], error: BaseException) -> None:
+    tell(outcome, None, error)
+    if not outcome.cancelled():
+        outcome.exception()  # seen: perhaps no one waits
 
 
 def _plainly(step: Call) -> Any:
@@ -420,9 +428,7 @@ def _plainly(step: Call) -> Any:
 def _dismiss(error: Exception) -> None:
     task = asyncio.current_task()
     if isinstance(task, _Carried):
-        tell(task.outcome, None, error)
-        if not task.outcome.cancelled():
-            task.outcome.exception()  # as above
+        _tell_error(task.outcome, error)
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:
