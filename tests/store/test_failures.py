@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import traceback
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import bindparam, column, exc, select
+from sqlalchemy import bindparam, exc, literal_column, select
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from procore_signin._store import CompletedSignIn, NewSession, Store
@@ -164,11 +166,19 @@ def test_O1_a_defect_shows_no_value_in_its_message_traceback_or_the_logs(
 def test_a_statement_wants_every_value_that_it_names() -> None:
     """A forgotten value must not become NULL, and match no row in silence."""
     users: SqlTable = metadata.tables["users"]
-    statement = Statement(
-        select(column("id")).select_from(users).where(users.c.id == bindparam("which")),
-        sqlite_dialect.dialect(),
-        (),
-    )
-    assert statement.arguments({"which": 1}) == [1]
-    with pytest.raises(KeyError, match="which"):
-        statement.arguments({"other": 1})
+    of_both = (users.c.id == bindparam("which"), users.c.email == bindparam("whose"))
+    statement = Statement(select(users.c.id).where(*of_both), sqlite_dialect.dialect(), ())
+    assert statement.arguments({"which": 1, "whose": "a"}) == (1, "a")
+    with pytest.raises(KeyError, match="whose"):
+        statement.arguments({"which": 1})
+
+
+def test_a_statement_of_one_value_wants_it_too() -> None:
+    """SQLite takes it by its name, and looks for it itself."""
+    asked = select(literal_column("'found'")).where(literal_column("1") == bindparam("which"))
+    statement = Statement(asked, sqlite_dialect.dialect(), ())
+    with closing(sqlite3.connect(":memory:")) as connection:
+        found = connection.execute(statement.text, statement.arguments({"which": 1})).fetchall()
+        assert found == [("found",)]
+        with pytest.raises(sqlite3.ProgrammingError, match="which"):
+            connection.execute(statement.text, statement.arguments({"other": 1}))
