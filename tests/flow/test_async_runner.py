@@ -461,6 +461,22 @@ async def test_a_plain_function_of_the_application_is_called_off_the_event_loop(
 
 
 @pytest.mark.asyncio
+async def test_a_time_limit_of_the_application_ends_its_own_call_alone(runner: AsyncRunner) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+
+    def flow() -> Flow[str]:
+        with suppress(TimeoutError):
+            yield from call(limited)
+        return "went on"
+
+    asked = runner.run(shield(flow()))  # in a task that is not cancelled
+    assert await asyncio.wait_for(asked, WAIT_SECONDS) == "went on"
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_child_that_is_forked_in_the_middle_of_a_flow_keeps_it_and_does_no_more_of_it(
     runner: AsyncRunner, monkeypatch: pytest.MonkeyPatch, *, fails: bool

@@ -602,3 +602,19 @@ def test_an_event_loop_that_has_ended_is_forgotten(runner: AsyncRunner) -> None:
     for number in range(5):
         asyncio.run(runner.run(taking(number)))
     assert len(runner._groups) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_event_loop_that_another_thread_forgets_meanwhile_is_forgotten(
+    runner: AsyncRunner,
+) -> None:
+    class Ended:
+        def is_closed(self) -> bool:
+            for known in (runner._groups, runner._on_loops):  # the other thread is quicker
+                cast("dict[object, object]", known).pop(self, None)
+            return True
+
+    runner._groups[cast("Any", Ended())] = cast("Any", None)
+    runner._on_loops[cast("Any", Ended())] = None
+    await runner.run(taking(1))
+    assert [*runner._groups] == [*runner._on_loops] == [asyncio.get_running_loop()]

@@ -22,7 +22,7 @@ from procore_signin._flow.running.database_state import DatabaseState
 from procore_signin._flow.running.outcome import Outcome
 from procore_signin._flow.running.probing import LONGEST_SECONDS, Probing, probe
 from procore_signin._flow.running.runner import Runner
-from procore_signin._flow.steps import Ask, Do, Flow, Probe
+from procore_signin._flow.steps import Ask, Do, Flow, Probe, call
 from procore_signin._store.engine.deadline import left
 from procore_signin.errors import StoreUnavailable
 from procore_signin.events import Event, Field, Ration
@@ -197,6 +197,16 @@ def test_work_that_succeeds_ends_the_state_and_a_read_not_that_of_writes(
     ]
 
 
+def test_a_call_of_the_application_does_not_end_the_state(
+    runners: Runners, store: Store, told: Told
+) -> None:
+    store.error = away("silent")
+    with pytest.raises(StoreUnavailable):
+        runners.run(step(Do))
+    assert runners.run(call(lambda: "called")) == "called"
+    assert about(told) == [(Event.DATABASE_FAILED, "silent")]
+
+
 def test_a_runner_probes_and_tells_the_state(runners: Runners, store: Store, told: Told) -> None:
     assert runners.run(step(Probe)) is None
     store.error = away("refused")
@@ -339,7 +349,7 @@ class OnLoop:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.done: list[object] = []
+        self.done: list[Any] = []
         self.ended: list[str] = []
 
     async def ask(self, query: object) -> str:
@@ -396,18 +406,19 @@ def test_a_server_is_used_on_each_event_loop_and_for_long_work_on_a_thread(kind:
         return store.on_loops[asyncio.get_running_loop()]
 
     first = asyncio.run(main())
-    assert len(first.done) == 2
+    assert [query.long for query in first.done] == [False, False]
     assert [name == here for name in store.names] == [True, False, True]
     assert LONG_SECONDS - WAIT_SECONDS / 2 < store.left[1] <= LONG_SECONDS
     assert first.ended == []
 
     async def then() -> OnLoop:
         second = await main()
+        assert first.ended == ["closed"]  # its event loop has ended before
         await runner.aclose()
         return second
 
     assert asyncio.run(then()).ended == ["drained", "closed"]
-    assert first.ended == ["closed"]  # its event loop has ended before
+    assert first.ended == ["closed"]
     assert store.threads == [runner._threads] * 2
 
 
@@ -437,6 +448,30 @@ def test_work_on_a_thread_has_the_time_of_the_store_and_is_not_waited_for_longer
     assert store.label in str(raised.value)
     assert all(0 < each <= 0.05 for each in seconds)
     store.go_on.set()
+    runners.close()
+
+
+@pytest.mark.parametrize("kind", [Ask, Do])
+def test_work_on_a_thread_that_ends_by_itself_when_its_time_is_over_says_why(
+    kind: type[Any],
+) -> None:
+    class Slow(Store):
+        reads_inline = False
+        timeout = 0.02
+
+        def _answer(self, wanted: object = None) -> str:
+            assert not self.go_on.wait(left())
+            return super()._answer(wanted)
+
+        ask = do = _answer
+
+    store = Slow()
+    store.go_on.clear()
+    store.error = away("refused")
+    runners = Runners("async", store)
+    with pytest.raises(StoreUnavailable) as raised:
+        runners.run(step(kind))
+    assert raised.value.reason == "refused"
     runners.close()
 
 
