@@ -63,7 +63,7 @@ def test_V3_an_older_key_still_opens_what_it_sealed(
 
 MOVES = {
     "to the other column": "UPDATE token_sets SET access_token = refresh_token",
-    "to another person": (
+    "to another user": (
         "UPDATE token_sets SET access_token = :other, refresh_token = NULL WHERE user_id = :user"
     ),
     "to another environment": "UPDATE token_sets SET environment = 'monthly'",
