@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import signal
 import socket
@@ -352,15 +353,17 @@ def test_R13_C12_an_exchange_becomes_a_sign_in_whatever_meets_the_event_loop(
 ) -> None:
     world = new_world()
     world.widen_the_race(SECONDS)
-    granted = [world.order_for_sign_in(person) for person in range(TIMES)]
-    interrupted = in_a_storm(world, how, "sign in", granted=granted, calm=SECONDS / 3)
-    exchanged = len(world.witness.look().exchanged)
+    people, interrupted, exchanged = itertools.count(), 0, 0
+    while exchanged <= TIMES // 3:  # on a busy machine most are met before they have begun
+        granted = [world.order_for_sign_in(next(people)) for _ in range(TIMES)]
+        interrupted += in_a_storm(world, how, "sign in", granted=granted, calm=SECONDS / 3)
+        exchanged += len(world.witness.look().exchanged)
     live, held = world.live_grants().total(), world.held_grants().total()
     report(
         "{times} sign-ins on an event loop on {database}, {interrupted} interrupts ({how}):"
         " {exchanged} codes were exchanged, {held} users are signed in, {lost} grants lost",
         database=world.database.kind,
-        times=TIMES,
+        times=next(people),
         how=how,
         interrupted=interrupted,
         exchanged=exchanged,
@@ -368,7 +371,6 @@ def test_R13_C12_an_exchange_becomes_a_sign_in_whatever_meets_the_event_loop(
         lost=live - held,
     )
     assert interrupted > 0
-    assert exchanged > TIMES // 3
     assert (live, held) == (exchanged, exchanged)
 
 
