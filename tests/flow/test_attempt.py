@@ -12,9 +12,12 @@ from procore_signin import environments
 from procore_signin._client import ProcoreSignIn
 from procore_signin._flow.attempt import (
     LIFETIME,
+    Bound,
+    OwnLogin,
     SignInAttempt,
     attempt_name,
     check_attempt,
+    check_login,
     new_attempt,
     open_attempt,
     seal_attempt,
@@ -147,6 +150,16 @@ def test_A6_an_attempt_belongs_to_one_environment_client_and_redirect_uri(
     with pytest.raises(AttemptInvalid) as caught:
         check_attempt(elsewhere(context), attempt)
     assert caught.value.reason == "mismatch"
+    assert "made for another environment or client" in str(caught.value)
+
+
+def test_L3_an_attempt_of_one_login_is_not_finished_under_another() -> None:
+    ann, bob = OwnLogin("ann"), OwnLogin("bob")
+    check_login(Bound(login=ann.mark), ann)
+    with pytest.raises(AttemptInvalid) as caught:
+        check_login(Bound(login=ann.mark), bob)
+    assert caught.value.reason == "other_login"
+    assert "not the one who is logged in now" in str(caught.value)
 
 
 def test_C3_states_are_compared_in_constant_time(context: Context, compared: list[bool]) -> None:
