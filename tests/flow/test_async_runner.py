@@ -158,6 +158,21 @@ async def test_two_keys_on_the_loop_of_our_own_at_once_have_an_outcome_each(
 
 
 @pytest.mark.asyncio
+async def test_what_several_share_on_the_loop_of_our_own_calls_the_application_there(
+    door: ProcoreSignIn, gate: Gate
+) -> None:
+    gate.for_any_loop = True  # type: ignore[attr-defined]
+    runner = AsyncRunner(door.store, gate)
+
+    async def on_which() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    asked = runner.run(once("key", call(on_which)))
+    assert await asyncio.wait_for(asked, WAIT_SECONDS) is not asyncio.get_running_loop()
+    await runner.aclose()
+
+
+@pytest.mark.asyncio
 async def test_what_is_shielded_raises_its_own_error(runner: AsyncRunner, gate: Gate) -> None:
     error = ProcoreUnavailable("down", ambiguous=True)
     gate.release.set()

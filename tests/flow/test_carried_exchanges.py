@@ -205,12 +205,15 @@ def test_R13_a_hook_is_called_on_the_event_loop_of_its_caller(
     assert seen == ["this one"] * 3
 
 
+@pytest.mark.parametrize("told", [0, 2], ids=["lost to an interrupt", "told twice"])
 def test_R13_a_hook_whose_call_was_lost_to_an_interrupt_is_called_again_and_once(
     tmp_path: Path,
     procore: ScriptedProcore,
     clock: Clock,
     transport: Patient,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    told: int,
 ) -> None:
     monkeypatch.setattr(own_loop, "FORK_SEEN_SECONDS", 0.05)
     called: list[str] = []
@@ -226,6 +229,8 @@ def test_R13_a_hook_whose_call_was_lost_to_an_interrupt_is_called_again_and_once
         def lossy(callback: Any, *arguments: Any, **options: Any) -> Any:
             if "call_there" in callback.__qualname__ and not lost:
                 lost.append(callback)
+                for _ in range(told):
+                    wake(callback, *arguments, **options)
                 return wake(lambda: None)
             return wake(callback, *arguments, **options)
 
@@ -238,6 +243,7 @@ def test_R13_a_hook_whose_call_was_lost_to_an_interrupt_is_called_again_and_once
     with front_door(tmp_path, procore, clock, hooks=Hooks(on_sign_in=hook)) as door:
         by_itself(door, transport, then)
     assert called == ["joecontractor@procore.com"]
+    assert caplog.messages == []
 
 
 class OutOfOrderError(Exception):

@@ -236,7 +236,7 @@ def test_R12_a_process_that_has_been_ending_for_longer_than_any_flow_waits_for_n
     outcome = loops.own.share("key", named("value"))
     loops.go(begun=1)
     loops.background.has_been_ending = LONGEST_FLOW_SECONDS + 0.1
-    with pytest.raises(ProcoreUnavailable) as raised:
+    with pytest.raises(ProcoreUnavailable, match="This process is ending") as raised:
         value(outcome)
     assert (raised.value.retry_after, raised.value.ambiguous) == (1, True)
     loops.join()
