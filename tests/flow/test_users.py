@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -775,6 +776,23 @@ def test_what_a_sign_in_left_that_broke_off_is_orphaned_in_the_ledger(
     entry = door.store.ask(AttemptOf("1" * 64))
     assert entry is not None
     assert (entry.status, entry.outcome) == ("failed", "orphaned")
+
+
+@pytest.mark.parametrize("idle", [60, 90, 1800])
+def test_S5_a_session_in_use_goes_on_however_short_its_idle_time_is(
+    door: ProcoreSignIn, clock: Clock, idle: int
+) -> None:
+    context = replace(door.context, session_idle=idle)
+    attempt = new_attempt(context, return_to="/")
+    granted = CodeGranted(code=Secret("fake-code", "code"), state=attempt.state, iss=None)
+    browser = Browser(user_agent="Firefox", session_hash=None)
+    signed_in = door.run(finish_sign_in(context, attempt, granted, browser))
+    for _ in range(6):
+        clock.advance(idle * 5 // 6)
+        assert door.run(current_session(context, signed_in.session_token.reveal()))
+        door._runner.settle()
+    clock.advance(idle)
+    assert door.run(current_session(context, signed_in.session_token.reveal())) is None
 
 
 def test_a_session_knows_its_browser_and_is_touched_once_a_minute(

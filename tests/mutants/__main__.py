@@ -99,6 +99,10 @@ def main() -> int:
     if options.list:
         return 0
     chosen = [each for each in mutants() if not options.rows or is_wanted(each, options.rows)]
+    unknown = [word for word in options.rows if not any(is_wanted(each, [word]) for each in chosen)]
+    if unknown:
+        say("No row and no break is called so:", *unknown)
+        return 1
     stale = [trouble for each in chosen if (trouble := each.trouble()) is not None]
     if stale:
         say("To be renewed:", *stale)
@@ -116,7 +120,7 @@ def main() -> int:
         known.pop((each.mutant.row, each.mutant.name), None)
         if each.killer is not None:
             known[each.mutant.row, each.mutant.name] = each.killer, f"{each.seconds:.1f}"
-    write_page(known, None if left or options.rows else took)
+    write_page(known, None if options.rows else told_of(verdicts, took))
     return 1 if left else 0
 
 
@@ -320,17 +324,20 @@ def told_as(case: str) -> str:
     return told if len(told) < MOST_CHARACTERS else case.partition("[")[0]
 
 
-def write_page(known: dict[tuple[str, str], tuple[str, str]], took: float | None) -> None:
-    """Write what came of the breaks, and of the last run that killed them all."""
+def told_of(verdicts: Sequence[Verdict], took: float) -> str:
+    """Return what the page says of a run of all breaks."""
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
+    left = [each.mutant.title for each in verdicts if each.killer is None]
+    came = "all killed" if not left else f"not killed: {'; '.join(left)}"
+    return f"{today}: {len(verdicts)} breaks in {took:.0f} seconds, {came}."
+
+
+def write_page(known: dict[tuple[str, str], tuple[str, str]], run: str | None) -> None:
+    """Write what came of the breaks, and of a run of all of them, unless it was one of some."""
     text = PAGE.read_text(encoding="utf-8")
     head, _, rest = text.partition("<!-- The last run of all breaks. -->\n")
     _, _, foot = rest.partition("<!-- End. -->\n")
-    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    told = (
-        rest.partition("| Row |")[0].strip()
-        if took is None
-        else (f"{today}: {len(mutants())} breaks, all killed, in {took:.0f} seconds.")
-    )
+    told = rest.partition("| Row |")[0].strip() if run is None else run
     lines = [
         f"| {each.row} | {each.name} | `{told_as(known[each.row, each.name][0])}`"
         f" | {known[each.row, each.name][1]} |"

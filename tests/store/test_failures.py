@@ -10,8 +10,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import Select, bindparam, exc, literal_column, select
 from sqlalchemy import Table as SqlTable
-from sqlalchemy import bindparam, exc, literal_column, select
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 
 from procore_signin._store import CompletedSignIn, NewSession, Store
@@ -175,7 +175,9 @@ def test_a_statement_wants_every_value_that_it_names() -> None:
 
 def test_a_statement_of_one_value_wants_it_too() -> None:
     """SQLite takes it by its name, and looks for it itself."""
-    asked = select(literal_column("'found'")).where(literal_column("1") == bindparam("which"))
+    asked: Select[Any] = select(literal_column("'found'")).where(
+        literal_column("1") == bindparam("which")
+    )
     statement = Statement(asked, sqlite_dialect.dialect(), ())
     with closing(sqlite3.connect(":memory:")) as connection:
         found = connection.execute(statement.text, statement.arguments({"which": 1})).fetchall()

@@ -69,7 +69,8 @@ class Browser:
     ) -> BrowserResponse:
         request = self.request(method, target, form=form, json=json, headers=headers, cookie=cookie)
         response = self.door.run(self.router.respond(request))
-        raw = raw_headers(response.headers, self.router.headers)
+        common = self.router.headers_at.get(request.path, self.router.headers)
+        raw = raw_headers(response.headers, common)
         told = tuple((name.decode(), value.decode("latin-1")) for name, value in raw)
         response = replace(response, headers=told)
         if self.accepts_cookies:

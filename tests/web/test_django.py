@@ -760,13 +760,14 @@ def test_I2_nobody_is_matched_by_email(client: Client, emulator: Emulator, joe: 
 
 
 @pytest.mark.usefixtures("bridged")
-def test_L8_who_is_a_django_user_that_may_not_log_in_is_not_signed_in(
+def test_C7_L8_who_is_a_django_user_that_may_not_log_in_is_not_signed_in(
     client: Client, emulator: Emulator, joe: Any
 ) -> None:
     joe.is_active = False
     joe.save()
     refused = sign_in(client, emulator, status=403)
     assert "You cannot use this application" in refused.content.decode()
+    assert refused["referrer-policy"] == "no-referrer"
     assert django_user(client) is None
     assert client.get("/me").status_code == 303
     assert client.cookies["procore_signin_session"].value == ""

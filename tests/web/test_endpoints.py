@@ -401,7 +401,8 @@ def test_C7_a_callback_that_breaks_the_program_lets_its_address_out_no_more(
         client_address="127.0.0.1",
         request_id="f00dfeed0001",
     )
-    raw = raw_headers(browser.router.failure(request).headers, browser.router.headers)
+    router = browser.router
+    raw = raw_headers(router.failure(request).headers, router.headers_at["/callback"])
     assert dict(raw)[b"referrer-policy"] == b"no-referrer"
 
 
@@ -472,6 +473,30 @@ def test_C11_without_cookies_the_person_is_told_what_to_do(browser: Browser) -> 
     assert title(answer) == problems.ATTEMPT_MISSING.title
     assert "cookies" in str(page_of(answer).values["cure"]).lower()
     assert page_of(answer).values["action_label"] == "Sign In with Procore"
+
+
+@pytest.mark.parametrize("path", ["/sign-out", "/sign-out-everywhere", "/disconnect"])
+def test_C11_the_button_of_the_page_that_ends_a_sign_in_begins_the_next(
+    browser: Browser, path: str
+) -> None:
+    browser.sign_in()
+    url = str(page_of(browser.post(path)).values["sign_in_url"])
+    state = parse_qs(urlsplit(url).query)["state"][0]
+    assert header(browser.get(f"/callback?code=again&state={state}"), "location") == "/home"
+
+
+def test_C8_C11_the_page_after_a_form_begins_an_attempt_only_if_the_form_is_ours(
+    browser: Browser,
+) -> None:
+    def begun(**headers: str) -> bool:
+        request = browser.request("POST", "/company", headers={"sec-fetch-site": "", **headers})
+        return browser.router.problem(request, problems.GRANT_LOST).cookies != ()
+
+    assert begun(**{"sec-fetch-site": "same-origin"})
+    assert begun(origin="http://localhost:4567")
+    assert not begun(**{"sec-fetch-site": "cross-site"})
+    assert not begun(**{"sec-fetch-site": "same-site", "origin": "http://localhost:4567"})
+    assert not begun(origin="null")
 
 
 def test_C11_two_tabs_can_both_be_finished(browser: Browser) -> None:

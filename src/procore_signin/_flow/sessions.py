@@ -32,6 +32,9 @@ from procore_signin.events import Event, emit
 TOUCH_SECONDS: Final = 60
 """How often at most the use of a session is written down."""
 
+TOUCHES: Final = 4
+"""How often at least in the time after which an unused session ends, which may be a minute."""
+
 
 class _Here(TypedDict):
     environment: str
@@ -122,7 +125,7 @@ def _here(context: Context) -> _Here:
 def _touch(context: Context, session: Session) -> Flow[None]:
     """Have the use of a session written down, for which its user does not wait."""
     now = context.now()
-    if now - session.last_seen_at >= TOUCH_SECONDS:
+    if now - session.last_seen_at >= min(TOUCH_SECONDS, context.session_idle // TOUCHES):
         end = min(now + context.session_idle, session.absolute_expires_at)
         touch = TouchSession(session.id, now=now, idle_expires_at=end)
         yield from later(_do(touch), key=("touch", session.id))

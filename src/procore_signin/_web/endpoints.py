@@ -473,6 +473,7 @@ class SignInEndpoints:
             return answer.with_cookies(gone).with_headers(CLEAR_SITE_DATA)
         if return_to is not None:
             return see_other(there).with_cookies(gone).with_headers(CLEAR_SITE_DATA)
-        begun = begin_attempt(self._context, request, return_to=self._paths.home)
+        # The form came from a page of ours, or the router would have refused it (row K8).
+        begun = begin_attempt(self._context, request, return_to=self._paths.home, wanted=True)
         page = self._router.page(name, values=values | {"sign_in_url": begun.url})
         return page.with_cookies(gone, *begun.cookies).with_headers(CLEAR_SITE_DATA)

@@ -55,7 +55,9 @@ class Router:
         csp: What the application adds to the Content-Security-Policy, by directive.
 
     Attributes:
-        headers: Those that every response carries.
+        headers: Those that every response carries, unless it has its own of that name.
+        headers_at: The same for the paths where they are others. The callback's URL, with code
+            and state, stays out of every `Referer` (row C7).
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Router:
         self._ahead: set[str] = set()
         self._any_origin: set[str] = set()
         self.headers: Final = raw_headers(security_headers(context, csp))
+        self.headers_at: Final = {paths.callback: raw_headers([NO_REFERRER], self.headers)}
 
     def add(
         self,
@@ -123,23 +126,14 @@ class Router:
                 response = response.with_headers(("retry-after", str(RETRY_SECONDS)))
         except BodyRefused as refused:
             response = self.problem(request, refused.problem)
-        if request.path != self.paths.callback:
-            return response
-        return response.with_headers(NO_REFERRER)  # as `_discreet`
+        return response
 
     def failure(self, request: BrowserRequest) -> BrowserResponse:
         """Return the response to a request that raised an unexpected error. It cannot fail.
 
         The caller has logged the traceback, with the reference.
         """
-        page = self.problem(request, problems.FAILED, is_logged=True)
-        return self._discreet(request, page)
-
-    def _discreet(self, request: BrowserRequest, response: BrowserResponse) -> BrowserResponse:
-        """Keep the callback's URL, with code and state, out of every `Referer` (row C7)."""
-        return (
-            response.with_headers(NO_REFERRER) if request.path == self.paths.callback else response
-        )
+        return self.problem(request, problems.FAILED, is_logged=True)
 
     def _dispatch(self, request: BrowserRequest) -> Flow[BrowserResponse]:
         host = (request.header(b"host") or "").lower()
@@ -242,7 +236,10 @@ class Router:
         action: tuple[str, str] = first_page
         second: tuple[str, str] | tuple[None, None] = (None, None)
         if problem.sign_in:
-            begun = begin_attempt(self.context, request, return_to=return_to or self.paths.home)
+            there = return_to or self.paths.home
+            # A form of another site begins no attempt. The page after one of ours may (row C11).
+            ours = not request.is_read and self.is_ours(request)
+            begun = begin_attempt(self.context, request, return_to=there, wanted=ours)
             action, second, cookies = (SIGN_IN, begun.url), first_page, begun.cookies
         response = self.page(
             "problem",

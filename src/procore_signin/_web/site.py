@@ -267,7 +267,7 @@ class Site:
         return self._raw_page(request, response, self._html(request, page, language), language)
 
     def _raw(self, request: BrowserRequest, response: BrowserResponse) -> RawResponse:
-        headers = raw_headers(response.headers, self.router.headers)
+        headers = raw_headers(response.headers, self._headers_at(request.path))
         return in_bytes(request, response, response.body, response.content_type, headers)
 
     def _raw_page(
@@ -275,11 +275,14 @@ class Site:
     ) -> RawResponse:
         headers = _page_headers(
             response.headers,
-            self.router.headers,
+            self._headers_at(request.path),
             language.tag if self._render is None else None,
             negotiated=self.languages.is_negotiated,
         )
         return in_bytes(request, response, html.encode(), "text/html; charset=utf-8", headers)
+
+    def _headers_at(self, path: str) -> RawHeaders:
+        return self.router.headers_at.get(path, self.router.headers)
 
     def _in_language(self, page: Page, language: Language) -> Page:
         """Return `page` with its texts, and what its template needs, in `language`."""
