@@ -57,7 +57,6 @@ MOST_TIMES: Final = 24
 
 LEAST_SECONDS: Final = 0.002
 PROXIES: Final = TrustedProxies.parse("10.0.0.0/8")
-LANGUAGES: Final = Languages(["en", "es"])
 
 
 def repeated(text: str) -> Callable[[int], str]:
@@ -90,6 +89,7 @@ TEXTS: Final[dict[str, Callable[[int], str]]] = {
     "escapes": repeated("%25"),
     "colons": repeated(":"),
     "dots": repeated("."),
+    "hyphens": repeated("a-"),
     "zeros": repeated("0"),
     "nines": repeated("9"),
     "slashes": repeated("/"),
@@ -189,7 +189,8 @@ PARSERS: Final[dict[str, Parser]] = {
     "the query of a callback": lambda text: parse_authorization_response(raw(text)),
     "a form": lambda text: whole_number(in_form(raw(text)), "session_id"),
     "a form as JSON": lambda text: _members(raw(text)),
-    "the languages of a browser": lambda text: LANGUAGES.of(text, lambda: None),
+    # Made anew each time: they remember what they have read.
+    "the languages of a browser": lambda text: Languages(["en", "es"]).of(text, lambda: None),
     "a page that the doctor reads": lambda text: _visible_text(raw(text)),
     "cookies": lambda text: read_cookies([raw(text)], secure=False),
     "many cookies": lambda text: read_cookies(raw(text).split(b" "), secure=False),

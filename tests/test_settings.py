@@ -250,6 +250,9 @@ class TestRedirectUri:
             "http://192.168.1.10:4567/callback",
             "http://localhost.example.com/callback",
             "http://127.0.0.1.example.com/callback",
+            "http://notlocalhost/callback",
+            "http://evil-localhost/callback",
+            "http://10.127.0.0.1/callback",
         ],
     )
     def test_K2_plain_http_to_another_machine_is_refused(self, uri: str) -> None:
@@ -460,6 +463,20 @@ class TestEmulatorUrl:
     )
     def test_E1_it_has_to_be_on_this_machine(self, url: str, what: str) -> None:
         assert what == problem_of(PROCORE_EMULATOR_URL=url).what
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://localhost.evil.example:4568",
+            "http://localhostess:4568",
+            "http://127.0.0.1.evil.example:4568",
+            "http://127.evil.example",
+        ],
+    )
+    def test_K2_a_host_that_begins_like_this_machine_is_no_emulator(self, url: str) -> None:
+        problem = problem_of(PROCORE_EMULATOR_URL=url)
+
+        assert problem.what == "is not an origin on this machine"
 
 
 class TestNumbers:

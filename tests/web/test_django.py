@@ -1161,6 +1161,10 @@ def with_log_in(host: Any) -> Iterator[None]:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         return HttpResponse(request.procore_user.email if request.procore_user else "no one")
 
+    def look_and_log_in(request: HttpRequest, name: str) -> HttpResponse:
+        before = request.procore_user.email
+        return HttpResponse(f"{before}, {log_in(request, name).content.decode()}")
+
     async def alog_out(request: HttpRequest) -> HttpResponse:
         from django.contrib.auth import alogout  # noqa: PLC0415  # as above
 
@@ -1185,6 +1189,7 @@ def with_log_in(host: Any) -> Iterator[None]:
 
     more = (
         path("log-in/<name>", log_in),
+        path("look-and-log-in/<name>", look_and_log_in),
         path("log-out", LogoutView.as_view(next_page="/who")),
         path("alog-out", alog_out),
         path("page", page),
@@ -1227,6 +1232,15 @@ def test_L1_a_log_in_as_someone_else_ends_the_sign_in(client: Client, emulator: 
     sign_in(client, emulator)
     assert client.get("/log-in/bob").content == b"no one", "at once"
     assert client.get("/who").json() is None
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L1_a_view_that_looked_before_the_log_in_looks_again(
+    client: Client, emulator: Emulator
+) -> None:
+    client.get("/log-in/ann")
+    sign_in(client, emulator)
+    assert client.get("/look-and-log-in/bob").content.decode() == f"{JOE}, no one"
 
 
 @pytest.mark.usefixtures("with_log_in")

@@ -96,6 +96,8 @@ def test_A2_what_changes_something_cannot_be_looked_at(
         {"sec-fetch-site": "", "origin": "null"},
         {"sec-fetch-site": ""},
         {"sec-fetch-site": "cross-site", "origin": "http://localhost:4567"},
+        {"sec-fetch-site": "", "origin": "http://localhost:4567.evil.example"},
+        {"sec-fetch-site": "", "origin": "http://localhost:45670"},
     ],
 )
 @pytest.mark.parametrize("path", ["/sign-out", "/sign-out-everywhere", "/disconnect"])
@@ -333,7 +335,9 @@ def test_C3_S2_a_callback_that_is_sent_again_and_again_leaves_one_session(
         assert door.store.ask(CountSessions(now=NOW)) == 1
 
 
-def test_C3_an_attempt_that_took_too_long_offers_a_new_one(browser: Browser, clock: Clock) -> None:
+def test_C3_C11_an_attempt_that_took_too_long_offers_a_new_one(
+    browser: Browser, clock: Clock
+) -> None:
     state = browser.begin("/signin?return_to=/projects")
     clock.advance(LIFETIME)
     answer = browser.get(f"/callback?code=fake-code&state={state}")

@@ -66,6 +66,11 @@ def app(door: ProcoreSignIn) -> Flask:
         library.login_user(Own(name))
         return who()
 
+    @app.get("/look-and-log-in/<name>")
+    def look_and_log_in(name: str) -> str:
+        before = who()
+        return f"{before}, {log_in(name)}"
+
     @app.get("/log-out")
     def log_out() -> str:
         library.logout_user()
@@ -131,6 +136,12 @@ def test_L1_a_log_in_as_someone_else_ends_the_sign_in(client: FlaskClient) -> No
     assert get(client, "/who") == "no one"
 
 
+def test_L1_a_view_that_looked_before_the_log_in_looks_again(client: FlaskClient) -> None:
+    get(client, "/log-in/ann")
+    sign_in(client)
+    assert get(client, "/look-and-log-in/bob") == f"{JOE}, no one"
+
+
 def test_L1_a_sign_in_from_before_the_log_in_stays_and_ends_with_it(client: FlaskClient) -> None:
     sign_in(client)
     assert get(client, "/log-in/ann") == JOE
@@ -178,6 +189,17 @@ def test_L4_a_connection_that_is_under_way_ends_with_the_log_in(
         get(client, "/log-out")
     assert procore.requests == []
     assert [door.user_of(name) for name in ("ann", "bob")] == [None, None]
+
+
+def test_L4_a_connection_that_is_under_way_ends_with_the_next_log_in_of_the_same_user(
+    client: FlaskClient, door: ProcoreSignIn, procore: ScriptedProcore
+) -> None:
+    get(client, "/log-in/ann")
+    state = start(client, connect="yes")
+    get(client, "/log-in/ann")
+    assert come_back(client, state).status_code == 403
+    assert procore.requests == []
+    assert door.user_of("ann") is None
 
 
 def test_L3_a_plain_sign_in_brings_no_account_of_another_user_into_a_login(

@@ -21,6 +21,7 @@ from scripted import JOE, Clock, ScriptedProcore, front_door, reply
 
 from procore_signin import Candidate, Hooks, Login, Occasion, Options, User, only_connected
 from procore_signin._client import ProcoreSignIn
+from procore_signin._flow.attempt import open_attempt
 from procore_signin._store import Store
 from procore_signin._store.engine.command import Command
 from procore_signin._store.sign_in import CompleteSignIn, JoinSignIn
@@ -1010,6 +1011,14 @@ def test_A13_a_click_on_a_page_of_ours_goes_straight_to_procore(ann: Person) -> 
         assert len(answer.cookies) == 1
 
 
+def test_A13_a_click_on_a_link_signs_in_and_never_connects(world: World, ann: Person) -> None:
+    """A user of the application may be able to write a link on one of its pages."""
+    ann.log_in("ann")
+    assert ann.finish(ann.get("/start?connect=yes")).status == 303
+    assert ann.who() == JOE["login"]
+    assert world.door.user_of("ann") is None
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -1058,6 +1067,18 @@ def test_A8_a_start_leads_back_to_this_application_alone(ann: Person, wanted: st
     state = ann.state_of(ann.press(return_to=wanted))
     answer = ann.get(f"/callback?code=fake-code&state={state}")
     assert header(answer, "location") == "/"
+
+
+@pytest.mark.parametrize("wanted", ["//evil.example", "https://evil.example", "/\\evil", "x"])
+def test_A8_where_a_button_leads_back_to_is_checked_before_the_sign_in_begins(
+    world: World, ann: Person, wanted: str
+) -> None:
+    """The attempt itself names a path of this application, whoever reads it later."""
+    ann.press(return_to=wanted)
+    ((cookie, sealed),) = ann.cookies.items()
+    attempt = open_attempt(world.door.context, cookie.removeprefix("procore_signin_"), sealed)
+    assert attempt is not None
+    assert attempt.return_to == "/"
 
 
 def test_A11_starts_are_counted(tmp_path: Path) -> None:
