@@ -1227,6 +1227,18 @@ def test_L1_djangos_own_log_out_ends_the_sign_in(client: Client, emulator: Emula
 
 
 @pytest.mark.usefixtures("with_log_in")
+def test_S3_djangos_own_log_out_ends_the_session_beside_no_login_too(
+    client: Client, emulator: Emulator
+) -> None:
+    sign_in(client, emulator)
+    copied = client.cookies["procore_signin_session"].value
+    assert client.get("/who").json() == JOE
+    client.post("/log-out")
+    client.cookies["procore_signin_session"] = copied
+    assert client.get("/who").json() is None
+
+
+@pytest.mark.usefixtures("with_log_in")
 def test_L1_a_log_in_as_someone_else_ends_the_sign_in(client: Client, emulator: Emulator) -> None:
     client.get("/log-in/ann")
     sign_in(client, emulator)
@@ -1424,6 +1436,49 @@ def test_L4_a_connection_that_is_under_way_ends_with_the_log_in(
     assert answer.status_code == 403
     assert f"{whose} is logged in now" in answer.content.decode()
     assert emulator.token_requests == []
+
+
+@pytest.mark.usefixtures("with_log_in")
+def test_L10_a_strict_session_that_stayed_behind_is_waited_for(
+    client: Client, emulator: Emulator
+) -> None:
+    with override_settings(SESSION_COOKIE_SAMESITE="Strict"):
+        client.get("/log-in/ann")
+        shown = client.get("/procore/signin").content.decode()
+        url = shown.split('class="button" href="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
+        back = urlsplit(emulator.approve(url))
+        session = client.cookies.pop("sessionid").value
+        led = client.get(f"{back.path}?{back.query}", headers={"sec-fetch-site": "cross-site"})
+        assert (led.status_code, led.headers.get("refresh", "")[-8:]) == (200, "&again=1")
+        assert emulator.token_requests == []
+        client.cookies["sessionid"] = session
+        assert client.get(f"{back.path}?{back.query}&again=1").status_code == 303
+        assert client.get("/who").json() == JOE
+
+
+def test_L6_where_two_are_connected_to_an_account_neither_is_logged_in(
+    client: Client, emulator: Emulator
+) -> None:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415  # as above
+
+    web = importlib.import_module("procore_signin.web.django")
+    cat, dan = (
+        get_user_model().objects.create_user(name, is_staff=True) for name in ("cat", "dan")
+    )
+    with override_settings(PROCORE_SIGNIN={"DJANGO_USER": web.connected_user}):
+        sign_in(client, emulator)
+        user = next(each for each in web.procore.users() if each.email == JOE)
+        web.procore.link(user, cat.pk)
+        sign_in(client, emulator)
+        assert django_user(client) == "cat"
+        web.procore.link(user, dan.pk, several_references=True)
+        another = browser()
+        sign_in(another, emulator)
+        assert django_user(another) is None
+        assert another.get("/who").json() == JOE
+        web.procore.unlink(user)
+    cat.delete()
+    dan.delete()
 
 
 @pytest.mark.usefixtures("with_log_in")

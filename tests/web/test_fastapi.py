@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -38,6 +38,7 @@ from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.records import User
 from procore_signin._store.sessions import SessionOf
+from procore_signin._web.http.messages import Page
 from procore_signin.errors import GrantLost, ProcoreSignInError, ProcoreUnavailable, SettingsInvalid
 from procore_signin.web import starlette
 from procore_signin.web.fastapi import (
@@ -631,6 +632,26 @@ def test_the_applications_own_handler_for_our_errors_goes_first(make_door: MakeD
     assert (answer.status_code, answer.text) == (409, "in our own words")
 
 
+def test_O3_a_page_that_breaks_shows_nothing_of_the_program(
+    make_door: MakeDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(page: Page) -> str:
+        if page.name == "problem":
+            return f"sorry, {page.values['reference']}"
+        raise ZeroDivisionError("secret of the program")
+
+    app = FastAPI()
+    app.include_router(sign_in_routes(make_door(), Options(render=broken)), prefix="/procore")
+    with visiting(app) as client:
+        answer = client.get("/procore/signin")
+    said, _, reference = answer.text.partition(", ")
+    assert (answer.status_code, said) == (500, "sorry")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert f"Request {reference} failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 class Closed:
     """A middleware that shows no one what is inside it."""
 
@@ -722,9 +743,9 @@ def log_out_of_session(request: Request, response: Response) -> None:
     response.delete_cookie("own")
 
 
-def with_sessions(make_door: MakeDoor) -> FastAPI:
+def with_sessions(make_door: MakeDoor, same_site: Literal["lax", "strict"] = "lax") -> FastAPI:
     app = FastAPI()
-    app.add_middleware(SessionMiddleware, secret_key="fake")
+    app.add_middleware(SessionMiddleware, secret_key="fake", same_site=same_site)
     login = Login(user=logged_in, log_out=log_out_of_session)
     door = make_door()
     app.include_router(sign_in_routes(door, Options(login=login)), prefix="/procore")
@@ -792,6 +813,31 @@ def test_L1_a_login_that_is_over_without_a_word_ends_the_sign_in(
         assert client.get("/who").json() == "no one"
         client.get("/log-in/ann")
         assert client.get("/who").json() == "no one"
+
+
+def test_S3_the_applications_own_log_out_ends_the_session_beside_no_login_too(
+    make_door: MakeDoor,
+) -> None:
+    with visiting(with_sessions(make_door)) as client:
+        sign_in(client)
+        copied = client.cookies["procore_signin_session"]
+        assert client.get("/who").json() == "joecontractor@procore.com"
+        client.get("/log-out")
+        client.cookies["procore_signin_session"] = copied
+        assert client.get("/who").json() == "no one"
+
+
+def test_L10_a_strict_session_that_stayed_behind_is_waited_for(make_door: MakeDoor) -> None:
+    with visiting(with_sessions(make_door, "strict")) as client:
+        client.get("/log-in/ann")
+        state = client.get("/procore/signin").text.split("state=", 1)[1].split("&", 1)[0]
+        session = client.cookies.pop("session")
+        back = f"/procore/callback?code=fake-code&state={state}"
+        led = client.get(back, headers={"sec-fetch-site": "cross-site"})
+        assert (led.status_code, led.headers.get("refresh", "")[-8:]) == (200, "&again=1")
+        client.cookies["session"] = session
+        assert client.get(f"{back}&again=1").status_code == 303
+        assert client.get("/who").json() == "joecontractor@procore.com"
 
 
 def test_L2_signing_out_here_logs_out_of_the_application(make_door: MakeDoor) -> None:

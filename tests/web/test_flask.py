@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from procore_signin._flow.hooks import Hooks
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._store.sessions import SessionOf, SessionsOf
+from procore_signin._web.http.messages import LONGEST_BODY
 from procore_signin.emulator import Emulator
 from procore_signin.errors import (
     GrantLost,
@@ -500,6 +502,25 @@ def test_O3_a_page_that_breaks_shows_nothing_of_the_program(
     answer = browser_of(app).get("/procore/signin", base_url=ORIGIN)
     assert (answer.status_code, answer.text) == (500, "sorry")
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_O8_a_body_in_chunks_is_read_no_further_than_it_may_be_long(client: FlaskClient) -> None:
+    sign_in(client)
+    sent = BytesIO(b"x" * LONGEST_BODY * 4)
+    in_chunks = {
+        "CONTENT_LENGTH": "",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input_terminated": True,
+    }
+    answer = client.post(
+        "/procore/sessions/end",
+        base_url=ORIGIN,
+        headers=OUR_FORM,
+        input_stream=sent,
+        environ_overrides=in_chunks,
+    )
+    assert answer.status_code == 413
+    assert sent.tell() == LONGEST_BODY + 1
 
 
 def test_nothing_of_one_request_is_left_for_the_next(app: Flask, client: FlaskClient) -> None:

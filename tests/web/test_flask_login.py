@@ -129,6 +129,18 @@ def test_L1_flask_logins_own_log_out_ends_the_sign_in(client: FlaskClient) -> No
     assert get(client, "/who") == "no one", "the session itself has ended"
 
 
+def test_S3_flask_logins_own_log_out_ends_the_session_beside_no_login_too(
+    client: FlaskClient,
+) -> None:
+    sign_in(client)
+    copied = client.get_cookie("procore_signin_session", domain="localhost")
+    assert copied is not None
+    assert get(client, "/who") == JOE
+    get(client, "/log-out")
+    client.set_cookie("procore_signin_session", copied.value, domain="localhost")
+    assert get(client, "/who") == "no one"
+
+
 def test_L1_a_log_in_as_someone_else_ends_the_sign_in(client: FlaskClient) -> None:
     get(client, "/log-in/ann")
     sign_in(client)
@@ -200,6 +212,23 @@ def test_L4_a_connection_that_is_under_way_ends_with_the_next_log_in_of_the_same
     assert come_back(client, state).status_code == 403
     assert procore.requests == []
     assert door.user_of("ann") is None
+
+
+def test_L10_a_strict_session_that_stayed_behind_is_waited_for(
+    app: Flask, client: FlaskClient, procore: ScriptedProcore
+) -> None:
+    app.config["SESSION_COOKIE_SAMESITE"] = "Strict"
+    get(client, "/log-in/ann")
+    state = get(client, "/procore/signin").split("state=", 1)[1].split("&", 1)[0]
+    session_of_ann = client.get_cookie("session")
+    assert session_of_ann is not None
+    client.delete_cookie("session")
+    led = come_back(client, state)
+    assert (led.status_code, led.headers.get("refresh", "")[-8:]) == (200, "&again=1")
+    assert procore.requests == [], "the code was not sent"
+    client.set_cookie("session", session_of_ann.value)
+    assert come_back(client, f"{state}&again=1").status_code == 303
+    assert get(client, "/who") == JOE
 
 
 def test_L3_a_plain_sign_in_brings_no_account_of_another_user_into_a_login(
