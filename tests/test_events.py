@@ -63,6 +63,14 @@ def test_O2_no_value_makes_a_field_that_is_not_there(caplog: pytest.LogCaptureFi
     assert caplog.messages == [r'request.refused path="/a user=1 \"" reason="" count=2']
 
 
+@pytest.mark.parametrize("value", ["a b=c", "a b", "a=b"])
+def test_O2_a_value_that_another_field_could_hide_in_is_quoted(
+    caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    emit(Event.REQUEST_REFUSED, path=value, count=2)
+    assert caplog.messages == [f'request.refused path="{value}" count=2']
+
+
 def test_a_listener_hears_each_event_until_it_is_stopped() -> None:
     heard: list[tuple[Event, object]] = []
     stop = listen(lambda event, fields: heard.append((event, fields["user"])))
@@ -160,6 +168,24 @@ def test_O9_a_thousand_refusals_are_sixty_lines_and_a_count(
         "count": 1000 - LINES_PER_MINUTE,
     }
     assert heard.count(Event.REQUEST_REFUSED) == 1001  # a listener counts them all
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event.ATTEMPT_INVALID,
+        Event.REQUEST_REFUSED,
+        Event.REQUEST_FAILED,
+        Event.RATE_LIMITED,
+        Event.CONNECTIONS_CLOSED,
+    ],
+)
+def test_O9_whatever_anyone_can_cause_with_one_request_is_rationed(
+    caplog: pytest.LogCaptureFixture, event: Event
+) -> None:
+    for _ in range(LINES_PER_MINUTE + 40):
+        emit(event)
+    assert caplog.messages == [event.value] * LINES_PER_MINUTE
 
 
 def test_O9_what_a_person_did_is_never_left_out(caplog: pytest.LogCaptureFixture) -> None:

@@ -320,6 +320,15 @@ def test_P5_a_connection_that_is_cut_is_ambiguous(world: World, *, reset: bool) 
     assert 2 == len(world.asked(ME))  # the sign-in's own, and one
 
 
+def test_O1_no_error_of_the_library_is_behind_one_of_ours(world: World) -> None:
+    """A traceback would show what it knows of the request."""
+    world.emulator.fault(f"GET {ME}", "drop-after-commit")
+
+    with pytest.raises(ApiUnreachable) as raised:
+        world.client().get(ME)
+    assert (raised.value.__context__, raised.value.__cause__) == (None, None)
+
+
 def test_a_server_that_is_down_is_not_ambiguous(world: World, free_port: Any) -> None:
     client = world.client(at=f"http://127.0.0.1:{free_port()}")
 

@@ -267,6 +267,21 @@ def _asked_with_two_hosts(address: str, other: str) -> int:
         return connection.getresponse().status
 
 
+def test_O1_a_request_that_cannot_be_read_is_not_shown_in_the_terminal(
+    terminal: Terminal, redirect_uri: str, port: int
+) -> None:
+    with terminal.login("--redirect-uri", redirect_uri) as login:
+        location = terminal.emulator.approve(login.address)
+        login.read_until("Waiting for the response")
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as browser:
+            browser.sendall(b"GET /callback?code=fake-code y z HTTP/1.1\r\n\r\n")
+            assert b"400" in browser.recv(65_536)
+        httpx2.get(location)
+        done = login.end()
+
+    assert (done.status, "fake-code" in done.err, "callback?" in done.err) == (0, False, False)
+
+
 def test_C4_a_second_answer_is_not_taken(terminal: Terminal, redirect_uri: str) -> None:
     exchange = terminal.emulator.fault("POST /oauth/token", "latency", seconds=1.0)
     with terminal.login("--redirect-uri", redirect_uri) as login, ThreadPoolExecutor() as threads:

@@ -87,7 +87,7 @@ def test_what_one_piece_of_work_met_is_no_state_of_the_database(
 
 
 @pytest.mark.parametrize("reason", ["read_only", "full", "unmigrated"])
-def test_a_read_does_not_show_that_rows_can_be_written_again(told: Told, reason: str) -> None:
+def test_O13_a_read_does_not_show_that_rows_can_be_written_again(told: Told, reason: str) -> None:
     state = DatabaseState()
     state.failed(away(reason))
     state.worked(wrote=False)
@@ -179,7 +179,7 @@ def step(kind: type[Any]) -> Flow[Any]:
     return (yield made)
 
 
-def test_work_that_succeeds_ends_the_state_and_a_read_not_that_of_writes(
+def test_O13_work_that_succeeds_ends_the_state_and_a_read_not_that_of_writes(
     runners: Runners, store: Store, told: Told
 ) -> None:
     assert runners.run(step(Do)) == "done"

@@ -21,6 +21,7 @@ from procore_signin._web import attempts, problems
 from procore_signin._web.http.messages import BrowserRequest, raw_headers
 from procore_signin._web.look.jinja import SHIPPED, file_name
 from procore_signin.errors import ProcoreUnavailable, StoreUnavailable
+from procore_signin.events import LINES_PER_MINUTE
 
 NEVER = "f" * 64
 
@@ -866,6 +867,17 @@ def test_the_log_tells_an_operator_the_cure_beside_the_reference_of_the_page(
     assert "f00dfeed0001" in line
     [event] = [line for line in caplog.messages if line.startswith("sign_in.failed ")]
     assert "request=f00dfeed0001" in event
+
+
+def test_O9_a_hundred_codes_that_are_refused_are_explained_in_sixty_lines(
+    browser: Browser, procore: ScriptedProcore, caplog: pytest.LogCaptureFixture
+) -> None:
+    procore.next("/oauth/token", *[reply(401, {"error": "invalid_client"})] * 100)
+    for _ in range(100):
+        browser.sign_in()
+    assert len(procore.exchanges) == 100
+    explained = [line for line in caplog.messages if line.startswith("Request f00dfeed0001: ")]
+    assert len(explained) == LINES_PER_MINUTE
 
 
 def test_O3_an_unknown_page_and_a_wrong_method_are_pages_of_ours(
