@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from scripted import Clock, ScriptedProcore, front_door, tokens
 from tests.api.conftest import NewWorld
 from tests.api.world import COMPANY, ME, PROJECTS, World
 
+from procore_signin._api.service_account import ServiceTokens
+from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin.api import service_client_for
 from procore_signin.errors import ClientMisconfigured, ProcoreUnavailable
 
@@ -145,3 +150,16 @@ def test_it_shares_neither_token_nor_renewal_with_a_person(world: World) -> None
     ids = [client.get(ME).json()["id"] for client in (person, service, person, service)]
 
     assert [11111, 900001, 11111, 900001] == ids
+
+
+def test_T6_a_slow_response_makes_no_token_of_a_service_account_younger(tmp_path: Path) -> None:
+    procore, clock = ScriptedProcore(), Clock()
+
+    def slow(_: HttpRequest) -> HttpResponse:
+        clock.advance(9)
+        return tokens()
+
+    procore.next("/oauth/token", slow)
+    with front_door(tmp_path, procore, clock) as door:
+        service = ServiceTokens(door.context)
+        assert door.run(service.fresh()).expires_in == 5400 - 9

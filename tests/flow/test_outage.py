@@ -136,6 +136,31 @@ def test_R7_a_user_whom_procore_fails_alone_holds_nobody_else_up(
     assert served(door, people[1:]) == PEOPLE - 1
 
 
+def test_R7_another_user_is_asked_for_right_after_ten_failures_of_one(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, people: list[User]
+) -> None:
+    procore.next("/oauth/token", *[DOWN] * 2 * FAILURES)
+    for _ in range(2 * FAILURES):
+        clock.advance(60)
+        with pytest.raises(ProcoreUnavailable):
+            door.fresh_tokens(people[0])
+    assert len(procore.exchanges) == 2 * FAILURES
+    assert served(door, people[1:2]) == 1
+
+
+def test_R7_an_outage_is_over_when_procore_refuses_a_token(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, people: list[User]
+) -> None:
+    """It answers: nobody else has to wait."""
+    procore.next("/oauth/token", *[DOWN] * FAILURES, REFUSED)
+    assert served(door, people[:FAILURES]) == 0
+    assert served(door, people[FAILURES:]) == 0
+    clock.advance(int(FIRST_PAUSE_SECONDS))
+    with pytest.raises(GrantLost):
+        door.fresh_tokens(people[FAILURES])
+    assert served(door, people[FAILURES + 1 :]) == PEOPLE - FAILURES - 1
+
+
 def test_R7_who_found_an_outage_still_there_lets_others_look_first() -> None:
     outage = Outage()
     fail(outage, FAILURES)

@@ -224,6 +224,16 @@ def test_R5_an_ambiguous_outcome_is_retried_once_with_the_same_token(
     assert row_of(door, user).ambiguous == 0
 
 
+def test_R5_a_refresh_token_is_sent_twice_and_no_more_when_both_responses_are_lost(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
+) -> None:
+    clock.advance(5400)
+    procore.next("/oauth/token", *[LOST_ANSWER] * 2)
+    with pytest.raises(ProcoreUnavailable):
+        door.fresh_tokens(user)
+    assert refreshes(procore) == ["fake-refresh-1"] * 2
+
+
 def test_R5_a_grant_whose_answer_was_lost_is_lost_and_nobody_asks_again(
     door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User
 ) -> None:

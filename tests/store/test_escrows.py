@@ -213,7 +213,7 @@ def test_I5_an_escrow_whose_holder_died_or_gave_it_back_is_free_again(
     assert pair(again.escrow.tokens) == pair(tokens("mine"))
 
 
-def test_I5_a_clock_that_was_set_back_keeps_nobody_from_an_escrow(
+def test_I5_R14_a_clock_that_was_set_back_keeps_nobody_from_an_escrow(
     store: Store, tokens: Tokens, sql: Sql
 ) -> None:
     give_up(store, tokens())

@@ -332,6 +332,21 @@ def test_T6_a_lifetime_counts_by_the_clock_that_all_share_and_not_by_this_hosts(
     assert 5340 < row.expires_in <= row.lifetime == 5400
 
 
+@pytest.mark.parametrize("wrong", [-600, 600])
+def test_T6_the_lifetime_of_a_refreshed_token_counts_by_the_clock_that_all_share_as_well(
+    store: Store, sign_in: SignIn, tokens: Callable[..., TokenSet], wrong: int
+) -> None:
+    user = sign_in().user
+    row = store.ask(TokenRowOf(user.id, "emulator", now=NOW))
+    assert row is not None
+    renewed = replace(tokens("2"), expires_at=NOW + wrong + 5400)
+    store.do(CommitRefresh(row, renewed, now=NOW + wrong))
+    row = store.ask(TokenRowOf(user.id, "emulator", now=NOW + wrong))
+    assert row is not None
+    assert row.generation == 2
+    assert 5340 < row.expires_in <= row.lifetime == 5400
+
+
 def test_R3_a_commit_whose_answer_was_lost_is_recognised_when_it_is_repeated(
     store: Store, sign_in: SignIn, tokens: Callable[..., TokenSet]
 ) -> None:
