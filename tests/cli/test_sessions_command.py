@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from commands import Command
 from operating import OLD, add_person, rows, store_in, write_settings
+from scripted import Clock, ScriptedProcore, front_door
 
+from procore_signin._cli.operator import sessions
 from procore_signin._store import Store
 from procore_signin._store.records import User
 
@@ -107,6 +109,19 @@ def test_S6_everybody_is_signed_out(command: Command) -> None:
 
     assert (done.status, "4 sessions ended" in done.out) == (0, True)
     assert "Ending sessions: 4" in done.err
+    assert ids(command) == []
+
+
+@pytest.mark.usefixtures("ann", "bob")
+def test_S6_everybody_is_signed_out_in_more_batches_than_one(
+    command: Command, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_BATCH", 2)
+    add_person(store, 13, email="cyd@example.com")
+    assert len(ids(command)) == 5
+
+    with front_door(command.folder, ScriptedProcore(), Clock()) as door:
+        assert sessions._end_all(door) == 5
     assert ids(command) == []
 
 

@@ -478,6 +478,50 @@ def test_I7_nothing_is_certain_while_somebody_is_signing_in_whom_nobody_can_name
     assert (ended.sign_in_under_way, ended.certain) == (False, True)
 
 
+def test_I7_nothing_is_certain_eight_seconds_after_a_code_was_taken(
+    door: ProcoreSignIn, clock: Clock, user: User
+) -> None:
+    """The exchange may still be under way."""
+    attempt = new_attempt(door.context, return_to="/")
+    now = door.context.now()
+    door.store.do(
+        TakeAttempt(
+            attempt.state_hash,
+            environment="emulator",
+            now=now,
+            expires_at=now + 600,
+            code_hash=None,
+        )
+    )
+    clock.advance(8)
+    ended = door.disable(user)
+    assert ended is not None
+    assert (ended.revocation, ended.sign_in_under_way, ended.certain) == ("confirmed", True, False)
+
+
+def test_I7_a_token_is_not_tried_eight_seconds_after_its_refresh_began(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, user: User, tmp_path: Path
+) -> None:
+    """Of the trial and the refresh, one would be taken for the other."""
+    told: list[tuple[str, bool]] = []
+
+    def slow(_: HttpRequest) -> HttpResponse:
+        for seconds in (0, 8):
+            clock.advance(seconds)
+            ended = door.disable(user)
+            assert ended is not None
+            told.append((ended.revocation, ended.certain))
+        return tokens(2)
+
+    clock.advance(5400)
+    procore.requests.clear()
+    procore.next(TOKEN.removeprefix("POST "), slow)
+    with front_door(tmp_path, procore, clock) as other, pytest.raises(SignInRefused):
+        other.fresh_tokens(user)
+    assert told == [("pending", False)] * 2
+    assert len(procore.exchanges) == 1
+
+
 def test_I7_tokens_of_a_sign_in_that_was_killed_keep_everybody_uncertain_until_they_are_swept(
     door: ProcoreSignIn, clock: Clock, user: User
 ) -> None:

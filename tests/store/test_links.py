@@ -16,6 +16,7 @@ from procore_signin._store.linking.links import (
     ForgetReference,
     Link,
     ReferencesOf,
+    ReferencesOfProcoreUser,
     Unlink,
     UsersOfReference,
     add_link,
@@ -60,6 +61,20 @@ def test_an_environment_has_links_of_its_own(store: Store, sign_in: SignIn) -> N
     link(store, here.id, "42")
     assert link(store, there.id, "42") is True
     assert ids_of(store, "42") == [here.id]
+
+
+def test_I1_one_number_in_two_environments_has_references_of_its_own_in_each(
+    store: Store, sign_in: SignIn
+) -> None:
+    here = sign_in(7, cookie="p", environment="emulator").user
+    there = sign_in(7, cookie="m", environment="monthly").user
+    link(store, here.id, "42")
+    link(store, there.id, "43")
+    found = {
+        environment: store.ask(ReferencesOfProcoreUser(7, environment=environment))
+        for environment in ("emulator", "monthly", "production")
+    }
+    assert found == {"emulator": ["42"], "monthly": ["43"], "production": []}
 
 
 def test_L5_one_user_has_one_reference_and_the_reverse(store: Store, sign_in: SignIn) -> None:

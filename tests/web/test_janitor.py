@@ -17,6 +17,7 @@ from procore_signin._flow.janitor import ORPHANED_AFTER
 from procore_signin._protocol.http_message import HttpRequest, HttpResponse
 from procore_signin._protocol.secret import Secret
 from procore_signin._protocol.token_set import TokenSet
+from procore_signin._store import Store
 from procore_signin._store.ledger import EscrowedIn, EscrowTokens, TakeAttempt
 from procore_signin._store.migrate import upgrade
 from procore_signin._web.janitor import THREAD_NAME, Janitor, sweeping
@@ -134,6 +135,19 @@ class AsyncWaited:
         pass
 
 
+def async_door(url: str, procore: AsyncWaited, clock: Clock) -> AsyncProcoreSignIn:
+    return AsyncProcoreSignIn(
+        environment=environments.emulator(),
+        client_id="fake-client-id",
+        client_secret=Secret("fake-client-secret", "client secret"),
+        redirect_uri="http://localhost:4567/callback",
+        keys=KEYS,
+        database_url=url,
+        transport=procore,
+        clock=clock,
+    )
+
+
 def test_C12_the_task_revokes_what_a_dead_process_left_and_ends_with_the_block(
     tmp_path: Path,
 ) -> None:
@@ -141,16 +155,7 @@ def test_C12_the_task_revokes_what_a_dead_process_left_and_ends_with_the_block(
     upgrade(url)
 
     async def run() -> None:
-        async with AsyncProcoreSignIn(
-            environment=environments.emulator(),
-            client_id="fake-client-id",
-            client_secret=Secret("fake-client-secret", "client secret"),
-            redirect_uri="http://localhost:4567/callback",
-            keys=KEYS,
-            database_url=url,
-            transport=procore,
-            clock=clock,
-        ) as door:
+        async with async_door(url, procore, clock) as door:
             leave_an_orphan(door, clock)
             before = asyncio.all_tasks()
             async with sweeping(door, seconds=0.01):
@@ -164,18 +169,45 @@ def test_C12_the_task_revokes_what_a_dead_process_left_and_ends_with_the_block(
     assert "fake-access" in procore.inside.revoked
 
 
-def test_a_database_that_does_not_answer_stops_no_janitor(
+def fail_the_first_sweep(patch: pytest.MonkeyPatch, store: Store) -> None:
+    def down(_: object, page: EscrowedIn) -> None:
+        patch.undo()
+        raise StoreUnavailable(f"down at {page.older_than} for {page.environment}")
+
+    meet(patch, store, EscrowedIn, down)
+
+
+def test_C14_O6_a_database_that_does_not_answer_stops_no_thread(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     procore, clock = Waited(), Clock()
     with front_door(tmp_path, procore, clock) as door:
         leave_an_orphan(door, clock)
-
-        def down(_: object, page: EscrowedIn) -> None:
-            monkeypatch.undo()
-            raise StoreUnavailable(f"down at {page.older_than} for {page.environment}")
-
-        meet(monkeypatch, door.store, EscrowedIn, down)
+        fail_the_first_sweep(monkeypatch, door.store)
         Janitor(door, seconds=0.01).start()
-        assert procore.told.wait(20)
+        [thread] = janitors()
+        while thread.is_alive() and not procore.told.wait(0.05):
+            continue
+        assert procore.told.is_set()
+    assert "The janitor will try again: down at" in caplog.text
+
+
+def test_C14_O6_a_database_that_does_not_answer_stops_no_task(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, clock, procore = f"sqlite:///{tmp_path / 'test.db'}", Clock(), AsyncWaited()
+    upgrade(url)
+
+    async def run() -> None:
+        async with async_door(url, procore, clock) as door:
+            leave_an_orphan(door, clock)
+            fail_the_first_sweep(monkeypatch, door.store)
+            before = asyncio.all_tasks()
+            async with sweeping(door, seconds=0.01):
+                [janitor] = asyncio.all_tasks() - before
+                told = asyncio.create_task(procore.told.wait())
+                await asyncio.wait({janitor, told}, return_when=asyncio.FIRST_COMPLETED)
+                assert procore.told.is_set()
+
+    asyncio.run(asyncio.wait_for(run(), 20))
     assert "The janitor will try again: down at" in caplog.text
