@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from typing import Any
 
 import httpx2
 import pytest
+import trustme
 from tests.api.conftest import Answering, MakeAnswer, Serve
+from tests.api.server import Server
 from tests.api.test_bounds import drip
 from tests.api.world import COMPANY, World
 
@@ -146,23 +149,49 @@ def test_N5_a_name_that_leads_into_the_own_network_ends_at_the_certificate(
     answering: Answering, answer: MakeAnswer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside = answering(answer(200, b"the secret of an internal service"))
-    port = inside.origin.rpartition(":")[2]
-    look_up = socket.getaddrinfo
-
-    def lead_inside(host: Any, *more: Any, **options: Any) -> Any:
-        named = host in {"storage.example", b"storage.example"}
-        return look_up("127.0.0.1" if named else host, *more, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", lead_inside)
-    response = moved(
-        f"https://storage.example:{port}/1", "https://api.procore.com", ApiOptions(timeout=0.5)
-    )
+    response = leading_to(inside, monkeypatch)
 
     with pytest.raises(ApiUnreachable) as raised, follow_download(response):
         pass
 
     assert raised.value.ambiguous is False
     assert not [each for each in inside.requests if b"GET" in each]
+
+
+def test_N5_a_certificate_of_an_authority_that_no_one_trusts_gets_no_request(
+    serve: Serve, answer: MakeAnswer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("storage.example").configure_cert(tls)
+
+    def behave(sock: socket.socket, server: Server) -> None:
+        server.read(sock)
+        sock.sendall(answer(200, b"the secret of an internal service"))
+
+    inside = serve(behave, tls)
+    response = leading_to(inside, monkeypatch)
+
+    with pytest.raises(ApiUnreachable) as raised, follow_download(response):
+        pass
+
+    assert raised.value.ambiguous is False
+    assert (inside.connections, inside.requests) == (1, [])
+
+
+def leading_to(inside: Server, patch: pytest.MonkeyPatch) -> httpx2.Response:
+    """Return a response to a file at a public name that leads to `inside`."""
+    look_up = socket.getaddrinfo
+
+    def lead_inside(host: Any, *more: Any, **options: Any) -> Any:
+        named = host in {"storage.example", b"storage.example"}
+        return look_up("127.0.0.1" if named else host, *more, **options)
+
+    patch.setattr(socket, "getaddrinfo", lead_inside)
+    return moved(
+        f"https://storage.example:{inside.port}/1",
+        "https://api.procore.com",
+        ApiOptions(timeout=0.5),
+    )
 
 
 @pytest.mark.parametrize("place", ["http://storage.example/1", "http://10.0.0.1/1"])

@@ -293,6 +293,17 @@ def test_C6_a_response_of_another_issuer_is_refused_before_anything_is_sent(
     assert finish(door, begin(door), iss="http://127.0.0.1:4568").created
 
 
+def test_C6_a_denial_of_another_issuer_is_refused_and_uses_no_attempt_up(
+    door: ProcoreSignIn,
+) -> None:
+    attempt = begin(door)
+    denied = AuthorizationDenied("access_denied", None, attempt.state, "https://login.example.com")
+    with pytest.raises(AttemptInvalid) as caught:
+        door.run(finish_sign_in(door.context, attempt, denied, FIREFOX))
+    assert caught.value.reason == "mismatch"
+    assert finish(door, attempt).created
+
+
 def test_C5_a_denied_request_is_refused_and_its_attempt_is_used_up(
     door: ProcoreSignIn,
     procore: ScriptedProcore,
