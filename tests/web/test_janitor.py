@@ -186,8 +186,9 @@ def test_C14_O6_a_database_that_does_not_answer_stops_no_thread(
         fail_the_first_sweep(monkeypatch, door.store)
         Janitor(door, seconds=0.01).start()
         [thread] = janitors()
-        while thread.is_alive() and not procore.told.wait(0.05):
-            continue
+        for _ in range(400):  # twenty seconds, if the thread does not end before
+            if procore.told.wait(0.05) or not thread.is_alive():
+                break
         assert procore.told.is_set()
     assert "The janitor will try again: down at" in caplog.text
 
