@@ -158,7 +158,7 @@ class TestCompanies:
             "my_company": True,
         } == rows[0]
 
-    def test_a_company_whose_directory_does_not_list_the_person_is_not_theirs(
+    def test_E2_a_company_whose_directory_does_not_list_the_person_is_not_theirs(
         self, emulator: Emulator, http: httpx2.Client, joe: Headers
     ) -> None:
         emulator.company(7, "Someone Else", members=frozenset({11112}))

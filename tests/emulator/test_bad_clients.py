@@ -138,6 +138,18 @@ class TestGivingUp:
             sock.shutdown(socket.SHUT_WR)
             assert 50 == all_of(sock).count(b"HTTP/1.1 401 ")
 
+    def test_E5_nothing_more_is_read_while_many_requests_wait_for_an_answer(
+        self, emulator: Emulator
+    ) -> None:
+        emulator.fault("/rest/*", "latency", seconds=5)
+        with connected(emulator.url) as sock:
+            sock.sendall(HEAD)
+            until(lambda: happened(emulator))
+            [connection] = server_of(emulator).connections
+            sock.sendall(HEAD * 100)
+            until(lambda: len(connection._requests) > 90)
+            assert not connection.transport.is_reading()
+
 
 class TestHalfARequest:
     def test_E5_a_head_that_does_not_end_is_refused_in_time(

@@ -39,7 +39,7 @@ class TestWhichRequests:
             ("*", "GET", "/_emulator/people", False),
         ],
     )
-    def test_a_fault_happens_on_its_route_only(
+    def test_E3_a_fault_happens_on_its_route_only(
         self,
         emulator: Emulator,
         http: httpx2.Client,

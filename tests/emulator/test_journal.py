@@ -77,7 +77,7 @@ def test_one_exchange_is_found_by_its_number_as_long_as_it_is_kept() -> None:
     assert journal.exchange(99) is None
 
 
-def test_only_the_beginning_of_a_huge_body_is_kept() -> None:
+def test_E5_only_the_beginning_of_a_huge_body_is_kept() -> None:
     journal = Journal()
 
     exchange = record(

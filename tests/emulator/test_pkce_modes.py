@@ -49,7 +49,7 @@ def test_enforce_accepts_the_verifier_of_the_challenge(exchange: Exchange) -> No
 
 
 @pytest.mark.parametrize("verifier", ["wrong", CHALLENGE, VERIFIER + "x", "ü"])
-def test_enforce_refuses_another_verifier(exchange: Exchange, verifier: str) -> None:
+def test_E2_enforce_refuses_another_verifier(exchange: Exchange, verifier: str) -> None:
     assert "invalid_grant" == exchange("enforce", S256, verifier).json()["error"]
 
 

@@ -44,7 +44,7 @@ def test_without_limits_nobody_is_refused_and_the_headers_are_there(limited: Lim
     assert {(3600, 3599, 1_800_003_600)} == {told(answer) for answer in answers}
 
 
-def test_the_spike_limit_refuses_and_ends_with_its_ten_seconds(limited: Limited) -> None:
+def test_E2_the_spike_limit_refuses_and_ends_with_its_ten_seconds(limited: Limited) -> None:
     emulator, call = limited(spike_limit=2)
     first, second, third = call(), call(), call()
     assert [200, 200, 429] == [answer.status_code for answer in (first, second, third)]

@@ -147,7 +147,7 @@ class TestRefusals:
         ],
     )
     @pytest.mark.parametrize("burns", [True, False])
-    def test_a_refused_refresh_spends_the_token_as_the_faq_says_unless_switched_off(
+    def test_E2_a_refused_refresh_spends_the_token_as_the_faq_says_unless_switched_off(
         self,
         emulated: Callable[..., Emulator],
         http_of: Callable[[Emulator], httpx2.Client],

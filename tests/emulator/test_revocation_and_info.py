@@ -78,7 +78,7 @@ class TestRevocation:
             ),
         ],
     )
-    def test_nobody_but_its_client_revokes_a_token(
+    def test_E2_nobody_but_its_client_revokes_a_token(
         self,
         emulated: Callable[..., Emulator],
         http_of: Callable[[Emulator], httpx2.Client],

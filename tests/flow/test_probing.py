@@ -344,6 +344,23 @@ def test_F1_a_child_keeps_all_that_its_parents_async_runner_has(
     asyncio.run(runner.aclose())
 
 
+@pytest.mark.asyncio
+async def test_O11_a_thread_that_never_comes_back_keeps_no_one_on_the_event_loop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(async_runner, "_LATE_SECONDS", 0.0)
+    monkeypatch.setattr(store, "do", lambda _: store.go_on.wait(WAIT_SECONDS))
+    monkeypatch.setattr(store, "timeout", 0.0)
+    store.single_writer = False
+    store.go_on.clear()
+    runner = AsyncRunner(cast("Any", store), cast("Any", SimpleNamespace()))
+    with pytest.raises(StoreUnavailable) as refused:
+        await asyncio.wait_for(runner.run(step(Do)), 2.0)
+    assert refused.value.reason == "silent"
+    store.go_on.set()
+    await runner.aclose()
+
+
 class OnLoop:
     """Runs commands and queries on an event loop."""
 

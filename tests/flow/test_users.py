@@ -395,6 +395,18 @@ def test_V7_tokens_of_another_environment_wait_for_its_own_processes(
         assert len(elsewhere.store.ask(EscrowsOf(user))) == 1
 
 
+def test_V7_tokens_of_the_same_number_in_another_environment_are_not_this_users(
+    door: ProcoreSignIn, procore: ScriptedProcore, clock: Clock, tmp_path: Path, user: User
+) -> None:
+    with front_door(tmp_path, procore, clock, environment=environments.SANDBOX) as elsewhere:
+        namesake = sign_in(elsewhere).user
+        assert (namesake.procore_id, namesake.environment) == (user.procore_id, "sandbox")
+        elsewhere.store.do(DeleteUser(namesake.id, now=elsewhere.context.now()))
+        assert len(door.store.ask(EscrowsOf(namesake))) == 1
+    assert door.store.ask(EscrowsOf(user)) == []
+    assert disabled(door, user).revocation == "confirmed"
+
+
 def test_V4_tokens_that_cannot_be_opened_raise_an_alarm_wherever_they_are_met(
     procore: ScriptedProcore,
     clock: Clock,

@@ -194,7 +194,7 @@ def test_T6_the_lifetime_counts_from_our_receipt_whatever_the_servers_clock_says
 
 
 @pytest.mark.parametrize("media_type", ["text/html", "application/jwt", "", "application/json5"])
-def test_T7_tokens_under_another_media_type_are_unexpected(media_type: str) -> None:
+def test_T4_T7_tokens_under_another_media_type_are_unexpected(media_type: str) -> None:
     with pytest.raises(UnexpectedResponse, match="does not call itself application/json"):
         parse(HttpResponse(200, {"content-type": media_type}, ok().body))
 
