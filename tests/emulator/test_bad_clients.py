@@ -150,6 +150,18 @@ class TestGivingUp:
             until(lambda: len(connection._requests) > 90)
             assert not connection.transport.is_reading()
 
+    def test_E5_nor_when_the_first_of_many_is_answered(self, emulator: Emulator) -> None:
+        first = emulator.fault("/rest/*", "latency", seconds=0.2, times=1)
+        with connected(emulator.url) as sock:
+            sock.sendall(HEAD)
+            until(lambda: first.happened)
+            second = emulator.fault("/rest/*", "latency", seconds=5)
+            [connection] = server_of(emulator).connections
+            sock.sendall(HEAD * 100)
+            until(lambda: second.happened)
+            assert len(connection._requests) > 90
+            assert not connection.transport.is_reading()
+
 
 class TestHalfARequest:
     def test_E5_a_head_that_does_not_end_is_refused_in_time(

@@ -222,6 +222,11 @@ class Connection(asyncio.Protocol):
         """Whether nothing more will be read from this client."""
         return self._left or self._stopping or self._refusal is not None
 
+    def read_on(self) -> None:
+        """Read more from the client, unless many of its requests wait for responses (row E5)."""
+        if len(self._requests) < _MAX_PIPELINED:
+            self.transport.resume_reading()
+
     def waits(self) -> None:
         """Wait for the client from now on, at the end of the line of those that do."""
         if self in self._host.connections:

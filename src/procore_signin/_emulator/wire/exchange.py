@@ -71,6 +71,10 @@ class Line(Protocol):
         """Return the value of the `date` header."""
         ...
 
+    def read_on(self) -> None:
+        """Read more from the client, unless many of its requests wait."""
+        ...
+
     def waits(self) -> None:
         """Wait for the client from now on."""
         ...
@@ -145,7 +149,7 @@ class Outgoing:
         body = bytes(incoming.body)
         incoming.body.clear()
         self._received = incoming.complete
-        line.transport.resume_reading()
+        line.read_on()
         return {"type": "http.request", "body": body, "more_body": not incoming.complete}
 
     async def send(self, message: Message) -> None:
