@@ -52,7 +52,7 @@ RUN_SECONDS: Final = 240
 LEAST_SECONDS: Final = 6
 TIMES: Final = 4
 """The case that killed before may take this many times what it takes on unbroken code."""
-BESIDE_A_TEST: Final = 15
+BESIDE_A_TEST: Final = 30
 """Seconds that a run may take before its test, such as to start servers, and after it."""
 TOGETHER: Final = 16
 """So many tests are run at a time on unbroken code: whichever copy is free takes the next."""
