@@ -80,8 +80,8 @@ def _ours(name: str) -> Contender:
     return Contender(name, (*_SERVE, "--port", "{port}"), ROOT, start="/", ours=True)
 
 
-def _floor(name: str, program: str) -> Contender:
-    words = (APPLICATION_PYTHON, program, "{port}")
+def _floor(name: str, program: str, python: str = APPLICATION_PYTHON) -> Contender:
+    words = (python, program, "{port}")
     return Contender(name, words, BENCH / "peers", html=False)
 
 
@@ -132,7 +132,7 @@ CONTENDERS: Final = (
 ON_POSTGRESQL: Final = (
     _ours(OURS_ON_POSTGRESQL),
     _ours(OURS_ON_SQLITE),
-    Contender(FLOOR, (PEER_PYTHON, "floor.py", "{port}"), BENCH / "peers", html=False),
+    _floor(FLOOR, "floor.py", PEER_PYTHON),
     _uvicorn("FastAPI + Authlib + SQLAlchemy", "fastapi_sqlalchemy"),
     _django(),
     _node(

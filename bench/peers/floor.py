@@ -29,6 +29,8 @@ else:
 UPSTREAM = os.environ.get("BENCH_UPSTREAM", "")
 REDIRECT_URI = os.environ.get("BENCH_REDIRECT_URI", "")
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Page = Callable[[dict[str, Any], Send], Awaitable[None]]
+App = Callable[[dict[str, Any], object, Send], Awaitable[None]]
 
 _client: Client | None = None
 
@@ -40,7 +42,7 @@ def client() -> Client:
     return _client
 
 
-async def start(send: Send) -> None:
+async def start(_scope: dict[str, Any], send: Send) -> None:
     state = secrets.token_hex(32)
     query = urlencode(
         {
@@ -99,19 +101,24 @@ async def answer(send: Send, status: int, body: bytes, *headers: tuple[bytes, by
     await send({"type": "http.response.body", "body": body})
 
 
-async def app(scope: dict[str, Any], _receive: object, send: Send) -> None:
-    match scope["path"]:
-        case "/login":
-            await start(send)
-        case "/callback":
-            await callback(scope, send)
-        case _:
-            await home(scope, send)
+def application(start: Page, callback: Page, home: Page) -> App:
+    """Return an ASGI application of three pages; another floor has pages of its own."""
+
+    async def app(scope: dict[str, Any], _receive: object, send: Send) -> None:
+        match scope["path"]:
+            case "/login":
+                await start(scope, send)
+            case "/callback":
+                await callback(scope, send)
+            case _:
+                await home(scope, send)
+
+    return app
 
 
-if __name__ == "__main__":
+def serve(app: App) -> None:
     Server(
-        "floor:app",
+        "floor",
         address="127.0.0.1",
         port=int(sys.argv[1]),
         interface=Interfaces.ASGINL,
@@ -119,3 +126,7 @@ if __name__ == "__main__":
         log_access=False,
         log_level=LogLevels.error,
     ).serve(target_loader=lambda: app, wrap_loader=False)
+
+
+if __name__ == "__main__":
+    serve(application(start, callback, home))

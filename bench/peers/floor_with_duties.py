@@ -18,7 +18,6 @@ import json
 import os
 import secrets
 import sqlite3
-import sys
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
@@ -28,11 +27,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from granian.constants import Interfaces
-from granian.log import LogLevels
-from granian.server import Server
 
-from floor import REDIRECT_URI, UPSTREAM, Send, answer, client, cookies
+from floor import (
+    REDIRECT_URI,
+    UPSTREAM,
+    Send,
+    answer,
+    application,
+    client,
+    cookies,
+    serve,
+)
 
 TABLES = """
 PRAGMA journal_mode=WAL;
@@ -116,7 +121,7 @@ def _write_all(loop: asyncio.AbstractEventLoop) -> None:
     _flusher.submit(flush)
 
 
-async def start(send: Send) -> None:
+async def start(_scope: dict[str, Any], send: Send) -> None:
     state, verifier = secrets.token_hex(32), secrets.token_urlsafe(32)
     challenge = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = urlencode(
@@ -236,23 +241,5 @@ async def home(scope: dict[str, Any], send: Send) -> None:
     await answer(send, 200, json.dumps(row).encode())
 
 
-async def app(scope: dict[str, Any], _receive: object, send: Send) -> None:
-    match scope["path"]:
-        case "/login":
-            await start(send)
-        case "/callback":
-            await callback(scope, send)
-        case _:
-            await home(scope, send)
-
-
 if __name__ == "__main__":
-    Server(
-        "floor_with_duties:app",
-        address="127.0.0.1",
-        port=int(sys.argv[1]),
-        interface=Interfaces.ASGINL,
-        websockets=False,
-        log_access=False,
-        log_level=LogLevels.error,
-    ).serve(target_loader=lambda: app, wrap_loader=False)
+    serve(application(start, callback, home))
